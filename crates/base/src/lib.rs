@@ -1,0 +1,13 @@
+//! What every other crate shares: token ids, time and randomness as arguments.
+//!
+//! Nothing here does IO, except [`SystemClock`] and [`Rng::from_os`], the two places where the program
+//! touches the machine's clock and entropy.
+
+mod clock;
+mod rng;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use rng::Rng;
+
+/// Index of a token in a model's vocabulary.
+pub type TokenId = u32;

@@ -1,0 +1,4 @@
+//! Models: weight files, quantised formats, tokenizer, chat templates, shared layers, and one readable file per
+//! architecture.
+
+pub mod batch;
