@@ -1,0 +1,223 @@
+//! The rules of the house (ARCHITECTURE.md) that can be read off `cargo metadata` and the files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Which of our crates each of our crates may name in `[dependencies]`.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("cachalot-base", &[]),
+    ("cachalot-kernels", &["cachalot-base"]),
+    ("cachalot-models", &["cachalot-base", "cachalot-kernels"]),
+    ("cachalot-engine", &["cachalot-base", "cachalot-models"]),
+    ("cachalot-dialogue", &["cachalot-base", "cachalot-engine", "cachalot-kernels", "cachalot-models"]),
+    ("cachalot-wire", &[]),
+    ("cachalot-store", &["cachalot-base"]),
+    ("cachalot-server", &["cachalot-base", "cachalot-dialogue", "cachalot-store", "cachalot-wire"]),
+    (
+        "cachalot",
+        &[
+            "cachalot-base",
+            "cachalot-dialogue",
+            "cachalot-engine",
+            "cachalot-kernels",
+            "cachalot-models",
+            "cachalot-server",
+            "cachalot-store",
+        ],
+    ),
+    ("xtask", &[]),
+];
+
+/// Crates from outside that only some rooms may name: (crate, rooms).
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("tokio", &["cachalot-engine", "cachalot-dialogue", "cachalot-store", "cachalot-server", "cachalot"]),
+    ("axum", &["cachalot-server"]),
+    ("hyper", &["cachalot-server"]),
+    ("sqlx", &["cachalot-store"]),
+    ("ureq", &["cachalot"]),
+    ("hf-hub", &["cachalot"]),
+];
+
+/// Words that may not stand in the pure parts, whatever their crate depends on.
+const PURE_PARTS: &[(&str, &[&str])] =
+    &[("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"])];
+
+/// Largest tracked file, in bytes: models and other large data come from packages, with a checksum.
+const TRACKED_BYTES_MAX: u64 = 5 * 1024 * 1024;
+
+/// Runs every check, prints every finding, and fails if there is one.
+pub(crate) fn run() -> ExitCode {
+    match findings() {
+        Ok(found) if found.is_empty() => {
+            println!("tidy: no findings");
+            ExitCode::SUCCESS
+        }
+        Ok(found) => {
+            for finding in &found {
+                eprintln!("tidy: {finding}");
+            }
+            eprintln!("tidy: {} finding(s)", found.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("tidy could not run: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn findings() -> Result<Vec<String>> {
+    let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
+    let root = metadata.workspace_root.clone().into_std_path_buf();
+    let mut found = dependency_findings(&workspace_dependencies(&metadata));
+    for (folder, words) in PURE_PARTS {
+        found.extend(pure_part_findings(&root, folder, words)?);
+    }
+    found.extend(unsafe_findings(&root)?);
+    found.extend(large_file_findings(&root)?);
+    Ok(found)
+}
+
+/// Names of the normal dependencies of each workspace member; tests and build scripts may name what they like.
+fn workspace_dependencies(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    metadata
+        .workspace_packages()
+        .into_iter()
+        .map(|package| {
+            let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+            (package.name.to_string(), normal.map(|d| d.name.clone()).collect())
+        })
+        .collect()
+}
+
+fn dependency_findings(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (package, named) in dependencies {
+        let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(name, _)| name == package) else {
+            found.push(format!("crate {package} has no line in MAY_DEPEND_ON (xtask/src/tidy.rs)"));
+            continue;
+        };
+        for dependency in named {
+            let ours = MAY_DEPEND_ON.iter().any(|(name, _)| name == dependency);
+            if ours && !allowed.contains(&dependency.as_str()) {
+                found.push(format!("{package} names {dependency}; allowed: {}", allowed.join(", ")));
+            }
+            if let Some((_, rooms)) = ONLY_IN.iter().find(|(name, _)| name == dependency)
+                && !rooms.contains(&package.as_str())
+            {
+                found.push(format!("{package} names {dependency}; allowed only in: {}", rooms.join(", ")));
+            }
+        }
+    }
+    found
+}
+
+fn pure_part_findings(root: &Path, folder: &str, words: &[&str]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let files = rust_files(&root.join(folder))?;
+    if files.is_empty() {
+        found.push(format!("{folder} has no Rust files: PURE_PARTS (xtask/src/tidy.rs) is out of date"));
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        for (number, line) in text.lines().enumerate() {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                let place = file.strip_prefix(root).unwrap_or(&file).display();
+                found.push(format!("{place}:{}: {word} in a part that is kept pure", number + 1));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// `unsafe` stays in kernels and where a memory map is made.
+fn unsafe_findings(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for file in rust_files(&root.join("crates"))? {
+        let place = file.strip_prefix(root).unwrap_or(&file).to_path_buf();
+        if place.starts_with("crates/kernels") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let opens = ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|form| code.contains(form));
+            if opens && !UNSAFE_OUTSIDE_KERNELS.iter().any(|allowed| place == Path::new(allowed)) {
+                found.push(format!("{}:{}: unsafe outside kernels", place.display(), number + 1));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Files outside kernels that may hold `unsafe`, each for one system call.
+const UNSAFE_OUTSIDE_KERNELS: &[&str] = &["crates/models/src/gguf/map.rs"];
+
+fn large_file_findings(root: &Path) -> Result<Vec<String>> {
+    let listing =
+        Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().context("git ls-files")?;
+    let names = String::from_utf8(listing.stdout).context("git ls-files printed a name that is not UTF-8")?;
+    let mut found = Vec::new();
+    for name in names.split('\0').filter(|name| !name.is_empty()) {
+        // A file that was deleted but not yet committed has no size.
+        let Ok(facts) = std::fs::metadata(root.join(name)) else { continue };
+        if facts.len() > TRACKED_BYTES_MAX {
+            found.push(format!("{name} has {} bytes; allowed: {TRACKED_BYTES_MAX}", facts.len()));
+        }
+    }
+    Ok(found)
+}
+
+/// All `.rs` files under `folder`, sorted; none if there is no such folder.
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        if !next.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(&next).with_context(|| next.display().to_string())? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(package: &str, dependencies: &[&str], expected: &[&str]) {
+        let named = dependencies.iter().map(ToString::to_string).collect();
+        let found = dependency_findings(&BTreeMap::from([(package.to_owned(), named)]));
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (finding, part) in found.iter().zip(expected) {
+            assert!(finding.contains(part), "{finding:?} should say {part:?}");
+        }
+    }
+
+    #[test]
+    fn dependencies_point_one_way() {
+        check("cachalot-engine", &["cachalot-models", "tokio"], &[]);
+        check("cachalot-models", &["cachalot-engine"], &["cachalot-models names cachalot-engine"]);
+        check("cachalot-kernels", &["tokio"], &["cachalot-kernels names tokio"]);
+        check("cachalot-server", &["sqlx"], &["cachalot-server names sqlx"]);
+        check("cachalot-novelty", &[], &["has no line"]);
+    }
+
+    #[test]
+    fn a_pure_part_that_is_gone_is_a_finding() {
+        let found = pure_part_findings(Path::new("."), "no-such-folder", &["tokio::"]).unwrap();
+        assert_eq!(found.len(), 1);
+    }
+}
