@@ -1,1 +1,54 @@
-fn main() {}
+//! The `cachalot` program: reads the command line and hands over to one file per command.
+
+mod commands;
+mod home;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use base::SystemClock;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{list, pull, rm, show};
+use crate::home::Context;
+
+/// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
+#[derive(Debug, Parser)]
+#[command(name = "cachalot", version, about, propagate_version = true)]
+struct Arguments {
+    /// Where models and conversations are kept [default: the XDG data directory].
+    #[arg(long, global = true, env = "CACHALOT_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Pull(pull::Arguments),
+    List(list::Arguments),
+    Show(show::Arguments),
+    Rm(rm::Arguments),
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let context = Context::new(arguments.home, Arc::new(SystemClock::new()))?;
+    match arguments.command {
+        Command::Pull(arguments) => pull::run(&context, arguments),
+        Command::List(arguments) => list::run(&context, &arguments),
+        Command::Show(arguments) => show::run(&context, &arguments),
+        Command::Rm(arguments) => rm::run(&context, &arguments),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,9 @@
+use crate::home::Context;
+
+/// Removes an installed model.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(context: &Context, _arguments: &Arguments) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet ({}, {:?})", context.home.display(), context.clock)
+}
