@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use base::TokenId;
+
+use crate::sampler::SamplingParams;
+
+/// Class of a submission. Classes are served in this order, see [`scheduler`](crate::scheduler) for the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The usual class.
+    #[default]
+    Normal,
+    /// After all others, but never starved.
+    Low,
+}
+
+/// What to generate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The tokens to continue, at least one.
+    pub prompt: Vec<TokenId>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Most tokens to generate, at least 1. Generation also ends, with [`FinishReason::Length`], where the
+    /// sequence fills the context.
+    pub tokens_max: usize,
+    /// Tokens that end the answer.
+    pub end_tokens: Vec<TokenId>,
+    /// Class of the caller.
+    pub priority: Priority,
+}
+
+/// What happens to a sequence: `Started`, then `Token`s, then `Finished`, which is always the last and always
+/// comes. `Started` and the tokens may be missing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SequenceEvent {
+    /// The sequence left the queue and its prompt is being read.
+    Started {
+        /// Time in the queue.
+        queued: Duration,
+    },
+    /// A token was generated.
+    Token(GeneratedToken),
+    /// Nothing more comes.
+    Finished {
+        /// Why.
+        reason: FinishReason,
+        /// What it took.
+        usage: EngineUsage,
+    },
+}
+
+/// A generated token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratedToken {
+    /// The token; never one of the submission's end tokens.
+    pub id: TokenId,
+    /// Its natural log-probability under the model; NaN unless
+    /// [`SamplingParams::logprobs`](crate::SamplingParams::logprobs) asked for it.
+    pub logprob: f32,
+    /// The most probable tokens and their log-probabilities, most probable first, as many as were asked for.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+/// Why a sequence ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model chose one of the end tokens.
+    EndToken,
+    /// `tokens_max` tokens were generated, or the context is full.
+    Length,
+    /// The caller cancelled it.
+    Cancelled,
+    /// The engine shut down first.
+    ShuttingDown,
+    /// The model could not go on; a text for the caller.
+    Failed(String),
+}
+
+/// What a sequence took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineUsage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated: the number of [`SequenceEvent::Token`] events. The end token is not counted.
+    pub generated_tokens: usize,
+    /// From submission to the first step that reads the prompt, or to the end if there was none.
+    pub queued: Duration,
+    /// From there to the first token, or to the end if there was none.
+    pub prefill: Duration,
+    /// From the first token to the end.
+    pub decode: Duration,
+}

@@ -1,0 +1,3 @@
+//! Sampling.
+mod params;
+pub use params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
