@@ -1,0 +1,100 @@
+use kernels::AttentionChunk;
+
+use crate::layers::config::DecoderConfig;
+use crate::layers::linear::{Linear, project};
+use crate::layers::norm::RmsNorm;
+use crate::layers::{Run, Scratch};
+use crate::weights::{Weights, WeightsError};
+
+/// Grouped-query attention (Ainslie et al. 2023) over the KV cache.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    /// `[heads * head_dim, hidden]`.
+    q: Linear,
+    /// `[kv_heads * head_dim, hidden]`.
+    k: Linear,
+    /// `[kv_heads * head_dim, hidden]`.
+    v: Linear,
+    /// `[hidden, heads * head_dim]`.
+    o: Linear,
+    /// Norms over each head of Q and of K, before the rotation.
+    head_norms: Option<(RmsNorm, RmsNorm)>,
+    hidden: usize,
+    head_dim: usize,
+}
+
+/// What the attention of an architecture has beside its four matrices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttentionParts {
+    /// Biases on Q, K and V.
+    pub(crate) biases: bool,
+    /// Norms over each head of Q and K.
+    pub(crate) head_norms: bool,
+}
+
+impl Attention {
+    /// The tensors `<block>.attn_{q,k,v,output}` and what `parts` adds to them.
+    pub(crate) fn load(
+        weights: &Weights<'_>,
+        block: &str,
+        config: &DecoderConfig,
+        parts: AttentionParts,
+    ) -> Result<Self, WeightsError> {
+        let DecoderConfig { hidden, heads, kv_heads, head_dim, norm_epsilon, .. } = *config;
+        let (q_width, kv_width) = (heads * head_dim, kv_heads * head_dim);
+        let name = |part: &str| format!("{block}.attn_{part}");
+        let input = if parts.biases { Linear::load_biased } else { Linear::load };
+        let head_norm = |part| RmsNorm::load(weights, &name(part), head_dim, norm_epsilon);
+        Ok(Self {
+            q: input(weights, &name("q"), q_width, hidden)?,
+            k: input(weights, &name("k"), kv_width, hidden)?,
+            v: input(weights, &name("v"), kv_width, hidden)?,
+            o: Linear::load(weights, &name("output"), hidden, q_width)?,
+            head_norms: match parts.head_norms {
+                true => Some((head_norm("q_norm")?, head_norm("k_norm")?)),
+                false => None,
+            },
+            hidden,
+            head_dim,
+        })
+    }
+
+    /// `scratch.normed` to `scratch.update`. The step's keys and values join the cache before any query looks.
+    pub(crate) fn forward(&self, layer: usize, run: &mut Run<'_>) {
+        let Run { compute, step, rope, angles, cache, scratch } = run;
+        let (isa, pool) = (compute.isa, &compute.pool);
+        let Scratch { normed, activations, q, k, v, attended, update, .. } = &mut **scratch;
+
+        activations.quantize(isa, pool, normed, self.hidden);
+        project(compute, activations, &mut [(&self.q, q), (&self.k, k), (&self.v, v)]);
+        if let Some((q_norm, k_norm)) = &self.head_norms {
+            q_norm.apply_in_place(compute, q);
+            k_norm.apply_in_place(compute, k);
+        }
+        rope.rotate(compute, q, self.head_dim, angles);
+        rope.rotate(compute, k, self.head_dim, angles);
+
+        let chunks: Vec<AttentionChunk<'_>> = step
+            .chunks
+            .iter()
+            .zip(&step.rows)
+            .map(|(chunk, rows)| AttentionChunk {
+                rows: rows.clone(),
+                position: chunk.position,
+                blocks: chunk.blocks,
+            })
+            .collect();
+        cache.write(isa, pool, layer, &chunks, k, v);
+        attended.resize(q.len(), 0.0);
+        let scale = 1.0 / (self.head_dim as f32).sqrt();
+        kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
+
+        activations.quantize(isa, pool, attended, self.q.rows());
+        project(compute, activations, &mut [(&self.o, update)]);
+    }
+
+    /// Bytes of the packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        self.q.bytes() + self.k.bytes() + self.v.bytes() + self.o.bytes()
+    }
+}

@@ -1,0 +1,42 @@
+use crate::layers::config::DecoderConfig;
+use crate::layers::linear::{Linear, project};
+use crate::layers::{Run, Scratch};
+use crate::weights::{Weights, WeightsError};
+
+/// `down(silu(gate(x)) * up(x))` (`SwiGLU`, Shazeer 2020).
+#[derive(Debug)]
+pub(crate) struct SwiGlu {
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl SwiGlu {
+    /// The three matrices `<block>.ffn_{gate,up,down}`.
+    pub(crate) fn load(weights: &Weights<'_>, block: &str, config: &DecoderConfig) -> Result<Self, WeightsError> {
+        let DecoderConfig { hidden, ffn, .. } = *config;
+        Ok(Self {
+            gate: Linear::load(weights, &format!("{block}.ffn_gate"), ffn, hidden)?,
+            up: Linear::load(weights, &format!("{block}.ffn_up"), ffn, hidden)?,
+            down: Linear::load(weights, &format!("{block}.ffn_down"), hidden, ffn)?,
+        })
+    }
+
+    /// `scratch.normed` to `scratch.update`.
+    pub(crate) fn forward(&self, run: &mut Run<'_>) {
+        let Run { compute, scratch, .. } = run;
+        let Scratch { normed, gate, up, update, activations, .. } = &mut **scratch;
+        let (isa, pool) = (compute.isa, &compute.pool);
+        let hidden = self.down.rows();
+        activations.quantize(isa, pool, normed, hidden);
+        project(compute, activations, &mut [(&self.gate, gate), (&self.up, up)]);
+        kernels::silu_mul(isa, pool, gate, up);
+        activations.quantize(isa, pool, gate, self.gate.rows());
+        project(compute, activations, &mut [(&self.down, update)]);
+    }
+
+    /// Bytes of the packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        self.gate.bytes() + self.up.bytes() + self.down.bytes()
+    }
+}

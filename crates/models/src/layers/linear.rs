@@ -1,0 +1,59 @@
+use kernels::{Activations, PackedMatrix};
+
+use crate::layers::Compute;
+use crate::weights::{Weights, WeightsError};
+
+/// `y = W x + b`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    /// `[rows, cols]`.
+    weight: PackedMatrix,
+    /// `[rows]`.
+    bias: Option<Vec<f32>>,
+}
+
+impl Linear {
+    /// The matrix `<name>.weight` without a bias.
+    pub(crate) fn load(weights: &Weights<'_>, name: &str, rows: usize, cols: usize) -> Result<Self, WeightsError> {
+        Ok(Self { weight: weights.matrix(&format!("{name}.weight"), rows, cols)?, bias: None })
+    }
+
+    /// The matrix `<name>.weight` with the vector `<name>.bias`.
+    pub(crate) fn load_biased(
+        weights: &Weights<'_>,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Self, WeightsError> {
+        let bias = Some(weights.vector(&format!("{name}.bias"), rows)?);
+        Ok(Self { bias, ..Self::load(weights, name, rows, cols)? })
+    }
+
+    /// Outputs.
+    pub(crate) fn rows(&self) -> usize {
+        self.weight.rows()
+    }
+
+    /// Bytes of the packed weight.
+    pub(crate) fn bytes(&self) -> usize {
+        self.weight.bytes()
+    }
+}
+
+/// Several projections of the same `n` inputs, in one pass over the threads. Each output is resized to
+/// `[n, rows]`.
+pub(crate) fn project(compute: &Compute, x: &Activations, projections: &mut [(&Linear, &mut Vec<f32>)]) {
+    for (linear, out) in projections.iter_mut() {
+        out.resize(x.rows() * linear.rows(), 0.0);
+    }
+    let mut products: Vec<(&PackedMatrix, &mut [f32])> =
+        projections.iter_mut().map(|(linear, out)| (&linear.weight, out.as_mut_slice())).collect();
+    kernels::matmul_many(compute.isa, &compute.pool, &mut products, x);
+    for (linear, out) in projections.iter_mut() {
+        if let Some(bias) = &linear.bias {
+            for row in out.chunks_exact_mut(bias.len()) {
+                row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
+        }
+    }
+}

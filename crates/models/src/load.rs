@@ -1,0 +1,105 @@
+//! From a weight file to a model that can run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kernels::{Isa, Pool};
+
+use crate::architectures::{self, ArchitectureError};
+use crate::batch::{Model, ModelInfo};
+use crate::gguf::{Gguf, GgufError};
+use crate::layers::Compute;
+use crate::template::{ChatTemplate, TemplateError};
+use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::weights::Weights;
+
+/// How to load.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Threads of the forward pass; 0 for one per core.
+    pub threads: usize,
+    /// Instruction set; none for the best that the CPU has.
+    pub isa: Option<Isa>,
+}
+
+/// A model with what is needed to talk with it.
+pub struct LoadedModel {
+    /// Runs steps.
+    pub model: Box<dyn Model>,
+    /// Text to tokens and back.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Messages to text; none where the file has no template and no built-in fits.
+    pub template: Option<ChatTemplate>,
+    /// Facts about the model.
+    pub info: ModelInfo,
+    /// `general.name` of the file.
+    pub name: Option<String>,
+}
+
+impl std::fmt::Debug for LoadedModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadedModel").field("info", &self.info).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why a file could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read or is not a well-formed GGUF.
+    #[error(transparent)]
+    File(#[from] GgufError),
+    /// Hyperparameters or tensors.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// The vocabulary.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Logits and vocabulary don't belong together.
+    #[error("the embedding has {embedding} rows and the vocabulary {vocabulary} tokens; they must not be fewer")]
+    Vocabulary {
+        /// Rows of the embedding.
+        embedding: usize,
+        /// Tokens of the tokenizer.
+        vocabulary: usize,
+    },
+}
+
+/// Loads a model from a GGUF file.
+///
+/// # Errors
+/// When the file, its metadata, its tensors, its vocabulary or its template is not usable; the error says which.
+pub fn load(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
+    load_from(&Gguf::open(path)?, options)
+}
+
+/// Loads a model from an opened GGUF file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(file: &Gguf, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
+    let metadata = file.metadata();
+    let architecture = metadata.required_str("general.architecture")?;
+    let tokenizer = Tokenizer::from_gguf(metadata)?;
+    let template = ChatTemplate::from_metadata(metadata)?;
+    let model = load_model(file, architecture, options)?;
+    let info = model.info().clone();
+    if info.vocab_size < tokenizer.vocab_size() {
+        return Err(LoadError::Vocabulary { embedding: info.vocab_size, vocabulary: tokenizer.vocab_size() });
+    }
+    let name = metadata.str("general.name")?.map(str::to_owned);
+    Ok(LoadedModel { model, tokenizer: Arc::new(tokenizer), template, info, name })
+}
+
+fn load_model(file: &Gguf, architecture: &str, options: &LoadOptions) -> Result<Box<dyn Model>, LoadError> {
+    let isa = options.isa.unwrap_or_else(Isa::best);
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    let compute = Compute { isa, pool: Arc::new(Pool::new(threads)) };
+    let weights = Weights::new(file, isa, &compute.pool);
+    Ok(architectures::load(architecture, file.metadata(), &weights, &compute)?)
+}

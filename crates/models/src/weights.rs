@@ -1,0 +1,191 @@
+//! From the tensors of a weight file to what the layers compute with.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use kernels::{CodeLayout, CodeRow, CodeWidth, Isa, PackedMatrix, Pool, RowSource, SourceLayout};
+
+use crate::formats::{Format, decode_codes, dequantize_row};
+use crate::gguf::{Gguf, Tensor};
+
+/// Why the weights of a file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// A tensor that the architecture needs is absent.
+    #[error("tensor {name} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor's shape doesn't fit the metadata.
+    #[error("tensor {name} has shape {given:?} (contiguous dimension first); the metadata asks for {allowed:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Dimensions that the metadata asks for.
+        allowed: Vec<u64>,
+        /// Dimensions in the file.
+        given: Vec<u64>,
+    },
+    /// A vector is stored in a format that only matrices have.
+    #[error("tensor {name} is stored as {given}; a vector may be F32, F16 or BF16")]
+    VectorFormat {
+        /// Its name.
+        name: String,
+        /// The format in the file.
+        given: &'static str,
+    },
+    /// A number in a vector is infinite or not a number.
+    #[error("tensor {name} holds a value that is not finite at index {index}")]
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// Where.
+        index: usize,
+    },
+    /// The memory for the model can't be had.
+    #[error("there is not enough memory for the model")]
+    Memory,
+    /// Tensors that this architecture has no use for: running without them would give other answers.
+    #[error("the file has tensors that the architecture {architecture} does not use: {}", names.join(", "))]
+    Unused {
+        /// The architecture that was loaded.
+        architecture: &'static str,
+        /// Some of their names.
+        names: Vec<String>,
+    },
+}
+
+/// The tensors of a file, handed out once each, so that what no layer asked for can be refused.
+pub(crate) struct Weights<'a> {
+    file: &'a Gguf,
+    isa: Isa,
+    pool: &'a Pool,
+    used: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Weights<'a> {
+    pub(crate) fn new(file: &'a Gguf, isa: Isa, pool: &'a Pool) -> Self {
+        Self { file, isa, pool, used: RefCell::default() }
+    }
+
+    /// Rows of a matrix, as the file has them: for the vocabulary, whose size is the embedding's.
+    pub(crate) fn rows_of(&self, name: &str) -> Result<usize, WeightsError> {
+        let tensor = self.file.tensor(name).ok_or_else(|| WeightsError::Missing { name: name.to_owned() })?;
+        Ok(tensor.info.shape.get(1).map_or(1, |&rows| rows as usize))
+    }
+
+    /// Weights in the file.
+    pub(crate) fn parameters(&self) -> u64 {
+        self.file.tensors().map(|info| info.shape.iter().product::<u64>()).sum()
+    }
+
+    /// Whether the file has a tensor of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_some()
+    }
+
+    /// A matrix that maps `cols` inputs to `rows` outputs, packed for the kernels.
+    pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<PackedMatrix, WeightsError> {
+        let tensor = self.tensor(name, &[cols as u64, rows as u64])?;
+        let source = TensorRows { tensor, rows, cols };
+        Ok(PackedMatrix::pack(&source, self.isa, self.pool))
+    }
+
+    /// A vector of `len` numbers.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, WeightsError> {
+        let tensor = self.tensor(name, &[len as u64])?;
+        let format = tensor.info.format;
+        if !matches!(format, Format::F32 | Format::F16 | Format::BF16) {
+            return Err(WeightsError::VectorFormat { name: name.to_owned(), given: format.name() });
+        }
+        let mut values = vec![0.0; len];
+        dequantize_row(format, tensor.data, &mut values);
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(index) => Err(WeightsError::NotFinite { name: name.to_owned(), index }),
+        }
+    }
+
+    /// The vector of that name, if the file has one.
+    pub(crate) fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, WeightsError> {
+        if self.has(name) { self.vector(name, len).map(Some) } else { Ok(None) }
+    }
+
+    /// Refuses a file that has tensors which nobody asked for.
+    pub(crate) fn refuse_unused(&self, architecture: &'static str) -> Result<(), WeightsError> {
+        let used = self.used.borrow();
+        let unused = self.file.tensors().map(|info| &info.name).filter(|name| !used.contains(*name));
+        let names: Vec<String> = unused.take(8).cloned().collect();
+        if names.is_empty() { Ok(()) } else { Err(WeightsError::Unused { architecture, names }) }
+    }
+
+    fn tensor(&self, name: &str, shape: &[u64]) -> Result<Tensor<'a>, WeightsError> {
+        let tensor = self.file.tensor(name).ok_or_else(|| WeightsError::Missing { name: name.to_owned() })?;
+        // Trailing dimensions of 1 say nothing.
+        let significant = tensor.info.shape.iter().rposition(|&size| size != 1).map_or(1, |last| last + 1);
+        let wanted = shape.iter().rposition(|&size| size != 1).map_or(1, |last| last + 1);
+        if tensor.info.shape.get(..significant) != Some(&shape[..wanted]) {
+            let given = tensor.info.shape.clone();
+            return Err(WeightsError::Shape { name: name.to_owned(), allowed: shape.to_vec(), given });
+        }
+        self.used.borrow_mut().insert(name.to_owned());
+        Ok(tensor)
+    }
+}
+
+/// A tensor of the file as the packer reads it: row after row.
+struct TensorRows<'a> {
+    tensor: Tensor<'a>,
+    rows: usize,
+    cols: usize,
+}
+
+impl TensorRows<'_> {
+    fn row(&self, row: usize) -> &[u8] {
+        let bytes = self.tensor.info.format.row_bytes(self.cols);
+        &self.tensor.data[row * bytes..][..bytes]
+    }
+}
+
+impl RowSource for TensorRows<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+
+    fn layout(&self) -> SourceLayout {
+        code_layout(self.tensor.info.format)
+    }
+
+    fn codes(&self, row: usize, out: &mut CodeRow) {
+        decode_codes(self.tensor.info.format, self.row(row), out);
+    }
+
+    fn floats(&self, row: usize, out: &mut [f32]) {
+        dequantize_row(self.tensor.info.format, self.row(row), out);
+    }
+}
+
+/// The canonical integer form of each format, see [`kernels::CodeLayout`].
+fn code_layout(format: Format) -> SourceLayout {
+    let codes = |width, group, zero_point, has_min| {
+        SourceLayout::Codes(CodeLayout { width, group, zero_point, has_min })
+    };
+    match format {
+        Format::F32 => SourceLayout::F32,
+        Format::F16 => SourceLayout::F16,
+        Format::BF16 => SourceLayout::Bf16,
+        Format::Q4_0 => codes(CodeWidth::Four, 32, 8, false),
+        Format::Q4_1 | Format::Q4K => codes(CodeWidth::Four, 32, 0, true),
+        Format::Q5_0 => codes(CodeWidth::Eight, 32, 16, false),
+        Format::Q5_1 | Format::Q5K => codes(CodeWidth::Eight, 32, 0, true),
+        Format::Q8_0 | Format::Iq4Nl | Format::Iq4Xs => codes(CodeWidth::Eight, 32, 128, false),
+        Format::Q2K => codes(CodeWidth::Four, 16, 0, true),
+        Format::Q3K => codes(CodeWidth::Four, 16, 4, false),
+        Format::Q6K => codes(CodeWidth::Eight, 16, 32, false),
+    }
+}
