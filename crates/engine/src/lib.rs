@@ -1,8 +1,42 @@
-//! The engine: scheduler, KV block pool, sampler and the step loop. Token ids only, knows nothing of text.
+//! The engine: answers many sequences of tokens at once with one model. Token ids only, knows nothing of text.
+//!
+//! [`Engine`] is a handle to a step loop on its own thread. A step is four calls:
+//!
+//! ```text
+//! plan     what runs next                    scheduler::Scheduler::plan, pure
+//! forward  one pass of the model over it     models::batch::Model::forward
+//! pick     the next token of each sequence   sampler::Sampler::pick, pure
+//! commit   tokens, ends, freed blocks        scheduler::Scheduler::commit, pure
+//! ```
+//!
+//! # Example
+//! ```no_run
+//! # fn example(model: Box<dyn models::batch::Model>) -> Result<(), Box<dyn std::error::Error>> {
+//! use engine::{Engine, EngineConfig, Priority, SamplingParams, SequenceEvent, Submission};
+//!
+//! let config = EngineConfig { kv_blocks: 1024, step_tokens_max: 512, running_max: 16, waiting_max: 256 };
+//! let clock = std::sync::Arc::new(base::SystemClock::new());
+//! let engine = Engine::start(model, config, clock, base::Rng::from_os()?)?;
+//! let mut sequence = engine.submit(Submission {
+//!     prompt: vec![1, 2, 3],
+//!     sampling: SamplingParams::greedy(),
+//!     tokens_max: 100,
+//!     end_tokens: vec![0],
+//!     priority: Priority::Normal,
+//! })?;
+//! while let Some(event) = sequence.blocking_next() {
+//!     if let SequenceEvent::Token(token) = event {
+//!         println!("{}", token.id);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod blocks;
 mod engine;
 mod events;
-mod sampler;
+pub mod sampler;
 pub mod scheduler;
 mod stats;
 mod step;

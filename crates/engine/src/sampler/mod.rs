@@ -1,3 +1,155 @@
-//! Sampling.
+//! From a row of logits to the next token.
+//!
+//! [`SamplingParams`] gives the order of the steps. Greedy picks are exact: the largest logit, the smallest id
+//! on a tie. Draws come from a counter, so the `n`th token of an answer depends on nothing but the logits, the
+//! parameters, the seed and `n`. Vocabularies have 50 to 150 thousand entries, so the row is only ever read by
+//! simple loops that compilers vectorise, and whatever sorts or branches works on the few tokens left.
+
+mod draw;
+mod filters;
+mod math;
 mod params;
-pub use params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
+mod penalties;
+
+use base::TokenId;
+
+use self::filters::Candidate;
+pub use self::params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
+use self::penalties::Penalties;
+use crate::events::GeneratedToken;
+
+/// Why no token could be picked: the model is broken, or its input was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SampleError {
+    /// A logit is NaN or +inf. -inf is allowed and means never.
+    #[error("the model's logits must be numbers below infinity, some are not")]
+    NotFinite,
+    /// Every logit is -inf, or there are none.
+    #[error("the model's logits leave at least one token possible, here none")]
+    NothingPossible,
+}
+
+/// What a sequence keeps from pick to pick.
+#[derive(Debug)]
+pub struct SamplerState {
+    params: SamplingParams,
+    seed: u64,
+    penalties: Penalties,
+}
+
+impl SamplerState {
+    /// State of a new sequence. `fallback_seed` is used when the parameters have no seed.
+    pub fn new(params: SamplingParams, fallback_seed: u64) -> Self {
+        let seed = params.seed.unwrap_or(fallback_seed);
+        Self { params, seed, penalties: Penalties::default() }
+    }
+}
+
+/// Picks tokens. Holds only buffers, kept for their memory: results don't depend on what was picked before.
+#[derive(Debug, Default)]
+pub struct Sampler {
+    /// Logits that penalties and bias changed, as they were, in the order of the changes.
+    undo: Vec<(TokenId, f32)>,
+    /// `[vocab_size]`, probabilities times the sum of a row.
+    weights: Vec<f32>,
+    /// Tokens that the filters have left, by id.
+    candidates: Vec<Candidate>,
+    /// Work space of the filters.
+    scratch: Vec<Candidate>,
+}
+
+impl Sampler {
+    /// A sampler with empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Picks the token that follows `tokens`, of which the first `prompt_tokens` are the prompt, from `logits`
+    /// (`[vocab_size]`). The logits are used as work space and are as before when this returns.
+    ///
+    /// # Errors
+    /// When the logits are not numbers, or leave nothing to pick.
+    pub fn pick(
+        &mut self,
+        state: &mut SamplerState,
+        logits: &mut [f32],
+        tokens: &[TokenId],
+        prompt_tokens: usize,
+    ) -> Result<GeneratedToken, SampleError> {
+        let raw_max = math::max_checked(logits)?;
+        self.undo.clear();
+        state.penalties.apply(&state.params, tokens, prompt_tokens, logits, &mut self.undo);
+        penalties::apply_bias(&state.params.logit_bias, logits, &mut self.undo);
+        let max = if self.undo.is_empty() { raw_max } else { math::max_checked(logits)? };
+        let id = if state.params.temperature == 0.0 {
+            math::first_index_of(logits, max)
+        } else {
+            let draw_index = tokens.len().saturating_sub(prompt_tokens);
+            self.draw(&state.params, logits, max, draw::uniform(state.seed, draw_index as u64))
+        };
+        for (id, logit) in self.undo.drain(..).rev() {
+            logits[id as usize] = logit;
+        }
+        Ok(match state.params.logprobs {
+            None => GeneratedToken { id, logprob: f32::NAN, top: Vec::new() },
+            Some(alternatives) => self.describe(id, logits, raw_max, alternatives),
+        })
+    }
+
+    /// One draw; `uniform` is in `[0, 1)`, `max` the largest of the logits.
+    fn draw(&mut self, params: &SamplingParams, logits: &[f32], max: f32, uniform: f64) -> TokenId {
+        let unfiltered = (params.top_k == 0 || params.top_k >= logits.len())
+            && params.top_p >= 1.0
+            && params.min_p <= 0.0
+            && params.typical_p >= 1.0;
+        if unfiltered {
+            math::scaled_exp(logits, max, params.temperature, &mut self.weights);
+            return draw::from_weights(&self.weights, uniform);
+        }
+        self.filter(params, logits, max);
+        draw::from_candidates(&self.candidates, uniform)
+    }
+
+    /// Fills `candidates` with what the filters leave.
+    fn filter(&mut self, params: &SamplingParams, logits: &[f32], max: f32) {
+        let Self { weights, candidates, scratch, .. } = self;
+        let total = if params.top_k > 0 && params.top_k < logits.len() {
+            filters::top_k(logits, params.top_k, candidates);
+            candidates.sort_unstable_by_key(|candidate| candidate.id);
+            filters::weigh(candidates, max, params.temperature);
+            filters::total_weight(candidates)
+        } else {
+            let total = math::scaled_exp(logits, max, params.temperature, weights);
+            let least = filters::least_weight_needed(params, total, logits.len());
+            filters::collect(logits, weights, least, candidates);
+            filters::weigh(candidates, max, params.temperature);
+            total
+        };
+        if params.top_p < 1.0 {
+            filters::top_p(candidates, params.top_p, total, scratch);
+        }
+        if params.min_p > 0.0 {
+            filters::min_p(candidates, params.min_p);
+        }
+        if params.typical_p < 1.0 {
+            filters::typical(candidates, params.typical_p, scratch);
+        }
+    }
+
+    /// The pick with its log-probability under the model and the most probable alternatives.
+    fn describe(&mut self, id: TokenId, logits: &[f32], max: f32, alternatives: usize) -> GeneratedToken {
+        let total = math::scaled_exp(logits, max, 1.0, &mut self.weights);
+        let log_total = total.ln();
+        let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - log_total) as f32;
+        let mut top = Vec::new();
+        if alternatives > 0 {
+            filters::top_k(logits, alternatives, &mut self.candidates);
+            self.candidates.sort_unstable_by(Candidate::by_logit);
+            top.extend(self.candidates.iter().map(|candidate| (candidate.id, logprob(candidate.logit))));
+        }
+        GeneratedToken { id, logprob: logprob(logits[id as usize]), top }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+use std::fmt::Display;
+
 use base::TokenId;
 
 /// Most alternatives that [`SamplingParams::logprobs`] may ask for.
@@ -81,8 +83,8 @@ pub struct ParamError {
 }
 
 impl ParamError {
-    pub(crate) fn new(name: &'static str, allowed: impl Into<String>, given: impl ToString) -> Self {
-        Self { name, allowed: allowed.into(), given: given.to_string() }
+    pub(crate) fn new(name: &'static str, allowed: impl Into<String>, given: impl Display) -> Self {
+        Self { name, allowed: allowed.into(), given: format!("{given}") }
     }
 }
 

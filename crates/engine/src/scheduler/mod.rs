@@ -1,4 +1,367 @@
-//! Scheduler.
+//! Which sequences run in the next step, and what becomes of them: continuous batching, pure.
+//!
+//! No threads, no IO, no clock: time is an argument, and a step is [`plan`](Scheduler::plan), the model's work,
+//! [`commit`](Scheduler::commit). The rules:
+//!
+//! - **Blocks.** A running sequence holds KV blocks for all tokens it has. It gets them when it is admitted, and
+//!   one more whenever its answer enters a new block.
+//! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
+//!   (at least one token) with chunks of prompts, by class, then arrival. A prompt that got nothing for
+//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next.
+//! - **Admission** is from the queue, highest class first, oldest first, while fewer than `running_max` run and
+//!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
+//!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
+//!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place.
+//! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
+//!   lowest class, the youngest of it, gives up its blocks and goes back to the queue, at its old place and
+//!   with the tokens it has; when readmitted it is read again from the start, and its listener notices only the
+//!   pause. Nobody is admitted in a step that preempted. Each preemption raises the sequence by one class for
+//!   all the rules above.
+//! - **Progress.** The oldest running sequence of the highest class is never preempted, and a sequence is
+//!   refused at the door if the whole pool could not hold it; so it ends, and then another is the oldest. Two
+//!   preemptions bring any sequence to the highest class, where only older ones go before it. Nothing waits for
+//!   ever.
+
+mod plan;
+mod sequence;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base::TokenId;
+use models::batch::{Chunk, Wanted};
+
+pub use self::plan::{Picked, Plan, PlanRow, Started};
+use self::sequence::Sequence;
+use self::waiting::Waiting;
+use crate::blocks::{BlockPool, blocks_for};
+use crate::events::{FinishReason, Priority, SequenceEvent};
+
+/// Times that a waiting class, or a prompt being read, may be passed over before its turn comes.
+pub const PASSED_OVER_MAX: u32 = 8;
+
 /// Names a sequence within one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(pub u64);
+
+/// Sizes of a scheduler, all at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// Blocks in the KV pool.
+    pub kv_blocks: usize,
+    /// Tokens in a step.
+    pub step_tokens_max: usize,
+    /// Most sequences in a step.
+    pub running_max: usize,
+    /// Most sequences held beyond `running_max`.
+    pub waiting_max: usize,
+    /// Longest sequence, prompt and answer, in tokens. The pool must be able to hold it.
+    pub length_max: usize,
+}
+
+/// A sequence for the scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name, never used before.
+    pub id: SequenceId,
+    /// Tokens to continue, at least one and fewer than `length_max`.
+    pub prompt: Vec<TokenId>,
+    /// Most tokens to generate, at least 1.
+    pub tokens_max: usize,
+    /// Tokens that end the answer.
+    pub end_tokens: Vec<TokenId>,
+    /// Class.
+    pub priority: Priority,
+}
+
+/// The scheduler already holds as many sequences as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFull;
+
+/// Order among sequences: class after promotion, then arrival. The smallest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// 0 is the highest.
+    class: usize,
+    arrival: u64,
+}
+
+/// See the [module's documentation](self).
+#[derive(Debug)]
+pub struct Scheduler {
+    config: SchedulerConfig,
+    pool: BlockPool,
+    sequences: BTreeMap<SequenceId, Sequence>,
+    /// Sequences that hold blocks, by rank.
+    running: Vec<SequenceId>,
+    /// Sequences that hold none.
+    waiting: Waiting,
+    arrivals: u64,
+    preemptions: u64,
+    /// Order in which prompts are read in this step: passed-over ones first. Kept for its memory.
+    prefill_order: Vec<(std::cmp::Reverse<u32>, usize)>,
+}
+
+impl Scheduler {
+    /// A scheduler with nothing to do.
+    ///
+    /// # Panics
+    /// When a size is 0 or the pool can't hold a sequence of `length_max`.
+    pub fn new(config: SchedulerConfig) -> Self {
+        let SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max } = config;
+        let smallest = [kv_blocks, step_tokens_max, running_max, waiting_max, length_max].into_iter().min();
+        assert!(smallest >= Some(1), "every size of a scheduler must be at least 1, got {config:?}");
+        assert!(blocks_for(length_max) <= kv_blocks, "{kv_blocks} blocks can't hold {length_max} tokens");
+        Self {
+            config,
+            pool: BlockPool::new(kv_blocks),
+            sequences: BTreeMap::new(),
+            running: Vec::new(),
+            waiting: Waiting::default(),
+            arrivals: 0,
+            preemptions: 0,
+            prefill_order: Vec::new(),
+        }
+    }
+
+    /// Queues a sequence.
+    ///
+    /// # Errors
+    /// When `running_max + waiting_max` sequences are there already.
+    ///
+    /// # Panics
+    /// When the request breaks what [`Request`] says of its fields.
+    pub fn submit(&mut self, request: Request, now: Duration) -> Result<(), QueueFull> {
+        let length_max = self.config.length_max;
+        assert!((1..length_max).contains(&request.prompt.len()), "prompt length must be in 1..{length_max}");
+        assert!(request.tokens_max > 0, "tokens_max must be at least 1");
+        if self.sequences.len() >= self.config.running_max.saturating_add(self.config.waiting_max) {
+            return Err(QueueFull);
+        }
+        let id = request.id;
+        let sequence = Sequence::new(request, self.arrivals, length_max, now);
+        self.arrivals += 1;
+        self.waiting.insert(sequence.rank(), id);
+        let earlier = self.sequences.insert(id, sequence);
+        assert!(earlier.is_none(), "{id:?} is in use");
+        Ok(())
+    }
+
+    /// Ends a sequence now and frees its blocks; returns its last event, or `None` if it has ended already.
+    pub fn finish(&mut self, id: SequenceId, reason: FinishReason, now: Duration) -> Option<SequenceEvent> {
+        let mut sequence = self.sequences.remove(&id)?;
+        if !self.waiting.remove(sequence.rank(), id) {
+            self.running.retain(|running| *running != id);
+        }
+        self.pool.release(&mut sequence.table);
+        Some(SequenceEvent::Finished { reason, usage: sequence.usage(now) })
+    }
+
+    /// Decides the next step. `plan` is overwritten; it is empty only if there are no sequences.
+    pub fn plan(&mut self, now: Duration, plan: &mut Plan) {
+        plan.clear();
+        let preempted = self.grow_running();
+        if !preempted {
+            self.admit(now, plan);
+        }
+        self.plan_decode(plan);
+        self.plan_prefill(plan);
+    }
+
+    /// Takes in what came of a plan: `picked` has one entry per row and is drained; what the listeners should
+    /// know is appended to `events`. Rows of sequences that ended in between are passed over.
+    ///
+    /// # Panics
+    /// When `picked` doesn't have one entry per row.
+    pub fn commit(
+        &mut self,
+        now: Duration,
+        plan: &Plan,
+        picked: &mut Vec<Picked>,
+        events: &mut Vec<(SequenceId, SequenceEvent)>,
+    ) {
+        assert_eq!(picked.len(), plan.rows().len(), "one pick per row");
+        for (row, picked) in plan.rows().iter().zip(picked.drain(..)) {
+            let Some(sequence) = self.sequences.get_mut(&row.id) else { continue };
+            sequence.computed = row.end;
+            let ended = match picked {
+                Picked::Read => None,
+                Picked::Failed(message) => Some(FinishReason::Failed(message)),
+                Picked::Token(token) if sequence.end_tokens.contains(&token.id) => {
+                    Some(FinishReason::EndToken)
+                }
+                Picked::Token(token) => {
+                    let ended = sequence.push(token.id, now);
+                    events.push((row.id, SequenceEvent::Token(token)));
+                    ended
+                }
+            };
+            if let Some(reason) = ended {
+                events.extend(self.finish(row.id, reason, now).map(|event| (row.id, event)));
+            }
+        }
+    }
+
+    /// The model's view of a planned row.
+    ///
+    /// # Panics
+    /// When the row's sequence has ended since.
+    pub fn chunk(&self, row: &PlanRow) -> Chunk<'_> {
+        let sequence = &self.sequences[&row.id];
+        Chunk {
+            tokens: &sequence.tokens[row.start..row.end],
+            position: row.start,
+            blocks: sequence.table.ids(),
+            wanted: if row.wants_logits { Wanted::Last } else { Wanted::None },
+        }
+    }
+
+    /// The tokens of a sequence, prompt and answer, and how many of them are the prompt.
+    pub fn tokens(&self, id: SequenceId) -> Option<(&[TokenId], usize)> {
+        self.sequences.get(&id).map(|sequence| (sequence.tokens.as_slice(), sequence.prompt_tokens))
+    }
+
+    /// Every sequence here, in order of id.
+    pub fn ids(&self) -> impl Iterator<Item = SequenceId> {
+        self.sequences.keys().copied()
+    }
+
+    /// No sequences.
+    pub fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Sequences that hold blocks.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Sequences that wait.
+    pub fn waiting(&self) -> usize {
+        self.sequences.len() - self.running.len()
+    }
+
+    /// Blocks that nothing holds.
+    pub fn blocks_free(&self) -> usize {
+        self.pool.free()
+    }
+
+    /// Preemptions so far.
+    pub fn preemptions(&self) -> u64 {
+        self.preemptions
+    }
+
+    /// Checks that free + used = total, each block in exactly one place, and that the queue and the running
+    /// list together are the sequences.
+    ///
+    /// # Panics
+    /// When not.
+    pub fn assert_conserved(&self) {
+        self.pool.assert_conserved(self.sequences.values().map(|sequence| &sequence.table));
+        assert_eq!(self.running.len() + self.waiting.len(), self.sequences.len(), "a sequence is lost");
+        assert!(self.running.len() <= self.config.running_max, "more run than may");
+        assert!(self.running.iter().map(|id| self.sequences[id].rank()).is_sorted(), "running is by rank");
+        for (id, sequence) in &self.sequences {
+            let runs = self.running.contains(id);
+            assert_eq!(runs, !sequence.table.ids().is_empty(), "{id:?} must hold blocks just if it runs");
+            assert!(runs || sequence.computed == 0, "{id:?} waits and has nothing in the cache");
+        }
+    }
+
+    /// Gives each running sequence, by rank, the blocks for all its tokens, preempting the last in rank when the
+    /// pool has none. Returns whether it did.
+    fn grow_running(&mut self) -> bool {
+        let preemptions_before = self.preemptions;
+        let mut at = 0;
+        while let Some(&id) = self.running.get(at) {
+            while let Some(sequence) = self.sequences.get_mut(&id) {
+                if self.pool.grow(&mut sequence.table, blocks_for(sequence.tokens.len())) {
+                    break;
+                }
+                if self.preempt_last() == Some(id) {
+                    break;
+                }
+            }
+            at += 1;
+        }
+        self.preemptions > preemptions_before
+    }
+
+    /// Sends the last in rank back to the queue.
+    fn preempt_last(&mut self) -> Option<SequenceId> {
+        let id = self.running.pop()?;
+        let sequence = self.sequences.get_mut(&id)?;
+        self.pool.release(&mut sequence.table);
+        sequence.computed = 0;
+        sequence.preemptions = sequence.preemptions.saturating_add(1);
+        self.waiting.insert(sequence.rank(), id);
+        self.preemptions += 1;
+        Some(id)
+    }
+
+    /// Lets sequences in from the queue while there is room.
+    fn admit(&mut self, now: Duration, plan: &mut Plan) {
+        while self.running.len() < self.config.running_max {
+            let Some(id) = self.waiting.peek() else { break };
+            let Some(sequence) = self.sequences.get_mut(&id) else { break };
+            let needed = blocks_for(sequence.tokens.len());
+            let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 };
+            if self.pool.free() < needed + spare || !self.pool.grow(&mut sequence.table, needed) {
+                break;
+            }
+            self.waiting.take();
+            sequence.steps_passed_over = 0;
+            if sequence.started.is_none() {
+                sequence.started = Some(now);
+                plan.started.push(Started { id, queued: now.saturating_sub(sequence.submitted) });
+            }
+            let rank = sequence.rank();
+            let at = self.running.partition_point(|other| self.sequences[other].rank() < rank);
+            self.running.insert(at, id);
+        }
+    }
+
+    /// One row for each sequence that has a single token to run.
+    fn plan_decode(&self, plan: &mut Plan) {
+        for &id in &self.running {
+            let sequence = &self.sequences[&id];
+            if sequence.pending() == 1 {
+                plan.push(id, sequence.computed, sequence.tokens.len(), true);
+            }
+        }
+    }
+
+    /// Chunks of prompts within what the step has left.
+    fn plan_prefill(&mut self, plan: &mut Plan) {
+        let mut order = std::mem::take(&mut self.prefill_order);
+        order.clear();
+        for (at, id) in self.running.iter().enumerate() {
+            let sequence = &self.sequences[id];
+            if sequence.pending() > 1 {
+                let passed_over = sequence.steps_passed_over;
+                let urgency = if passed_over >= PASSED_OVER_MAX { passed_over } else { 0 };
+                order.push((std::cmp::Reverse(urgency), at));
+            }
+        }
+        order.sort_unstable();
+        let mut budget = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+        for &(_, at) in &order {
+            let id = self.running[at];
+            let Some(sequence) = self.sequences.get_mut(&id) else { continue };
+            let taken = sequence.pending().min(budget);
+            if taken == 0 {
+                sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
+                continue;
+            }
+            sequence.steps_passed_over = 0;
+            let end = sequence.computed + taken;
+            plan.push(id, sequence.computed, end, end == sequence.tokens.len());
+            budget -= taken;
+        }
+        self.prefill_order = order;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use super::SequenceId;
+use crate::events::GeneratedToken;
+
+/// One step: what the model should run. Kept between steps for its memory.
+#[derive(Debug, Default)]
+pub struct Plan {
+    rows: Vec<PlanRow>,
+    tokens: usize,
+    /// Sequences that start with this step.
+    pub started: Vec<Started>,
+}
+
+/// Consecutive tokens of one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanRow {
+    /// Whose.
+    pub id: SequenceId,
+    /// Position of the first token.
+    pub start: usize,
+    /// Position after the last token.
+    pub end: usize,
+    /// Whether the last token is the sequence's last, so that the next one is to be picked.
+    pub wants_logits: bool,
+}
+
+/// A sequence that left the queue for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// Which.
+    pub id: SequenceId,
+    /// Since its submission.
+    pub queued: Duration,
+}
+
+/// What came of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Picked {
+    /// The tokens are in the KV cache; the row wanted no logits.
+    Read,
+    /// The next token.
+    Token(GeneratedToken),
+    /// The model or the sampler could not; a text for the caller.
+    Failed(String),
+}
+
+impl Plan {
+    /// The rows, sequences that generate first.
+    pub fn rows(&self) -> &[PlanRow] {
+        &self.rows
+    }
+
+    /// Tokens in all rows.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.started.clear();
+        self.tokens = 0;
+    }
+
+    pub(super) fn push(&mut self, id: SequenceId, start: usize, end: usize, wants_logits: bool) {
+        self.rows.push(PlanRow { id, start, end, wants_logits });
+        self.tokens += end - start;
+    }
+}

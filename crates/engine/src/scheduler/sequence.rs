@@ -1,0 +1,80 @@
+use std::time::Duration;
+
+use base::TokenId;
+
+use super::{Rank, Request};
+use crate::blocks::BlockTable;
+use crate::events::{EngineUsage, FinishReason, Priority};
+
+/// A sequence from submission to its end.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    priority: Priority,
+    arrival: u64,
+    /// Times that it lost its blocks; raises its class.
+    pub(super) preemptions: usize,
+    /// Prompt, then answer. Grows by one per generated token, and survives preemption.
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) prompt_tokens: usize,
+    /// `tokens` never gets longer than this.
+    length_max: usize,
+    pub(super) end_tokens: Vec<TokenId>,
+    /// How many of `tokens` are in the KV cache.
+    pub(super) computed: usize,
+    /// Covers `tokens` while it runs, empty while it waits.
+    pub(super) table: BlockTable,
+    /// Steps in a row in which its prompt got no token.
+    pub(super) steps_passed_over: u32,
+    pub(super) submitted: Duration,
+    pub(super) started: Option<Duration>,
+    first_token: Option<Duration>,
+}
+
+impl Sequence {
+    pub(super) fn new(request: Request, arrival: u64, length_max: usize, now: Duration) -> Self {
+        let prompt_tokens = request.prompt.len();
+        Self {
+            priority: request.priority,
+            arrival,
+            preemptions: 0,
+            tokens: request.prompt,
+            prompt_tokens,
+            length_max: prompt_tokens.saturating_add(request.tokens_max).min(length_max),
+            end_tokens: request.end_tokens,
+            computed: 0,
+            table: BlockTable::default(),
+            steps_passed_over: 0,
+            submitted: now,
+            started: None,
+            first_token: None,
+        }
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        Rank { class: (self.priority as usize).saturating_sub(self.preemptions), arrival: self.arrival }
+    }
+
+    /// Tokens that are not in the KV cache; at least 1.
+    pub(super) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Appends a generated token; says if it was the last one allowed.
+    pub(super) fn push(&mut self, token: TokenId, now: Duration) -> Option<FinishReason> {
+        self.tokens.push(token);
+        self.first_token.get_or_insert(now);
+        (self.tokens.len() >= self.length_max).then_some(FinishReason::Length)
+    }
+
+    pub(super) fn usage(&self, now: Duration) -> EngineUsage {
+        let started = self.started.unwrap_or(now);
+        let first_token = self.first_token.unwrap_or(now);
+        EngineUsage {
+            prompt_tokens: self.prompt_tokens,
+            generated_tokens: self.tokens.len() - self.prompt_tokens,
+            queued: started.saturating_sub(self.submitted),
+            prefill: first_token.saturating_sub(started),
+            decode: now.saturating_sub(first_token),
+        }
+    }
+}
