@@ -2,3 +2,5 @@
 //! architecture.
 
 pub mod batch;
+pub mod formats;
+pub mod gguf;
