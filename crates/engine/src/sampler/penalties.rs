@@ -108,8 +108,8 @@ mod tests {
             for len in [3, 4, 5, 6, 20, 21, 60, 61, 62, 150, 199, 200] {
                 followed.follow(&tokens[..len], 10, window);
                 let mut anew: HashMap<TokenId, Count> = HashMap::new();
-                for at in len.saturating_sub(window)..len {
-                    *anew.entry(tokens[at]).or_default().part(at < 10) += 1;
+                for (at, id) in tokens.iter().enumerate().take(len).skip(len.saturating_sub(window)) {
+                    *anew.entry(*id).or_default().part(at < 10) += 1;
                 }
                 assert_eq!(followed.counts, anew, "window {window}, length {len}");
             }

@@ -57,8 +57,9 @@ fn normalize(probabilities: &mut [f64]) {
     }
 }
 
+/// The tokens left, but for those that `f32` takes as impossible.
 fn ids_kept(probabilities: &[f64]) -> Vec<usize> {
-    (0..probabilities.len()).filter(|at| probabilities[*at] > 0.0).collect()
+    (0..probabilities.len()).filter(|at| probabilities[*at] > 1e-30).collect()
 }
 
 /// The probabilities that the sampler gives after its filters.
@@ -125,9 +126,16 @@ fn any_filters() -> impl Strategy<Value = SamplingParams> {
     let top_p = prop_oneof![Just(1.0_f32), 0.0_f32..1.0];
     let min_p = prop_oneof![Just(0.0_f32), 0.0_f32..1.0, 0.0_f32..0.1];
     let typical_p = prop_oneof![Just(1.0_f32), Just(1.0_f32), 0.0_f32..1.0];
-    (0.1_f32..3.0, top_k, top_p, min_p, typical_p).prop_map(|(temperature, top_k, top_p, min_p, typical_p)| {
-        SamplingParams { temperature, top_k, top_p, min_p, typical_p, ..SamplingParams::default() }
-    })
+    (0.1_f32..3.0, top_k, top_p, min_p, typical_p).prop_map(
+        |(temperature, top_k, top_p, min_p, typical_p)| SamplingParams {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            typical_p,
+            ..SamplingParams::default()
+        },
+    )
 }
 
 proptest! {
@@ -135,7 +143,7 @@ proptest! {
 
     #[test]
     fn every_combination_of_filters_is_as_the_reference(params in any_filters(), logits in any_logits()) {
-        conforms(&params, &logits);
+        prop_assume!(conforms(&params, &logits));
     }
 
     #[test]
@@ -203,13 +211,19 @@ fn filters_conform_on_vocabularies_of_real_size() {
         SamplingParams { typical_p: 0.9, ..base.clone() },
         SamplingParams { top_p: 0.99, min_p: 0.01, typical_p: 0.8, temperature: 1.5, ..base.clone() },
     ];
-    let mut compared = 0;
     for (seed, spread) in [(1, 3.0), (2, 1.0), (3, 0.01)] {
         let logits = random_logits(49_152, spread, seed);
-        compared += cases.iter().filter(|params| conforms(params, &logits)).count();
+        for params in &cases {
+            // So many tokens are alike that a few more or fewer at a threshold are a matter of rounding; they
+            // weigh little.
+            let pairs = filtered(params, &logits).into_iter().zip(reference(params, &logits, 0.0));
+            let distance: f64 = pairs.map(|(given, expected)| (given - expected).abs()).sum();
+            assert!(
+                distance < 5e-4,
+                "the distributions are {distance} apart with {params:?}, spread {spread}"
+            );
+        }
     }
-    // Where half of 49,152 nearly equal tokens are kept, the threshold can fall too near to one.
-    assert!(compared >= 12, "only {compared} cases were clear of thresholds");
 }
 
 #[test]

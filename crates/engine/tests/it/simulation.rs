@@ -1,0 +1,328 @@
+//! The scheduler alone, driven with the fake model over random histories.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base::{Rng, TokenId};
+use engine::scheduler::{Picked, Plan, Request, Scheduler, SchedulerConfig, SequenceId};
+use engine::{FinishReason, GeneratedToken, Priority, SequenceEvent};
+use models::batch::{Chunk, KV_BLOCK_TOKENS, Model};
+use proptest::prelude::*;
+
+use crate::fake::{FakeModel, HASH_START, greedy_of, hash_token};
+
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+/// What a sequence should still do.
+struct Expected {
+    hash: u64,
+    length: usize,
+    length_end: usize,
+    end_token: TokenId,
+    started: bool,
+    submitted_step: u64,
+}
+
+/// A scheduler, a model, and what should come of each sequence.
+struct World {
+    scheduler: Scheduler,
+    config: SchedulerConfig,
+    model: FakeModel,
+    expected: BTreeMap<SequenceId, Expected>,
+    plan: Plan,
+    steps: u64,
+    next_id: u64,
+    finished: u64,
+    cancelled: u64,
+    refused: u64,
+    /// Longest time from submission to a natural end, in steps, by class.
+    longest: [u64; 3],
+    classes: BTreeMap<SequenceId, Priority>,
+}
+
+impl World {
+    fn new(config: SchedulerConfig) -> Self {
+        let mut model = FakeModel::new(config.length_max);
+        model.allocate_kv(config.kv_blocks).expect("the fake model has memory");
+        Self {
+            scheduler: Scheduler::new(config),
+            config,
+            model,
+            expected: BTreeMap::new(),
+            plan: Plan::default(),
+            steps: 0,
+            next_id: 0,
+            finished: 0,
+            cancelled: 0,
+            refused: 0,
+            longest: [0; 3],
+            classes: BTreeMap::new(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.steps)
+    }
+
+    fn submit(&mut self, prompt: Vec<TokenId>, tokens_max: usize, end_token: TokenId, priority: Priority) {
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        let expected = Expected {
+            hash: prompt
+                .iter()
+                .enumerate()
+                .fold(HASH_START, |hash, (at, token)| hash_token(hash, at, *token)),
+            length: prompt.len(),
+            length_end: (prompt.len() + tokens_max).min(self.config.length_max),
+            end_token,
+            started: false,
+            submitted_step: self.steps,
+        };
+        let request = Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority };
+        let room = self.expected.len() < self.config.running_max + self.config.waiting_max;
+        let accepted = self.scheduler.submit(request, self.now()).is_ok();
+        assert_eq!(accepted, room, "a submission is refused just if the queue is full");
+        if accepted {
+            self.expected.insert(id, expected);
+            self.classes.insert(id, priority);
+        } else {
+            self.refused += 1;
+        }
+    }
+
+    /// Cancels the `nth` sequence there is, if there is one.
+    fn cancel(&mut self, nth: usize) {
+        let Some(id) = self.expected.keys().nth(nth % self.expected.len().max(1)).copied() else { return };
+        let event = self.scheduler.finish(id, FinishReason::Cancelled, self.now());
+        assert!(matches!(event, Some(SequenceEvent::Finished { reason: FinishReason::Cancelled, .. })));
+        assert!(self.scheduler.finish(id, FinishReason::Cancelled, self.now()).is_none());
+        self.expected.remove(&id);
+        self.cancelled += 1;
+        self.scheduler.assert_conserved();
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        let now = self.now();
+        self.scheduler.plan(now, &mut self.plan);
+        self.scheduler.assert_conserved();
+        self.check_plan();
+        for started in &self.plan.started {
+            let expected = self.expected.get_mut(&started.id).expect("only known sequences start");
+            assert!(!std::mem::replace(&mut expected.started, true), "a sequence starts once");
+        }
+        let mut picked = self.run_model();
+        let mut events = Vec::new();
+        self.scheduler.commit(now, &self.plan, &mut picked, &mut events);
+        self.scheduler.assert_conserved();
+        for (id, event) in events {
+            self.check_event(id, event);
+        }
+        assert_eq!(self.scheduler.running() + self.scheduler.waiting(), self.expected.len());
+    }
+
+    fn check_plan(&self) {
+        let rows = self.plan.rows();
+        assert_eq!(rows.is_empty(), self.expected.is_empty(), "there is work just if there are sequences");
+        let decodes = rows.iter().filter(|row| row.end - row.start == 1 && row.wants_logits).count();
+        let most = self.config.step_tokens_max.max(decodes + 1);
+        assert!(self.plan.tokens() <= most, "{} tokens, at most {most} allowed", self.plan.tokens());
+        assert!(rows.len() <= self.config.running_max);
+    }
+
+    fn run_model(&mut self) -> Vec<Picked> {
+        let chunks: Vec<Chunk<'_>> = self.plan.rows().iter().map(|row| self.scheduler.chunk(row)).collect();
+        let mut logits = Vec::new();
+        self.model.run(&chunks, &mut logits).expect("the batch keeps the contract");
+        let mut rows = logits.chunks_exact(crate::fake::VOCAB_SIZE);
+        let pick = |wants_logits: bool| {
+            if !wants_logits {
+                return Picked::Read;
+            }
+            let logits = rows.next().expect("a row of logits for each row that wants one");
+            let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+            let id = best.expect("the vocabulary is not empty") as TokenId;
+            Picked::Token(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() })
+        };
+        self.plan.rows().iter().map(|row| row.wants_logits).map(pick).collect()
+    }
+
+    fn check_event(&mut self, id: SequenceId, event: SequenceEvent) {
+        let expected = self.expected.get_mut(&id).expect("only known sequences have events");
+        let token = greedy_of(expected.hash);
+        match event {
+            SequenceEvent::Started { .. } => unreachable!("commit starts nothing"),
+            SequenceEvent::Token(given) => {
+                assert_eq!(given.id, token, "{id:?} got the token of another history");
+                assert_ne!(token, expected.end_token, "the end token is not reported");
+                expected.hash = hash_token(expected.hash, expected.length, token);
+                expected.length += 1;
+            }
+            SequenceEvent::Finished { reason: FinishReason::EndToken, .. } => {
+                assert_eq!(token, expected.end_token);
+                self.natural_end(id);
+            }
+            SequenceEvent::Finished { reason: FinishReason::Length, usage } => {
+                assert_eq!(expected.length, expected.length_end);
+                assert_eq!(usage.prompt_tokens + usage.generated_tokens, expected.length);
+                self.natural_end(id);
+            }
+            SequenceEvent::Finished { reason, .. } => panic!("{id:?} ended with {reason:?}"),
+        }
+    }
+
+    fn natural_end(&mut self, id: SequenceId) {
+        let took = self.expected.remove(&id).map_or(0, |expected| self.steps - expected.submitted_step);
+        let longest = &mut self.longest[self.classes[&id] as usize];
+        *longest = (*longest).max(took);
+        self.finished += 1;
+    }
+
+    /// Steps until everything has ended, in at most as many steps as one sequence after the other would take
+    /// with every preemption that is possible.
+    fn drain(&mut self) {
+        let longest = self.config.length_max as u64;
+        let most = (self.expected.len() as u64 + 1) * (longest * longest / 4 + longest);
+        let start = self.steps;
+        while !self.expected.is_empty() {
+            self.step();
+            assert!(self.steps - start <= most, "nothing waits for ever");
+        }
+        assert_eq!(self.scheduler.blocks_free(), self.config.kv_blocks, "every block came back");
+    }
+
+    fn submit_random(&mut self, rng: &mut Rng) {
+        let longest = self.config.length_max - 1;
+        let prompt_tokens =
+            1 + if rng.below(4) == 0 { rng.below(longest) } else { rng.below(longest.min(30)) };
+        let prompt = (0..prompt_tokens).map(|_| rng.below(57) as TokenId).collect();
+        let tokens_max = 1 + rng.below(120);
+        let end_token = if rng.below(3) == 0 { rng.below(57) as TokenId } else { 1000 };
+        let priority = PRIORITIES[rng.below(3)];
+        self.submit(prompt, tokens_max, end_token, priority);
+    }
+}
+
+/// Runs random arrivals and cancels. Returns the world, drained.
+fn simulate(config: SchedulerConfig, seed: u64, steps: u64, arrivals_percent: usize) -> World {
+    let mut world = World::new(config);
+    let mut rng = Rng::from_seed(seed);
+    for _ in 0..steps {
+        if rng.below(100) < arrivals_percent {
+            world.submit_random(&mut rng);
+        }
+        if rng.below(100) < arrivals_percent / 4 {
+            world.cancel(rng.below(1000));
+        }
+        world.step();
+    }
+    world.drain();
+    world
+}
+
+#[test]
+fn a_hundred_thousand_random_steps() {
+    let tiny = SchedulerConfig {
+        kv_blocks: 6,
+        step_tokens_max: 16,
+        running_max: 6,
+        waiting_max: 10,
+        length_max: 6 * KV_BLOCK_TOKENS,
+    };
+    let small = SchedulerConfig { kv_blocks: 24, step_tokens_max: 64, running_max: 8, ..tiny };
+    let roomy = SchedulerConfig { kv_blocks: 80, step_tokens_max: 128, running_max: 12, ..tiny };
+    let one_by_one = SchedulerConfig { step_tokens_max: 1, length_max: 100, ..tiny };
+    let mut preemptions = 0;
+    for (config, seed, steps, arrivals_percent) in [
+        (tiny, 1, 40_000, 8),
+        (small, 2, 25_000, 25),
+        (roomy, 3, 20_000, 40),
+        (one_by_one, 4, 10_000, 5),
+        // Hardly any load: the scheduler is empty most of the time.
+        (tiny, 5, 5_000, 1),
+    ] {
+        let world = simulate(config, seed, steps, arrivals_percent);
+        preemptions += world.scheduler.preemptions();
+        let total = world.finished + world.cancelled + world.refused;
+        assert_eq!(total, world.next_id, "every submission came to an end");
+        assert!(world.finished > 20, "{} finished", world.finished);
+    }
+    assert!(preemptions > 100, "the pools are small enough that {preemptions} preemptions are too few");
+}
+
+#[test]
+fn a_flood_of_the_highest_class_does_not_starve_the_lowest() {
+    let config = SchedulerConfig {
+        kv_blocks: 12,
+        step_tokens_max: 32,
+        running_max: 4,
+        waiting_max: 40,
+        length_max: 4 * KV_BLOCK_TOKENS,
+    };
+    let mut world = World::new(config);
+    let mut rng = Rng::from_seed(11);
+    for step in 0..6000 {
+        while world.expected.len() < 30 {
+            world.submit((0..20).map(|_| rng.below(57) as TokenId).collect(), 10, 1000, Priority::High);
+        }
+        if step % 500 == 0 {
+            world.submit((0..60).map(|_| rng.below(57) as TokenId).collect(), 40, 1000, Priority::Low);
+        }
+        world.step();
+    }
+    let highs_per_low = 9;
+    // Two low ones at most are there at a time; each needs 9 places of the queue, at 4 places per 10 steps or
+    // so, then its 2 prompt chunks and 40 tokens, twice read again.
+    assert!(world.longest[2] > 0 && world.longest[2] < 40 * highs_per_low, "{:?}", world.longest);
+    world.drain();
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Submit { prompt_tokens: usize, tokens_max: usize, end_token: TokenId, class: usize },
+    Cancel { nth: usize },
+    Step { times: usize },
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (1_usize..63, 1_usize..80, prop_oneof![Just(1000_u32), 0_u32..57], 0_usize..3).prop_map(
+            |(prompt_tokens, tokens_max, end_token, class)| Act::Submit {
+                prompt_tokens,
+                tokens_max,
+                end_token,
+                class
+            }
+        ),
+        (0_usize..8).prop_map(|nth| Act::Cancel { nth }),
+        (1_usize..20).prop_map(|times| Act::Step { times }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_history_conserves_blocks_and_ends(
+        kv_blocks in 2_usize..7,
+        step_tokens_max in 1_usize..40,
+        running_max in 1_usize..6,
+        waiting_max in 1_usize..6,
+        acts in prop::collection::vec(any_act(), 1..40),
+    ) {
+        let length_max = 2 * KV_BLOCK_TOKENS;
+        let mut world =
+            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max });
+        for (number, act) in acts.into_iter().enumerate() {
+            match act {
+                Act::Submit { prompt_tokens, tokens_max, end_token, class } => {
+                    let prompt = (0..prompt_tokens).map(|at| ((at * 7 + number) % 57) as TokenId).collect();
+                    world.submit(prompt, tokens_max, end_token, PRIORITIES[class]);
+                }
+                Act::Cancel { nth } => world.cancel(nth),
+                Act::Step { times } => (0..times).for_each(|_| world.step()),
+            }
+        }
+        world.drain();
+    }
+}
