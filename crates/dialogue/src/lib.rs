@@ -1,1 +1,31 @@
-//! dialogue
+//! Messages to template to tokens to engine to text.
+//!
+//! A [`Dialogue`] is one loaded model that answers [`ChatRequest`]s: [`Dialogue::check`] renders and tokenises
+//! without any work for the model, [`Dialogue::start`] queues the result, and the [`Answer`] gives the text as it
+//! is generated, split into reasoning and content, cut at stop strings. A [`Hub`] holds the dialogues of a server
+//! and loads them on first use.
+
+mod answer;
+mod assemble;
+mod dialogue;
+mod error;
+mod hub;
+mod matcher;
+mod profile;
+mod request;
+mod split;
+#[cfg(test)]
+mod testing;
+
+pub use answer::{Answer, AnswerEvent, Delta, Finish, Part, Timing, TokenLogprob, TopLogprob, Usage};
+pub use dialogue::{Cost, Dialogue, DialogueConfig, Prompt};
+pub use error::DialogueError;
+pub use hub::{Hub, HubConfig, HubError, HubListing, ModelListing, ModelSource};
+pub use profile::{Profile, Thinking};
+pub use request::{ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
+
+pub use engine::{
+    EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX, LatencyHistogram, Priority,
+    SamplingParams,
+};
+pub use models::batch::ModelInfo;

@@ -1,0 +1,366 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, Rng, TokenId};
+use engine::{Engine, EngineConfig, EngineStats, Priority, SamplingParams, Submission};
+use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
+use models::load::LoadedModel;
+use models::template::{ChatTemplate, RenderOptions, TemplateError, TemplateMessage};
+use models::tokenizer::{self, Tokenizer};
+
+use crate::answer::Answer;
+use crate::assemble::{Assembler, Reading, TagTokens};
+use crate::error::DialogueError;
+use crate::profile::{Profile, Thinking};
+use crate::request::{ChatRequest, Message};
+use crate::split::{CLOSING, OPENING, Start};
+
+/// Sizes of a dialogue, all at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialogueConfig {
+    /// Most bytes of KV cache. What `running_max` answers of full context need is enough, and no more is taken.
+    pub kv_bytes_max: u64,
+    /// Tokens of a step of the engine.
+    pub step_tokens_max: usize,
+    /// Most answers generated at once.
+    pub running_max: usize,
+    /// Answers that may wait for their turn.
+    pub waiting_max: usize,
+}
+
+impl Default for DialogueConfig {
+    /// 2 GiB of KV cache, steps of 512 tokens, 8 answers at once, 64 waiting.
+    fn default() -> Self {
+        Self { kv_bytes_max: 2 << 30, step_tokens_max: 512, running_max: 8, waiting_max: 64 }
+    }
+}
+
+impl DialogueConfig {
+    /// For one person at one terminal: as the default, with one answer at a time.
+    pub fn single() -> Self {
+        Self { running_max: 1, waiting_max: 1, ..Self::default() }
+    }
+
+    fn engine(&self, info: &ModelInfo) -> EngineConfig {
+        let block_bytes = (info.kv_bytes_per_token as u64).saturating_mul(KV_BLOCK_TOKENS as u64).max(1);
+        let wanted = info.context_length.div_ceil(KV_BLOCK_TOKENS).saturating_mul(self.running_max);
+        let allowed = usize::try_from(self.kv_bytes_max / block_bytes).unwrap_or(usize::MAX);
+        EngineConfig {
+            kv_blocks: wanted.min(allowed).max(1),
+            step_tokens_max: self.step_tokens_max,
+            running_max: self.running_max,
+            waiting_max: self.waiting_max,
+        }
+    }
+}
+
+/// An upper bound of what a prompt costs, known before any work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Tokens to read.
+    pub prompt_tokens: usize,
+    /// Most tokens to generate.
+    pub completion_tokens_max: usize,
+}
+
+/// A request that was checked, rendered and tokenised. For the dialogue that made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    tokens: Vec<TokenId>,
+    tokens_max: usize,
+    sampling: SamplingParams,
+    stop: Vec<String>,
+    start: Start,
+    priority: Priority,
+}
+
+impl Prompt {
+    /// What the model is given to continue.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// An upper bound of what it costs.
+    pub fn cost(&self) -> Cost {
+        Cost { prompt_tokens: self.tokens.len(), completion_tokens_max: self.tokens_max }
+    }
+
+    /// How tokens will be chosen: the request's choices over the model's defaults.
+    pub fn sampling(&self) -> &SamplingParams {
+        &self.sampling
+    }
+}
+
+/// One loaded model that answers conversations. A handle: clones share the model.
+#[derive(Debug, Clone)]
+pub struct Dialogue {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    speech: Speech,
+    clock: Arc<dyn Clock>,
+}
+
+/// What turns messages into tokens and back.
+struct Speech {
+    name: String,
+    sampling: SamplingParams,
+    thinking: Thinking,
+    tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
+    tags: Option<TagTokens>,
+    /// Bytes of text of which more can't be few enough tokens for the context.
+    text_bytes_max: usize,
+}
+
+impl std::fmt::Debug for Speech {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Speech").field("name", &self.name).field("thinking", &self.thinking).finish_non_exhaustive()
+    }
+}
+
+impl Dialogue {
+    /// Starts the engine of a loaded model.
+    ///
+    /// # Errors
+    /// When the model has no chat template, a size or default is outside its range, or the KV cache can't be had.
+    pub fn new(
+        loaded: LoadedModel,
+        profile: Profile,
+        config: DialogueConfig,
+        clock: Arc<dyn Clock>,
+        rng: Rng,
+    ) -> Result<Self, DialogueError> {
+        profile.sampling.validate()?;
+        let Some(template) = loaded.template else {
+            return Err(DialogueError::NoTemplate { name: profile.name });
+        };
+        let engine_config = config.engine(&loaded.info);
+        let speech = Speech::new(loaded.tokenizer, template, profile, &loaded.info, clock.unix_ms());
+        let engine = Engine::start(loaded.model, engine_config, Arc::clone(&clock), rng)?;
+        Ok(Self { inner: Arc::new(Inner { engine, speech, clock }) })
+    }
+
+    /// The name that the model is asked for by.
+    pub fn name(&self) -> &str {
+        &self.inner.speech.name
+    }
+
+    /// Facts about the model.
+    pub fn info(&self) -> &ModelInfo {
+        self.inner.engine.info()
+    }
+
+    /// Whether it thinks before it answers.
+    pub fn thinking(&self) -> Thinking {
+        self.inner.speech.thinking
+    }
+
+    /// How tokens are chosen where a request doesn't say.
+    pub fn sampling(&self) -> &SamplingParams {
+        &self.inner.speech.sampling
+    }
+
+    /// Tokens that a conversation and its answer may have together: the model's context, or the KV cache if that
+    /// is smaller.
+    pub fn context(&self) -> usize {
+        self.inner.engine.length_max()
+    }
+
+    /// The state of the engine.
+    pub fn stats(&self) -> EngineStats {
+        self.inner.engine.stats()
+    }
+
+    /// Checks a request, renders it with the model's template and tokenises it. No work for the model yet.
+    ///
+    /// # Errors
+    /// When a field is outside its range, the template refuses the messages, or they don't fit in the context
+    /// together with the answer asked for. Nothing is ever cut away to make them fit.
+    pub fn check(&self, request: &ChatRequest) -> Result<Prompt, DialogueError> {
+        request.validate()?;
+        let speech = &self.inner.speech;
+        let sampling = request.sampling.over(&speech.sampling);
+        sampling.validate()?;
+        self.check_bias(&sampling)?;
+        speech.check_thinking(request.thinking)?;
+        let context = self.context();
+        speech.check_bytes(request, context)?;
+        let (tokens, start) = speech.tokens(request, self.inner.clock.unix_ms())?;
+        let prompt_tokens = tokens.len();
+        let wanted = request.tokens_max.unwrap_or(1);
+        if prompt_tokens.saturating_add(wanted) > context {
+            return Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context });
+        }
+        Ok(Prompt {
+            tokens,
+            tokens_max: request.tokens_max.unwrap_or(context - prompt_tokens),
+            sampling,
+            stop: request.stop.clone(),
+            start,
+            priority: request.priority,
+        })
+    }
+
+    /// Queues a prompt and returns at once.
+    ///
+    /// # Errors
+    /// When the queue is full or the model is shutting down.
+    pub fn start(&self, prompt: Prompt) -> Result<Answer, DialogueError> {
+        let speech = &self.inner.speech;
+        let reading = Reading {
+            start: prompt.start,
+            tags: speech.tags,
+            stop: &prompt.stop,
+            logprobs: prompt.sampling.logprobs.is_some(),
+        };
+        let assembler = Assembler::new(Arc::clone(&speech.tokenizer), &reading);
+        let sequence = self.inner.engine.submit(Submission {
+            prompt: prompt.tokens,
+            sampling: prompt.sampling,
+            tokens_max: prompt.tokens_max,
+            end_tokens: speech.tokenizer.end_tokens().to_vec(),
+            priority: prompt.priority,
+        })?;
+        Ok(Answer::new(sequence, assembler))
+    }
+
+    /// Refuses new prompts from now on, lets answers go on for at most `deadline`, then cuts them with
+    /// [`Finish::ShuttingDown`](crate::Finish::ShuttingDown). Returns at once. A second call may only shorten the
+    /// deadline.
+    pub fn shutdown(&self, deadline: Duration) {
+        self.inner.engine.shutdown(deadline);
+    }
+
+    /// Blocks until every answer has its last event and the model is no longer in memory. Not for async code.
+    pub fn wait_stopped(&self) {
+        self.inner.engine.wait_stopped();
+    }
+
+    fn check_bias(&self, sampling: &SamplingParams) -> Result<(), DialogueError> {
+        let vocab_size = self.info().vocab_size;
+        let outside = |id: TokenId| usize::try_from(id).is_ok_and(|id| id >= vocab_size);
+        match sampling.logit_bias.iter().find(|&&(id, _)| outside(id)) {
+            Some(&(id, _)) => {
+                Err(DialogueError::invalid("logit_bias", format!("of token ids below {vocab_size}"), id))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Speech {
+    fn new(
+        tokenizer: Arc<Tokenizer>,
+        template: ChatTemplate,
+        profile: Profile,
+        info: &ModelInfo,
+        now_unix_ms: i64,
+    ) -> Self {
+        let tags = tokenizer
+            .token_id(OPENING)
+            .zip(tokenizer.token_id(CLOSING))
+            .map(|(opening, closing)| TagTokens { opening, closing });
+        let thinking = profile.thinking.unwrap_or_else(|| detect_thinking(&template, now_unix_ms));
+        let longest = (0..tokenizer.vocab_size()).map(|id| tokenizer.token_bytes(id as TokenId).len()).max();
+        // Unicode normalisation makes a text shorter by less than this factor.
+        let token_bytes_max = longest.unwrap_or(1).max(1).saturating_mul(4);
+        let text_bytes_max = info.context_length.saturating_mul(token_bytes_max);
+        let (name, sampling) = (profile.name, profile.sampling);
+        Self { name, sampling, thinking, tokenizer, template, tags, text_bytes_max }
+    }
+
+    fn check_thinking(&self, wanted: Option<bool>) -> Result<(), DialogueError> {
+        if wanted == Some(true) && self.thinking == Thinking::None {
+            let allowed = format!("off or not set: {} does not think", self.name);
+            return Err(DialogueError::invalid("thinking", allowed, "on"));
+        }
+        Ok(())
+    }
+
+    /// Refuses texts that are so long that tokenising them would only tell by how much.
+    fn check_bytes(&self, request: &ChatRequest, context: usize) -> Result<(), DialogueError> {
+        let bytes = request.messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message.content.len()));
+        if bytes <= self.text_bytes_max {
+            return Ok(());
+        }
+        let prompt_tokens = bytes / (self.text_bytes_max / context.max(1)).max(1);
+        Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context })
+    }
+
+    fn tokens(&self, request: &ChatRequest, now_unix_ms: i64) -> Result<(Vec<TokenId>, Start), DialogueError> {
+        let messages: Vec<_> = request.messages.iter().map(template_message).collect();
+        let thinking = request.thinking.filter(|_| self.thinking == Thinking::Switchable);
+        let rendered = self.template.render(&messages, &options(thinking, now_unix_ms))?;
+        let mut parts = rendered.parts();
+        let opened = ends_with_opening(&parts);
+        let thinks = self.thinking != Thinking::None;
+        let close = thinks && request.thinking == Some(false) && (opened || self.thinking == Thinking::Always);
+        let start = match opened {
+            _ if request.thinking == Some(false) => Start::Content,
+            true => Start::Reasoning,
+            false if ends_with_closing(&parts) => Start::Content,
+            false if thinks || self.tags.is_some() => Start::Open,
+            false => Start::Content,
+        };
+        // A model without a switch is given thinking that is over already (Ma et al. 2025, "Reasoning Models Can
+        // Be Effective Without Thinking"). Its text must be one with the markup before it.
+        let last;
+        if close {
+            let before = match parts.last() {
+                Some(&tokenizer::Part::Markup(text)) => {
+                    parts.pop();
+                    text
+                }
+                _ => "",
+            };
+            let opening = if opened { "" } else { "<think>\n" };
+            last = format!("{before}{opening}\n{CLOSING}\n\n");
+            parts.push(tokenizer::Part::Markup(&last));
+        }
+        Ok((self.tokenizer.encode_rendered(&parts)?, start))
+    }
+}
+
+fn options(enable_thinking: Option<bool>, now_unix_ms: i64) -> RenderOptions {
+    RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms, ..RenderOptions::default() }
+}
+
+/// The message as the model is shown it: without the reasoning of earlier turns.
+fn template_message(message: &Message) -> TemplateMessage {
+    TemplateMessage { role: message.role.name().to_owned(), content: message.content.clone(), reasoning: None }
+}
+
+/// Whether a template opens the reasoning, and whether it has a switch.
+fn detect_thinking(template: &ChatTemplate, now_unix_ms: i64) -> Thinking {
+    let render = |thinking| {
+        let messages = [template_message(&Message::user("?"))];
+        template.render(&messages, &options(thinking, now_unix_ms))
+    };
+    let (Ok(unset), Ok(on), Ok(off)) = (render(None), render(Some(true)), render(Some(false))) else {
+        return Thinking::None;
+    };
+    if on.parts() != off.parts() {
+        Thinking::Switchable
+    } else if ends_with_opening(&unset.parts()) {
+        Thinking::Always
+    } else {
+        Thinking::None
+    }
+}
+
+/// Whether the template, not a message, ends the prompt with this, white space aside.
+fn ends_with(parts: &[tokenizer::Part<'_>], tag: &str) -> bool {
+    matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(tag))
+}
+
+fn ends_with_opening(parts: &[tokenizer::Part<'_>]) -> bool {
+    ends_with(parts, OPENING)
+}
+
+fn ends_with_closing(parts: &[tokenizer::Part<'_>]) -> bool {
+    ends_with(parts, CLOSING)
+}
