@@ -1,0 +1,382 @@
+//! Chat templates: messages to the text that a model was trained on.
+//!
+//! A template comes with the model and is a program, so it runs in a cage: no files, no network, no clock but the one it
+//! is given, and limits on its length, its work, its memory and its output. minijinja's fuel pays for every instruction
+//! and for every 64 bytes that are made, which bounds both time and memory.
+//!
+//! Rendering equals the transformers library's, which sets jinja2 up with `trim_blocks`, `lstrip_blocks`, loop controls
+//! and a few functions; dates are in UTC.
+//!
+//! # Reasoning
+//!
+//! A message of the assistant may carry its reasoning apart from its content. It is given to the template (as
+//! `reasoning_content`) only after the last message of the user: old reasoning is dropped from the history, as
+//! the models expect. [`Rendered::opens_thinking`] says whether the prompt ends inside the reasoning, because then
+//! the answer has no opening tag.
+
+mod built_in;
+mod date;
+mod error;
+mod provenance;
+mod python;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+
+pub use self::built_in::{NAMES as BUILT_IN_NAMES, choose as choose_built_in, source as built_in_source};
+pub use self::error::TemplateError;
+
+use self::provenance::Strings;
+use crate::gguf::Metadata;
+use crate::tokenizer::{Part, Tokenizer};
+
+/// Longest template. Published ones have under 20 KiB.
+pub const SOURCE_BYTES_MAX: usize = 256 << 10;
+/// Most messages in a conversation.
+pub const MESSAGES_MAX: usize = 1 << 16;
+/// Most bytes in the messages of a conversation.
+pub const CONTENT_BYTES_MAX: usize = 16 << 20;
+/// Longest output, apart from the messages.
+const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// Work that every rendering may do: instructions, or units of 64 bytes.
+const FUEL: u64 = 400_000;
+/// Work for each message on top.
+const FUEL_PER_MESSAGE: u64 = 400;
+/// How many times a template may copy or look through the content of the messages.
+const FUEL_CONTENT_PASSES: u64 = 32;
+/// How deep macros, loops and includes may nest.
+const RECURSION_MAX: usize = 100;
+/// The tag that begins reasoning.
+const THINK: &str = "<think>";
+/// The name under which the template is kept in its environment.
+const NAME: &str = "chat";
+
+/// A message as templates see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+    /// What was thought before it was said.
+    pub reasoning: Option<String>,
+}
+
+/// How a conversation is rendered.
+#[derive(Clone, Debug)]
+pub struct RenderOptions {
+    /// Whether the text ends where the assistant's next message begins.
+    pub add_generation_prompt: bool,
+    /// Whether the model shall think, for templates that let one choose; None leaves it to the template.
+    pub enable_thinking: Option<bool>,
+    /// The time, for templates that write the date.
+    pub now_unix_ms: i64,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self { add_generation_prompt: true, enable_thinking: None, now_unix_ms: 0 }
+    }
+}
+
+/// The literals of special tokens that templates write by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTexts {
+    /// `bos_token`
+    pub bos: Option<String>,
+    /// `eos_token`
+    pub eos: Option<String>,
+    /// `unk_token`
+    pub unknown: Option<String>,
+    /// `pad_token`
+    pub padding: Option<String>,
+}
+
+impl SpecialTexts {
+    /// The literals in a vocabulary.
+    pub fn of(tokenizer: &Tokenizer) -> Self {
+        let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).map(str::to_owned);
+        Self {
+            bos: text(tokenizer.bos()),
+            eos: text(tokenizer.eos()),
+            unknown: text(tokenizer.unknown()),
+            padding: text(tokenizer.padding()),
+        }
+    }
+}
+
+/// What a template does about reasoning, found by trying it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThinkingPrompt {
+    /// The prompt ends inside the reasoning unless one chooses otherwise.
+    pub opens: bool,
+    /// One can choose whether the model thinks.
+    pub switchable: bool,
+}
+
+/// The chat template of one model.
+pub struct ChatTemplate {
+    env: Environment<'static>,
+    specials: SpecialTexts,
+    strings: Strings,
+    built_in: Option<&'static str>,
+    thinking: ThinkingPrompt,
+}
+
+impl ChatTemplate {
+    /// The template in a file (`tokenizer.chat_template`), or the built-in one that fits the model.
+    ///
+    /// # Errors
+    /// When the template is not valid, or there is none and none fits.
+    pub fn from_metadata(metadata: &Metadata, tokenizer: &Tokenizer) -> Result<Self, TemplateError> {
+        let specials = SpecialTexts::of(tokenizer);
+        if let Some(source) = metadata.str("tokenizer.chat_template")?
+            && !source.trim().is_empty()
+        {
+            return Self::from_source(source, specials);
+        }
+        let architecture = metadata.str("general.architecture")?.unwrap_or_default();
+        let pre = metadata.str("tokenizer.ggml.pre")?;
+        let name = choose_built_in(architecture, pre, tokenizer).ok_or(TemplateError::NoneFits)?;
+        Self::built_in(name, specials)
+    }
+
+    /// The built-in template with this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn built_in(name: &str, specials: SpecialTexts) -> Result<Self, TemplateError> {
+        let found = BUILT_IN_NAMES.iter().find(|&&known| known == name);
+        let (Some(&name), Some(source)) = (found, built_in_source(name)) else {
+            return Err(TemplateError::UnknownName { given: name.chars().take(40).collect() });
+        };
+        let mut template = Self::from_source(source, specials)?;
+        template.built_in = Some(name);
+        Ok(template)
+    }
+
+    /// The template with this text.
+    ///
+    /// # Errors
+    /// When it is too long or not valid.
+    pub fn from_source(source: &str, specials: SpecialTexts) -> Result<Self, TemplateError> {
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(TemplateError::SourceTooLong { allowed: SOURCE_BYTES_MAX, given: source.len() });
+        }
+        let mut env = Environment::new();
+        env.set_recursion_limit(RECURSION_MAX);
+        env.set_undefined_behavior(UndefinedBehavior::Lenient);
+        env.set_debug(false);
+        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|error| TemplateError::Syntax { detail: error.to_string() })?;
+        env.set_syntax(syntax);
+        python::install(&mut env);
+        env.add_template_owned(NAME, source::without_generation_tags(source))
+            .map_err(|error| TemplateError::Syntax { detail: error.to_string() })?;
+        let mut strings = Strings::new(source::pieces(source));
+        for text in [&specials.bos, &specials.eos, &specials.unknown, &specials.padding].into_iter().flatten() {
+            strings.add_written(text);
+        }
+        let mut template =
+            Self { env, specials, strings, built_in: None, thinking: ThinkingPrompt::default() };
+        template.thinking = template.probe_thinking();
+        Ok(template)
+    }
+
+    /// The name of the built-in template that this is, if it is one.
+    pub fn built_in_name(&self) -> Option<&'static str> {
+        self.built_in
+    }
+
+    /// What the template does about reasoning.
+    pub fn thinking(&self) -> ThinkingPrompt {
+        self.thinking
+    }
+
+    /// Renders a conversation.
+    ///
+    /// # Errors
+    /// When the conversation is too large, or the template refuses it, fails, or uses up its limits.
+    pub fn render(
+        &self,
+        messages: &[TemplateMessage],
+        options: &RenderOptions,
+    ) -> Result<Rendered, TemplateError> {
+        let messages = self.admit(messages)?;
+        let text = self.run(&messages, options)?;
+        let user =
+            provenance::trace(&text, &messages, &self.strings, &mut |masked| self.run(masked, options).ok());
+        let opens_thinking = options.add_generation_prompt
+            && text.trim_end().ends_with(THINK)
+            && user.last().is_none_or(|last| last.end <= text.trim_end().len() - THINK.len());
+        Ok(Rendered { text, user, opens_thinking })
+    }
+
+    /// Checks the size of a conversation and drops old reasoning.
+    fn admit(&self, messages: &[TemplateMessage]) -> Result<Vec<TemplateMessage>, TemplateError> {
+        let too_large = |what, allowed, given| Err(TemplateError::TooLarge { what, allowed, given });
+        if messages.len() > MESSAGES_MAX {
+            return too_large("messages", MESSAGES_MAX, messages.len());
+        }
+        let bytes = messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message_bytes(message)));
+        if bytes > CONTENT_BYTES_MAX {
+            return too_large("bytes", CONTENT_BYTES_MAX, bytes);
+        }
+        let last_user = messages.iter().rposition(|message| message.role == "user");
+        let mut messages = messages.to_vec();
+        for message in &mut messages[..last_user.unwrap_or(0)] {
+            message.reasoning = None;
+        }
+        Ok(messages)
+    }
+
+    /// Runs the template once, with fuel for messages of this size.
+    fn run(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Result<String, TemplateError> {
+        let bytes: usize = messages.iter().map(message_bytes).sum();
+        // Masked messages may be longer in bytes, never in characters, so the limits of both runs are alike.
+        let mut env = self.env.clone();
+        env.set_fuel(Some(
+            FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_CONTENT_PASSES * (bytes as u64 / 64),
+        ));
+        let template = env.get_template(NAME).map_err(failure)?;
+        let mut out = Capped { bytes: Vec::new(), bytes_max: OUTPUT_BYTES_MAX.saturating_add(bytes * 2) };
+        template.render_captured_to(self.context(messages, options), &mut out).map_err(failure)?;
+        String::from_utf8(out.bytes).map_err(|error| TemplateError::Failed { detail: error.to_string() })
+    }
+
+    fn context(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Value {
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|TemplateMessage { role, content, reasoning }| match reasoning {
+                Some(reasoning) => context! { role, content, reasoning_content => reasoning },
+                None => context! { role, content },
+            })
+            .collect();
+        let mut variables = BTreeMap::from([
+            ("messages", Value::from(messages)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(options.add_generation_prompt)),
+            ("strftime_now", python::strftime_now(options.now_unix_ms)),
+        ]);
+        if let Some(enable) = options.enable_thinking {
+            variables.insert("enable_thinking", Value::from(enable));
+        }
+        for (name, text) in [
+            ("bos_token", &self.specials.bos),
+            ("eos_token", &self.specials.eos),
+            ("unk_token", &self.specials.unknown),
+            ("pad_token", &self.specials.padding),
+        ] {
+            if let Some(text) = text {
+                variables.insert(name, Value::from(text.as_str()));
+            }
+        }
+        Value::from(variables)
+    }
+
+    /// Finds out what the template does about reasoning, with a small conversation. A template that fails on it does
+    /// nothing.
+    fn probe_thinking(&self) -> ThinkingPrompt {
+        let messages =
+            [TemplateMessage { role: "user".to_owned(), content: "?".to_owned(), reasoning: None }];
+        let prompt = |enable_thinking| {
+            let options = RenderOptions { enable_thinking, ..RenderOptions::default() };
+            self.run(&messages, &options).unwrap_or_default()
+        };
+        ThinkingPrompt {
+            opens: prompt(None).trim_end().ends_with(THINK),
+            switchable: prompt(Some(true)) != prompt(Some(false)),
+        }
+    }
+}
+
+fn message_bytes(message: &TemplateMessage) -> usize {
+    message.role.len() + message.content.len() + message.reasoning.as_ref().map_or(0, String::len)
+}
+
+/// Says what went wrong in a rendering.
+fn failure(error: minijinja::Error) -> TemplateError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(raised) = cause.downcast_ref::<python::Raised>() {
+            return TemplateError::Refused { message: raised.0.clone() };
+        }
+        match cause.downcast_ref::<minijinja::Error>().map(minijinja::Error::kind) {
+            Some(ErrorKind::OutOfFuel) => return TemplateError::Exhausted { what: "work" },
+            Some(ErrorKind::WriteFailure) => return TemplateError::Exhausted { what: "output" },
+            _ => source = cause.source(),
+        }
+    }
+    TemplateError::Failed { detail: error.to_string().chars().take(1000).collect() }
+}
+
+/// Output with a limit.
+struct Capped {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.bytes_max {
+            return Err(io::Error::other("output limit"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A rendered conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    text: String,
+    /// What came from messages, in order.
+    user: Vec<Range<usize>>,
+    opens_thinking: bool,
+}
+
+impl Rendered {
+    /// The whole text, exactly as the template gives it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the text ends inside the reasoning, so that the answer begins in it without an opening tag.
+    pub fn opens_thinking(&self) -> bool {
+        self.opens_thinking
+    }
+
+    /// The text in parts that alternate between the template's and the messages'; see [`Tokenizer::encode_rendered`].
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = Vec::with_capacity(self.user.len() * 2 + 1);
+        let mut at = 0;
+        for range in &self.user {
+            if range.start > at {
+                parts.push(Part::Markup(&self.text[at..range.start]));
+            }
+            parts.push(Part::User(&self.text[range.clone()]));
+            at = range.end;
+        }
+        if at < self.text.len() {
+            parts.push(Part::Markup(&self.text[at..]));
+        }
+        parts
+    }
+}

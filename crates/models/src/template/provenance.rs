@@ -1,0 +1,250 @@
+//! Which bytes of a rendered conversation came from its messages.
+//!
+//! A template may do anything with a message: trim it, split it at `</think>`, repeat it. So the template is run a
+//! second time with *masked* messages, in which every character is replaced by one that occurs nowhere else (white
+//! space, quotes and backslashes stay, so that trimming and `tojson` do the same as before). Where the masked output
+//! has the mask, the plain output at the same place has a character of a message. Character for character the two must
+//! otherwise be equal, which proves that the template did not decide by what was masked.
+//!
+//! If it did decide by it (`'</think>' in content`), the strings that the template looks for are left unmasked:
+//!
+//! 1. in messages of the assistant only. There such a string is the model's own markup, and whether it is still markup
+//!    in the output is the template's decision;
+//! 2. in all messages. In the output every occurrence of a string that was left unmasked in a message of someone else
+//!    then counts as theirs, even where the template wrote it: rather a tag that is only text than text that is a tag.
+//!
+//! If even that differs (a template that changes case, say), only what the template itself spells out counts as
+//! markup, and of that nothing that also occurs in a message.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::TemplateMessage;
+use super::source::Piece;
+
+/// The strings of a template that matter here.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    /// What it looks for in messages.
+    sought: Vec<String>,
+    /// What it writes.
+    written: Vec<String>,
+}
+
+/// Shorter than this, what a template writes says nothing about where a text came from.
+const WRITTEN_CHARS_MIN: usize = 3;
+
+impl Strings {
+    pub(super) fn new(pieces: Vec<Piece>) -> Self {
+        let mut strings = Self::default();
+        for piece in pieces {
+            match piece {
+                Piece::Constant { text, sought: true } if !text.chars().all(is_neutral) => strings.sought.push(text),
+                Piece::Constant { text, sought: false } | Piece::Raw(text) => strings.add_written(&text),
+                Piece::Constant { .. } => {}
+            }
+        }
+        strings
+    }
+
+    /// Adds a string that the template is given to write.
+    pub(super) fn add_written(&mut self, text: &str) {
+        let text = text.trim();
+        if text.chars().count() >= WRITTEN_CHARS_MIN {
+            self.written.push(text.to_owned());
+        }
+    }
+}
+
+/// White space and what `tojson` escapes. Such a character is never masked and proves nothing.
+fn is_neutral(character: char) -> bool {
+    super::python::is_space(character) || character.is_control() || matches!(character, '"' | '\\')
+}
+
+/// The byte ranges of `plain` that came from `messages`, in order, not empty and apart from each other; `render` runs
+/// the template on other messages.
+pub(super) fn trace(
+    plain: &str,
+    messages: &[TemplateMessage],
+    strings: &Strings,
+    render: &mut dyn FnMut(&[TemplateMessage]) -> Option<String>,
+) -> Vec<Range<usize>> {
+    let texts = || messages.iter().flat_map(|message| std::iter::once(&message.content).chain(&message.reasoning));
+    if texts().all(|text| text.chars().all(is_neutral)) {
+        return Vec::new();
+    }
+    let sought: Vec<&str> = strings
+        .sought
+        .iter()
+        .map(String::as_str)
+        .filter(|&sought| texts().any(|text| text.contains(sought)))
+        .collect();
+    let attempts: &[Keep] = if sought.is_empty() { &[Keep::None] } else { &[Keep::None, Keep::Assistant, Keep::All] };
+    if let Some(mask) = unused_character(plain, strings, texts()) {
+        for &keep in attempts {
+            let masked: Vec<TemplateMessage> =
+                messages.iter().map(|message| keep.mask(message, mask, &sought)).collect();
+            let Some(ranges) = render(&masked).and_then(|shadow| align(&shadow, plain, mask)) else { continue };
+            let kept: Vec<&str> = match keep {
+                Keep::All => kept_by_others(messages, &sought),
+                _ => Vec::new(),
+            };
+            return with_occurrences(plain, ranges, &kept);
+        }
+    }
+    all_but_written(plain, strings, texts())
+}
+
+/// Which messages keep what the template looks for.
+#[derive(Clone, Copy)]
+enum Keep {
+    None,
+    Assistant,
+    All,
+}
+
+impl Keep {
+    fn mask(self, message: &TemplateMessage, mask: char, sought: &[&str]) -> TemplateMessage {
+        let kept = match self {
+            Self::All => sought,
+            Self::Assistant if message.role == "assistant" => sought,
+            _ => &[],
+        };
+        TemplateMessage {
+            role: message.role.clone(),
+            content: masked(&message.content, mask, kept),
+            reasoning: message.reasoning.as_ref().map(|reasoning| masked(reasoning, mask, kept)),
+        }
+    }
+}
+
+/// `text` with every character replaced by `mask`, but for neutral ones and the strings to keep.
+fn masked(text: &str, mask: char, keep: &[&str]) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut kept_until = 0;
+    for (at, character) in text.char_indices() {
+        if let Some(kept) = keep.iter().filter(|kept| text[at..].starts_with(**kept)).map(|kept| kept.len()).max() {
+            kept_until = kept_until.max(at + kept);
+        }
+        out.push(if at < kept_until || is_neutral(character) { character } else { mask });
+    }
+    out
+}
+
+/// A private-use character that occurs neither in the messages nor in what the template writes.
+fn unused_character<'m>(
+    plain: &'m str,
+    strings: &'m Strings,
+    texts: impl Iterator<Item = &'m String>,
+) -> Option<char> {
+    let used: HashSet<char> = texts
+        .chain(&strings.sought)
+        .chain(&strings.written)
+        .map(String::as_str)
+        .chain([plain])
+        .flat_map(str::chars)
+        .filter(|&c| c >= '\u{e000}')
+        .collect();
+    ('\u{e000}'..='\u{f8ff}').chain('\u{f0000}'..='\u{ffffd}').find(|c| !used.contains(c))
+}
+
+/// The ranges of `plain` that are masked in `shadow`, if the two are equal otherwise. Neutral characters between two
+/// masked ones belong to them.
+fn align(shadow: &str, plain: &str, mask: char) -> Option<Vec<Range<usize>>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    // Whether only neutral characters came since the last masked one.
+    let mut near = false;
+    let mut shadow = shadow.chars();
+    for (at, character) in plain.char_indices() {
+        let end = at + character.len_utf8();
+        match shadow.next()? {
+            shade if shade == mask => {
+                match ranges.last_mut() {
+                    Some(last) if near => last.end = end,
+                    _ => ranges.push(at..end),
+                }
+                near = true;
+            }
+            shade if shade == character => near = near && is_neutral(character),
+            _ => return None,
+        }
+    }
+    shadow.next().is_none().then_some(ranges)
+}
+
+/// Those of `sought` that occur in a message that is not the assistant's.
+fn kept_by_others<'s>(messages: &[TemplateMessage], sought: &[&'s str]) -> Vec<&'s str> {
+    let others = || messages.iter().filter(|message| message.role != "assistant");
+    sought
+        .iter()
+        .copied()
+        .filter(|&text| {
+            others().any(|message| {
+                message.content.contains(text) || message.reasoning.as_ref().is_some_and(|r| r.contains(text))
+            })
+        })
+        .collect()
+}
+
+/// `ranges` and all occurrences of `texts`.
+fn with_occurrences(plain: &str, mut ranges: Vec<Range<usize>>, texts: &[&str]) -> Vec<Range<usize>> {
+    for text in texts {
+        ranges.extend(plain.match_indices(text).map(|(at, found)| at..at + found.len()));
+    }
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// All of `plain` but what the template writes and no message has.
+fn all_but_written<'m>(
+    plain: &str,
+    strings: &Strings,
+    texts: impl Iterator<Item = &'m String>,
+) -> Vec<Range<usize>> {
+    let texts: Vec<String> = texts.map(|text| text.to_lowercase()).collect();
+    let written = strings.written.iter().filter(|written| {
+        let written = written.to_lowercase();
+        !texts.iter().any(|text| text.contains(&written))
+    });
+    let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(written);
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    if let Ok(finder) = finder {
+        for found in finder.find_iter(plain) {
+            ranges.push(at..found.start());
+            at = found.end();
+        }
+    }
+    ranges.push(at..plain.len());
+    ranges.retain(|range| !range.is_empty());
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masking_keeps_white_space_and_what_is_asked() {
+        assert_eq!(masked(" a\n\"é\" </t>b", '#', &[]), " #\n\"#\" #####".replacen("#####", "#####", 1));
+        assert_eq!(masked("x</t>y", '#', &["</t>"]), "#</t>#");
+    }
+
+    #[test]
+    fn alignment_refuses_other_lengths_and_other_text() {
+        assert_eq!(align("a#b", "acb", '#'), Some(vec![1..2]));
+        assert_eq!(align("# #x", "é dx", '#'), Some(vec![0..4]));
+        assert_eq!(align("a#", "acb", '#'), None);
+        assert_eq!(align("a#bb", "acb", '#'), None);
+        assert_eq!(align("b#", "ac", '#'), None);
+    }
+}
