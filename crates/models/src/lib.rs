@@ -2,5 +2,7 @@
 //! architecture.
 
 pub mod batch;
+pub mod catalog;
 pub mod formats;
 pub mod gguf;
+pub mod library;

@@ -169,7 +169,7 @@ fn iq4_code(code: &mut u8) {
     *code = (IQ4_VALUES[usize::from(*code & 0x0f)] as u8) ^ 0x80;
 }
 
-/// Scales and minima of Q4_K and Q5_K: `d, dmin`, then eight pairs of 6-bit numbers in 12 bytes.
+/// Scales and minima of `Q4_K` and `Q5_K`: `d, dmin`, then eight pairs of 6-bit numbers in 12 bytes.
 fn k_scales(block: &[u8], out: &mut View<'_>) {
     let (d, dmin, packed) = (half_at(block, 0), half_at(block, 2), &block[4..16]);
     for group in 0..8 {
@@ -195,9 +195,9 @@ fn two_bits(packed: &[u8], codes: &mut [u8]) {
 
 fn q2_k(block: &[u8], out: &mut View<'_>) {
     let (d, dmin) = (half_at(block, 80), half_at(block, 82));
-    for group in 0..16 {
-        out.scales[group] = d * f32::from(block[group] & 15);
-        out.mins[group] = -(dmin * f32::from(block[group] >> 4));
+    for (group, pair) in block[..16].iter().enumerate() {
+        out.scales[group] = d * f32::from(pair & 15);
+        out.mins[group] = -(dmin * f32::from(pair >> 4));
     }
     two_bits(&block[16..80], out.codes);
 }

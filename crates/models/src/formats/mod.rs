@@ -197,7 +197,7 @@ pub fn dequantize_row(format: Format, row: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Decodes one row of an integer format to the canonical integer form: for Q4_K, `codes` in 0..16, `scales` and
+/// Decodes one row of an integer format to the canonical integer form: for `Q4_K`, `codes` in 0..16, `scales` and
 /// `mins` per 32 values. The sizes in `out` are set: `codes` `[cols]`, `scales` `[cols / group]`, `mins` the same or
 /// empty.
 ///

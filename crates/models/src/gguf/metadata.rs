@@ -138,9 +138,9 @@ typed_readers! {
         _ => None,
     };
     /// An array of any integer type whose values fit `i32`.
-    i32s, required_i32s: Vec<i32>, "array of integers that fit i32", |value| narrow(value);
+    i32s, required_i32s: Vec<i32>, "array of integers that fit i32", narrow;
     /// An array of any integer type whose values fit `u32`.
-    u32s, required_u32s: Vec<u32>, "array of integers that fit u32", |value| narrow(value);
+    u32s, required_u32s: Vec<u32>, "array of integers that fit u32", narrow;
     /// An array of floating-point numbers; 64-bit ones are rounded.
     f32s, required_f32s: Vec<f32>, "array of f32 or f64", |value| match value {
         Value::Array(Array::F32(numbers)) => Some(numbers.clone()),

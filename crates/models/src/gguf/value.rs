@@ -140,10 +140,10 @@ impl Array {
 
     /// The elements as integers, or `None` when they are not integers.
     pub fn integers(&self) -> Option<Vec<i128>> {
-        fn wide<T: Copy + Into<i128>>(items: &[T]) -> Option<Vec<i128>> {
-            Some(items.iter().map(|item| (*item).into()).collect())
+        fn wide<T: Copy + Into<i128>>(items: &[T]) -> Vec<i128> {
+            items.iter().map(|item| (*item).into()).collect()
         }
-        match self {
+        Some(match self {
             Self::U8(items) => wide(items),
             Self::I8(items) => wide(items),
             Self::U16(items) => wide(items),
@@ -152,8 +152,8 @@ impl Array {
             Self::I32(items) => wide(items),
             Self::U64(items) => wide(items),
             Self::I64(items) => wide(items),
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 }
 
