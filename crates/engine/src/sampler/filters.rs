@@ -96,13 +96,14 @@ pub(super) fn collect(logits: &[f32], weights: &[f32], least: f32, candidates: &
     }
 }
 
-/// Fills in `scaled` and `weight`.
-pub(super) fn weigh(candidates: &mut [Candidate], max: f32, temperature: f32) {
+/// Fills in `scaled` and `weight`, and drops those that weigh nothing.
+pub(super) fn weigh(candidates: &mut Vec<Candidate>, max: f32, temperature: f32) {
     let scale = math::inverse(temperature);
-    for candidate in candidates {
+    candidates.retain_mut(|candidate| {
         candidate.scaled = (candidate.logit - max) * scale;
         candidate.weight = math::exp_nonpositive(candidate.scaled);
-    }
+        candidate.weight > 0.0
+    });
 }
 
 pub(super) fn total_weight(candidates: &[Candidate]) -> f64 {
@@ -110,7 +111,7 @@ pub(super) fn total_weight(candidates: &[Candidate]) -> f64 {
 }
 
 /// Keeps the most probable tokens up to the one with which they reach `p` of `total`.
-pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32, total: f64, scratch: &mut Vec<Candidate>) {
+pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32, total: f64, scratch: &mut Scratch) {
     keep_mass(candidates, f64::from(p) * total, scratch, |candidate| -candidate.scaled);
 }
 
@@ -122,8 +123,7 @@ pub(super) fn min_p(candidates: &mut Vec<Candidate>, p: f32) {
 
 /// Keeps the tokens whose surprise, `-ln(probability)`, is nearest to its mean, the entropy, up to the one with
 /// which they reach `p` of the total. The logarithm of the total falls out of the difference.
-pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32, scratch: &mut Vec<Candidate>) {
-    candidates.retain(|candidate| candidate.weight > 0.0);
+pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32, scratch: &mut Scratch) {
     let total = total_weight(candidates);
     let moment: f64 =
         candidates.iter().map(|candidate| f64::from(candidate.weight) * f64::from(candidate.scaled)).sum();
@@ -131,43 +131,85 @@ pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32, scratch: &mut Vec
     keep_mass(candidates, f64::from(p) * total, scratch, |candidate| (candidate.scaled - mean).abs());
 }
 
+/// Work space of [`keep_mass`]: what it still looks at, by id.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    rest: Vec<Keyed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Keyed {
+    key: f32,
+    id: TokenId,
+    weight: f32,
+}
+
 /// Keeps the smallest number of candidates, taken by ascending key, then id, whose weights reach `mass`; at least
-/// one. The order of those kept doesn't change.
+/// one. The order of those kept doesn't change. Keys are finite.
 ///
-/// The last one to keep is found by halving: split at the median, and go on in the lower half if it reaches the
-/// mass, else in the upper half with what then is missing. Linear in the number of candidates.
+/// The last one to keep is found without sorting: the range of keys is cut into bins, the masses of the bins
+/// tell in which bin the last one is, and the search goes on in that bin alone, which is narrower than the range
+/// by at least the smallest or the largest key.
 fn keep_mass(
     candidates: &mut Vec<Candidate>,
     mass: f64,
-    scratch: &mut Vec<Candidate>,
+    scratch: &mut Scratch,
     key: impl Fn(&Candidate) -> f32,
 ) {
     const SORTED_MAX: usize = 32;
-    let order = |a: &Candidate, b: &Candidate| key(a).total_cmp(&key(b)).then(a.id.cmp(&b.id));
-    scratch.clear();
-    scratch.extend_from_slice(candidates);
-    let mut rest = scratch.as_mut_slice();
+    let keyed = |of: &Candidate| Keyed { key: key(of), id: of.id, weight: of.weight };
+    let rest = &mut scratch.rest;
+    rest.clear();
+    rest.extend(candidates.iter().map(keyed));
     let mut missing = mass;
-    while rest.len() > SORTED_MAX {
-        let middle = rest.len() / 2;
-        rest.select_nth_unstable_by(middle, order);
-        let (lower, upper) = rest.split_at_mut(middle);
-        let lower_mass = total_weight(lower);
-        if lower_mass >= missing {
-            rest = lower;
-        } else {
-            missing -= lower_mass;
-            rest = upper;
-        }
+    while rest.len() > SORTED_MAX && narrow(rest, &mut missing) {}
+    if rest.len() <= SORTED_MAX {
+        rest.sort_unstable_by(Keyed::order);
     }
-    rest.sort_unstable_by(order);
+    // Else all keys are equal, and they are by id already.
     let mut reached = 0.0;
-    let last = rest.iter().find(|candidate| {
+    let reaches = |candidate: &&Keyed| {
         reached += f64::from(candidate.weight);
         reached >= missing
-    });
-    // None: rounding left the sum just below; everything is needed.
-    if let Some(last) = last.copied() {
-        candidates.retain(|candidate| order(candidate, &last).is_le());
+    };
+    // Rounding can leave the sum just below: then all of these are needed.
+    if let Some(last) = rest.iter().find(reaches).or(rest.last()).copied() {
+        candidates.retain(|candidate| keyed(candidate).order(&last).is_le());
     }
+}
+
+impl Keyed {
+    fn order(&self, other: &Self) -> Ordering {
+        self.key.total_cmp(&other.key).then(self.id.cmp(&other.id))
+    }
+}
+
+/// Leaves the bin with which the mass reaches `missing`, and subtracts that of the bins before it. False if all
+/// keys are equal.
+fn narrow(rest: &mut Vec<Keyed>, missing: &mut f64) -> bool {
+    const BINS: usize = 256;
+    let widen = |(low, high): (f32, f32), of: &Keyed| (low.min(of.key), high.max(of.key));
+    let (low, high) = rest.iter().fold((f32::INFINITY, f32::NEG_INFINITY), widen);
+    if low >= high {
+        return false;
+    }
+    let scale = BINS as f32 / (high - low);
+    // Grows with the key; the smallest key is in the first bin and the largest in the last.
+    let bin = |key: f32| (((key - low) * scale) as usize).min(BINS - 1);
+    let mut masses = [0.0_f64; BINS];
+    for of in &*rest {
+        masses[bin(of.key)] += f64::from(of.weight);
+    }
+    let mut chosen = BINS - 1;
+    for (number, mass) in masses.into_iter().enumerate() {
+        if mass >= *missing {
+            chosen = number;
+            break;
+        }
+        if number < BINS - 1 {
+            *missing -= mass;
+        }
+    }
+    rest.retain(|of| bin(of.key) == chosen);
+    true
 }

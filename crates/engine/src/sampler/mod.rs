@@ -13,7 +13,7 @@ mod penalties;
 
 use base::TokenId;
 
-use self::filters::Candidate;
+use self::filters::{Candidate, Scratch};
 pub use self::params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 use self::penalties::Penalties;
 use crate::events::GeneratedToken;
@@ -55,7 +55,7 @@ pub struct Sampler {
     /// Tokens that the filters have left, by id.
     candidates: Vec<Candidate>,
     /// Work space of the filters.
-    scratch: Vec<Candidate>,
+    scratch: Scratch,
 }
 
 impl Sampler {

@@ -1,1 +1,267 @@
+use models::batch::KV_BLOCK_TOKENS;
 
+use super::*;
+use crate::events::{EngineUsage, GeneratedToken};
+
+const CONFIG: SchedulerConfig = SchedulerConfig {
+    kv_blocks: 100,
+    step_tokens_max: 20,
+    running_max: 4,
+    waiting_max: 10,
+    length_max: 1000,
+};
+
+/// A scheduler whose model always picks token 7, and whose clock counts steps in milliseconds.
+struct Bench {
+    scheduler: Scheduler,
+    plan: Plan,
+    next_id: u64,
+    steps: u64,
+}
+
+impl Bench {
+    fn new(config: SchedulerConfig) -> Self {
+        Self { scheduler: Scheduler::new(config), plan: Plan::default(), next_id: 0, steps: 0 }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.steps)
+    }
+
+    fn submit(&mut self, prompt_tokens: usize, tokens_max: usize, priority: Priority) -> SequenceId {
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        let prompt = vec![1; prompt_tokens];
+        let request = Request { id, prompt, tokens_max, end_tokens: vec![9], priority };
+        self.scheduler.submit(request, self.now()).unwrap();
+        id
+    }
+
+    /// Plans a step: `id:start..end`, with a `!` where logits are wanted.
+    fn plan(&mut self) -> String {
+        self.steps += 1;
+        let now = self.now();
+        self.scheduler.plan(now, &mut self.plan);
+        self.scheduler.assert_conserved();
+        let show = |row: &PlanRow| {
+            format!("{}:{}..{}{}", row.id.0, row.start, row.end, if row.wants_logits { "!" } else { "" })
+        };
+        self.plan.rows().iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    fn commit(&mut self, pick: impl Fn(SequenceId) -> Picked) -> Vec<(SequenceId, SequenceEvent)> {
+        let pick = |row: &PlanRow| if row.wants_logits { pick(row.id) } else { Picked::Read };
+        let mut picked = self.plan.rows().iter().map(pick).collect();
+        let mut events = Vec::new();
+        self.scheduler.commit(self.now(), &self.plan, &mut picked, &mut events);
+        self.scheduler.assert_conserved();
+        events
+    }
+
+    fn step(&mut self) -> String {
+        let plan = self.plan();
+        self.commit(|_| token(7));
+        plan
+    }
+
+    fn started(&self) -> Vec<(u64, u128)> {
+        self.plan.started.iter().map(|started| (started.id.0, started.queued.as_millis())).collect()
+    }
+}
+
+fn token(id: TokenId) -> Picked {
+    Picked::Token(GeneratedToken { id, logprob: 0.0, top: Vec::new() })
+}
+
+#[test]
+fn tokens_go_first_and_prompts_fill_the_step() {
+    let mut bench = Bench::new(CONFIG);
+    bench.submit(3, 50, Priority::Normal);
+    assert_eq!(bench.step(), "0:0..3!");
+    bench.submit(30, 50, Priority::Normal);
+    bench.submit(10, 50, Priority::Normal);
+    assert_eq!(bench.step(), "0:3..4! 1:0..19");
+    assert_eq!(bench.started(), [(1, 1), (2, 1)]);
+    assert_eq!(bench.step(), "0:4..5! 1:19..30! 2:0..8");
+    assert_eq!(bench.step(), "0:5..6! 1:30..31! 2:8..10!");
+    assert_eq!(bench.started(), []);
+    assert_eq!(bench.step(), "0:6..7! 1:31..32! 2:10..11!");
+}
+
+#[test]
+fn a_step_smaller_than_its_tokens_still_reads_prompts() {
+    let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 2, ..CONFIG });
+    for _ in 0..3 {
+        bench.submit(1, 50, Priority::Normal);
+    }
+    bench.submit(3, 50, Priority::Normal);
+    assert_eq!(bench.step(), "0:0..1! 1:0..1! 2:0..1! 3:0..1");
+    assert_eq!(bench.step(), "0:1..2! 1:1..2! 2:1..2! 3:1..2");
+    assert_eq!(bench.step(), "0:2..3! 1:2..3! 2:2..3! 3:2..3!");
+}
+
+#[test]
+fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
+    let mut bench = Bench::new(CONFIG);
+    bench.submit(900, 50, Priority::Low);
+    bench.submit(25, 50, Priority::Normal);
+    bench.submit(25, 50, Priority::Normal);
+    assert_eq!(bench.step(), "1:0..20");
+    bench.submit(250, 50, Priority::High);
+    assert_eq!(bench.step(), "3:0..20");
+    for step in 1..7 {
+        assert_eq!(bench.step(), format!("3:{}..{}", step * 20, (step + 1) * 20));
+    }
+    // By now 0 and 2 were passed over eight times, and 1 seven times.
+    assert_eq!(bench.step(), "2:0..20");
+    assert_eq!(bench.step(), "0:0..20");
+    assert_eq!(bench.step(), "1:20..25! 3:140..155");
+    assert_eq!(bench.step(), "1:25..26! 3:155..174");
+}
+
+#[test]
+fn admission_keeps_places_and_spare_blocks() {
+    let config = SchedulerConfig { kv_blocks: 10, length_max: 320, step_tokens_max: 500, ..CONFIG };
+    let mut bench = Bench::new(config);
+    // 4 blocks, then 3: with one to spare for each of the two, 9 are spoken for.
+    bench.submit(4 * KV_BLOCK_TOKENS, 1, Priority::Normal);
+    bench.submit(3 * KV_BLOCK_TOKENS, 50, Priority::Normal);
+    // 2 blocks and 3 to spare don't fit, and the 1 after it doesn't overtake.
+    bench.submit(2 * KV_BLOCK_TOKENS, 50, Priority::Normal);
+    bench.submit(1, 50, Priority::Normal);
+    assert_eq!(bench.step(), "0:0..128! 1:0..96!");
+    assert_eq!((bench.scheduler.running(), bench.scheduler.waiting()), (1, 2), "the first has ended");
+    assert_eq!(bench.step(), "1:96..97! 3:0..1! 2:0..64!");
+    // No more than running_max.
+    for _ in 0..3 {
+        bench.submit(1, 50, Priority::Normal);
+    }
+    bench.step();
+    assert_eq!(
+        (bench.scheduler.running(), bench.scheduler.waiting()),
+        (3, 3),
+        "spare blocks for a fourth lack"
+    );
+    let mut bench = Bench::new(CONFIG);
+    for _ in 0..6 {
+        bench.submit(1, 50, Priority::Normal);
+    }
+    bench.step();
+    assert_eq!((bench.scheduler.running(), bench.scheduler.waiting()), (4, 2));
+}
+
+#[test]
+fn the_lowest_and_youngest_makes_room_and_comes_back() {
+    let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
+    let mut bench = Bench::new(config);
+    let blocks = |count: usize| count * KV_BLOCK_TOKENS;
+    bench.submit(blocks(2), 100, Priority::Normal);
+    bench.submit(50, 100, Priority::Low);
+    bench.submit(blocks(1) - 1, 100, Priority::Normal);
+    assert_eq!(bench.step(), "0:0..64! 2:0..31! 1:0..50!");
+    assert_eq!(bench.scheduler.blocks_free(), 3);
+    for _ in 2..34 {
+        bench.step();
+    }
+    assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.preemptions()), (0, 0));
+    // At its 97th token the first needs a block: the low one goes, though the third is younger.
+    assert_eq!(bench.step(), "0:96..97! 2:63..64!");
+    assert_eq!((bench.scheduler.preemptions(), bench.scheduler.waiting()), (1, 1));
+    let (tokens, prompt_tokens) = bench.scheduler.tokens(SequenceId(1)).unwrap();
+    assert_eq!((prompt_tokens, &tokens[50..]), (50, &[7; 33][..]), "its answer is kept");
+    // Its 3 blocks with 3 to spare don't fit yet.
+    assert_eq!(bench.step(), "0:97..98! 2:64..65!");
+    // It is read again when the first is gone, and goes on where it was.
+    bench.scheduler.finish(SequenceId(0), FinishReason::Cancelled, Duration::ZERO);
+    assert_eq!(bench.step(), "2:65..66! 1:0..83!");
+    assert_eq!(bench.started(), [], "it had started before");
+    assert_eq!(bench.step(), "1:83..84! 2:66..67!", "it is now of the class above, where it is older");
+}
+
+#[test]
+fn who_needs_a_block_and_is_last_makes_room_itself() {
+    let config = SchedulerConfig { kv_blocks: 4, length_max: 128, step_tokens_max: 500, ..CONFIG };
+    let mut bench = Bench::new(config);
+    bench.submit(20, 100, Priority::Normal);
+    bench.step();
+    bench.submit(10, 100, Priority::Normal);
+    for _ in 0..86 {
+        bench.step();
+    }
+    // The older has 3 blocks since its 65th token; the younger can't have a second.
+    assert_eq!(bench.scheduler.preemptions(), 1);
+    let older = bench.scheduler.tokens(SequenceId(0)).unwrap().0.len();
+    assert_eq!(older, 107, "the older never paused");
+    while !bench.scheduler.is_empty() {
+        bench.step();
+    }
+    assert_eq!(bench.scheduler.blocks_free(), 4);
+}
+
+#[test]
+fn events_follow_the_picks() {
+    let mut bench = Bench::new(CONFIG);
+    let ids = [2, 2, 2, 40].map(|tokens| bench.submit(tokens, 2, Priority::Normal));
+    assert_eq!(bench.plan(), "0:0..2! 1:0..2! 2:0..2! 3:0..14");
+    // The first is cancelled while the model runs.
+    bench.scheduler.finish(ids[0], FinishReason::Cancelled, bench.now());
+    bench.scheduler.assert_conserved();
+    let events = bench.commit(|id| match id.0 {
+        1 => token(9),
+        2 => token(8),
+        _ => Picked::Failed("broken".to_owned()),
+    });
+    let usage = |generated_tokens, prefill, decode| EngineUsage {
+        prompt_tokens: 2,
+        generated_tokens,
+        queued: Duration::from_millis(1),
+        prefill: Duration::from_millis(prefill),
+        decode: Duration::from_millis(decode),
+    };
+    let finished = |reason, usage| SequenceEvent::Finished { reason, usage };
+    let Picked::Token(eight) = token(8) else { unreachable!() };
+    assert_eq!(
+        events,
+        [
+            (ids[1], finished(FinishReason::EndToken, usage(0, 0, 0))),
+            (ids[2], SequenceEvent::Token(eight.clone())),
+        ]
+    );
+    assert_eq!(bench.plan(), "2:2..3! 3:14..33");
+    let events = bench.commit(|_| token(8));
+    assert_eq!(
+        events,
+        [(ids[2], SequenceEvent::Token(eight)), (ids[2], finished(FinishReason::Length, usage(2, 0, 1))),]
+    );
+    // A row can fail that wants no logits.
+    let mut bench = Bench::new(CONFIG);
+    let id = bench.submit(50, 2, Priority::Normal);
+    assert_eq!(bench.plan(), "0:0..20");
+    let mut events = Vec::new();
+    let mut picked = vec![Picked::Failed("broken".to_owned())];
+    bench.scheduler.commit(Duration::ZERO, &bench.plan, &mut picked, &mut events);
+    let reason = FinishReason::Failed("broken".to_owned());
+    assert!(
+        matches!(&events[..], [(of, SequenceEvent::Finished { reason: why, .. })] if *of == id && *why == reason)
+    );
+    assert!(bench.scheduler.is_empty());
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut bench = Bench::new(SchedulerConfig { running_max: 1, waiting_max: 2, ..CONFIG });
+    for _ in 0..3 {
+        bench.submit(2, 2, Priority::High);
+    }
+    let more = Request {
+        id: SequenceId(99),
+        prompt: vec![1],
+        tokens_max: 1,
+        end_tokens: Vec::new(),
+        priority: Priority::High,
+    };
+    assert_eq!(bench.scheduler.submit(more.clone(), Duration::ZERO), Err(QueueFull));
+    bench.scheduler.finish(SequenceId(1), FinishReason::Cancelled, Duration::ZERO);
+    assert_eq!(bench.scheduler.submit(more, Duration::ZERO), Ok(()));
+    assert_eq!(bench.scheduler.ids().map(|id| id.0).collect::<Vec<_>>(), [0, 2, 99]);
+}
