@@ -1,0 +1,397 @@
+//! The inputs of matrix products, quantised once and shared by all matrices that read them.
+//!
+//! Each row is cut into blocks of 32 columns, each with its own scale:
+//!
+//! ```text
+//! scale = max |x| / 127;   code = round(x / scale), int8;   x ~ scale * code
+//! ```
+//!
+//! A block whose largest magnitude is below 1e-30 counts as zero. A block with an infinity or NaN gets an infinite
+//! or NaN scale, so that every product of it is infinite or NaN.
+//!
+//! Rows stand in tiles of as many as a kernel's registers hold: within a tile of width W, the numbers that one step
+//! of the kernel needs are neighbours. Shapes, for each tile: codes `[block][W][32]`, scales, negative sums and
+//! scaled sums `[block][W]`, the same of half blocks `[block][2][W]`, floats `[col][W]`.
+
+use std::ops::{BitOr, Range};
+
+use crate::isa::Isa;
+use crate::memory::{Disjoint, give_scratch, take_scratch};
+use crate::ops::rows::{NormRow, PlainRow, RowMaker, SiluRow};
+use crate::pool::Pool;
+use crate::simd::{BLOCK, Kernel, LANES, Simd, load_part};
+
+/// Magnitudes below this are zero: their reciprocal would overflow.
+const TINY: f32 = 1e-30;
+
+/// What the matrices of a product want of their input. Combine with `|`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    codes: bool,
+    half_sums: bool,
+    floats: bool,
+}
+
+impl Needs {
+    /// Everything that any matrix could want.
+    pub const ALL: Self = Self { codes: true, half_sums: true, floats: true };
+    /// For float matrices.
+    pub(crate) const FLOATS: Self = Self { codes: false, half_sums: false, floats: true };
+
+    /// For integer matrices with a scale for each `group` columns.
+    pub(crate) fn codes(group: usize) -> Self {
+        Self { codes: true, half_sums: group < BLOCK, floats: false }
+    }
+
+    fn covers(self, other: Self) -> bool {
+        self | other == self
+    }
+}
+
+impl BitOr for Needs {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            codes: self.codes | other.codes,
+            half_sums: self.half_sums | other.half_sums,
+            floats: self.floats | other.floats,
+        }
+    }
+}
+
+/// Neighbouring rows that a kernel takes together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// The first of its rows.
+    pub(crate) first: usize,
+    /// How many rows it has.
+    pub(crate) rows: usize,
+    /// How many it has room for: the kernel's width. What is beyond `rows` is computed in vain.
+    pub(crate) width: usize,
+    /// The widths of the tiles before, added up.
+    start: usize,
+}
+
+/// Rows of inputs, ready for products with packed matrices. Keep it and reuse it: its buffers only grow.
+#[derive(Debug, Default)]
+pub struct Activations {
+    rows: usize,
+    cols: usize,
+    isa: Option<Isa>,
+    has: Option<Needs>,
+    tiles: Vec<Tile>,
+    words: Vec<[i32; 8]>,
+    scales: Vec<f32>,
+    negative_sums: Vec<i32>,
+    scaled_sums: Vec<f32>,
+    negative_half_sums: Vec<i32>,
+    scaled_half_sums: Vec<f32>,
+    floats: Vec<f32>,
+}
+
+/// The integer form of a tile, of width C.
+#[derive(Clone, Copy)]
+pub(crate) struct CodeTile<'a, const C: usize> {
+    /// `[blocks]`: 32 int8 as 8 words, of each row.
+    pub(crate) words: &'a [[[i32; 8]; C]],
+    /// `[blocks]`.
+    pub(crate) scales: &'a [[f32; C]],
+    /// `[groups]`: minus the sum of the codes.
+    pub(crate) negative_sums: &'a [[i32; C]],
+    /// `[groups]`: scale times the sum of the codes.
+    pub(crate) scaled_sums: &'a [[f32; C]],
+}
+
+impl Activations {
+    /// Empty: no rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rows that it holds.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of each row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Takes `x`, `[n, cols]`, for products with any matrix.
+    pub fn quantize(&mut self, isa: Isa, pool: &Pool, x: &[f32], cols: usize) {
+        self.prepare(isa, pool, x, cols, Needs::ALL);
+    }
+
+    /// Takes `x`, `[n, cols]`, for products with matrices that want no more than `needs`.
+    ///
+    /// # Panics
+    /// When `x` isn't a whole number of rows.
+    pub fn prepare(&mut self, isa: Isa, pool: &Pool, x: &[f32], cols: usize, needs: Needs) {
+        self.fill(isa, pool, count_rows(x, cols), cols, needs, &PlainRow { x, cols });
+    }
+
+    /// As [`crate::ops::rms_norm`] of `x`, `[n, weight.len()]`, followed by [`Self::prepare`].
+    ///
+    /// # Panics
+    /// When `x` isn't a whole number of rows.
+    pub fn prepare_rms_norm(
+        &mut self,
+        isa: Isa,
+        pool: &Pool,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        needs: Needs,
+    ) {
+        let cols = weight.len();
+        self.fill(isa, pool, count_rows(x, cols), cols, needs, &NormRow { x, weight, eps });
+    }
+
+    /// As [`crate::ops::silu_mul`] of `gate` and `up`, `[n, cols]`, followed by [`Self::prepare`].
+    ///
+    /// # Panics
+    /// When `gate` isn't a whole number of rows or `up` isn't as long.
+    pub fn prepare_silu_mul(
+        &mut self,
+        isa: Isa,
+        pool: &Pool,
+        gate: &[f32],
+        up: &[f32],
+        cols: usize,
+        needs: Needs,
+    ) {
+        assert_eq!(gate.len(), up.len(), "gate and up must be of one length");
+        self.fill(isa, pool, count_rows(gate, cols), cols, needs, &SiluRow { gate, up, cols });
+    }
+
+    fn fill<R: RowMaker>(
+        &mut self,
+        isa: Isa,
+        pool: &Pool,
+        rows: usize,
+        cols: usize,
+        needs: Needs,
+        maker: &R,
+    ) {
+        self.shape(isa, rows, cols, needs);
+        let parts = Parts {
+            cols,
+            needs,
+            words: Disjoint::new(&mut self.words),
+            scales: Disjoint::new(&mut self.scales),
+            negative_sums: Disjoint::new(&mut self.negative_sums),
+            scaled_sums: Disjoint::new(&mut self.scaled_sums),
+            negative_half_sums: Disjoint::new(&mut self.negative_half_sums),
+            scaled_half_sums: Disjoint::new(&mut self.scaled_half_sums),
+            floats: Disjoint::new(&mut self.floats),
+        };
+        let tiles = &self.tiles;
+        pool.run(tiles.len(), &|task| isa.run(FillTile { parts: &parts, tile: tiles[task], maker }));
+    }
+
+    /// Lays out the tiles and makes the buffers large enough.
+    fn shape(&mut self, isa: Isa, rows: usize, cols: usize, needs: Needs) {
+        self.tiles.clear();
+        let (mut first, mut start) = (0, 0);
+        while first < rows {
+            let width = tile_width(rows - first, widest(isa));
+            let tile = Tile { first, rows: width.min(rows - first), width, start };
+            self.tiles.push(tile);
+            first += tile.rows;
+            start += width;
+        }
+        (self.rows, self.cols, self.isa, self.has) = (rows, cols, Some(isa), Some(needs));
+        let blocks = start * cols.div_ceil(BLOCK);
+        let of = |wanted: bool, len: usize| if wanted { len } else { 0 };
+        self.words.resize(of(needs.codes, blocks), [0; 8]);
+        self.scales.resize(of(needs.codes, blocks), 0.0);
+        self.negative_sums.resize(of(needs.codes, blocks), 0);
+        self.scaled_sums.resize(of(needs.codes, blocks), 0.0);
+        self.negative_half_sums.resize(of(needs.half_sums, 2 * blocks), 0);
+        self.scaled_half_sums.resize(of(needs.half_sums, 2 * blocks), 0.0);
+        self.floats.resize(of(needs.floats, start * cols), 0.0);
+    }
+
+    /// Fails unless prepared for this instruction set and with what `needs` says.
+    pub(crate) fn check(&self, isa: Isa, needs: Needs) {
+        assert_eq!(
+            self.isa,
+            Some(isa),
+            "activations must be prepared for the instruction set of the product"
+        );
+        let has = self.has.expect("set together with isa");
+        assert!(
+            has.covers(needs),
+            "the matrix needs {needs:?} of its input, which was prepared with {has:?}"
+        );
+    }
+
+    pub(crate) fn tiles(&self) -> &[Tile] {
+        &self.tiles
+    }
+
+    /// The integer form of a tile of width C, with the sums of groups of `group`.
+    pub(crate) fn codes<const C: usize>(&self, tile: Tile, group: usize) -> CodeTile<'_, C> {
+        assert_eq!(tile.width, C);
+        let blocks = tile.range(self.cols.div_ceil(BLOCK));
+        let (sums, scaled) = if group == BLOCK {
+            (&self.negative_sums[blocks.clone()], &self.scaled_sums[blocks.clone()])
+        } else {
+            let halves = 2 * blocks.start..2 * blocks.end;
+            (&self.negative_half_sums[halves.clone()], &self.scaled_half_sums[halves])
+        };
+        CodeTile {
+            words: self.words[blocks.clone()].as_chunks().0,
+            scales: self.scales[blocks].as_chunks().0,
+            negative_sums: sums.as_chunks().0,
+            scaled_sums: scaled.as_chunks().0,
+        }
+    }
+
+    /// The floats of a tile of width C, `[cols]` of C.
+    pub(crate) fn floats<const C: usize>(&self, tile: Tile) -> &[[f32; C]] {
+        assert_eq!(tile.width, C);
+        self.floats[tile.range(self.cols)].as_chunks().0
+    }
+}
+
+impl Tile {
+    /// Where a tile's part of a buffer with `per_row` values for each row stands.
+    fn range(self, per_row: usize) -> Range<usize> {
+        self.start * per_row..(self.start + self.width) * per_row
+    }
+}
+
+fn count_rows(x: &[f32], cols: usize) -> usize {
+    if cols == 0 {
+        assert!(x.is_empty(), "rows of 0 columns hold nothing, not {} values", x.len());
+        return 0;
+    }
+    assert!(x.len().is_multiple_of(cols), "{} values aren't a whole number of rows of {cols}", x.len());
+    x.len() / cols
+}
+
+fn widest(isa: Isa) -> usize {
+    struct Widest;
+    impl Kernel for Widest {
+        type Output = usize;
+        fn run<S: Simd>(self, _: S) -> usize {
+            S::TILE
+        }
+    }
+    isa.run(Widest)
+}
+
+/// The width of the next tile when `left` rows are left: one of 1, 2, 3, 4, 6, 8, 12 and at most `widest`.
+fn tile_width(left: usize, widest: usize) -> usize {
+    match left {
+        5 if widest >= 6 => 6,
+        7 if widest >= 8 => 8,
+        9 | 10 if widest >= 12 => 6,
+        _ => [12, 8, 6, 4, 3, 2, 1].into_iter().find(|&width| width <= left && width <= widest).unwrap_or(1),
+    }
+}
+
+/// The buffers of [`Activations`] while tasks fill them, each its own tile's part.
+struct Parts<'a> {
+    cols: usize,
+    needs: Needs,
+    words: Disjoint<'a, [i32; 8]>,
+    scales: Disjoint<'a, f32>,
+    negative_sums: Disjoint<'a, i32>,
+    scaled_sums: Disjoint<'a, f32>,
+    negative_half_sums: Disjoint<'a, i32>,
+    scaled_half_sums: Disjoint<'a, f32>,
+    floats: Disjoint<'a, f32>,
+}
+
+struct FillTile<'a, R> {
+    parts: &'a Parts<'a>,
+    tile: Tile,
+    maker: &'a R,
+}
+
+impl<R: RowMaker> Kernel for FillTile<'_, R> {
+    type Output = ();
+
+    #[expect(
+        clippy::inline_always,
+        reason = "kernels must inline into the function with the target features"
+    )]
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (parts, tile) = (self.parts, self.tile);
+        let mut scratch = take_scratch(parts.cols);
+        for c in 0..tile.rows {
+            let row = self.maker.make(s, tile.first + c, &mut scratch);
+            if parts.needs.floats {
+                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
+                let floats = unsafe { parts.floats.part(tile.start * parts.cols, tile.width * parts.cols) };
+                for (of_column, &x) in floats.chunks_exact_mut(tile.width).zip(row) {
+                    of_column[c] = x;
+                }
+            }
+            if parts.needs.codes {
+                quantize_row(s, parts, tile, c, row);
+            }
+        }
+        give_scratch(scratch);
+    }
+}
+
+/// Quantises row c of a tile.
+#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
+#[inline(always)]
+fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f32]) {
+    let blocks = tile.range(parts.cols.div_ceil(BLOCK));
+    let (start, len, width) = (blocks.start, blocks.len(), tile.width);
+    #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+    // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
+    let (words, scales, sums, scaled) = unsafe {
+        (
+            parts.words.part(start, len),
+            parts.scales.part(start, len),
+            parts.negative_sums.part(start, len),
+            parts.scaled_sums.part(start, len),
+        )
+    };
+    for (block, x) in row.chunks(BLOCK).enumerate() {
+        let at = block * width + c;
+        let (x0, x1) = if let Some((low, high)) = x.split_first_chunk::<LANES>()
+            && let Some(high) = high.first_chunk::<LANES>()
+        {
+            (s.load(low), s.load(high))
+        } else {
+            let (low, high) = x.split_at(x.len().min(LANES));
+            (load_part(s, low), load_part(s, high))
+        };
+        let largest = f32::from_bits(s.largest_magnitude(x0, x1));
+        let (scale, factor) = if largest < TINY { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+        let mut codes = [[0_i8; LANES]; 2];
+        let factor = s.splat(factor);
+        let halves = [s.quantize(x0, factor, &mut codes[0]), s.quantize(x1, factor, &mut codes[1])];
+        for (word, bytes) in words[at].iter_mut().zip(codes.as_flattened().as_chunks::<4>().0) {
+            *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
+        }
+        scales[at] = scale;
+        sums[at] = -(halves[0] + halves[1]);
+        scaled[at] = scale * (halves[0] + halves[1]) as f32;
+        if parts.needs.half_sums {
+            #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+            // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
+            let (sums, scaled) = unsafe {
+                (
+                    parts.negative_half_sums.part(2 * start, 2 * len),
+                    parts.scaled_half_sums.part(2 * start, 2 * len),
+                )
+            };
+            for (half, sum) in halves.into_iter().enumerate() {
+                let at = (2 * block + half) * width + c;
+                sums[at] = -sum;
+                scaled[at] = scale * sum as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The instruction set as a value: whoever holds an [`Avx512`] has the proof that the CPU executes AVX-512.
+
+/// Proof that this CPU (and its operating system) runs AVX2, FMA and F16C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// Asks the CPU.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+/// Proof that this CPU (and its operating system) runs AVX-512 F, BW, DQ, VL and VNNI, besides AVX2, FMA and F16C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// Asks the CPU.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Avx2::detect().is_some()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+        {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+/// An instruction set that this CPU is known to have.
+///
+/// For a given value, every kernel gives the same bits whatever the batch, the chunks or the threads. Two
+/// instruction sets round differently: expect the last bits to differ between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// Portable Rust, compiled for the baseline of the target.
+    Scalar,
+    /// 256-bit vectors.
+    Avx2(Avx2),
+    /// 512-bit vectors and the int8 dot product.
+    Avx512(Avx512),
+}
+
+impl Isa {
+    /// Every name that [`Self::by_name`] knows, slowest first.
+    pub const NAMES: [&'static str; 3] = ["scalar", "avx2", "avx512"];
+
+    /// The fastest that this CPU has.
+    pub fn best() -> Self {
+        match (Avx512::detect(), Avx2::detect()) {
+            (Some(proof), _) => Self::Avx512(proof),
+            (None, Some(proof)) => Self::Avx2(proof),
+            (None, None) => Self::Scalar,
+        }
+    }
+
+    /// All that this CPU has, slowest first.
+    pub fn available() -> Vec<Self> {
+        Self::NAMES.iter().filter_map(|name| Self::by_name(name)).collect()
+    }
+
+    /// The instruction set of that name; `None` if the name is none of [`Self::NAMES`] or this CPU lacks it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "scalar" => Some(Self::Scalar),
+            "avx2" => Avx2::detect().map(Self::Avx2),
+            "avx512" => Avx512::detect().map(Self::Avx512),
+            _ => None,
+        }
+    }
+
+    /// Its name, one of [`Self::NAMES`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2(_) => "avx2",
+            Self::Avx512(_) => "avx512",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Isa;
+
+    #[test]
+    fn names_and_values_agree() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::by_name(isa.name()), Some(isa));
+        }
+        assert!(Isa::available().contains(&Isa::best()));
+        assert_eq!(Isa::by_name("sse9"), None);
+    }
+}

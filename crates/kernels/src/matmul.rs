@@ -1,0 +1,377 @@
+//! Products of activation rows with packed matrices: one algorithm for one row and for hundreds.
+//!
+//! ```text
+//! for each tile of activation rows c, panel of 16 weight rows r:
+//!     acc[c][r] = 0
+//!     for each block b of 32 columns, group g of the block:
+//!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32)
+//!         acc[c][r] += dots[c][r] * (scale[r][g] * x scale[c][b])                                   (f32)
+//!         acc[c][r] += min[r][g] * (x scale[c][b] * sum(x codes of g))
+//!     out[c][r] = acc[c][r] * multiplier[r]
+//! ```
+//!
+//! Every lane sees the same operations in the same order whatever the tile's width, so that a row's bits don't
+//! depend on its neighbours, on the chunks or on the threads. A tile's width is chosen so that its accumulators stay
+//! in registers; each line of weights is decoded once for all rows of the tile.
+
+use std::ops::Range;
+
+use crate::activations::{Activations, Tile};
+use crate::isa::Isa;
+use crate::memory::Disjoint;
+use crate::packed::{CodeWidth, Codes, PackedMatrix, Weights};
+use crate::pool::Pool;
+use crate::simd::{BLOCK, Kernel, LANES, Line, Simd};
+
+/// `out[i][r] = sum_c x[i][c] * w[r][c]`; `out` is `[x.rows(), w.rows()]`.
+///
+/// # Panics
+/// When shapes don't fit, or `x` wasn't prepared for this instruction set and matrix.
+pub fn matmul(isa: Isa, pool: &Pool, w: &PackedMatrix, x: &Activations, out: &mut [f32]) {
+    matmul_many(isa, pool, x, &mut [(w, out)]);
+}
+
+/// Several products of the same input, in one parallel region.
+///
+/// # Panics
+/// As [`matmul`].
+pub fn matmul_many(isa: Isa, pool: &Pool, x: &Activations, jobs: &mut [(&PackedMatrix, &mut [f32])]) {
+    const JOBS_MAX: usize = 4;
+    for jobs in jobs.chunks_mut(JOBS_MAX) {
+        let mut plans: [Option<Job<'_>>; JOBS_MAX] = [const { None }; JOBS_MAX];
+        let panels_all: usize = jobs.iter().map(|(w, _)| w.panels()).sum();
+        let mut tasks = 0;
+        for ((w, out), plan) in jobs.iter_mut().zip(&mut plans) {
+            let job = Job::new(isa, pool, w, x, out, panels_all);
+            tasks += job.tasks();
+            *plan = Some(job);
+        }
+        pool.run(tasks, &|mut task| {
+            for job in plans.iter().flatten() {
+                if task < job.tasks() {
+                    return job.run(isa, task);
+                }
+                task -= job.tasks();
+            }
+        });
+    }
+}
+
+/// One product and how it is cut into tasks: rectangles of panels by tiles.
+struct Job<'a> {
+    w: &'a PackedMatrix,
+    x: &'a Activations,
+    out: Disjoint<'a, f32>,
+    panels_per_task: usize,
+    tiles_per_task: usize,
+}
+
+/// What a task's weights may take of a core's second-level cache.
+const WEIGHT_BYTES: usize = 192 << 10;
+/// What a task's activations may take of it.
+const ACTIVATION_BYTES: usize = 256 << 10;
+/// Tasks for each thread, so that a slow one is relieved.
+const TASKS_PER_THREAD: usize = 6;
+/// Weights of the smallest task worth claiming.
+const TASK_BYTES_MIN: usize = 12 << 10;
+
+impl<'a> Job<'a> {
+    fn new(
+        isa: Isa,
+        pool: &Pool,
+        w: &'a PackedMatrix,
+        x: &'a Activations,
+        out: &'a mut [f32],
+        panels_all: usize,
+    ) -> Self {
+        let (n, rows, cols) = (x.rows(), w.rows(), w.cols());
+        assert!(n == 0 || x.cols() == cols, "the matrix has {cols} columns, its input {}", x.cols());
+        assert_eq!(out.len(), n * rows, "a product of {n} inputs with {rows} rows");
+        x.check(isa, w.needs());
+        let panel_bytes = w.bytes().div_ceil(w.panels().max(1)).max(1);
+        let wanted = pool.threads() * TASKS_PER_THREAD;
+        let tiles = x.tiles().len().max(1);
+        let tile_bytes = cols * x.tiles().first().map_or(1, |tile| tile.width) + 1;
+        let tiles_per_task = (ACTIVATION_BYTES / tile_bytes).clamp(1, tiles);
+        let by_size = (WEIGHT_BYTES / panel_bytes).max(1);
+        let by_share = (panels_all * tiles.div_ceil(tiles_per_task)).div_ceil(wanted);
+        let smallest = TASK_BYTES_MIN.div_ceil(panel_bytes * tiles_per_task);
+        let panels_per_task = by_size.min(by_share).max(smallest).max(1);
+        Self { w, x, out: Disjoint::new(out), panels_per_task, tiles_per_task }
+    }
+
+    fn tasks(&self) -> usize {
+        self.w.panels().div_ceil(self.panels_per_task) * self.x.tiles().len().div_ceil(self.tiles_per_task)
+    }
+
+    fn run(&self, isa: Isa, task: usize) {
+        let across = self.w.panels().div_ceil(self.panels_per_task);
+        let (down, across) = (task / across, task % across);
+        let first = across * self.panels_per_task;
+        let panels = first..self.w.panels().min(first + self.panels_per_task);
+        let first = down * self.tiles_per_task;
+        for &tile in &self.x.tiles()[first..self.x.tiles().len().min(first + self.tiles_per_task)] {
+            self.run_tile(isa, tile, panels.clone());
+        }
+    }
+
+    fn run_tile(&self, isa: Isa, tile: Tile, panels: Range<usize>) {
+        match tile.width {
+            1 => self.run_width::<1>(isa, tile, panels),
+            2 => self.run_width::<2>(isa, tile, panels),
+            3 => self.run_width::<3>(isa, tile, panels),
+            4 => self.run_width::<4>(isa, tile, panels),
+            6 => self.run_width::<6>(isa, tile, panels),
+            8 => self.run_width::<8>(isa, tile, panels),
+            12 => self.run_width::<12>(isa, tile, panels),
+            other => unreachable!("no kernel takes tiles of width {other}"),
+        }
+    }
+
+    fn run_width<const C: usize>(&self, isa: Isa, tile: Tile, panels: Range<usize>) {
+        match &self.w.weights {
+            Weights::Codes(weights) => match (weights.layout.width, weights.layout.group == BLOCK) {
+                (CodeWidth::Four, true) => self.run_codes::<4, 32, C>(isa, weights, tile, panels),
+                (CodeWidth::Four, false) => self.run_codes::<4, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::Eight, true) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
+                (CodeWidth::Eight, false) => self.run_codes::<8, 16, C>(isa, weights, tile, panels),
+            },
+            Weights::F32(columns) => self.run_floats::<F32, C>(isa, columns, tile, panels),
+            Weights::F16(columns) => self.run_floats::<F16, C>(isa, columns, tile, panels),
+            Weights::Bf16(columns) => self.run_floats::<Bf16, C>(isa, columns, tile, panels),
+        }
+    }
+
+    fn run_codes<const WIDTH: usize, const GROUP: usize, const C: usize>(
+        &self,
+        isa: Isa,
+        weights: &Codes,
+        tile: Tile,
+        panels: Range<usize>,
+    ) {
+        if weights.layout.has_min {
+            isa.run(CodeRegion::<WIDTH, GROUP, true, C> { job: self, weights, tile, panels });
+        } else {
+            isa.run(CodeRegion::<WIDTH, GROUP, false, C> { job: self, weights, tile, panels });
+        }
+    }
+
+    fn run_floats<T: FloatColumn, const C: usize>(
+        &self,
+        isa: Isa,
+        columns: &[[T::Stored; LANES]],
+        tile: Tile,
+        panels: Range<usize>,
+    ) {
+        isa.run(FloatRegion::<T, C> { job: self, columns, tile, panels });
+    }
+
+    /// Writes a finished panel of a tile.
+    #[expect(
+        clippy::inline_always,
+        reason = "kernels must inline into the function with the target features"
+    )]
+    #[inline(always)]
+    fn write<S: Simd, const C: usize>(&self, s: S, tile: Tile, panel: usize, results: &[S::F; C]) {
+        let rows = self.w.rows();
+        let lanes = LANES.min(rows - panel * LANES);
+        for c in 0..C {
+            if c < tile.rows {
+                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                // SAFETY: each pair of a tile and a panel is computed by one task.
+                let out = unsafe { self.out.part((tile.first + c) * rows + panel * LANES, lanes) };
+                if let Ok(out) = <&mut [f32; LANES]>::try_from(&mut *out) {
+                    s.store(results[c], out);
+                } else {
+                    crate::simd::store_part(s, results[c], out);
+                }
+            }
+        }
+    }
+}
+
+/// Some panels of an integer matrix with one tile.
+struct CodeRegion<'a, const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> {
+    job: &'a Job<'a>,
+    weights: &'a Codes,
+    tile: Tile,
+    panels: Range<usize>,
+}
+
+/// How far ahead of the running load weights are asked for; the memory needs some 16 KiB in flight.
+const PREFETCH_BYTES: usize = 16 << 10;
+/// The same for scales, of which there are fewer.
+const PREFETCH_SCALE_BYTES: usize = 2 << 10;
+
+impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Kernel
+    for CodeRegion<'_, WIDTH, GROUP, MIN, C>
+{
+    type Output = ();
+
+    #[expect(
+        clippy::inline_always,
+        reason = "kernels must inline into the function with the target features"
+    )]
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        assert!(C <= S::TILE);
+        let x = self.job.x.codes::<C>(self.tile, GROUP);
+        let blocks = x.words.len();
+        let block_scales = BLOCK / GROUP * if MIN { 2 } else { 1 };
+        for panel in self.panels {
+            let lines = &self.weights.codes[panel * blocks * WIDTH..][..blocks * WIDTH];
+            let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
+            let mut acc = [s.splat(0.0); C];
+            let zero_point = i32::from(self.weights.layout.zero_point);
+            for block in 0..blocks {
+                let lines = &lines[block * WIDTH..][..WIDTH];
+                let scales = &scales[block * block_scales..][..block_scales];
+                if C < S::TILE {
+                    for line in lines {
+                        s.prefetch(line, PREFETCH_BYTES);
+                    }
+                    s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
+                }
+                block_step::<S, WIDTH, GROUP, MIN, C>(s, lines, scales, &x, block, zero_point, &mut acc);
+            }
+            let multipliers = s.load(&self.weights.multipliers[panel]);
+            for c in 0..C {
+                acc[c] = s.mul(acc[c], multipliers);
+            }
+            self.job.write(s, self.tile, panel, &acc);
+        }
+    }
+}
+
+/// Adds one block of 32 columns to the accumulators.
+#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "index loops over registers unroll, iterators over them may not"
+)]
+#[inline(always)]
+fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize>(
+    s: S,
+    lines: &[Line],
+    scales: &[[u16; LANES]],
+    x: &crate::activations::CodeTile<'_, C>,
+    block: usize,
+    zero_point: i32,
+    acc: &mut [S::F; C],
+) {
+    for g in 0..BLOCK / GROUP {
+        let group = block * (BLOCK / GROUP) + g;
+        let mut dots = [s.zero_i(); C];
+        if zero_point != 0 {
+            for c in 0..C {
+                dots[c] = s.offset(zero_point, x.negative_sums[group][c]);
+            }
+        }
+        let group_lines = WIDTH * GROUP / BLOCK;
+        let first_word = g * GROUP / 4;
+        s.dots::<WIDTH, C>(&lines[g * group_lines..][..group_lines], &x.words[block], first_word, &mut dots);
+        let scale = s.load_f16(&scales[if MIN { 2 * g } else { g }]);
+        for c in 0..C {
+            let both = s.mul(scale, s.splat(x.scales[block][c]));
+            acc[c] = s.fma(s.to_f32(dots[c]), both, acc[c]);
+        }
+        if MIN {
+            let min = s.load_f16(&scales[2 * g + 1]);
+            for c in 0..C {
+                acc[c] = s.fma(min, s.splat(x.scaled_sums[group][c]), acc[c]);
+            }
+        }
+    }
+}
+
+/// How a float matrix stores its numbers.
+trait FloatColumn {
+    type Stored: Copy;
+    fn load<S: Simd>(s: S, column: &[Self::Stored; LANES]) -> S::F;
+}
+
+struct F32;
+struct F16;
+struct Bf16;
+
+#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
+impl FloatColumn for F32 {
+    type Stored = f32;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, column: &[f32; LANES]) -> S::F {
+        s.load(column)
+    }
+}
+
+#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
+impl FloatColumn for F16 {
+    type Stored = u16;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, column: &[u16; LANES]) -> S::F {
+        s.load_f16(column)
+    }
+}
+
+#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
+impl FloatColumn for Bf16 {
+    type Stored = u16;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, column: &[u16; LANES]) -> S::F {
+        s.load_bf16(column)
+    }
+}
+
+/// Some panels of a float matrix with one tile:
+///
+/// ```text
+/// even[c][r] = sum over even columns of x[c] * w[r];  odd likewise;  out[c][r] = even[c][r] + odd[c][r]
+/// ```
+struct FloatRegion<'a, T: FloatColumn, const C: usize> {
+    job: &'a Job<'a>,
+    columns: &'a [[T::Stored; LANES]],
+    tile: Tile,
+    panels: Range<usize>,
+}
+
+impl<T: FloatColumn, const C: usize> Kernel for FloatRegion<'_, T, C> {
+    type Output = ();
+
+    #[expect(
+        clippy::inline_always,
+        reason = "kernels must inline into the function with the target features"
+    )]
+    #[expect(clippy::needless_range_loop, reason = "index loops over registers unroll, iterators may not")]
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        assert!(C <= S::TILE);
+        let x = self.job.x.floats::<C>(self.tile);
+        for panel in self.panels {
+            let columns = &self.columns[panel * x.len()..][..x.len()];
+            let mut even = [s.splat(0.0); C];
+            let mut odd = [s.splat(0.0); C];
+            let (pairs, last) = columns.as_chunks::<2>();
+            let (x_pairs, x_last) = x.as_chunks::<2>();
+            for (pair, x) in pairs.iter().zip(x_pairs) {
+                s.prefetch(&pair[0], PREFETCH_BYTES);
+                let w = T::load(s, &pair[0]);
+                for c in 0..C {
+                    even[c] = s.fma(w, s.splat(x[0][c]), even[c]);
+                }
+                let w = T::load(s, &pair[1]);
+                for c in 0..C {
+                    odd[c] = s.fma(w, s.splat(x[1][c]), odd[c]);
+                }
+            }
+            if let (Some(w), Some(x)) = (last.first(), x_last.first()) {
+                let w = T::load(s, w);
+                for c in 0..C {
+                    even[c] = s.fma(w, s.splat(x[c]), even[c]);
+                }
+            }
+            for c in 0..C {
+                even[c] = s.add(even[c], odd[c]);
+            }
+            self.job.write(s, self.tile, panel, &even);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Weight matrices in panels of 16 rows: one 64-byte load feeds one dot-product instruction without a shuffle.
+//!
+//! ```text
+//! value[r][c] = multiplier[r] * (scale[r][g] * (code[r][c] - zero_point) + min[r][g]),   g = c / group
+//! ```
+//!
+//! Shapes, with P = ceil(rows / 16) panels and B = ceil(cols / 32) blocks:
+//!
+//! - codes, 4 bits: `[P][B][4 lines]`; byte `4 r + i` of line l holds column `8 l + i` of row r in its low nibble and
+//!   column `8 l + 4 + i` in its high one. 8 bits: `[P][B][8 lines]`; byte `4 r + i` of line l holds column `4 l + i`.
+//! - scales: `[P][B * 32 / group][16 rows]` f16, each group's followed by its 16 mins where the layout has mins.
+//! - multipliers: `[P][16]` f32, powers of two: 1 where all scales and mins of the row are f16 numbers, so that
+//!   they are kept exactly; otherwise such that the largest fills the range of f16 and nothing that matters
+//!   underflows (the others are rounded to 11 bits).
+//! - float matrices: `[P][cols][16 rows]`.
+//!
+//! Missing rows and columns are zeros; activations are zero there too.
+
+use half::{bf16, f16};
+
+use crate::activations::Needs;
+use crate::isa::Isa;
+use crate::memory::{Aligned, Disjoint, Plain};
+use crate::pool::Pool;
+use crate::simd::{BLOCK, LANES, Line};
+
+/// How many bits a code is stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeWidth {
+    /// Codes 0 to 15.
+    Four,
+    /// Codes 0 to 255.
+    Eight,
+}
+
+/// The canonical integer form of a matrix: `scale * (code - zero_point) + min` per group of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeLayout {
+    /// Storage of a code.
+    pub width: CodeWidth,
+    /// Columns that share a scale: 16 or 32.
+    pub group: usize,
+    /// The code that stands for 0 (before the minimum is added).
+    pub zero_point: u8,
+    /// Whether groups have a minimum, added after scaling.
+    pub has_min: bool,
+}
+
+/// One row in canonical form.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CodeRow {
+    /// `[cols]`, each below 16 for 4-bit layouts (higher bits are ignored).
+    pub codes: Vec<u8>,
+    /// `[ceil(cols / group)]`.
+    pub scales: Vec<f32>,
+    /// `[ceil(cols / group)]`; may be empty where the layout has no minimum.
+    pub mins: Vec<f32>,
+}
+
+/// What the rows of a source are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceLayout {
+    /// Integer codes: [`RowSource::codes`] is called.
+    Codes(CodeLayout),
+    /// Half floats: [`RowSource::floats`] is called, and gives numbers that f16 holds exactly.
+    F16,
+    /// Brain floats: [`RowSource::floats`] is called, and gives numbers that bf16 holds exactly.
+    Bf16,
+    /// [`RowSource::floats`] is called.
+    F32,
+}
+
+/// A matrix as the packer reads it, row by row, from several threads.
+pub trait RowSource: Sync {
+    /// Outputs of the matrix.
+    fn rows(&self) -> usize;
+    /// Inputs of the matrix.
+    fn cols(&self) -> usize;
+    /// What the rows are.
+    fn layout(&self) -> SourceLayout;
+    /// Writes row `row` in canonical form; only called for [`SourceLayout::Codes`]. `out` is reused between rows.
+    fn codes(&self, row: usize, out: &mut CodeRow);
+    /// Writes row `row`, `[cols]`; only called for the float layouts.
+    fn floats(&self, row: usize, out: &mut [f32]);
+}
+
+/// A weight matrix in the form that the kernels read. See the module's text for the shapes.
+#[derive(Debug)]
+pub struct PackedMatrix {
+    rows: usize,
+    cols: usize,
+    pub(crate) weights: Weights,
+}
+
+#[derive(Debug)]
+pub(crate) enum Weights {
+    Codes(Codes),
+    F32(Aligned<[f32; LANES]>),
+    F16(Aligned<[u16; LANES]>),
+    Bf16(Aligned<[u16; LANES]>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Codes {
+    pub(crate) layout: CodeLayout,
+    /// `[panels][blocks][4 or 8]`.
+    pub(crate) codes: Aligned<Line>,
+    /// `[panels][groups]`, or with mins `[panels][groups][2]`, of 16 f16.
+    pub(crate) scales: Aligned<[u16; LANES]>,
+    /// `[panels]` of 16.
+    pub(crate) multipliers: Vec<[f32; LANES]>,
+}
+
+impl CodeLayout {
+    /// Lines of a block of 32 columns.
+    pub(crate) fn block_lines(self) -> usize {
+        match self.width {
+            CodeWidth::Four => 4,
+            CodeWidth::Eight => 8,
+        }
+    }
+
+    /// Vectors of scales and mins of a block of 32 columns.
+    pub(crate) fn block_scales(self) -> usize {
+        BLOCK / self.group * if self.has_min { 2 } else { 1 }
+    }
+}
+
+impl PackedMatrix {
+    /// Packs a matrix; rows are read in parallel. The packed form is the same for every instruction set.
+    ///
+    /// # Panics
+    /// When the source's group is neither 16 nor 32, or it gives a row of another length than it says.
+    pub fn pack(source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
+        let _ = isa;
+        let (rows, cols) = (source.rows(), source.cols());
+        let weights = match source.layout() {
+            SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool)),
+            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, |x| x)),
+            SourceLayout::F16 => Weights::F16(pack_floats(source, pool, |x| f16::from_f32(x).to_bits())),
+            SourceLayout::Bf16 => Weights::Bf16(pack_floats(source, pool, |x| bf16::from_f32(x).to_bits())),
+        };
+        Self { rows, cols, weights }
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Panels of 16 rows.
+    pub(crate) fn panels(&self) -> usize {
+        self.rows.div_ceil(LANES)
+    }
+
+    /// Bytes in memory, all of which one matrix-vector product reads.
+    pub fn bytes(&self) -> usize {
+        match &self.weights {
+            Weights::Codes(it) => it.codes.bytes() + it.scales.bytes() + size_of_val(&it.multipliers[..]),
+            Weights::F32(it) => it.bytes(),
+            Weights::F16(it) | Weights::Bf16(it) => it.bytes(),
+        }
+    }
+
+    /// What [`crate::Activations`] must hold for a product with this matrix.
+    pub fn needs(&self) -> Needs {
+        match &self.weights {
+            Weights::Codes(codes) => Needs::codes(codes.layout.group),
+            _ => Needs::FLOATS,
+        }
+    }
+
+    /// Row `row`, dequantised, `[cols]`: what the source's row is, exactly, if its scales are f16 numbers.
+    ///
+    /// # Panics
+    /// When there is no such row, or `out` is not `cols` long.
+    pub fn row_f32(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of a matrix of {} rows", self.rows);
+        assert_eq!(out.len(), self.cols, "a row of the matrix has {} columns", self.cols);
+        let (panel, lane) = (row / LANES, row % LANES);
+        let floats = panel * self.cols..(panel + 1) * self.cols;
+        match &self.weights {
+            Weights::F32(it) => copy_lane(&it[floats], lane, out, |x| x),
+            Weights::F16(it) => copy_lane(&it[floats], lane, out, |x| f16::from_bits(x).to_f32()),
+            Weights::Bf16(it) => copy_lane(&it[floats], lane, out, |x| bf16::from_bits(x).to_f32()),
+            Weights::Codes(it) => it.row_f32(panel, lane, out),
+        }
+    }
+}
+
+fn copy_lane<T: Copy>(panel: &[[T; LANES]], lane: usize, out: &mut [f32], widen: impl Fn(T) -> f32) {
+    for (out, column) in out.iter_mut().zip(panel) {
+        *out = widen(column[lane]);
+    }
+}
+
+impl Codes {
+    fn row_f32(&self, panel: usize, lane: usize, out: &mut [f32]) {
+        let layout = self.layout;
+        let blocks = out.len().div_ceil(BLOCK);
+        let lines = &self.codes[panel * blocks * layout.block_lines()..][..blocks * layout.block_lines()];
+        let scales = &self.scales[panel * blocks * layout.block_scales()..][..blocks * layout.block_scales()];
+        let multiplier = self.multipliers[panel][lane];
+        let number = |vector: usize| f16::from_bits(scales[vector][lane]).to_f32() * multiplier;
+        for (group, out) in out.chunks_mut(layout.group).enumerate() {
+            let (scale, min) = if layout.has_min {
+                (number(2 * group), Some(number(2 * group + 1)))
+            } else {
+                (number(group), None)
+            };
+            for (i, out) in out.iter_mut().enumerate() {
+                let code = code_at(layout.width, lines, lane, group * layout.group + i);
+                let scaled = scale * (i32::from(code) - i32::from(layout.zero_point)) as f32;
+                *out = min.map_or(scaled, |min| scaled + min);
+            }
+        }
+    }
+}
+
+/// Where the code of a column stands within a panel: the line, the byte, and whether in the high nibble.
+fn place(width: CodeWidth, lane: usize, col: usize) -> (usize, usize, bool) {
+    match width {
+        CodeWidth::Four => (col / 8, 4 * lane + col % 4, col % 8 >= 4),
+        CodeWidth::Eight => (col / 4, 4 * lane + col % 4, false),
+    }
+}
+
+fn code_at(width: CodeWidth, lines: &[Line], lane: usize, col: usize) -> u8 {
+    let (line, byte, high) = place(width, lane, col);
+    let stored = lines[line].0[byte];
+    match width {
+        CodeWidth::Four if high => stored >> 4,
+        CodeWidth::Four => stored & 15,
+        CodeWidth::Eight => stored,
+    }
+}
+
+/// Runs `pack(panel)` for all panels, a few at a time per task.
+fn for_panels(panels: usize, pool: &Pool, pack: &(dyn Fn(usize) + Sync)) {
+    const PANELS_PER_TASK: usize = 4;
+    pool.run(panels.div_ceil(PANELS_PER_TASK), &|task| {
+        let first = task * PANELS_PER_TASK;
+        (first..panels.min(first + PANELS_PER_TASK)).for_each(pack);
+    });
+}
+
+fn pack_floats<T>(
+    source: &dyn RowSource,
+    pool: &Pool,
+    narrow: impl Fn(f32) -> T + Sync,
+) -> Aligned<[T; LANES]>
+where
+    [T; LANES]: Plain,
+{
+    let (rows, cols) = (source.rows(), source.cols());
+    let panels = rows.div_ceil(LANES);
+    let mut packed = Aligned::<[T; LANES]>::zeroed(panels * cols);
+    let shared = Disjoint::new(&mut packed);
+    for_panels(panels, pool, &|panel| {
+        #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+        // SAFETY: each panel is packed by one task.
+        let packed = unsafe { shared.part(panel * cols, cols) };
+        let mut values = vec![0.0; cols];
+        for lane in 0..LANES.min(rows - panel * LANES) {
+            source.floats(panel * LANES + lane, &mut values);
+            for (column, &value) in packed.iter_mut().zip(&values) {
+                column[lane] = narrow(value);
+            }
+        }
+    });
+    packed
+}
+
+fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes {
+    assert!(matches!(layout.group, 16 | 32), "groups of 16 or 32 columns are allowed, not {}", layout.group);
+    let (rows, cols) = (source.rows(), source.cols());
+    let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
+    let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
+    let mut codes = Aligned::<Line>::zeroed(panels * panel_lines);
+    let mut scales = Aligned::<[u16; LANES]>::zeroed(panels * panel_scales);
+    let mut multipliers = vec![[1.0; LANES]; panels];
+    let shared = (Disjoint::new(&mut codes), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
+    for_panels(panels, pool, &|panel| {
+        #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+        // SAFETY: each panel is packed by one task.
+        let (codes, scales, multipliers) = unsafe {
+            (
+                shared.0.part(panel * panel_lines, panel_lines),
+                shared.1.part(panel * panel_scales, panel_scales),
+                &mut shared.2.part(panel, 1)[0],
+            )
+        };
+        let mut row = CodeRow::default();
+        for lane in 0..LANES.min(rows - panel * LANES) {
+            source.codes(panel * LANES + lane, &mut row);
+            check_row(&row, layout, cols);
+            pack_row(&row, layout, lane, codes, scales);
+            multipliers[lane] = pack_scales(&row, layout, lane, scales);
+        }
+    });
+    Codes { layout, codes, scales, multipliers }
+}
+
+fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
+    let groups = cols.div_ceil(layout.group);
+    assert_eq!(row.codes.len(), cols, "codes of a row");
+    assert_eq!(row.scales.len(), groups, "scales of a row");
+    assert!(!layout.has_min || row.mins.len() == groups, "a row has {} mins, not {groups}", row.mins.len());
+}
+
+/// Spreads one row's codes over its panel, whose bytes are still 0 for this row.
+fn pack_row(
+    row: &CodeRow,
+    layout: CodeLayout,
+    lane: usize,
+    lines: &mut [Line],
+    _scales: &mut [[u16; LANES]],
+) {
+    for (col, &code) in row.codes.iter().enumerate() {
+        let (line, byte, high) = place(layout.width, lane, col);
+        let stored = match layout.width {
+            CodeWidth::Four if high => code << 4,
+            CodeWidth::Four => code & 15,
+            CodeWidth::Eight => code,
+        };
+        lines[line].0[byte] |= stored;
+    }
+}
+
+/// Writes one row's scales and mins as f16 and returns the row's multiplier.
+fn pack_scales(row: &CodeRow, layout: CodeLayout, lane: usize, scales: &mut [[u16; LANES]]) -> f32 {
+    let mins: &[f32] = if layout.has_min { &row.mins } else { &[] };
+    let multiplier = row_multiplier(row.scales.iter().chain(mins));
+    let narrow = |value: f32| f16::from_f32(value / multiplier).to_bits();
+    let step = if layout.has_min { 2 } else { 1 };
+    for (group, &scale) in row.scales.iter().enumerate() {
+        scales[step * group][lane] = narrow(scale);
+    }
+    for (group, &min) in mins.iter().enumerate() {
+        scales[2 * group + 1][lane] = narrow(min);
+    }
+    multiplier
+}
+
+/// 1 if f16 holds all of `values`; else the power of two that brings the largest finite one into 2^14..2^15.
+fn row_multiplier<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> f32 {
+    let exact = |&value: &f32| f16::from_f32(value).to_f32().to_bits() == value.to_bits() || value.is_nan();
+    if values.clone().all(exact) {
+        return 1.0;
+    }
+    let largest = values.map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f32::max);
+    // The exponent of a normal number; -127 for zero and denormals.
+    let exponent = (largest.to_bits() >> 23) as i32 - 127;
+    // 2^-126, the smallest normal power of two, for tiny rows.
+    f32::from_bits(((exponent - 14).max(-126) + 127) as u32 * (1 << 23))
+}

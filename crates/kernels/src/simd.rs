@@ -1,0 +1,177 @@
+//! One vector vocabulary over three instruction sets: 16 floats, 16 ints, and the int8 dot products of a panel.
+//!
+//! A kernel is written once, as a [`Kernel`] generic over [`Simd`]; [`Isa::run`] compiles it under each set of
+//! target features. Everything between `run` and the intrinsics is `#[inline(always)]`, so that it ends up in the
+//! one function that has the features. An implementor of [`Simd`] is a proof token: its methods are safe because
+//! the value exists.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use crate::isa::Isa;
+pub(crate) use scalar::Scalar;
+
+/// 64 bytes of weights: one column group of a panel.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [u8; 64]);
+
+/// Columns of a block: what one activation scale covers.
+pub(crate) const BLOCK: usize = 32;
+/// Rows of a panel, and lanes of a vector.
+pub(crate) const LANES: usize = 16;
+
+/// A computation that is generic over the vectors it uses.
+pub(crate) trait Kernel {
+    type Output;
+    /// Must be `#[inline(always)]`, and so must everything hot that it calls; no closures in hot code.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+impl Isa {
+    /// Runs a kernel compiled for this instruction set.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Scalar => kernel.run(Scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(proof) => avx2::run(proof, kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(proof) => avx512::run(proof, kernel),
+            // No value of the tokens exists elsewhere.
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2(_) | Self::Avx512(_) => kernel.run(Scalar),
+        }
+    }
+}
+
+/// 16-lane vectors of one instruction set.
+pub(crate) trait Simd: Copy {
+    /// 16 f32.
+    type F: Copy;
+    /// 16 i32.
+    type I: Copy;
+    /// The widest tile of activation rows whose accumulators fit the registers.
+    const TILE: usize;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; LANES]) -> Self::F;
+    fn store(self, x: Self::F, out: &mut [f32; LANES]);
+    fn load_f16(self, x: &[u16; LANES]) -> Self::F;
+    fn load_bf16(self, x: &[u16; LANES]) -> Self::F;
+    /// Rounds to the nearest even.
+    fn store_f16(self, x: Self::F, out: &mut [u16; LANES]);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a * b + c, in one rounding where the set has that.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The larger; `b` if either is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller; `b` if either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Lanes below `count` from `a`, the others from `b`.
+    fn first(self, count: usize, a: Self::F, b: Self::F) -> Self::F;
+    /// `(a[0], -a[1], ...)`-style pairing for rotations: swaps the lanes of each pair.
+    fn swap_pairs(self, a: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even; exact for |x| < 2^22.
+    fn round(self, x: Self::F) -> Self::F;
+    /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p in [0.5, 2]. NaN in n gives NaN if p is NaN.
+    fn scale_2n(self, p: Self::F, n: Self::F) -> Self::F;
+    /// Sums the lanes in a fixed order.
+    fn sum(self, x: Self::F) -> f32;
+    /// The largest lane (NaN not specified).
+    fn largest(self, x: Self::F) -> f32;
+
+    fn zero_i(self) -> Self::I;
+    fn to_f32(self, x: Self::I) -> Self::F;
+    /// `zero_point * negative_sum` in all lanes, exactly; both fit 16 bits.
+    fn offset(self, zero_point: i32, negative_sum: i32) -> Self::I;
+    /// The largest bit pattern of |x|: orders NaN above infinity above all numbers.
+    fn largest_magnitude(self, a: Self::F, b: Self::F) -> u32;
+    /// Rounds `x * factor` to int8 (ties to even, saturating) and gives the sum of the 16. The products are at most
+    /// about 127 in magnitude, or NaN (any value may come out).
+    fn quantize(self, x: Self::F, factor: Self::F, out: &mut [i8; LANES]) -> i32;
+
+    /// Dot products of a group of columns of a panel with C activation rows.
+    ///
+    /// Shapes: `lines` holds `WIDTH * columns / 32` lines; `x[c]` the 8 words of four int8 of row c's block, of which
+    /// those from `first_word` on meet these lines. For `WIDTH` 4 a line's byte `4 r + i` holds column i of row r in
+    /// its low and column 4 + i in its high nibble; for `WIDTH` 8 column i of row r.
+    ///
+    /// ```text
+    /// for each line l, row r, activation row c:
+    ///     WIDTH 8:  dots[c][r] += sum_i line[4 r + i] * x[c][word l][i]
+    ///     WIDTH 4:  dots[c][r] += sum_i (line[4 r + i] & 15) * x[c][word 2 l][i] + (line[4 r + i] >> 4) * x[c][word 2 l + 1][i]
+    /// ```
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [Self::I; C],
+    );
+
+    /// Asks for the line `bytes` after the given one; any address may be asked for.
+    fn prefetch<T>(self, from: &T, bytes: usize);
+}
+
+/// 2^x: relative error below 3e-7; results below 2^-126 are flushed to zero; NaN stays NaN.
+///
+/// ```text
+/// n = round(x);  f = x - n in [-1/2, 1/2];  2^x = 2^n * p(f),  p of degree 6 with p(0) = 1
+/// ```
+#[inline(always)]
+pub(crate) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.max(s.splat(-127.0), s.min(s.splat(128.0), x));
+    let n = s.round(x);
+    let f = s.sub(x, n);
+    let mut p = s.splat(1.546_144_5e-4);
+    p = s.fma(p, f, s.splat(1.340_042_8e-3));
+    p = s.fma(p, f, s.splat(9.618_057e-3));
+    p = s.fma(p, f, s.splat(5.550_327_2e-2));
+    p = s.fma(p, f, s.splat(0.240_226_51));
+    p = s.fma(p, f, s.splat(std::f32::consts::LN_2));
+    p = s.fma(p, f, s.splat(1.0));
+    s.scale_2n(p, n)
+}
+
+/// e^x: relative error below 3e-7 for results from 2^-126 on, smaller ones flushed to zero; NaN stays NaN.
+///
+/// ```text
+/// n = round(x / ln 2);  f = x - n ln 2 (ln 2 in two parts);  e^x = 2^n * p(f),  p of degree 6 with p(0) = 1
+/// ```
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.max(s.splat(-88.0), s.min(s.splat(89.0), x));
+    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    let f = s.fma(n, s.splat(-0.693_359_4), x);
+    let f = s.fma(n, s.splat(2.121_944_4e-4), f);
+    let mut p = s.splat(1.394_110_8e-3);
+    p = s.fma(p, f, s.splat(8.375_126e-3));
+    p = s.fma(p, f, s.splat(4.166_635_3e-2));
+    p = s.fma(p, f, s.splat(0.166_664_16));
+    p = s.fma(p, f, s.splat(0.5));
+    p = s.fma(p, f, s.splat(1.0));
+    p = s.fma(p, f, s.splat(1.0));
+    s.scale_2n(p, n)
+}
+
+/// Up to 16 numbers, the missing ones 0.
+#[inline(always)]
+pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
+    let mut padded = [0.0; LANES];
+    padded[..x.len()].copy_from_slice(x);
+    s.load(&padded)
+}
+
+/// The first `out.len()`, at most 16, lanes.
+#[inline(always)]
+pub(crate) fn store_part<S: Simd>(s: S, x: S::F, out: &mut [f32]) {
+    let mut padded = [0.0; LANES];
+    s.store(x, &mut padded);
+    out.copy_from_slice(&padded[..out.len()]);
+}

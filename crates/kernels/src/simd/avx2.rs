@@ -1,0 +1,317 @@
+//! AVX2 with FMA and F16C: a vector of the vocabulary is two registers, rows 0 to 7 and rows 8 to 15.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Line, Simd};
+use crate::isa::Avx2;
+
+/// Compiles and runs a kernel with the features whose presence the proof shows.
+pub(super) fn run<K: Kernel>(proof: Avx2, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn with_features<K: Kernel>(proof: Avx2, kernel: K) -> K::Output {
+        kernel.run(proof)
+    }
+    #[expect(unsafe_code, reason = "calls a function with target features")]
+    // SAFETY: an Avx2 is only made when the CPU has these features.
+    unsafe {
+        with_features(proof, kernel)
+    }
+}
+
+type F = [__m256; 2];
+type I = [__m256i; 2];
+
+/// Sums the groups of four products that the 16 signed halves of each register stand for.
+#[expect(unsafe_code, reason = "intrinsics")]
+#[expect(
+    clippy::inline_always,
+    reason = "kernels must inline into the function that has the target features"
+)]
+#[inline(always)]
+fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
+    // SAFETY: the proof shows AVX2.
+    unsafe { _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)) }
+}
+
+#[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
+#[expect(
+    clippy::inline_always,
+    reason = "kernels must inline into the function that has the target features"
+)]
+// SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic, and each load or
+// store stays within the array it is given: 16 f32, 16 u16, 16 i8 or 64 bytes.
+impl Simd for Avx2 {
+    type F = F;
+    type I = I;
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))] }
+    }
+    #[inline(always)]
+    fn store(self, x: F, out: &mut [f32; LANES]) {
+        // SAFETY: see the impl.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), x[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), x[1]);
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm_loadu_si128(x.as_ptr().cast());
+            let high = _mm_loadu_si128(x.as_ptr().add(8).cast());
+            [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; LANES]) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(8).cast()));
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn store_f16(self, x: F, out: &mut [u16; LANES]) {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]);
+            let high = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[1]);
+            _mm_storeu_si128(out.as_mut_ptr().cast(), low);
+            _mm_storeu_si128(out.as_mut_ptr().add(8).cast(), high);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn sub(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn mul(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn div(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn fma(self, a: F, b: F, c: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
+    }
+    #[inline(always)]
+    fn max(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn min(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn first(self, count: usize, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            let count = _mm256_set1_epi32(count.min(LANES) as i32);
+            let low = _mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+            let high = _mm256_cmpgt_epi32(count, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15));
+            [
+                _mm256_blendv_ps(b[0], a[0], _mm256_castsi256_ps(low)),
+                _mm256_blendv_ps(b[1], a[1], _mm256_castsi256_ps(high)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn swap_pairs(self, a: F) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_permute_ps::<0b10_11_00_01>(a[0]), _mm256_permute_ps::<0b10_11_00_01>(a[1])] }
+    }
+    #[inline(always)]
+    fn round(self, x: F) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            [
+                _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x[0]),
+                _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x[1]),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn scale_2n(self, p: F, n: F) -> F {
+        let mut out = p;
+        for half in 0..2 {
+            // 2^128 is reached in two factors; n = -127 is flushed to zero.
+            // SAFETY: see the impl.
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                let whole = _mm256_cvtps_epi32(n[half]);
+                let first = _mm256_srai_epi32::<1>(whole);
+                let second = _mm256_sub_epi32(whole, first);
+                let first = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(first, bias)));
+                let second = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(second, bias)));
+                let scaled = _mm256_mul_ps(_mm256_mul_ps(p[half], first), second);
+                let alive = _mm256_cmp_ps::<_CMP_NLE_UQ>(n[half], _mm256_set1_ps(-127.0));
+                out[half] = _mm256_and_ps(scaled, alive);
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    fn sum(self, x: F) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let x = _mm256_add_ps(x[0], x[1]);
+            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+    #[inline(always)]
+    fn largest(self, x: F) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let x = _mm256_max_ps(x[0], x[1]);
+            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+
+    #[inline(always)]
+    fn zero_i(self) -> I {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+    #[inline(always)]
+    fn to_f32(self, x: I) -> F {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
+    }
+    #[inline(always)]
+    fn offset(self, zero_point: i32, negative_sum: i32) -> I {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_set1_epi32(zero_point * negative_sum); 2] }
+    }
+    #[inline(always)]
+    fn largest_magnitude(self, a: F, b: F) -> u32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
+            let mut largest = _mm256_setzero_si256();
+            for x in [a[0], a[1], b[0], b[1]] {
+                largest = _mm256_max_epi32(largest, _mm256_castps_si256(_mm256_and_ps(x, magnitude)));
+            }
+            let x = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256::<1>(largest));
+            let x = _mm_max_epi32(x, _mm_shuffle_epi32::<0b00_00_11_10>(x));
+            let x = _mm_max_epi32(x, _mm_shuffle_epi32::<0b00_00_00_01>(x));
+            _mm_cvtsi128_si32(x) as u32
+        }
+    }
+    #[inline(always)]
+    fn quantize(self, x: F, factor: F, out: &mut [i8; LANES]) -> i32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm256_cvtps_epi32(_mm256_mul_ps(x[0], factor[0]));
+            let high = _mm256_cvtps_epi32(_mm256_mul_ps(x[1], factor[1]));
+            // Packing works within 128-bit halves: the middle quarters come out exchanged.
+            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let codes =
+                _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), codes);
+            // Flipping the sign bit adds 128 to each, which the sum of bytes takes as unsigned.
+            let sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+            _mm_cvtsi128_si32(sums) + _mm_extract_epi32::<2>(sums) - 16 * 128
+        }
+    }
+
+    /// `maddubs` adds pairs of products in 16 saturating bits. A nibble times an int8 is at most 15 * 128, and a
+    /// block adds at most 2 * 8 of them into one 16-bit lane: 30,720, so that nothing saturates. 8-bit codes are
+    /// taken as two nibbles, `16 * high + low`, each plane with sums of its own.
+    #[inline(always)]
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [I; C],
+    ) {
+        // SAFETY: see the impl.
+        unsafe {
+            let nibble = _mm256_set1_epi8(15);
+            let mut low = [[_mm256_setzero_si256(); 2]; C];
+            for (l, line) in lines.iter().enumerate() {
+                for half in 0..2 {
+                    let codes = _mm256_load_si256(line.0.as_ptr().add(32 * half).cast());
+                    let low_codes = _mm256_and_si256(codes, nibble);
+                    for c in 0..C {
+                        let word = x[c][first_word + if WIDTH == 4 { 2 * l } else { l }];
+                        let pairs = _mm256_maddubs_epi16(low_codes, _mm256_set1_epi32(word));
+                        low[c][half] = _mm256_add_epi16(low[c][half], pairs);
+                    }
+                    if WIDTH == 4 {
+                        let high_codes = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+                        for c in 0..C {
+                            let word = x[c][first_word + 2 * l + 1];
+                            let pairs = _mm256_maddubs_epi16(high_codes, _mm256_set1_epi32(word));
+                            low[c][half] = _mm256_add_epi16(low[c][half], pairs);
+                        }
+                    }
+                }
+            }
+            for c in 0..C {
+                for half in 0..2 {
+                    dots[c][half] = _mm256_add_epi32(dots[c][half], widen(self, low[c][half]));
+                }
+            }
+            if WIDTH == 4 {
+                return;
+            }
+            let mut high = [[_mm256_setzero_si256(); 2]; C];
+            for (l, line) in lines.iter().enumerate() {
+                for half in 0..2 {
+                    let codes = _mm256_load_si256(line.0.as_ptr().add(32 * half).cast());
+                    let high_codes = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+                    for c in 0..C {
+                        let word = _mm256_set1_epi32(x[c][first_word + l]);
+                        let pairs = _mm256_maddubs_epi16(high_codes, word);
+                        high[c][half] = _mm256_add_epi16(high[c][half], pairs);
+                    }
+                }
+            }
+            for c in 0..C {
+                for half in 0..2 {
+                    let sums = _mm256_slli_epi32::<4>(widen(self, high[c][half]));
+                    dots[c][half] = _mm256_add_epi32(dots[c][half], sums);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, from: &T, bytes: usize) {
+        let address = std::ptr::from_ref(from).cast::<i8>().wrapping_add(bytes);
+        // SAFETY: a prefetch never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
+    }
+}

@@ -1,0 +1,227 @@
+//! AVX-512 with VNNI: a vector of the vocabulary is one register.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Line, Simd};
+use crate::isa::Avx512;
+
+/// Compiles and runs a kernel with the features whose presence the proof shows.
+pub(super) fn run<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn with_features<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
+        kernel.run(proof)
+    }
+    #[expect(unsafe_code, reason = "calls a function with target features")]
+    // SAFETY: an Avx512 is only made when the CPU has these features.
+    unsafe {
+        with_features(proof, kernel)
+    }
+}
+
+#[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
+#[expect(
+    clippy::inline_always,
+    reason = "kernels must inline into the function that has the target features"
+)]
+// SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic, and each load or
+// store stays within the array it is given: 16 f32, 16 u16, 16 i8 or 64 bytes.
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    const TILE: usize = 12;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(x.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store(self, x: __m512, out: &mut [f32; LANES]) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), x) }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u16; LANES]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u16; LANES]) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    fn store_f16(self, x: __m512, out: &mut [u16; LANES]) {
+        // SAFETY: see the impl.
+        unsafe {
+            let half = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), half);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn first(self, count: usize, a: __m512, b: __m512) -> __m512 {
+        let mask = if count >= LANES { u16::MAX } else { (1_u16 << count) - 1 };
+        // SAFETY: see the impl.
+        unsafe { _mm512_mask_blend_ps(mask, b, a) }
+    }
+    #[inline(always)]
+    fn swap_pairs(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_permute_ps::<0b10_11_00_01>(a) }
+    }
+    #[inline(always)]
+    fn round(self, x: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x) }
+    }
+    #[inline(always)]
+    fn scale_2n(self, p: __m512, n: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let alive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(n, _mm512_set1_ps(-127.0));
+            _mm512_maskz_scalef_ps(alive, p, n)
+        }
+    }
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let x = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+    #[inline(always)]
+    fn largest(self, x: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let x = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x));
+            let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+            _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)))
+        }
+    }
+
+    #[inline(always)]
+    fn zero_i(self) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    fn to_f32(self, x: __m512i) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtepi32_ps(x) }
+    }
+    #[inline(always)]
+    fn offset(self, zero_point: i32, negative_sum: i32) -> __m512i {
+        // The zero point fills the low 16 bits of each lane; the high ones are 0, and so is their product.
+        // SAFETY: see the impl.
+        unsafe { _mm512_madd_epi16(_mm512_set1_epi32(zero_point), _mm512_set1_epi32(negative_sum)) }
+    }
+    #[inline(always)]
+    fn largest_magnitude(self, a: __m512, b: __m512) -> u32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+            let a = _mm512_and_si512(_mm512_castps_si512(a), magnitude);
+            let b = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
+            _mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32
+        }
+    }
+    #[inline(always)]
+    fn quantize(self, x: __m512, factor: __m512, out: &mut [i8; LANES]) -> i32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let codes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, factor)));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), codes);
+            // Flipping the sign bit adds 128 to each, which the sum of bytes takes as unsigned.
+            let sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
+            _mm_cvtsi128_si32(sums) + _mm_extract_epi32::<2>(sums) - 16 * 128
+        }
+    }
+
+    #[inline(always)]
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [__m512i; C],
+    ) {
+        for (l, line) in lines.iter().enumerate() {
+            // SAFETY: see the impl.
+            unsafe {
+                let codes = _mm512_load_si512(line.0.as_ptr().cast());
+                if WIDTH == 4 {
+                    let nibble = _mm512_set1_epi8(15);
+                    let low = _mm512_and_si512(codes, nibble);
+                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
+                    for c in 0..C {
+                        let word = _mm512_set1_epi32(x[c][first_word + 2 * l]);
+                        dots[c] = _mm512_dpbusd_epi32(dots[c], low, word);
+                    }
+                    for c in 0..C {
+                        let word = _mm512_set1_epi32(x[c][first_word + 2 * l + 1]);
+                        dots[c] = _mm512_dpbusd_epi32(dots[c], high, word);
+                    }
+                } else {
+                    for c in 0..C {
+                        let word = _mm512_set1_epi32(x[c][first_word + l]);
+                        dots[c] = _mm512_dpbusd_epi32(dots[c], codes, word);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, from: &T, bytes: usize) {
+        let address = std::ptr::from_ref(from).cast::<i8>().wrapping_add(bytes);
+        // SAFETY: a prefetch never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
+    }
+}
