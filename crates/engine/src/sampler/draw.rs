@@ -1,8 +1,5 @@
 //! Seeded draws.
 
-use base::TokenId;
-
-use super::filters::Candidate;
 use super::math;
 
 /// Weights looked at in one piece.
@@ -27,7 +24,7 @@ fn mix(mut z: u64) -> u64 {
 
 /// The index at which the running sum of the weights passes `uniform` times their total. An entry of weight 0 is
 /// never chosen while another is positive.
-pub(super) fn from_weights(weights: &[f32], uniform: f64) -> TokenId {
+pub(super) fn from_weights(weights: &[f32], uniform: f64) -> usize {
     let total: f64 = weights.chunks(PIECE).map(math::sum).sum();
     let target = uniform * total;
     let mut passed = 0.0;
@@ -43,22 +40,15 @@ pub(super) fn from_weights(weights: &[f32], uniform: f64) -> TokenId {
         }
     }
     let piece = weights.chunks(PIECE).nth(piece_at).unwrap_or_default();
-    (piece_at * PIECE + pick_within(piece.iter().copied(), target - passed)) as TokenId
-}
-
-/// As [`from_weights`], among candidates; 0 if there are none.
-pub(super) fn from_candidates(candidates: &[Candidate], uniform: f64) -> TokenId {
-    let total: f64 = candidates.iter().map(|candidate| f64::from(candidate.weight)).sum();
-    let at = pick_within(candidates.iter().map(|candidate| candidate.weight), uniform * total);
-    candidates.get(at).map_or(0, |candidate| candidate.id)
+    piece_at * PIECE + pick_within(piece, target - passed)
 }
 
 /// The index at which the running sum passes `target`, or that of the last positive weight where rounding
 /// leaves the sum below.
-fn pick_within(weights: impl Iterator<Item = f32>, target: f64) -> usize {
+fn pick_within(weights: &[f32], target: f64) -> usize {
     let mut passed = 0.0;
     let mut last = 0;
-    for (at, weight) in weights.enumerate() {
+    for (at, &weight) in weights.iter().enumerate() {
         if weight > 0.0 {
             last = at;
             passed += f64::from(weight);

@@ -5,30 +5,20 @@ use std::cmp::Ordering;
 use base::TokenId;
 
 use super::math;
-use super::params::SamplingParams;
 
 /// Logits looked at in one piece.
 const PIECE: usize = 64;
 
-/// A token that may still be chosen.
+/// A token that may be among the largest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
     pub(super) id: TokenId,
-    /// After penalties and bias.
     pub(super) logit: f32,
-    /// `(logit - max) / temperature`.
-    pub(super) scaled: f32,
-    /// `e^scaled`.
-    pub(super) weight: f32,
 }
 
 impl Candidate {
-    fn new(id: usize, logit: f32) -> Self {
-        Self { id: id as TokenId, logit, scaled: 0.0, weight: 0.0 }
-    }
-
     /// Largest logit first, smallest id among equals.
-    pub(super) fn by_logit(&self, other: &Self) -> Ordering {
+    pub(super) fn by_logit(self, other: Self) -> Ordering {
         other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
     }
 }
@@ -48,7 +38,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, candidates: &mut Vec<Candidate>) {
         }
         for (at, &logit) in piece.iter().enumerate() {
             if logit > threshold {
-                candidates.push(Candidate::new(number * PIECE + at, logit));
+                candidates.push(Candidate { id: (number * PIECE + at) as TokenId, logit });
             }
         }
         if candidates.len() >= gathered_max {
@@ -62,154 +52,151 @@ pub(super) fn top_k(logits: &[f32], k: usize, candidates: &mut Vec<Candidate>) {
 
 /// Cuts to the best `k` and returns the logit of the worst of them; there are more than `k`, `k` is above 0.
 fn cut_to(candidates: &mut Vec<Candidate>, k: usize) -> f32 {
-    let (_, worst, _) = candidates.select_nth_unstable_by(k - 1, Candidate::by_logit);
+    let (_, worst, _) = candidates.select_nth_unstable_by(k - 1, |a, b| a.by_logit(*b));
     let threshold = worst.logit;
     candidates.truncate(k);
     threshold
 }
 
-/// Below this weight no token survives the filters (without top-k), so it needn't be gathered. `total` is the sum
-/// of `count` weights of which the largest is 1.
-///
-/// Tokens lighter than `(1 - p) total / count` weigh less than `(1 - p) total` together, so that the others hold
-/// the probability `p` that top-p asks for. Half of that, for rounding.
-pub(super) fn least_weight_needed(params: &SamplingParams, total: f64, count: usize) -> f32 {
-    let by_top_p = (1.0 - f64::from(params.top_p)) * total / count as f64 * 0.5;
-    let by_min_p = params.min_p * 0.5;
-    (by_top_p as f32).max(by_min_p)
+/// Keeps the most probable tokens up to the one with which they reach `p` of `total`, the sum of the weights.
+/// The largest weight is 1.
+pub(super) fn top_p(weights: &mut [f32], p: f32, total: f64, rest: &mut Vec<Ranked>) {
+    let rank = |_: usize, weight: f32| 1.0_f32.to_bits() - weight.to_bits();
+    // Tokens lighter than (1 - p) total / count weigh less than (1 - p) total together, so that the others hold
+    // the probability p. Half of that, for rounding.
+    let least = (1.0 - f64::from(p)) * total / weights.len() as f64 * 0.5;
+    let Some(last) = last_to_keep(weights, least as f32, f64::from(p) * total, rest, rank) else { return };
+    let lightest = f32::from_bits(1.0_f32.to_bits() - last.rank);
+    let (until_last, after) = weights.split_at_mut(last.at as usize + 1);
+    for weight in until_last {
+        *weight = if *weight >= lightest { *weight } else { 0.0 };
+    }
+    for weight in after {
+        *weight = if *weight > lightest { *weight } else { 0.0 };
+    }
 }
 
-/// Fills `candidates` with the tokens of at least this weight, and more than 0, by id.
-pub(super) fn collect(logits: &[f32], weights: &[f32], least: f32, candidates: &mut Vec<Candidate>) {
-    candidates.clear();
-    let least = least.max(f32::MIN_POSITIVE);
-    for (number, piece) in weights.chunks(PIECE).enumerate() {
-        if math::max(piece) < least {
-            continue;
+/// Keeps tokens at least `p` times as probable as the most probable, whose weight is 1.
+pub(super) fn min_p(weights: &mut [f32], p: f32) {
+    for weight in weights {
+        *weight = if *weight >= p { *weight } else { 0.0 };
+    }
+}
+
+/// Keeps the tokens whose surprise, `-ln(probability)`, is nearest to its mean, the entropy, up to the one with
+/// which they reach `p` of the total. `scaled` gives the logarithm of a weight; that of the total falls out of
+/// the difference.
+pub(super) fn typical(weights: &mut [f32], scaled: impl Fn(usize) -> f32, p: f32, rest: &mut Vec<Ranked>) {
+    let (mut total, mut moment) = (0.0, 0.0);
+    for (at, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            total += f64::from(weight);
+            moment += f64::from(weight) * f64::from(scaled(at));
         }
-        for (at, &weight) in piece.iter().enumerate() {
-            if weight >= least {
-                let id = number * PIECE + at;
-                candidates.push(Candidate::new(id, logits[id]));
+    }
+    let mean = (moment / total) as f32;
+    let rank = |at: usize, _: f32| (scaled(at) - mean).abs().to_bits();
+    let Some(last) = last_to_keep(weights, 0.0, f64::from(p) * total, rest, rank) else { return };
+    for (at, weight) in weights.iter_mut().enumerate() {
+        if *weight > 0.0 && (rank(at, *weight), at) > (last.rank, last.at as usize) {
+            *weight = 0.0;
+        }
+    }
+}
+
+/// A token and its place in the order of a filter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ranked {
+    /// Smaller ranks are kept first, smaller `at` among equals.
+    rank: u32,
+    /// Index among the weights.
+    at: u32,
+    weight: f32,
+}
+
+/// Values of a digit of a rank.
+const DIGITS: usize = 1 << 11;
+
+/// Where the three digits of a rank begin, most significant first.
+const DIGIT_SHIFTS: [u32; 3] = [21, 10, 0];
+
+fn digit(rank: u32, shift: u32) -> usize {
+    (rank >> shift) as usize % DIGITS
+}
+
+/// The token with which the weights reach `mass`, taken by rank, then index; of those of at least `least`, and
+/// more than 0. None if there are none.
+///
+/// A radix selection: the masses of the tokens by the first digit of their rank tell which digit the last one to
+/// keep has; only those with that digit go on to the next. Nothing is sorted, and a flat distribution costs a
+/// few passes more than a peaked one, no more.
+fn last_to_keep(
+    weights: &[f32],
+    least: f32,
+    mass: f64,
+    rest: &mut Vec<Ranked>,
+    rank: impl Fn(usize, f32) -> u32,
+) -> Option<Ranked> {
+    let least = least.max(f32::MIN_POSITIVE);
+    let mut missing = mass;
+    let mut masses = [0.0; DIGITS];
+    let [first_shift, later_shifts @ ..] = DIGIT_SHIFTS;
+    for_each_from(weights, least, |at, weight| {
+        masses[digit(rank(at, weight), first_shift)] += f64::from(weight);
+    });
+    let chosen = choose_digit(&masses, &mut missing);
+    rest.clear();
+    for_each_from(weights, least, |at, weight| {
+        let rank = rank(at, weight);
+        if digit(rank, first_shift) == chosen {
+            rest.push(Ranked { rank, at: at as u32, weight });
+        }
+    });
+    for shift in later_shifts {
+        let mut masses = [0.0; DIGITS];
+        for of in &*rest {
+            masses[digit(of.rank, shift)] += f64::from(of.weight);
+        }
+        let chosen = choose_digit(&masses, &mut missing);
+        rest.retain(|of| digit(of.rank, shift) == chosen);
+    }
+    // All ranks are equal now, and the order is that of the index.
+    let mut reached = 0.0;
+    let reaches = |of: &&Ranked| {
+        reached += f64::from(of.weight);
+        reached >= missing
+    };
+    // Rounding can leave the sum just below: then all of these are needed.
+    rest.iter().find(reaches).or(rest.last()).copied()
+}
+
+/// Calls `visit` with the index and weight of each token of at least this weight.
+#[inline]
+fn for_each_from(weights: &[f32], least: f32, mut visit: impl FnMut(usize, f32)) {
+    for (number, piece) in weights.chunks(PIECE).enumerate() {
+        if math::max(piece) >= least {
+            for (at, &weight) in piece.iter().enumerate() {
+                if weight >= least {
+                    visit(number * PIECE + at, weight);
+                }
             }
         }
     }
 }
 
-/// Fills in `scaled` and `weight`, and drops those that weigh nothing.
-pub(super) fn weigh(candidates: &mut Vec<Candidate>, max: f32, temperature: f32) {
-    let scale = math::inverse(temperature);
-    candidates.retain_mut(|candidate| {
-        candidate.scaled = (candidate.logit - max) * scale;
-        candidate.weight = math::exp_nonpositive(candidate.scaled);
-        candidate.weight > 0.0
-    });
-}
-
-pub(super) fn total_weight(candidates: &[Candidate]) -> f64 {
-    candidates.iter().map(|candidate| f64::from(candidate.weight)).sum()
-}
-
-/// Keeps the most probable tokens up to the one with which they reach `p` of `total`.
-pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32, total: f64, scratch: &mut Scratch) {
-    keep_mass(candidates, f64::from(p) * total, scratch, |candidate| -candidate.scaled);
-}
-
-/// Keeps tokens at least `p` times as probable as the most probable.
-pub(super) fn min_p(candidates: &mut Vec<Candidate>, p: f32) {
-    let largest = candidates.iter().fold(0.0_f32, |largest, candidate| largest.max(candidate.weight));
-    candidates.retain(|candidate| candidate.weight >= p * largest);
-}
-
-/// Keeps the tokens whose surprise, `-ln(probability)`, is nearest to its mean, the entropy, up to the one with
-/// which they reach `p` of the total. The logarithm of the total falls out of the difference.
-pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32, scratch: &mut Scratch) {
-    let total = total_weight(candidates);
-    let moment: f64 =
-        candidates.iter().map(|candidate| f64::from(candidate.weight) * f64::from(candidate.scaled)).sum();
-    let mean = (moment / total) as f32;
-    keep_mass(candidates, f64::from(p) * total, scratch, |candidate| (candidate.scaled - mean).abs());
-}
-
-/// Work space of [`keep_mass`]: what it still looks at, by id.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    rest: Vec<Keyed>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Keyed {
-    key: f32,
-    id: TokenId,
-    weight: f32,
-}
-
-/// Keeps the smallest number of candidates, taken by ascending key, then id, whose weights reach `mass`; at least
-/// one. The order of those kept doesn't change. Keys are finite.
-///
-/// The last one to keep is found without sorting: the range of keys is cut into bins, the masses of the bins
-/// tell in which bin the last one is, and the search goes on in that bin alone, which is narrower than the range
-/// by at least the smallest or the largest key.
-fn keep_mass(
-    candidates: &mut Vec<Candidate>,
-    mass: f64,
-    scratch: &mut Scratch,
-    key: impl Fn(&Candidate) -> f32,
-) {
-    const SORTED_MAX: usize = 32;
-    let keyed = |of: &Candidate| Keyed { key: key(of), id: of.id, weight: of.weight };
-    let rest = &mut scratch.rest;
-    rest.clear();
-    rest.extend(candidates.iter().map(keyed));
-    let mut missing = mass;
-    while rest.len() > SORTED_MAX && narrow(rest, &mut missing) {}
-    if rest.len() <= SORTED_MAX {
-        rest.sort_unstable_by(Keyed::order);
-    }
-    // Else all keys are equal, and they are by id already.
-    let mut reached = 0.0;
-    let reaches = |candidate: &&Keyed| {
-        reached += f64::from(candidate.weight);
-        reached >= missing
-    };
-    // Rounding can leave the sum just below: then all of these are needed.
-    if let Some(last) = rest.iter().find(reaches).or(rest.last()).copied() {
-        candidates.retain(|candidate| keyed(candidate).order(&last).is_le());
-    }
-}
-
-impl Keyed {
-    fn order(&self, other: &Self) -> Ordering {
-        self.key.total_cmp(&other.key).then(self.id.cmp(&other.id))
-    }
-}
-
-/// Leaves the bin with which the mass reaches `missing`, and subtracts that of the bins before it. False if all
-/// keys are equal.
-fn narrow(rest: &mut Vec<Keyed>, missing: &mut f64) -> bool {
-    const BINS: usize = 256;
-    let widen = |(low, high): (f32, f32), of: &Keyed| (low.min(of.key), high.max(of.key));
-    let (low, high) = rest.iter().fold((f32::INFINITY, f32::NEG_INFINITY), widen);
-    if low >= high {
-        return false;
-    }
-    let scale = BINS as f32 / (high - low);
-    // Grows with the key; the smallest key is in the first bin and the largest in the last.
-    let bin = |key: f32| (((key - low) * scale) as usize).min(BINS - 1);
-    let mut masses = [0.0_f64; BINS];
-    for of in &*rest {
-        masses[bin(of.key)] += f64::from(of.weight);
-    }
-    let mut chosen = BINS - 1;
-    for (number, mass) in masses.into_iter().enumerate() {
-        if mass >= *missing {
-            chosen = number;
-            break;
-        }
-        if number < BINS - 1 {
-            *missing -= mass;
+/// The first digit with which the masses reach `missing`, or the last that has any mass where rounding leaves
+/// the sum just below; the masses before it are subtracted from `missing`.
+fn choose_digit(masses: &[f64; DIGITS], missing: &mut f64) -> usize {
+    let (mut chosen, mut passed, mut passed_before) = (0, 0.0, 0.0);
+    for (digit, &mass) in masses.iter().enumerate() {
+        if mass > 0.0 {
+            (chosen, passed_before) = (digit, passed);
+            passed += mass;
+            if passed >= *missing {
+                break;
+            }
         }
     }
-    rest.retain(|of| bin(of.key) == chosen);
-    true
+    *missing -= passed_before;
+    chosen
 }

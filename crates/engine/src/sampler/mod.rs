@@ -13,7 +13,7 @@ mod penalties;
 
 use base::TokenId;
 
-use self::filters::{Candidate, Scratch};
+use self::filters::{Candidate, Ranked};
 pub use self::params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 use self::penalties::Penalties;
 use crate::events::GeneratedToken;
@@ -50,12 +50,16 @@ impl SamplerState {
 pub struct Sampler {
     /// Logits that penalties and bias changed, as they were, in the order of the changes.
     undo: Vec<(TokenId, f32)>,
-    /// `[vocab_size]`, probabilities times the sum of a row.
+    /// What top-k left, by id. Empty without top-k.
+    ids: Vec<TokenId>,
+    /// `[ids.len()]`, their logits.
+    logits: Vec<f32>,
+    /// `[ids.len()]`, or `[vocab_size]` without top-k: probability times a constant, 0 for what the filters took.
     weights: Vec<f32>,
-    /// Tokens that the filters have left, by id.
+    /// Work space of top-k.
     candidates: Vec<Candidate>,
-    /// Work space of the filters.
-    scratch: Scratch,
+    /// Work space of the other filters.
+    rest: Vec<Ranked>,
 }
 
 impl Sampler {
@@ -98,41 +102,35 @@ impl Sampler {
 
     /// One draw; `uniform` is in `[0, 1)`, `max` the largest of the logits.
     fn draw(&mut self, params: &SamplingParams, logits: &[f32], max: f32, uniform: f64) -> TokenId {
-        let unfiltered = (params.top_k == 0 || params.top_k >= logits.len())
-            && params.top_p >= 1.0
-            && params.min_p <= 0.0
-            && params.typical_p >= 1.0;
-        if unfiltered {
-            math::scaled_exp(logits, max, params.temperature, &mut self.weights);
-            return draw::from_weights(&self.weights, uniform);
-        }
         self.filter(params, logits, max);
-        draw::from_candidates(&self.candidates, uniform)
+        let at = draw::from_weights(&self.weights, uniform);
+        self.ids.get(at).copied().unwrap_or(at as TokenId)
     }
 
-    /// Fills `candidates` with what the filters leave.
+    /// Fills `ids` and `weights` with what the filters leave.
     fn filter(&mut self, params: &SamplingParams, logits: &[f32], max: f32) {
-        let Self { weights, candidates, scratch, .. } = self;
-        let total = if params.top_k > 0 && params.top_k < logits.len() {
-            filters::top_k(logits, params.top_k, candidates);
-            candidates.sort_unstable_by_key(|candidate| candidate.id);
-            filters::weigh(candidates, max, params.temperature);
-            filters::total_weight(candidates)
-        } else {
-            let total = math::scaled_exp(logits, max, params.temperature, weights);
-            let least = filters::least_weight_needed(params, total, logits.len());
-            filters::collect(logits, weights, least, candidates);
-            filters::weigh(candidates, max, params.temperature);
-            total
-        };
+        let temperature = params.temperature;
+        self.ids.clear();
+        let mut row = logits;
+        if params.top_k > 0 && params.top_k < logits.len() {
+            filters::top_k(logits, params.top_k, &mut self.candidates);
+            self.candidates.sort_unstable_by_key(|candidate| candidate.id);
+            self.ids.extend(self.candidates.iter().map(|candidate| candidate.id));
+            self.logits.clear();
+            self.logits.extend(self.candidates.iter().map(|candidate| candidate.logit));
+            row = &self.logits;
+        }
+        let total = math::scaled_exp(row, max, temperature, &mut self.weights);
         if params.top_p < 1.0 {
-            filters::top_p(candidates, params.top_p, total, scratch);
+            filters::top_p(&mut self.weights, params.top_p, total, &mut self.rest);
         }
         if params.min_p > 0.0 {
-            filters::min_p(candidates, params.min_p);
+            filters::min_p(&mut self.weights, params.min_p);
         }
         if params.typical_p < 1.0 {
-            filters::typical(candidates, params.typical_p, scratch);
+            let scale = math::inverse(temperature);
+            let scaled = |at: usize| (row[at] - max) * scale;
+            filters::typical(&mut self.weights, scaled, params.typical_p, &mut self.rest);
         }
     }
 
@@ -144,7 +142,7 @@ impl Sampler {
         let mut top = Vec::new();
         if alternatives > 0 {
             filters::top_k(logits, alternatives, &mut self.candidates);
-            self.candidates.sort_unstable_by(Candidate::by_logit);
+            self.candidates.sort_unstable_by(|a, b| a.by_logit(*b));
             top.extend(self.candidates.iter().map(|candidate| (candidate.id, logprob(candidate.logit))));
         }
         GeneratedToken { id, logprob: logprob(logits[id as usize]), top }
