@@ -1,7 +1,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-/// Randomness as an argument: a seeded ChaCha8 stream. The same seed gives the same numbers on every machine.
+/// Randomness as an argument: a seeded `ChaCha8` stream. The same seed gives the same numbers on every machine.
 #[derive(Debug, Clone)]
 pub struct Rng(ChaCha8Rng);
 

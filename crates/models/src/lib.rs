@@ -1,8 +1,19 @@
 //! Models: weight files, quantised formats, tokenizer, chat templates, shared layers, and one readable file per
 //! architecture.
 
+mod architectures;
 pub mod batch;
 pub mod catalog;
 pub mod formats;
 pub mod gguf;
+mod layers;
 pub mod library;
+mod load;
+pub mod template;
+pub mod tokenizer;
+mod weights;
+
+pub use architectures::{ArchitectureError, SUPPORTED as SUPPORTED_ARCHITECTURES};
+pub use layers::config::ConfigError;
+pub use load::{LoadError, LoadOptions, LoadedModel, load, load_from};
+pub use weights::WeightsError;

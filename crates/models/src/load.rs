@@ -38,7 +38,10 @@ pub struct LoadedModel {
 
 impl std::fmt::Debug for LoadedModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoadedModel").field("info", &self.info).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("LoadedModel")
+            .field("info", &self.info)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +61,9 @@ pub enum LoadError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// Logits and vocabulary don't belong together.
-    #[error("the embedding has {embedding} rows and the vocabulary {vocabulary} tokens; they must not be fewer")]
+    #[error(
+        "the embedding has {embedding} rows and the vocabulary {vocabulary} tokens; they must not be fewer"
+    )]
     Vocabulary {
         /// Rows of the embedding.
         embedding: usize,
@@ -83,7 +88,11 @@ pub fn load_from(file: &Gguf, options: &LoadOptions) -> Result<LoadedModel, Load
     let metadata = file.metadata();
     let architecture = metadata.required_str("general.architecture")?;
     let tokenizer = Tokenizer::from_gguf(metadata)?;
-    let template = ChatTemplate::from_metadata(metadata)?;
+    let template = match ChatTemplate::from_metadata(metadata, &tokenizer) {
+        // Such a model can complete text; whoever wants to chat with it says why it can't.
+        Err(TemplateError::NoneFits) => None,
+        template => Some(template?),
+    };
     let model = load_model(file, architecture, options)?;
     let info = model.info().clone();
     if info.vocab_size < tokenizer.vocab_size() {

@@ -18,7 +18,9 @@ pub enum WeightsError {
         name: String,
     },
     /// A tensor's shape doesn't fit the metadata.
-    #[error("tensor {name} has shape {given:?} (contiguous dimension first); the metadata asks for {allowed:?}")]
+    #[error(
+        "tensor {name} has shape {given:?} (contiguous dimension first); the metadata asks for {allowed:?}"
+    )]
     Shape {
         /// Its name.
         name: String,
@@ -43,9 +45,6 @@ pub enum WeightsError {
         /// Where.
         index: usize,
     },
-    /// The memory for the model can't be had.
-    #[error("there is not enough memory for the model")]
-    Memory,
     /// Tensors that this architecture has no use for: running without them would give other answers.
     #[error("the file has tensors that the architecture {architecture} does not use: {}", names.join(", "))]
     Unused {

@@ -37,10 +37,11 @@ pub(crate) fn load(
     weights: &Weights<'_>,
     compute: &Compute,
 ) -> Result<Box<dyn Model>, ArchitectureError> {
-    match architecture {
+    let decoder = match architecture {
         llama::NAME => llama::load(metadata, weights, compute),
         qwen2::NAME => qwen2::load(metadata, weights, compute),
         qwen3::NAME => qwen3::load(metadata, weights, compute),
         other => Err(ArchitectureError::Unknown { given: other.to_owned() }),
-    }
+    };
+    Ok(Box::new(decoder?))
 }

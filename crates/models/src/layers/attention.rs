@@ -1,4 +1,4 @@
-use kernels::AttentionChunk;
+use kernels::{AttentionChunk, Needs};
 
 use crate::layers::config::DecoderConfig;
 use crate::layers::linear::{Linear, project};
@@ -19,7 +19,6 @@ pub(crate) struct Attention {
     o: Linear,
     /// Norms over each head of Q and of K, before the rotation.
     head_norms: Option<(RmsNorm, RmsNorm)>,
-    hidden: usize,
     head_dim: usize,
 }
 
@@ -54,18 +53,21 @@ impl Attention {
                 true => Some((head_norm("q_norm")?, head_norm("k_norm")?)),
                 false => None,
             },
-            hidden,
             head_dim,
         })
     }
 
-    /// `scratch.normed` to `scratch.update`. The step's keys and values join the cache before any query looks.
+    /// What the input must be prepared for.
+    pub(crate) fn needs(&self) -> Needs {
+        self.q.needs() | self.k.needs() | self.v.needs()
+    }
+
+    /// `scratch.activations` to `scratch.update`. The step's keys and values join the cache before any query looks.
     pub(crate) fn forward(&self, layer: usize, run: &mut Run<'_>) {
         let Run { compute, step, rope, angles, cache, scratch } = run;
         let (isa, pool) = (compute.isa, &compute.pool);
-        let Scratch { normed, activations, q, k, v, attended, update, .. } = &mut **scratch;
+        let Scratch { activations, q, k, v, attended, update, .. } = &mut **scratch;
 
-        activations.quantize(isa, pool, normed, self.hidden);
         project(compute, activations, &mut [(&self.q, q), (&self.k, k), (&self.v, v)]);
         if let Some((q_norm, k_norm)) = &self.head_norms {
             q_norm.apply_in_place(compute, q);
@@ -84,12 +86,15 @@ impl Attention {
                 blocks: chunk.blocks,
             })
             .collect();
-        cache.write(isa, pool, layer, &chunks, k, v);
+        for chunk in &chunks {
+            let rows = chunk.rows.start * self.k.rows()..chunk.rows.end * self.k.rows();
+            cache.write(isa, pool, layer, chunk.blocks, chunk.position, &k[rows.clone()], &v[rows]);
+        }
         attended.resize(q.len(), 0.0);
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
 
-        activations.quantize(isa, pool, attended, self.q.rows());
+        activations.prepare(isa, pool, attended, self.q.rows(), self.o.needs());
         project(compute, activations, &mut [(&self.o, update)]);
     }
 

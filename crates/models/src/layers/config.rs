@@ -77,7 +77,8 @@ const KNOWN_KEYS: &[&str] = &[
 ];
 
 /// Keys that some converters write with a value that changes nothing: (key, the value that is harmless).
-const HARMLESS_KEYS: &[(&str, u32)] = &[("expert_count", 0), ("expert_used_count", 0), ("attention.sliding_window", 0)];
+const HARMLESS_KEYS: &[(&str, u32)] =
+    &[("expert_count", 0), ("expert_used_count", 0), ("attention.sliding_window", 0)];
 
 /// Sizes past these are not models but attacks on the arithmetic.
 const HIDDEN_MAX: usize = 1 << 16;
@@ -97,7 +98,11 @@ impl DecoderConfig {
         let heads = keys.size("attention.head_count", HEADS_MAX)?;
         let kv_heads = keys.size_or("attention.head_count_kv", HEADS_MAX, heads)?;
         if heads % kv_heads != 0 {
-            return Err(keys.refuse("attention.head_count_kv", format!("a divisor of {heads} heads"), kv_heads));
+            return Err(keys.refuse(
+                "attention.head_count_kv",
+                format!("a divisor of {heads} heads"),
+                kv_heads,
+            ));
         }
         if !hidden.is_multiple_of(heads) && metadata.get(&keys.name("attention.key_length")).is_none() {
             return Err(keys.refuse("embedding_length", format!("a multiple of {heads} heads"), hidden));
@@ -105,7 +110,11 @@ impl DecoderConfig {
         let head_dim = keys.size_or("attention.key_length", HEAD_DIM_MAX, hidden / heads)?;
         let value_dim = keys.size_or("attention.value_length", HEAD_DIM_MAX, head_dim)?;
         if value_dim != head_dim {
-            return Err(keys.refuse("attention.value_length", format!("{head_dim}, the key length"), value_dim));
+            return Err(keys.refuse(
+                "attention.value_length",
+                format!("{head_dim}, the key length"),
+                value_dim,
+            ));
         }
         let ffn = keys.size("feed_forward_length", FFN_MAX)?;
         let context_length = keys.size("context_length", CONTEXT_MAX)?;
@@ -121,7 +130,9 @@ impl DecoderConfig {
 
 fn refuse_unknown_keys(metadata: &Metadata, architecture: &'static str) -> Result<(), ConfigError> {
     for (key, _) in metadata.iter() {
-        let Some(rest) = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let Some(rest) = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
         if KNOWN_KEYS.contains(&rest) {
             continue;
         }
@@ -168,7 +179,11 @@ impl Keys<'_> {
     }
 
     fn check_size(&self, key: &str, max: usize, given: usize) -> Result<usize, ConfigError> {
-        if (1..=max).contains(&given) { Ok(given) } else { Err(self.refuse(key, format!("1 to {max}"), given)) }
+        if (1..=max).contains(&given) {
+            Ok(given)
+        } else {
+            Err(self.refuse(key, format!("1 to {max}"), given))
+        }
     }
 
     fn positive_or(&self, key: &str, default: f32) -> Result<f32, ConfigError> {
@@ -205,5 +220,75 @@ impl Keys<'_> {
             }
         };
         Ok(RopeSettings { dimensions, base, scaling })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::{Value, testing::GgufWriter};
+
+    /// A well-formed `llama` config, changed by `extra`.
+    fn read(extra: &[(&str, Value)]) -> Result<DecoderConfig, ConfigError> {
+        let mut entries: Vec<(String, Value)> = [
+            ("embedding_length", 48_u32),
+            ("block_count", 2),
+            ("attention.head_count", 6),
+            ("attention.head_count_kv", 2),
+            ("feed_forward_length", 96),
+            ("context_length", 128),
+        ]
+        .map(|(key, value)| (format!("llama.{key}"), Value::from(value)))
+        .into();
+        entries.push(("llama.attention.layer_norm_rms_epsilon".into(), Value::from(1e-5_f32)));
+        for (key, value) in extra {
+            let key = format!("llama.{key}");
+            entries.retain(|(name, _)| *name != key);
+            entries.push((key, value.clone()));
+        }
+        let mut writer = GgufWriter::new();
+        for (key, value) in entries {
+            writer = writer.key(&key, value);
+        }
+        let file = crate::gguf::Gguf::from_bytes(writer.finish()).unwrap();
+        DecoderConfig::read(file.metadata(), "llama")
+    }
+
+    fn check_refused(extra: &[(&str, Value)], expected: &str) {
+        let error = read(extra).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?} should say {expected:?}");
+    }
+
+    #[test]
+    fn a_plain_config_reads() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.head_dim, config.heads, config.kv_heads, config.rope.dimensions), (8, 6, 2, 8));
+        assert_eq!(config.rope.scaling, RopeScaling::Linear { factor: 1.0 });
+    }
+
+    #[test]
+    fn settings_that_change_the_maths_are_never_ignored() {
+        check_refused(
+            &[("attention.clamp_kqv", Value::from(8.0_f32))],
+            "llama.attention.clamp_kqv is not a setting",
+        );
+        check_refused(&[("expert_count", Value::from(8_u32))], "llama.expert_count is 8; allowed: 0");
+        check_refused(
+            &[("rope.scaling.type", Value::from("longrope"))],
+            "longrope; allowed: none, linear or yarn",
+        );
+        assert!(read(&[("expert_count", Value::from(0_u32)), ("vocab_size", Value::from(300_u32))]).is_ok());
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_with_what_is_allowed() {
+        check_refused(&[("embedding_length", Value::from(u32::MAX))], "allowed: 1 to 65536");
+        check_refused(&[("block_count", Value::from(0_u32))], "llama.block_count is 0");
+        check_refused(&[("attention.head_count_kv", Value::from(4_u32))], "a divisor of 6 heads");
+        check_refused(&[("embedding_length", Value::from(50_u32))], "a multiple of 6 heads");
+        check_refused(&[("attention.value_length", Value::from(4_u32))], "8, the key length");
+        check_refused(&[("rope.dimension_count", Value::from(7_u32))], "an even number");
+        check_refused(&[("rope.freq_base", Value::from(f32::NAN))], "a finite number above 0");
+        check_refused(&[("attention.layer_norm_rms_epsilon", Value::from(-1.0_f32))], "between 0 and 1");
     }
 }

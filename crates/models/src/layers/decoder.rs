@@ -1,6 +1,8 @@
 use kernels::{KvCache, KvShape, PackedMatrix};
 
 use crate::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo};
+use crate::layers::attention::AttentionParts;
+use crate::layers::block::Block;
 use crate::layers::config::DecoderConfig;
 use crate::layers::norm::RmsNorm;
 use crate::layers::rope::{Rope, RopeRows};
@@ -8,23 +10,15 @@ use crate::layers::step::Step;
 use crate::layers::{Compute, Run, Scratch};
 use crate::weights::{Weights, WeightsError};
 
-/// One transformer block of an architecture.
-pub(crate) trait Block: Send {
-    /// Adds the block's updates to `run.scratch.stream`. `layer` is its place in the stack.
-    fn forward(&self, layer: usize, run: &mut Run<'_>);
-
-    /// Bytes of its packed weights.
-    fn bytes(&self) -> usize;
-}
-
 /// A stack of blocks between an embedding and a head: the whole of a decoder-only model.
-pub(crate) struct Decoder<B> {
+#[derive(Debug)]
+pub(crate) struct Decoder {
     info: ModelInfo,
     compute: Compute,
     hidden: usize,
     /// `[vocab_size, hidden]`.
     embedding: PackedMatrix,
-    blocks: Vec<B>,
+    blocks: Vec<Block>,
     output_norm: RmsNorm,
     /// `[vocab_size, hidden]`; none when the head is the embedding.
     head: Option<PackedMatrix>,
@@ -35,19 +29,22 @@ pub(crate) struct Decoder<B> {
     angles: RopeRows,
 }
 
-impl<B: Block> Decoder<B> {
-    /// Loads what is the same in every decoder; `blocks` and `rope` are the architecture's own.
+impl Decoder {
+    /// Loads what is the same in every decoder; `parts` and `rope` are the architecture's own.
     pub(crate) fn load(
         weights: &Weights<'_>,
         compute: &Compute,
         architecture: &'static str,
         config: &DecoderConfig,
-        blocks: Vec<B>,
+        parts: AttentionParts,
         rope: Rope,
     ) -> Result<Self, WeightsError> {
         let vocab_size = weights.rows_of("token_embd.weight")?;
         let hidden = config.hidden;
         let embedding = weights.matrix("token_embd.weight", vocab_size, hidden)?;
+        let blocks: Result<Vec<_>, _> =
+            (0..config.layers).map(|layer| Block::load(weights, layer, config, parts)).collect();
+        let blocks = blocks?;
         let output_norm = RmsNorm::load(weights, "output_norm", hidden, config.norm_epsilon)?;
         let head = match weights.has("output.weight") {
             true => Some(weights.matrix("output.weight", vocab_size, hidden)?),
@@ -59,6 +56,7 @@ impl<B: Block> Decoder<B> {
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
             block_tokens: KV_BLOCK_TOKENS,
+            blocks: 0,
         };
         let head_bytes = head.as_ref().map_or(0, PackedMatrix::bytes);
         let block_bytes: usize = blocks.iter().map(Block::bytes).sum();
@@ -67,11 +65,11 @@ impl<B: Block> Decoder<B> {
             vocab_size,
             context_length: config.context_length,
             layers: config.layers,
-            kv_bytes_per_token: shape.bytes_per_block() / KV_BLOCK_TOKENS,
+            kv_bytes_per_token: KvCache::new(KvShape { blocks: 1, ..shape }).bytes() / KV_BLOCK_TOKENS,
             weight_bytes: (embedding.bytes() + head_bytes + block_bytes) as u64,
             parameters: weights.parameters(),
         };
-        let cache = KvCache::new(shape, 0).map_err(|_| WeightsError::Memory)?;
+        let cache = KvCache::new(shape);
         Ok(Self {
             info,
             compute: compute.clone(),
@@ -91,35 +89,38 @@ impl<B: Block> Decoder<B> {
     /// The logits of the wanted rows, `[wanted, vocab_size]`.
     fn head(&mut self, wanted: &[usize], logits: &mut Vec<f32>) {
         let Self { compute, scratch, hidden, .. } = self;
-        let Scratch { stream, normed, update, activations, .. } = scratch;
+        let Scratch { stream, update, activations, .. } = scratch;
         update.clear();
         for &row in wanted {
             update.extend_from_slice(&stream[row * *hidden..][..*hidden]);
         }
-        self.output_norm.apply(compute, update, normed);
-        activations.quantize(compute.isa, &compute.pool, normed, *hidden);
         logits.resize(wanted.len() * self.info.vocab_size, 0.0);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
+        self.output_norm.prepare(compute, update, activations, head.needs());
         kernels::matmul(compute.isa, &compute.pool, head, activations, logits);
     }
 }
 
-impl<B: Block> Model for Decoder<B> {
+impl Model for Decoder {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
     fn allocate_kv(&mut self, blocks: usize) -> Result<(), ModelError> {
+        let bytes = self.info.kv_bytes_per_token.saturating_mul(KV_BLOCK_TOKENS).saturating_mul(blocks);
         // The old cache goes first, so that the two never stand in memory together.
-        let no_memory = |_| ModelError::KvMemory { bytes: (self.shape.bytes_per_block() * blocks) as u64 };
-        self.cache = KvCache::new(self.shape, 0).map_err(no_memory)?;
-        self.cache = KvCache::new(self.shape, blocks).map_err(no_memory)?;
+        self.cache = KvCache::new(self.shape);
+        // The cache itself can't say no; this asks whether the address space is there.
+        if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+            return Err(ModelError::KvMemory { bytes: bytes as u64 });
+        }
+        self.cache = KvCache::new(KvShape { blocks, ..self.shape });
         Ok(())
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
         logits.clear();
-        let step = Step::new(chunks, &self.info, self.cache.blocks())?;
+        let step = Step::new(chunks, &self.info, self.cache.shape().blocks)?;
         self.scratch.stream.resize(step.tokens.len() * self.hidden, 0.0);
         for (row, &token) in self.scratch.stream.chunks_exact_mut(self.hidden).zip(&step.tokens) {
             self.embedding.row_f32(token as usize, row);

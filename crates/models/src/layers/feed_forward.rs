@@ -1,3 +1,5 @@
+use kernels::Needs;
+
 use crate::layers::config::DecoderConfig;
 use crate::layers::linear::{Linear, project};
 use crate::layers::{Run, Scratch};
@@ -13,7 +15,11 @@ pub(crate) struct SwiGlu {
 
 impl SwiGlu {
     /// The three matrices `<block>.ffn_{gate,up,down}`.
-    pub(crate) fn load(weights: &Weights<'_>, block: &str, config: &DecoderConfig) -> Result<Self, WeightsError> {
+    pub(crate) fn load(
+        weights: &Weights<'_>,
+        block: &str,
+        config: &DecoderConfig,
+    ) -> Result<Self, WeightsError> {
         let DecoderConfig { hidden, ffn, .. } = *config;
         Ok(Self {
             gate: Linear::load(weights, &format!("{block}.ffn_gate"), ffn, hidden)?,
@@ -22,16 +28,18 @@ impl SwiGlu {
         })
     }
 
-    /// `scratch.normed` to `scratch.update`.
+    /// What the input must be prepared for.
+    pub(crate) fn needs(&self) -> Needs {
+        self.gate.needs() | self.up.needs()
+    }
+
+    /// `scratch.activations` to `scratch.update`.
     pub(crate) fn forward(&self, run: &mut Run<'_>) {
         let Run { compute, scratch, .. } = run;
-        let Scratch { normed, gate, up, update, activations, .. } = &mut **scratch;
+        let Scratch { gate, up, update, activations, .. } = &mut **scratch;
         let (isa, pool) = (compute.isa, &compute.pool);
-        let hidden = self.down.rows();
-        activations.quantize(isa, pool, normed, hidden);
         project(compute, activations, &mut [(&self.gate, gate), (&self.up, up)]);
-        kernels::silu_mul(isa, pool, gate, up);
-        activations.quantize(isa, pool, gate, self.gate.rows());
+        activations.prepare_silu_mul(isa, pool, gate, up, self.gate.rows(), self.down.needs());
         project(compute, activations, &mut [(&self.down, update)]);
     }
 

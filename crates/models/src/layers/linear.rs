@@ -1,4 +1,4 @@
-use kernels::{Activations, PackedMatrix};
+use kernels::{Activations, Needs, PackedMatrix};
 
 use crate::layers::Compute;
 use crate::weights::{Weights, WeightsError};
@@ -14,7 +14,12 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// The matrix `<name>.weight` without a bias.
-    pub(crate) fn load(weights: &Weights<'_>, name: &str, rows: usize, cols: usize) -> Result<Self, WeightsError> {
+    pub(crate) fn load(
+        weights: &Weights<'_>,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Self, WeightsError> {
         Ok(Self { weight: weights.matrix(&format!("{name}.weight"), rows, cols)?, bias: None })
     }
 
@@ -34,6 +39,11 @@ impl Linear {
         self.weight.rows()
     }
 
+    /// What the matrix wants of its input.
+    pub(crate) fn needs(&self) -> Needs {
+        self.weight.needs()
+    }
+
     /// Bytes of the packed weight.
     pub(crate) fn bytes(&self) -> usize {
         self.weight.bytes()
@@ -48,12 +58,10 @@ pub(crate) fn project(compute: &Compute, x: &Activations, projections: &mut [(&L
     }
     let mut products: Vec<(&PackedMatrix, &mut [f32])> =
         projections.iter_mut().map(|(linear, out)| (&linear.weight, out.as_mut_slice())).collect();
-    kernels::matmul_many(compute.isa, &compute.pool, &mut products, x);
+    kernels::matmul_many(compute.isa, &compute.pool, x, &mut products);
     for (linear, out) in projections.iter_mut() {
         if let Some(bias) = &linear.bias {
-            for row in out.chunks_exact_mut(bias.len()) {
-                row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-            }
+            kernels::ops::add_bias(compute.isa, &compute.pool, out, bias);
         }
     }
 }

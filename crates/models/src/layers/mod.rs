@@ -1,6 +1,7 @@
 //! Mechanisms that more than one architecture uses.
 
 pub(crate) mod attention;
+pub(crate) mod block;
 pub(crate) mod config;
 pub(crate) mod decoder;
 pub(crate) mod feed_forward;
@@ -11,7 +12,7 @@ pub(crate) mod step;
 
 use std::sync::Arc;
 
-use kernels::{Activations, Isa, KvCache, Pool};
+use kernels::{Activations, Isa, KvCache, Needs, Pool};
 
 /// What a layer computes with: the instruction set and the threads.
 #[derive(Debug, Clone)]
@@ -31,14 +32,20 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The normed stream, as a layer's input: `scratch.stream` to `scratch.normed`.
-    pub(crate) fn norm(&mut self, norm: &norm::RmsNorm) {
-        norm.apply(self.compute, &self.scratch.stream, &mut self.scratch.normed);
+    /// The normed stream as a layer's input: `scratch.stream` to `scratch.activations`, in the forms that the
+    /// layer's matrices need.
+    pub(crate) fn norm(&mut self, norm: &norm::RmsNorm, needs: Needs) {
+        norm.prepare(self.compute, &self.scratch.stream, &mut self.scratch.activations, needs);
     }
 
     /// A layer's output joins the stream.
     pub(crate) fn add_update(&mut self) {
-        kernels::add(self.compute.isa, &self.compute.pool, &mut self.scratch.stream, &self.scratch.update);
+        kernels::ops::add(
+            self.compute.isa,
+            &self.compute.pool,
+            &mut self.scratch.stream,
+            &self.scratch.update,
+        );
     }
 }
 
@@ -47,8 +54,6 @@ impl Run<'_> {
 pub(crate) struct Scratch {
     /// Residual stream, `[n, hidden]`.
     pub(crate) stream: Vec<f32>,
-    /// Normed input of a layer, `[n, hidden]`.
-    pub(crate) normed: Vec<f32>,
     /// Output of a layer before it joins the stream, `[n, hidden]`.
     pub(crate) update: Vec<f32>,
     /// Queries, `[n, heads * head_dim]`.

@@ -1,3 +1,5 @@
+use kernels::{Activations, Needs};
+
 use crate::layers::Compute;
 use crate::weights::{Weights, WeightsError};
 
@@ -11,18 +13,22 @@ pub(crate) struct RmsNorm {
 
 impl RmsNorm {
     /// The norm whose weight is `<name>.weight`.
-    pub(crate) fn load(weights: &Weights<'_>, name: &str, width: usize, epsilon: f32) -> Result<Self, WeightsError> {
+    pub(crate) fn load(
+        weights: &Weights<'_>,
+        name: &str,
+        width: usize,
+        epsilon: f32,
+    ) -> Result<Self, WeightsError> {
         Ok(Self { weight: weights.vector(&format!("{name}.weight"), width)?, epsilon })
     }
 
-    /// Norms each row of `x`, `[n, width]`, into `out`.
-    pub(crate) fn apply(&self, compute: &Compute, x: &[f32], out: &mut Vec<f32>) {
-        out.resize(x.len(), 0.0);
-        kernels::rms_norm(compute.isa, &compute.pool, x, &self.weight, self.epsilon, out);
+    /// Norms each row of `x`, `[n, width]`, as the input of matrices.
+    pub(crate) fn prepare(&self, compute: &Compute, x: &[f32], out: &mut Activations, needs: Needs) {
+        out.prepare_rms_norm(compute.isa, &compute.pool, x, &self.weight, self.epsilon, needs);
     }
 
     /// Norms each row of `x`, `[n, width]`, in place.
     pub(crate) fn apply_in_place(&self, compute: &Compute, x: &mut [f32]) {
-        kernels::rms_norm_in_place(compute.isa, &compute.pool, x, &self.weight, self.epsilon);
+        kernels::ops::rms_norm_in_place(compute.isa, &compute.pool, x, &self.weight, self.epsilon);
     }
 }

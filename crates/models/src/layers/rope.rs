@@ -1,4 +1,4 @@
-use kernels::RopePairs;
+use kernels::ops::{RopeStyle, RopeTable};
 
 use crate::layers::Compute;
 
@@ -25,7 +25,7 @@ pub(crate) enum RopeScaling {
 /// Frequencies of one model.
 #[derive(Debug)]
 pub(crate) struct Rope {
-    pairs: RopePairs,
+    style: RopeStyle,
     /// Radians per position of each pair, `[dimensions / 2]`.
     frequencies: Vec<f64>,
     /// What cosine and sine are multiplied with.
@@ -39,11 +39,13 @@ pub(crate) struct RopeRows {
     pub(crate) cos: Vec<f32>,
     /// `[n, dimensions / 2]`.
     pub(crate) sin: Vec<f32>,
+    /// Row of each token in the two tables: its own, `0..n`.
+    pub(crate) rows: Vec<usize>,
 }
 
 impl Rope {
     /// `factors`, `[dimensions / 2]`, divides each frequency (the tensor `rope_freqs.weight`, Llama 3.1).
-    pub(crate) fn new(settings: &RopeSettings, pairs: RopePairs, factors: Option<&[f32]>) -> Self {
+    pub(crate) fn new(settings: &RopeSettings, style: RopeStyle, factors: Option<&[f32]>) -> Self {
         let half = settings.dimensions / 2;
         let plain = |i: usize| f64::from(settings.base).powf(-2.0 * i as f64 / settings.dimensions as f64);
         let (mut frequencies, magnitude): (Vec<f64>, f32) = match settings.scaling {
@@ -62,18 +64,21 @@ impl Rope {
         for (frequency, factor) in frequencies.iter_mut().zip(factors.unwrap_or_default()) {
             *frequency /= f64::from(*factor);
         }
-        Self { pairs, frequencies, magnitude }
+        Self { style, frequencies, magnitude }
     }
 
     /// Turns each head of each row of `x`, `[n, heads * head_dim]`, by its token's angles.
     pub(crate) fn rotate(&self, compute: &Compute, x: &mut [f32], head_dim: usize, angles: &RopeRows) {
-        kernels::rope(compute.isa, &compute.pool, x, head_dim, self.pairs, &angles.cos, &angles.sin);
+        let table = RopeTable { cos: &angles.cos, sin: &angles.sin, rotary: 2 * self.frequencies.len() };
+        kernels::ops::rope(compute.isa, &compute.pool, self.style, x, head_dim, table, &angles.rows);
     }
 
     /// Fills the rows for tokens at `positions`.
     pub(crate) fn fill(&self, positions: &[usize], rows: &mut RopeRows) {
         rows.cos.clear();
         rows.sin.clear();
+        rows.rows.clear();
+        rows.rows.extend(0..positions.len());
         for &position in positions {
             for frequency in &self.frequencies {
                 let (sin, cos) = (position as f64 * frequency).sin_cos();
@@ -115,7 +120,7 @@ mod tests {
 
     #[test]
     fn position_zero_turns_nothing() {
-        let rope = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopePairs::Halves, None);
+        let rope = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopeStyle::HalfSplit, None);
         let mut rows = RopeRows::default();
         rope.fill(&[0], &mut rows);
         assert!(rows.cos.iter().all(|&cos| cos == 1.0) && rows.sin.iter().all(|&sin| sin == 0.0));
@@ -124,8 +129,8 @@ mod tests {
 
     #[test]
     fn linear_scaling_divides_positions() {
-        let plain = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopePairs::Halves, None);
-        let half = Rope::new(&settings(RopeScaling::Linear { factor: 2.0 }), RopePairs::Halves, None);
+        let plain = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopeStyle::HalfSplit, None);
+        let half = Rope::new(&settings(RopeScaling::Linear { factor: 2.0 }), RopeStyle::HalfSplit, None);
         let (mut a, mut b) = (RopeRows::default(), RopeRows::default());
         plain.fill(&[5], &mut a);
         half.fill(&[10], &mut b);
@@ -136,8 +141,9 @@ mod tests {
     #[test]
     fn factors_divide_frequencies() {
         let factors = vec![8.0; 32];
-        let linear = Rope::new(&settings(RopeScaling::Linear { factor: 8.0 }), RopePairs::Halves, None);
-        let by_tensor = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopePairs::Halves, Some(&factors));
+        let linear = Rope::new(&settings(RopeScaling::Linear { factor: 8.0 }), RopeStyle::HalfSplit, None);
+        let by_tensor =
+            Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopeStyle::HalfSplit, Some(&factors));
         assert_eq!(linear.frequencies, by_tensor.frequencies);
     }
 
@@ -152,8 +158,8 @@ mod tests {
             beta_fast: 32.0,
             beta_slow: 1.0,
         };
-        let yarn = Rope::new(&settings(scaling), RopePairs::Interleaved, None);
-        let plain = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopePairs::Interleaved, None);
+        let yarn = Rope::new(&settings(scaling), RopeStyle::Interleaved, None);
+        let plain = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopeStyle::Interleaved, None);
         let ratio: Vec<f64> = plain.frequencies.iter().zip(&yarn.frequencies).map(|(a, b)| a / b).collect();
         assert!((ratio[10] - 1.0).abs() < 1e-9, "{ratio:?}");
         assert!(ratio[11] > 1.0 && ratio[22] < 40.0, "{ratio:?}");

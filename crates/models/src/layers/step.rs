@@ -21,8 +21,13 @@ pub(crate) struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// Checks a batch against the model and its cache of `allocated` blocks.
-    pub(crate) fn new(chunks: &'a [Chunk<'a>], info: &ModelInfo, allocated: usize) -> Result<Self, ModelError> {
-        let (mut rows, mut tokens, mut positions) = (Vec::with_capacity(chunks.len()), Vec::new(), Vec::new());
+    pub(crate) fn new(
+        chunks: &'a [Chunk<'a>],
+        info: &ModelInfo,
+        allocated: usize,
+    ) -> Result<Self, ModelError> {
+        let (mut rows, mut tokens, mut positions) =
+            (Vec::with_capacity(chunks.len()), Vec::new(), Vec::new());
         let mut wanted = Vec::new();
         for chunk in chunks {
             check(chunk, info, allocated)?;
@@ -86,6 +91,11 @@ mod tests {
         check_step(&[1, 2], 31, &[0], Err(ModelError::Blocks { needed: 2, given: 1, allocated: 4 }));
         check_step(&[1], 0, &[4], Err(ModelError::Blocks { needed: 1, given: 1, allocated: 4 }));
         check_step(&[1], 64, &[0, 1, 2], Err(ModelError::PastContext { given: 64, context_length: 64 }));
-        check_step(&[1], usize::MAX, &[0], Err(ModelError::PastContext { given: usize::MAX - 1, context_length: 64 }));
+        check_step(
+            &[1],
+            usize::MAX,
+            &[0],
+            Err(ModelError::PastContext { given: usize::MAX - 1, context_length: 64 }),
+        );
     }
 }
