@@ -1,0 +1,79 @@
+/** The JSON of the server's `/api`, as it goes over the wire. Times are Unix milliseconds. */
+
+export type Thinking = "none" | "always" | "switchable";
+
+export interface Model {
+  name: string;
+  title: string;
+  installed: boolean;
+  loaded: boolean;
+  /** Longest conversation, in tokens. */
+  context: number;
+  thinking: Thinking;
+  parameters: number;
+  bytes: number;
+}
+
+export interface Models {
+  models: Model[];
+  default: string | null;
+}
+
+export interface Conversation {
+  id: string;
+  title: string;
+  model: string | null;
+  system?: string | null;
+  created_ms: number;
+  updated_ms: number;
+}
+
+export interface ConversationPage {
+  conversations: Conversation[];
+  /** Cursor for `before`, or null on the last page. */
+  next: string | null;
+}
+
+export type Role = "user" | "assistant" | "system";
+
+export type MessageStatus = "complete" | "generating" | "stopped" | "length" | "interrupted" | "failed";
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  reasoning_tokens: number;
+}
+
+export interface Timing {
+  queued_ms: number;
+  /** Time to the first token. */
+  ttft_ms: number;
+  total_ms: number;
+}
+
+export interface Message {
+  id: string;
+  conversation_id: string;
+  parent_id: string | null;
+  role: Role;
+  content: string;
+  reasoning: string | null;
+  reasoning_ms: number | null;
+  status: MessageStatus;
+  error: string | null;
+  model: string | null;
+  created_ms: number;
+  usage: Usage | null;
+  timing: Timing | null;
+}
+
+export interface ConversationTree {
+  conversation: Conversation;
+  /** All branches, in the order of creation. */
+  messages: Message[];
+}
+
+export interface Delta {
+  part: "reasoning" | "content";
+  text: string;
+}

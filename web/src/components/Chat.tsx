@@ -1,0 +1,128 @@
+import { ArrowDown } from "lucide-react";
+import { startTransition, useEffect, useLayoutEffect, useMemo, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { shownPath } from "../state/conversation";
+import { reloadOpen, startNewChat, useStore } from "../state/store";
+import { versionsOf } from "../state/tree";
+import { Announcer } from "./Announcer";
+import { AssistantMessage } from "./AssistantMessage";
+import { Composer } from "./Composer";
+import { Greeting, Suggestions } from "./Empty";
+import { IconButton } from "./IconButton";
+import { PendingMessage, UserMessage } from "./UserMessage";
+import { useStickToEnd } from "./useStickToEnd";
+
+/** Messages drawn at once when a chat is opened; the earlier ones follow in steps, so that a long chat opens fast. */
+const FIRST_DRAWN = 20;
+const DRAWN_STEP = 20;
+
+export function Chat() {
+  const state = useStore((store) => store.open.state);
+  const { t } = useTranslation();
+  if (state === "loading") {
+    return (
+      <div className="centred" role="status">
+        <span className="spinner" aria-hidden="true" />
+        <span className="sr-only">{t("chat.loading")}</span>
+      </div>
+    );
+  }
+  if (state !== "ready") {
+    return (
+      <div className="centred" role="alert">
+        <p>{t(`chat.${state}`)}</p>
+        {state === "missing" ? (
+          <button type="button" className="button button-accent" onClick={startNewChat}>
+            {t("chat.startNew")}
+          </button>
+        ) : (
+          <button type="button" className="button" onClick={() => void reloadOpen()}>
+            {t("connection.retry")}
+          </button>
+        )}
+      </div>
+    );
+  }
+  return <Thread />;
+}
+
+/** How many of the last messages are drawn: all of them, shortly after the chat was opened. */
+function useDrawn(count: number): number {
+  const [drawn, setDrawn] = useState(FIRST_DRAWN);
+  useEffect(() => {
+    if (drawn >= count) return;
+    const timer = setTimeout(() => startTransition(() => setDrawn((before) => before + DRAWN_STEP)), 30);
+    return () => clearTimeout(timer);
+  }, [drawn, count]);
+  // What comes in later adds to what is drawn.
+  return Math.min(Math.min(drawn, count), count);
+}
+
+function Thread() {
+  const { t } = useTranslation();
+  const id = useStore((store) => store.open.id);
+  const order = useStore((store) => store.open.messages.order);
+  const leaf = useStore((store) => store.open.leaf);
+  const pending = useStore((store) => store.open.pending);
+  // The tree changes with its order and its leaf; the text of a message is its own affair.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
+  const path = useMemo(() => shownPath(useStore.getState().open), [order, leaf]);
+  const generating = useStore((store) => {
+    const last = store.open.leaf === null ? undefined : store.open.messages.byId[store.open.leaf];
+    return last?.status === "generating" ? last.id : null;
+  });
+  const drawn = useDrawn(path.length);
+  const { scroller, content, atEnd, toEnd, follow } = useStickToEnd(generating !== null || pending !== null);
+
+  const shown = useMemo(() => {
+    if (pending === null) return path;
+    const at = pending.parent_id === null ? -1 : path.indexOf(pending.parent_id);
+    return path.slice(0, at + 1);
+  }, [path, pending]);
+  const versions = useMemo(() => {
+    const { messages } = useStore.getState().open;
+    return new Map(path.map((message) => [message, versionsOf(messages, message)]));
+  }, [path]);
+
+  // A chat opens at its end, and so does a new question.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another chat and another question
+  useLayoutEffect(() => {
+    toEnd();
+    const timer = follow(2000);
+    return () => clearTimeout(timer);
+  }, [id, pending]);
+
+  const locked = generating !== null || pending !== null;
+  const empty = path.length === 0 && pending === null;
+  return (
+    <div className="chat" data-empty={empty}>
+      <div className="scroller" ref={scroller}>
+        <div className="thread" ref={content}>
+          {empty && <Greeting />}
+          {shown.slice(Math.max(0, shown.length - drawn)).map((message) => (
+            <MessageOf key={message} id={message} versions={versions.get(message) ?? []} locked={locked} />
+          ))}
+          {pending !== null && <PendingMessage content={pending.content} />}
+        </div>
+      </div>
+      <div className="thread-foot">
+        {!atEnd && !empty && (
+          <IconButton
+            icon={ArrowDown}
+            label={t("chat.latest")}
+            className="to-end"
+            onClick={() => toEnd(true)}
+          />
+        )}
+        <Composer generating={generating} />
+      </div>
+      {empty && <Suggestions />}
+      <Announcer generating={generating} />
+    </div>
+  );
+}
+
+function MessageOf(props: { id: string; versions: readonly string[]; locked: boolean }) {
+  const role = useStore((store) => store.open.messages.byId[props.id]?.role);
+  return role === "user" ? <UserMessage {...props} /> : <AssistantMessage {...props} />;
+}

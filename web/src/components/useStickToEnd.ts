@@ -1,0 +1,79 @@
+import { useCallback, useEffect, useRef, useState } from "react";
+
+/** Nearer than this to the end counts as at the end, in CSS pixels. */
+const END_PX = 32;
+/** How long after the last word late arrivals (colours, formulas) are still followed. */
+const SETTLING_MS = 1500;
+
+/**
+ * Keeps the end of a growing text in sight, until the reader scrolls up; then lets go, until they are back at the end.
+ * `active` says that text is coming in; at other times the page stays where it is.
+ */
+export function useStickToEnd(active: boolean) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const stuck = useRef(true);
+  const following = useRef(true);
+  const [atEnd, setAtEnd] = useState(true);
+
+  const distance = useCallback(() => {
+    const element = scroller.current;
+    return element === null ? 0 : element.scrollHeight - element.clientHeight - element.scrollTop;
+  }, []);
+
+  const toEnd = useCallback((smooth = false) => {
+    const element = scroller.current;
+    if (element === null) return;
+    stuck.current = true;
+    const still = !smooth || window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    element.scrollTo({ top: element.scrollHeight, behavior: still ? "instant" : "smooth" });
+  }, []);
+
+  const follow = useCallback((duration_ms: number) => {
+    following.current = true;
+    return setTimeout(() => {
+      following.current = false;
+    }, duration_ms);
+  }, []);
+
+  useEffect(() => {
+    if (active) {
+      following.current = true;
+      return;
+    }
+    const timer = follow(SETTLING_MS);
+    return () => clearTimeout(timer);
+  }, [active, follow]);
+
+  useEffect(() => {
+    const element = scroller.current;
+    const inner = content.current;
+    if (element === null || inner === null) return;
+    let top = element.scrollTop;
+    const onScroll = () => {
+      const near = distance() <= END_PX;
+      if (near) stuck.current = true;
+      else if (element.scrollTop < top) stuck.current = false;
+      top = element.scrollTop;
+      setAtEnd(near);
+    };
+    const onWheel = (event: WheelEvent) => {
+      if (event.deltaY < 0 && element.scrollHeight > element.clientHeight) stuck.current = false;
+    };
+    const observer = new ResizeObserver(() => {
+      if (stuck.current && following.current) element.scrollTop = element.scrollHeight;
+      setAtEnd(distance() <= END_PX);
+    });
+    observer.observe(inner);
+    observer.observe(element);
+    element.addEventListener("scroll", onScroll, { passive: true });
+    element.addEventListener("wheel", onWheel, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", onScroll);
+      element.removeEventListener("wheel", onWheel);
+    };
+  }, [distance]);
+
+  return { scroller, content, atEnd, toEnd, follow };
+}

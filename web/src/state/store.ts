@@ -1,0 +1,455 @@
+import { create } from "zustand";
+import { ApiError, api, type NewMessage, onReached } from "../api/client";
+import { follow as followStream } from "../api/follow";
+import type { Conversation, Message, Model } from "../api/types";
+import { DeltaBuffer, drawPause_ms } from "./buffer";
+import type { Failure, Open } from "./conversation";
+import * as conversation from "./conversation";
+import { mergeConversations } from "./days";
+import { conversationOfPath, pushPath } from "./route";
+import { recall, recallDraft, remember, rememberDraft } from "./storage";
+
+const PAGE_SIZE = 40;
+/** Answers that are followed at once; browsers keep six connections to one server. */
+const FOLLOWED_MAX = 3;
+
+export type Notice = "renameFailed" | "deleteFailed" | "stopFailed" | "settingsFailed" | "copyFailed";
+
+interface State {
+  models: Model[];
+  defaultModel: string | null;
+  modelsState: "loading" | "ready" | "unreachable";
+  list: Conversation[];
+  listNext: string | null;
+  listState: "loading" | "ready" | "more" | "unreachable";
+  open: Open;
+  /** Chosen for the next new chat. */
+  newModel: string | null;
+  newSystem: string;
+  thinking: boolean;
+  /** The server did not answer the last request. */
+  serverLost: boolean;
+  notice: { text: Notice; at_ms: number } | null;
+  /** Raised to put a text into the composer from elsewhere. */
+  draft: { text: string; serial: number };
+}
+
+export const useStore = create<State>(() => ({
+  models: [],
+  defaultModel: null,
+  modelsState: "loading",
+  list: [],
+  listNext: null,
+  listState: "loading",
+  open: conversation.newOpen,
+  newModel: recall("model"),
+  newSystem: "",
+  thinking: recall("thinking") !== "off",
+  serverLost: false,
+  notice: null,
+  draft: { text: "", serial: 0 },
+}));
+
+const { getState: get, setState: set } = useStore;
+
+/** Changes the open conversation, if it is still the one that `id` names. */
+function changeOpen(id: string | null, change: (open: Open) => Open): void {
+  set((state) => (state.open.id === id ? { open: change(state.open) } : {}));
+}
+
+export function notify(text: Notice): void {
+  set({ notice: { text, at_ms: Date.now() } });
+}
+
+export const dismissNotice = (): void => set({ notice: null });
+
+export function putDraft(text: string): void {
+  set((state) => ({ draft: { text, serial: state.draft.serial + 1 } }));
+}
+
+function failureOf(error: unknown): Failure {
+  if (!(error instanceof ApiError)) return { kind: "other", detail: String(error) };
+  const detail = error.message;
+  if (error.unreachable) return { kind: "unreachable", detail };
+  if (error.status === 503 || error.status === 429) return { kind: "busy", detail };
+  if (error.status === 413) return { kind: "too_long", detail };
+  if (error.status === 409) return { kind: "conflict", detail };
+  return { kind: "other", detail };
+}
+
+// --- models ---
+
+/** The model that the next message goes to. */
+export function currentModel(state: State): Model | null {
+  const installed = state.models.filter((model) => model.installed);
+  const wanted = state.open.id === null ? state.newModel : (state.open.conversation?.model ?? null);
+  const named = (name: string | null) => installed.find((model) => model.name === name);
+  return named(wanted) ?? named(state.defaultModel) ?? installed[0] ?? null;
+}
+
+export async function loadModels(): Promise<void> {
+  try {
+    const { models, default: defaultModel } = await api.models();
+    set({ models, defaultModel, modelsState: "ready" });
+  } catch {
+    if (get().modelsState === "loading") set({ modelsState: "unreachable" });
+  }
+}
+
+export async function chooseModel(name: string): Promise<void> {
+  const { open } = get();
+  set({ newModel: name });
+  remember("model", name);
+  if (open.id === null) return;
+  const before = open.conversation;
+  changeConversation(open.id, { model: name });
+  try {
+    await api.changeConversation(open.id, { model: name });
+  } catch {
+    if (before !== null) changeConversation(open.id, { model: before.model });
+    notify("settingsFailed");
+  }
+}
+
+export function chooseThinking(thinking: boolean): void {
+  set({ thinking });
+  remember("thinking", thinking ? null : "off");
+}
+
+/** The per-message choices, as the model allows them. */
+function choices(): { model?: string; thinking?: boolean } {
+  const model = currentModel(get());
+  if (model === null) return {};
+  return model.thinking === "switchable"
+    ? { model: model.name, thinking: get().thinking }
+    : { model: model.name };
+}
+
+// --- the list ---
+
+export async function loadList(): Promise<void> {
+  try {
+    const page = await api.conversations(null, PAGE_SIZE);
+    set((state) => {
+      // Whatever lies within the page's span and isn't on it is gone.
+      const oldest = page.conversations.at(-1)?.updated_ms ?? 0;
+      const older = page.next === null ? [] : state.list.filter((known) => known.updated_ms < oldest);
+      return {
+        list: mergeConversations(page.conversations, older),
+        listNext: older.length > 0 ? state.listNext : page.next,
+        listState: "ready",
+      };
+    });
+  } catch {
+    if (get().listState === "loading") set({ listState: "unreachable" });
+  }
+}
+
+export async function loadMore(): Promise<void> {
+  const { listNext, listState } = get();
+  if (listNext === null || listState !== "ready") return;
+  set({ listState: "more" });
+  try {
+    const page = await api.conversations(listNext, PAGE_SIZE);
+    set((state) => ({
+      list: mergeConversations(state.list, page.conversations),
+      listNext: page.next,
+      listState: "ready",
+    }));
+  } catch {
+    set({ listState: "ready" });
+  }
+}
+
+function changeConversation(id: string, change: Partial<Conversation>): void {
+  set((state) => ({
+    list: mergeConversations(state.list.map((known) => (known.id === id ? { ...known, ...change } : known))),
+    open:
+      state.open.id === id && state.open.conversation !== null
+        ? { ...state.open, conversation: { ...state.open.conversation, ...change } }
+        : state.open,
+  }));
+}
+
+export async function rename(id: string, title: string): Promise<void> {
+  const before = get().list.find((known) => known.id === id)?.title;
+  changeConversation(id, { title });
+  try {
+    await api.changeConversation(id, { title });
+  } catch {
+    if (before !== undefined) changeConversation(id, { title: before });
+    notify("renameFailed");
+  }
+}
+
+export async function remove(id: string): Promise<boolean> {
+  try {
+    await api.deleteConversation(id);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 404)) {
+      notify("deleteFailed");
+      return false;
+    }
+  }
+  set((state) => ({ list: state.list.filter((known) => known.id !== id) }));
+  rememberDraft(id, "");
+  if (get().open.id === id) startNewChat();
+  return true;
+}
+
+// --- the open conversation ---
+
+const followed = new Map<string, AbortController>();
+
+function unfollowAll(): void {
+  for (const controller of followed.values()) controller.abort();
+  followed.clear();
+}
+
+/** Joins the stream of every running answer of the open conversation. */
+function followRunning(): void {
+  const { open } = get();
+  if (open.id === null) return;
+  for (const message of conversation.generating(open).slice(-FOLLOWED_MAX)) followMessage(open.id, message);
+}
+
+function followMessage(id: string, message: string): void {
+  if (followed.has(message)) return;
+  const controller = new AbortController();
+  followed.set(message, controller);
+  const change = (edit: (open: Open) => Open) => {
+    if (!controller.signal.aborted) changeOpen(id, edit);
+  };
+  const buffer = new DeltaBuffer(
+    (deltas) => change((open) => conversation.append(open, message, deltas, Date.now())),
+    () => drawPause_ms(get().open.messages.byId[message]?.content.length ?? 0),
+  );
+  const follower = {
+    onSnapshot: (snapshot: Message) => {
+      buffer.clear();
+      change((open) => conversation.snapshot(open, snapshot, Date.now()));
+    },
+    onDelta: buffer.push.bind(buffer),
+    onDone: (done: Message) => {
+      buffer.clear();
+      change((open) => conversation.done(open, done));
+      void loadList();
+    },
+    onLost: () => {
+      buffer.flush();
+      change((open) => conversation.lost(open, message));
+    },
+    onRefused: () => {
+      buffer.clear();
+      void reloadOpen();
+    },
+  };
+  void followStream(id, message, follower, controller.signal).finally(() => {
+    if (followed.get(message) === controller) followed.delete(message);
+  });
+}
+
+export function startNewChat(): void {
+  unfollowAll();
+  pushPath(null);
+  set({ open: conversation.newOpen, newSystem: "" });
+}
+
+/** Opens a conversation and shows its address. */
+export async function openConversation(id: string): Promise<void> {
+  pushPath(id);
+  if (get().open.id === id && get().open.state === "ready") return;
+  unfollowAll();
+  set({ open: conversation.loadingOpen(id) });
+  await reloadOpen();
+}
+
+/** Reads the open conversation again and joins what is being written in it. */
+export async function reloadOpen(): Promise<void> {
+  const { id } = get().open;
+  if (id === null) return;
+  try {
+    const tree = await api.conversation(id);
+    changeOpen(id, (open) => conversation.loaded(open, tree));
+    if (get().open.id === id) followRunning();
+  } catch (error) {
+    const missing = error instanceof ApiError && (error.status === 404 || error.status === 400);
+    changeOpen(id, (open) => {
+      if (missing) return { ...open, state: "missing" };
+      return open.state === "loading" ? { ...open, state: "unreachable" } : open;
+    });
+  }
+}
+
+/** What was written meanwhile goes on in the field. */
+function moveDraft(from: string | null, to: string | null): void {
+  rememberDraft(to, recallDraft(from));
+  rememberDraft(from, "");
+}
+
+/** The id of the open conversation, which is made on the server if it is new. */
+async function ensureConversation(): Promise<{ id: string; created: boolean }> {
+  const { open, newSystem } = get();
+  if (open.id !== null) return { id: open.id, created: false };
+  let made = await api.createConversation(currentModel(get())?.name ?? null);
+  if (newSystem.trim() !== "") made = await api.changeConversation(made.id, { system: newSystem });
+  moveDraft(null, made.id);
+  changeOpen(null, (before) => ({ ...before, id: made.id, conversation: made }));
+  return { id: made.id, created: true };
+}
+
+/** Sends a message below `parent_id` and follows its answer. False when the server did not take it. */
+async function ask(content: string, parent_id: string | null): Promise<boolean> {
+  const from = get().open.id;
+  changeOpen(from, (open) => ({ ...open, pending: { content, parent_id }, failure: null }));
+  let made: { id: string; created: boolean } | null = null;
+  try {
+    made = await ensureConversation();
+    const message: NewMessage = { content, parent_id, ...choices() };
+    const { user, assistant } = await api.send(made.id, message);
+    changeOpen(made.id, (open) => conversation.follow(open, user, assistant));
+    if (get().open.id === made.id) {
+      pushPath(made.id);
+      followMessage(made.id, assistant.id);
+    }
+    set({ newSystem: made.created ? "" : get().newSystem });
+    void loadList();
+    return true;
+  } catch (error) {
+    const failure = failureOf(error);
+    if (made?.created) {
+      // A conversation without a message would only clutter the list.
+      void api.deleteConversation(made.id).catch(() => {});
+      moveDraft(made.id, null);
+      changeOpen(made.id, (open) => ({ ...open, id: null, conversation: null }));
+    }
+    const id = made?.created ? null : from;
+    changeOpen(id, (open) => ({ ...open, pending: null, failure }));
+    if (failure.kind === "conflict") void reloadOpen();
+    return false;
+  }
+}
+
+/** Sends what the composer holds, at the end of the shown path. */
+export const send = (content: string): Promise<boolean> => ask(content, get().open.leaf);
+
+/** Asks the question `id` in other words: a sibling of it. */
+export function edit(id: string, content: string): Promise<boolean> {
+  return ask(content, get().open.messages.byId[id]?.parent_id ?? null);
+}
+
+export async function regenerate(message: string): Promise<void> {
+  const { id } = get().open;
+  if (id === null) return;
+  changeOpen(id, (open) => ({ ...open, failure: null }));
+  try {
+    const { assistant } = await api.regenerate(id, message, choices());
+    changeOpen(id, (open) => conversation.follow(open, assistant));
+    if (get().open.id === id) followMessage(id, assistant.id);
+  } catch (error) {
+    const failure = failureOf(error);
+    changeOpen(id, (open) => ({ ...open, failure }));
+    if (failure.kind === "conflict") void reloadOpen();
+  }
+}
+
+export async function stop(message: string): Promise<void> {
+  const { id } = get().open;
+  if (id === null) return;
+  try {
+    const stopped = await api.stop(id, message);
+    // The stream's last event tells the same, unless the stream is lost.
+    if (stopped.status !== "generating" && !followed.has(message)) {
+      changeOpen(id, (open) => conversation.done(open, stopped));
+    }
+  } catch (error) {
+    if (error instanceof ApiError && !error.unreachable) await reloadOpen();
+    notify("stopFailed");
+  }
+}
+
+export function showVersion(id: string): void {
+  changeOpen(get().open.id, (open) => conversation.showVersion(open, id));
+}
+
+export function dismissFailure(): void {
+  changeOpen(get().open.id, (open) => ({ ...open, failure: null }));
+}
+
+export async function saveSystem(system: string): Promise<boolean> {
+  const { open } = get();
+  if (open.id === null) {
+    set({ newSystem: system });
+    return true;
+  }
+  try {
+    await api.changeConversation(open.id, { system });
+    changeConversation(open.id, { system });
+    return true;
+  } catch {
+    notify("settingsFailed");
+    return false;
+  }
+}
+
+// --- the server's coming and going ---
+
+const PROBE_MS = [1000, 2000, 4000, 8000] as const;
+let probe: ReturnType<typeof setTimeout> | undefined;
+let probes = 0;
+
+function scheduleProbe(): void {
+  if (probe !== undefined) return;
+  probe = setTimeout(
+    () => {
+      probe = undefined;
+      probes += 1;
+      void loadModels();
+    },
+    PROBE_MS[Math.min(probes, PROBE_MS.length - 1)],
+  );
+}
+
+/** Asks the server at once whether it is back. */
+export function probeNow(): void {
+  clearTimeout(probe);
+  probe = undefined;
+  probes = 0;
+  void loadModels();
+}
+
+function onServerReached(reached: boolean): void {
+  if (!reached) {
+    if (!get().serverLost) set({ serverLost: true });
+    scheduleProbe();
+    return;
+  }
+  if (!get().serverLost) return;
+  clearTimeout(probe);
+  probe = undefined;
+  probes = 0;
+  set({ serverLost: false });
+  void refresh();
+}
+
+async function refresh(): Promise<void> {
+  await Promise.all([loadModels(), loadList(), reloadOpen()]);
+}
+
+/** Starts the app: reads the address and everything that the page shows. */
+export function start(): void {
+  onReached(onServerReached);
+  window.addEventListener("popstate", () => {
+    const id = conversationOfPath(window.location.pathname);
+    if (id === null) startNewChat();
+    else void openConversation(id);
+  });
+  document.addEventListener("visibilitychange", () => {
+    // Another tab may have gone on with the conversation.
+    if (document.visibilityState === "visible") void refresh();
+  });
+  void loadModels();
+  void loadList();
+  const id = conversationOfPath(window.location.pathname);
+  if (id !== null) void openConversation(id);
+}
