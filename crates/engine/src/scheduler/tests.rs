@@ -179,6 +179,24 @@ fn the_lowest_and_youngest_makes_room_and_comes_back() {
 }
 
 #[test]
+fn nobody_is_admitted_in_a_step_that_preempted() {
+    let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
+    let mut bench = Bench::new(config);
+    bench.submit(64, 100, Priority::Normal);
+    bench.submit(120, 100, Priority::Low);
+    assert_eq!(bench.step(), "0:0..64! 1:0..120!");
+    bench.submit(1, 100, Priority::High);
+    for _ in 2..34 {
+        bench.step();
+    }
+    assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.waiting()), (0, 1));
+    // The low one gives up its five blocks, the first takes one; the waiting one would fit at once.
+    assert_eq!(bench.step(), "0:96..97!");
+    assert_eq!((bench.scheduler.preemptions(), bench.scheduler.blocks_free()), (1, 4));
+    assert_eq!(bench.step(), "2:0..1! 0:97..98!");
+}
+
+#[test]
 fn who_needs_a_block_and_is_last_makes_room_itself() {
     let config = SchedulerConfig { kv_blocks: 4, length_max: 128, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);

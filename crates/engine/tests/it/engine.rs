@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -473,14 +474,33 @@ fn the_thread_ends_when_nobody_is_left() {
 
 #[test]
 fn an_idle_engine_does_nothing() {
-    let (engine, controls) = start(CONFIG);
+    let model = FakeModel::new(CONTEXT);
+    let clock = Arc::new(CountingClock::default());
+    let engine = Engine::start(Box::new(model), CONFIG, clock.clone(), Rng::from_seed(1)).unwrap();
     for round in 1..4 {
         answer(&engine, submission(prompt(round, 9), 5));
-        let steps = controls.seen.lock().unwrap().len();
-        // Long enough for a loop that doesn't park to run on; one that does is right however long this takes.
+        let readings = clock.readings.load(Ordering::SeqCst);
+        // Long enough for a loop that doesn't park to go round, which reads the clock; one that parks is right
+        // however long this takes.
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(controls.seen.lock().unwrap().len(), steps);
-        assert_eq!((engine.stats().steps, steps), (5 * round as u64, 5 * round));
+        assert_eq!(clock.readings.load(Ordering::SeqCst), readings);
+        assert_eq!(engine.stats().steps, 5 * round as u64);
+    }
+}
+
+/// Counts how often it is read.
+#[derive(Debug, Default)]
+struct CountingClock {
+    readings: AtomicU64,
+}
+
+impl Clock for CountingClock {
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.readings.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn unix_ms(&self) -> i64 {
+        0
     }
 }
 
