@@ -71,6 +71,10 @@ pub struct Pool {
     turn: Mutex<()>,
 }
 
+// A panic in a task leaves the pool as it was: see `run`.
+impl std::panic::UnwindSafe for Pool {}
+impl std::panic::RefUnwindSafe for Pool {}
+
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("threads", &self.threads()).finish_non_exhaustive()
