@@ -2,6 +2,7 @@
 
 mod commands;
 mod home;
+mod pull;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{list, pull, rm, show};
+use crate::commands::{list, rm, show};
 use crate::home::Context;
 
 /// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
@@ -27,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Pull(pull::Arguments),
+    Pull(commands::pull::Arguments),
     List(list::Arguments),
     Show(show::Arguments),
     Rm(rm::Arguments),
@@ -36,7 +37,7 @@ enum Command {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let context = Context::new(arguments.home, Arc::new(SystemClock::new()))?;
     match arguments.command {
-        Command::Pull(arguments) => pull::run(&context, arguments),
+        Command::Pull(arguments) => commands::pull::run(&context, arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Show(arguments) => show::run(&context, &arguments),
         Command::Rm(arguments) => rm::run(&context, &arguments),
