@@ -2,7 +2,7 @@ import { ChevronDown } from "lucide-react";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Model } from "../api/types";
-import { bytesText, countText } from "../i18n/format";
+import { bytesText, contextText, countText } from "../i18n/format";
 import { chooseModel, currentModel, useStore } from "../state/store";
 import { Menu, MenuChoices } from "./Menu";
 
@@ -47,7 +47,7 @@ function ModelLine({ model }: { model: Model }) {
   const facts = [
     model.parameters > 0 ? t("model.parameters", { number: countText(model.parameters) }) : null,
     t("model.size", { size: bytesText(model.bytes, i18n.language) }),
-    t("model.context", { tokens: countText(model.context) }),
+    t("model.context", { tokens: contextText(model.context) }),
     model.thinking === "none" ? null : t("model.thinks"),
   ];
   return (

@@ -1,7 +1,7 @@
 import { Pencil } from "lucide-react";
 import { memo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { edit, useStore } from "../state/store";
+import { edit, startEditing, useStore } from "../state/store";
 import { isSendKey, useGrowing } from "./Composer";
 import { CopyButton } from "./CopyButton";
 import { IconButton } from "./IconButton";
@@ -17,12 +17,12 @@ interface Props {
 export const UserMessage = memo(function UserMessage({ id, versions, locked }: Props) {
   const { t } = useTranslation();
   const content = useStore((state) => state.open.messages.byId[id]?.content ?? "");
-  const [editing, setEditing] = useState(false);
+  const edited = useStore((state) => (state.open.editing?.id === id ? state.open.editing.text : null));
   return (
     <article className="message message-user" data-message={id}>
       <h2 className="sr-only">{t("message.you")}</h2>
-      {editing ? (
-        <Editor id={id} content={content} locked={locked} onClose={() => setEditing(false)} />
+      {edited !== null ? (
+        <Editor id={id} initial={edited} locked={locked} />
       ) : (
         <>
           <div className="bubble" dir="auto">
@@ -35,7 +35,7 @@ export const UserMessage = memo(function UserMessage({ id, versions, locked }: P
               size={16}
               label={t("message.edit")}
               disabled={locked}
-              onClick={() => setEditing(true)}
+              onClick={() => startEditing(id)}
             />
             <Versions id={id} versions={versions} />
           </div>
@@ -60,30 +60,25 @@ export function PendingMessage({ content }: { content: string }) {
 
 interface EditorProps {
   id: string;
-  content: string;
+  initial: string;
   locked: boolean;
-  onClose: () => void;
 }
 
-function Editor({ id, content, locked, onClose }: EditorProps) {
+function Editor({ id, initial, locked }: EditorProps) {
   const { t } = useTranslation();
-  const [text, setText] = useState(content);
-  const [sending, setSending] = useState(false);
+  const [text, setText] = useState(initial);
   const field = useGrowing(text);
-  const sendable = text.trim() !== "" && !locked && !sending;
-  const submit = async () => {
-    if (!sendable) return;
-    setSending(true);
-    const taken = await edit(id, text);
-    setSending(false);
-    if (taken) onClose();
+  const sendable = text.trim() !== "" && !locked;
+  const close = () => startEditing(null);
+  const submit = () => {
+    if (sendable) void edit(id, text);
   };
   return (
     <form
       className="editor"
       onSubmit={(event) => {
         event.preventDefault();
-        void submit();
+        submit();
       }}
     >
       <textarea
@@ -96,14 +91,14 @@ function Editor({ id, content, locked, onClose }: EditorProps) {
         onFocus={(event) => event.target.setSelectionRange(text.length, text.length)}
         onChange={(event) => setText(event.target.value)}
         onKeyDown={(event) => {
-          if (event.key === "Escape") onClose();
+          if (event.key === "Escape") close();
           if (!isSendKey(event)) return;
           event.preventDefault();
-          void submit();
+          submit();
         }}
       />
       <div className="dialog-buttons">
-        <button type="button" className="button" onClick={onClose}>
+        <button type="button" className="button" onClick={close}>
           {t("message.cancel")}
         </button>
         <button type="submit" className="button button-accent" disabled={!sendable}>

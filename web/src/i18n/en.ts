@@ -73,7 +73,7 @@ export const en = {
     thinkingHint: "Let the model reason before it answers",
   },
   failure: {
-    unreachable: "The server can't be reached. Your message is still in the field below.",
+    unreachable: "The server can't be reached. Your message was kept.",
     busy: "The server is busy right now. Try again in a moment.",
     too_long: "This is too long for the server to take.",
     conflict: "This chat is still busy with another answer.",

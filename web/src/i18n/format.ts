@@ -25,6 +25,11 @@ export function countText(count: number): string {
   }).format(count);
 }
 
+/** 131072 as 128K: contexts are counted in powers of two where they are ones. */
+export function contextText(tokens: number): string {
+  return tokens >= 1024 && tokens % 1024 === 0 ? `${tokens / 1024}K` : countText(tokens);
+}
+
 export function secondsText(duration_ms: number, language: string): string {
   return new Intl.NumberFormat(language, {
     style: "unit",

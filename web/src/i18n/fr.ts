@@ -74,7 +74,7 @@ export const fr: Catalogue = {
     thinkingHint: "Laisser le modèle raisonner avant de répondre",
   },
   failure: {
-    unreachable: "Le serveur est injoignable. Votre message est toujours dans le champ ci-dessous.",
+    unreachable: "Le serveur est injoignable. Votre message a été conservé.",
     busy: "Le serveur est occupé. Réessayez dans un instant.",
     too_long: "C'est trop long pour le serveur.",
     conflict: "Cette discussion attend encore une autre réponse.",

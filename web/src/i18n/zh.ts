@@ -74,7 +74,7 @@ export const zh: Catalogue = {
     thinkingHint: "让模型先推理再回答",
   },
   failure: {
-    unreachable: "无法连接服务器。你的消息仍保留在下方输入框中。",
+    unreachable: "无法连接服务器。你的消息已保留。",
     busy: "服务器正忙，请稍后再试。",
     too_long: "内容太长，服务器无法接收。",
     conflict: "此对话仍在生成另一条回答。",

@@ -9,6 +9,7 @@ import { CodeBlock } from "./CodeBlock";
 import { hasMath, prepareMath } from "./math";
 import { remarkLineBreaks } from "./remark";
 import { safeHref, schema } from "./schema";
+import { holdBackTable } from "./table";
 
 type Props<Tag extends keyof React.JSX.IntrinsicElements> = ComponentProps<Tag> & ExtraProps;
 
@@ -161,7 +162,8 @@ function usePlugins(math: boolean): Plugins {
 /** A model's text as Markdown. Everything in it is hostile until shown otherwise. */
 export const Markdown = memo(function Markdown({ text, streaming }: { text: string; streaming: boolean }) {
   const plugins = usePlugins(hasMath(text));
-  const prepared = plugins === plain ? text : prepareMath(text, streaming);
+  const shown = streaming ? holdBackTable(text) : text;
+  const prepared = plugins === plain ? shown : prepareMath(shown, streaming);
   return (
     <Streamdown
       // Streamdown doesn't look at its plugins again.

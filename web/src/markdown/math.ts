@@ -11,7 +11,11 @@ const FENCE = /^[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*(`{3,}|~{3,})/;
 const PREFIX = /^[\s>]*(?:(?:[-*+]|\d{1,9}[.)])\s+)*/;
 /** How much text an unclosed formula may hold back, in UTF-16 units. */
 const HELD_BACK_MAX = 4000;
+/** The longest formula within a line by single dollars, and on lines of its own, in UTF-16 units. */
+const INLINE_MAX = 500;
 const DISPLAY_MAX = 20_000;
+/** How much text after a single dollar may wait for the second one. */
+const UNCLOSED_MAX = 80;
 
 export function hasMath(markdown: string): boolean {
   return /\$|\\\(|\\\[/.test(markdown);
@@ -43,12 +47,15 @@ export function prepareMath(markdown: string, streaming: boolean): string {
   return out;
 }
 
-/** A stretch of Markdown without fenced code. */
+/** A stretch of Markdown without fenced code. Hostile text must not cost more than time in proportion to its length. */
 class Prose {
   readonly #text: string;
   readonly #streaming: boolean;
+  readonly #found = new Map<string, number>();
   #out = "";
   #at = 0;
+  #paragraphEnd = -1;
+  #lineStart = 0;
 
   constructor(text: string, streaming: boolean) {
     this.#text = text;
@@ -61,9 +68,14 @@ class Prose {
       if (character === "`") this.#codeSpan();
       else if (character === "\\") this.#backslash();
       else if (character === "$") this.#dollar();
-      else this.#copy(1);
+      else this.#copy(this.#match(/[^`\\$]+/y).length);
     }
     return this.#out;
+  }
+
+  #match(sticky: RegExp): string {
+    sticky.lastIndex = this.#at;
+    return sticky.exec(this.#text)?.[0] ?? "";
   }
 
   #copy(length: number): void {
@@ -71,15 +83,28 @@ class Prose {
     this.#at += length;
   }
 
+  /** Where `wanted` stands next, at `from` or later; the end of the text where it doesn't. `from` only ever grows. */
+  #next(wanted: string, from: number): number {
+    const known = this.#found.get(wanted);
+    if (known !== undefined && known >= from) return known;
+    const at = this.#text.indexOf(wanted, from);
+    const found = at < 0 ? this.#text.length : at;
+    this.#found.set(wanted, found);
+    return found;
+  }
+
   #codeSpan(): void {
-    const run = /^`+/.exec(this.#text.slice(this.#at, this.#at + 64))?.[0] ?? "`";
+    const run = this.#match(/`+/y);
     const end = this.#endOfParagraph();
-    let close = this.#text.indexOf(run, this.#at + run.length);
-    while (close >= 0 && close < end && this.#text[close + run.length] === "`") {
-      while (this.#text[close] === "`") close += 1;
-      close = this.#text.indexOf(run, close);
+    const runs = /`+/g;
+    runs.lastIndex = this.#at + run.length;
+    for (let next = runs.exec(this.#text); next !== null && next.index < end; next = runs.exec(this.#text)) {
+      if (next[0].length === run.length) {
+        this.#copy(runs.lastIndex - this.#at);
+        return;
+      }
     }
-    this.#copy(close >= 0 && close < end ? close + run.length - this.#at : run.length);
+    this.#copy(run.length);
   }
 
   #backslash(): void {
@@ -93,7 +118,7 @@ class Prose {
     if (this.#text.startsWith("$$", this.#at)) {
       this.#delimited("$$", this.#at + DISPLAY_MAX, (inner) => {
         if (inner.includes("\n") || this.#standsAlone()) this.#display(inner);
-        else this.#inline(`\\displaystyle ${inner.trim()}`);
+        else this.#inline(inner, "\\displaystyle ");
       });
       return;
     }
@@ -102,8 +127,9 @@ class Prose {
       this.#copy(close + 1 - this.#at);
       return;
     }
-    const rest = this.#text.slice(this.#at);
-    if (this.#streaming && /^\$[^\s$\d][^$\n]{0,80}$/.test(rest) && /[\\^_=+]/.test(rest)) {
+    const rest = this.#text.slice(this.#at, this.#at + UNCLOSED_MAX + 1);
+    const isLast = this.#streaming && rest.length <= UNCLOSED_MAX;
+    if (isLast && /^\$[^\s$\d][^$\n]*$/.test(rest) && /[\\^_=+]/.test(rest)) {
       this.#at = this.#text.length;
       return;
     }
@@ -113,7 +139,7 @@ class Prose {
 
   /** The dollar that closes the one here, by Pandoc's rule, sharpened so that prices and `$A/$B` stay text. */
   #closingDollar(): number | null {
-    const end = this.#endOfParagraph();
+    const end = Math.min(this.#endOfParagraph(), this.#at + INLINE_MAX);
     if (/[\s$]/.test(this.#text[this.#at + 1] ?? " ")) return null;
     for (let at = this.#at + 1; at < end; at += 1) {
       const character = this.#text[at];
@@ -130,14 +156,15 @@ class Prose {
 
   /** Hands what stands between the two-character delimiter here and `closing` to `emit`, which moves on past it. */
   #delimited(closing: string, end: number, emit: (inner: string) => void): void {
-    const close = this.#text.indexOf(closing, this.#at + 2);
-    const inner = close < 0 || close > end ? null : this.#text.slice(this.#at + 2, close);
+    const close = this.#next(closing, this.#at + 2);
+    const closed = close < this.#text.length && close <= end;
+    const inner = closed ? this.#text.slice(this.#at + 2, close) : null;
     if (inner !== null && inner.trim() !== "") {
       emit(inner);
       return;
     }
     const rest = this.#text.length - this.#at;
-    if (close < 0 && this.#streaming && rest < HELD_BACK_MAX) {
+    if (close === this.#text.length && this.#streaming && rest < HELD_BACK_MAX) {
       this.#at = this.#text.length;
       return;
     }
@@ -146,13 +173,12 @@ class Prose {
     this.#at += 2;
   }
 
-  #inline(inner: string): void {
-    const opened = this.#at;
-    this.#at = this.#text.indexOf(closingOf(this.#text, opened), opened + 2) + 2;
+  #inline(inner: string, style = ""): void {
+    this.#at += inner.length + 4;
     // A longer fence lets `\$` stand inside.
     const fence = inner.includes("$") ? "$$" : "$";
     const oneLine = inner.trim().replace(/\s*\n[\s>]*/g, " ");
-    this.#out += `${fence}${oneLine}${fence}`;
+    this.#out += `${fence}${style}${oneLine}${fence}`;
   }
 
   #display(inner: string): void {
@@ -161,15 +187,15 @@ class Prose {
       this.#inline(inner);
       return;
     }
-    const opened = this.#at;
-    this.#at = this.#text.indexOf(closingOf(this.#text, opened), opened + 2) + 2;
+    this.#at += inner.length + 4;
     const marks = PREFIX.exec(line)?.[0] ?? "";
     const prefix = marks.replace(/[^\s>]/g, " ");
     const after = this.#takePunctuation();
     const body = `${inner.trim()}${after}`
       .split("\n")
-      .map((row) => prefix + row.replace(/^[\s>]+/, ""))
-      .filter((row) => row.trim() !== "")
+      .map((row) => row.replace(/^[\s>]+/, ""))
+      .filter((row) => row !== "")
+      .map((row) => prefix + row)
       .join("\n");
     const alone = line === marks;
     this.#out += `${alone ? "" : `\n\n${prefix}`}$$\n${body}\n${prefix}$$`;
@@ -188,26 +214,27 @@ class Prose {
   }
 
   #lineBefore(): string {
-    return this.#text.slice(this.#text.lastIndexOf("\n", this.#at - 1) + 1, this.#at);
+    for (;;) {
+      const newline = this.#next("\n", this.#lineStart);
+      if (newline >= this.#at) return this.#text.slice(this.#lineStart, this.#at);
+      this.#lineStart = newline + 1;
+    }
   }
 
   /** Whether the `$$…$$` here has its line to itself. */
   #standsAlone(): boolean {
     const line = this.#lineBefore();
-    const close = this.#text.indexOf("$$", this.#at + 2);
+    const close = this.#next("$$", this.#at + 2);
     const after = this.#text.slice(close + 2, close + 200);
     return line === (PREFIX.exec(line)?.[0] ?? "") && /^[ \t]*[.,;:]?[ \t]*(?:\n|$)/.test(after);
   }
 
   #endOfParagraph(): number {
-    const blank = /\n[ \t>]*\n/g;
-    blank.lastIndex = this.#at;
-    return blank.exec(this.#text)?.index ?? this.#text.length;
+    if (this.#at >= this.#paragraphEnd) {
+      const blank = /\n[ \t>]*\n/g;
+      blank.lastIndex = this.#at;
+      this.#paragraphEnd = blank.exec(this.#text)?.index ?? this.#text.length;
+    }
+    return this.#paragraphEnd;
   }
-}
-
-function closingOf(text: string, at: number): string {
-  const opening = text.slice(at, at + 2);
-  if (opening === "\\(") return "\\)";
-  return opening === "\\[" ? "\\]" : "$$";
 }

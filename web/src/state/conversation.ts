@@ -34,6 +34,8 @@ export interface Open {
   live: Readonly<Record<string, Live>>;
   pending: Pending | null;
   failure: Failure | null;
+  /** The question that is being put in other words. */
+  editing: { id: string; text: string } | null;
 }
 
 export const newOpen: Open = {
@@ -45,6 +47,7 @@ export const newOpen: Open = {
   live: {},
   pending: null,
   failure: null,
+  editing: null,
 };
 
 export const loadingOpen = (id: string): Open => ({ ...newOpen, id, state: "loading" });

@@ -333,9 +333,21 @@ async function ask(content: string, parent_id: string | null): Promise<boolean> 
 /** Sends what the composer holds, at the end of the shown path. */
 export const send = (content: string): Promise<boolean> => ask(content, get().open.leaf);
 
+/** Opens a question for editing, or closes it for null. */
+export function startEditing(id: string | null): void {
+  changeOpen(get().open.id, (open) => {
+    const text = id === null ? undefined : open.messages.byId[id]?.content;
+    return { ...open, editing: id === null || text === undefined ? null : { id, text } };
+  });
+}
+
 /** Asks the question `id` in other words: a sibling of it. */
-export function edit(id: string, content: string): Promise<boolean> {
-  return ask(content, get().open.messages.byId[id]?.parent_id ?? null);
+export async function edit(id: string, text: string): Promise<void> {
+  const conversation = get().open.id;
+  const parent_id = get().open.messages.byId[id]?.parent_id ?? null;
+  startEditing(null);
+  const taken = await ask(text, parent_id);
+  if (!taken) changeOpen(conversation, (open) => ({ ...open, editing: { id, text } }));
 }
 
 export async function regenerate(message: string): Promise<void> {
