@@ -99,7 +99,7 @@ fn table(lines: &[Line]) -> String {
         std::iter::once(HEADS.map(str::to_owned)).chain(lines.iter().map(Line::columns)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
-    rows.iter().fold(String::new(), |mut out, row| {
+    let mut text = rows.iter().fold(String::new(), |mut out, row| {
         // Size, weights and context are numbers: to the right.
         let cell = |(index, text): (usize, &String)| match index {
             2..=4 => format!("{text:>width$}", width = widths[index]),
@@ -109,7 +109,16 @@ fn table(lines: &[Line]) -> String {
         out.push_str(line.trim_end());
         out.push('\n');
         out
-    })
+    });
+    if lines.iter().any(|line| line.note.is_some()) {
+        text.push('\n');
+    }
+    for line in lines {
+        if let Some(note) = &line.note {
+            text = format!("{text}{}: {note}\n", line.name);
+        }
+    }
+    text
 }
 
 /// `135M`, `1.8B`, `70.6B`.
@@ -149,8 +158,11 @@ mod tests {
         assert_eq!(lines.last().unwrap().name, "hf:a/b/c.gguf");
         let text = table(&lines);
         assert!(text.starts_with("NAME"));
-        assert!(text.contains("smollm2-135m                   installed      1.5 MB     135M"), "{text}");
-        assert_eq!(text.lines().count(), lines.len() + 1);
+        let first: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(first, ["smollm2-135m", "installed", "1.5", "MB", "135M", "8192", "none", "Apache-2.0"]);
+        let notes = lines.iter().filter(|line| line.note.is_some()).count();
+        assert_eq!(text.lines().count(), 1 + lines.len() + 1 + notes, "{text}");
+        assert!(text.contains("\nqwen2.5-3b: the licence allows research"), "{text}");
     }
 
     #[test]

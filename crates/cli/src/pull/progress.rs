@@ -1,6 +1,7 @@
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::text::{printable, size};
 
@@ -42,17 +43,19 @@ impl Progress for Bar {
     fn begin(&mut self, what: &str, done: u64, total: Option<u64>) {
         self.end();
         let template = if total.is_some() {
-            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left"
+            "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {left}"
         } else {
             "{msg} {spinner} {decimal_bytes}  {decimal_bytes_per_sec}"
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-        bar.set_style(style.progress_chars("━╸ "));
+        bar.set_style(style.progress_chars("━╸ ").with_key("left", write_time_left));
         bar.set_message(printable(what));
         bar.set_position(done);
         // What was there before this run says nothing of the rate.
         bar.reset_eta();
+        // A rate that is not told of for a while falls.
+        bar.enable_steady_tick(Duration::from_millis(250));
         self.bar = Some(bar);
     }
 
@@ -66,6 +69,14 @@ impl Progress for Bar {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// `2m left`, or nothing while nothing is known.
+fn write_time_left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    if state.per_sec() > 0.0 && state.pos() > 0 {
+        // The bar is drawn without it if this fails.
+        let _ = write!(out, "{:#} left", HumanDuration(state.eta()));
     }
 }
 

@@ -55,6 +55,7 @@ impl House {
             hf: HfSettings::default(),
             python: "python3".to_owned(),
             pip_environment: Vec::new(),
+            proxies: false,
             stall: std::time::Duration::from_secs(20),
         };
         Self { directory, library, settings, progress: Recorder::default() }
