@@ -1,1 +1,22 @@
-//! server
+//! The HTTP server: OpenAI's and DeepSeek's chat API, the web app and its API, health and metrics.
+//!
+//! [`Server::serve`] runs an accept loop of its own over hyper, with a deadline for everything that a client can be
+//! slow at and a cap on everything that a client can have many of. One endpoint is one file under `routes/`. Until
+//! there are accounts the server listens on loopback only, and answers only requests that name loopback as their
+//! host.
+
+mod accept;
+mod answers;
+mod app;
+mod body;
+mod error;
+mod layers;
+mod metrics;
+mod routes;
+mod serve;
+mod settings;
+mod sse;
+mod webapp;
+
+pub use serve::{Parts, ServeError, Server};
+pub use settings::Settings;

@@ -1,0 +1,210 @@
+//! The accept loop: hyper with the timers and caps that a server in the open needs.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
+
+use crate::app::App;
+
+/// Pause after a failed accept: with no file descriptor left, trying again at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Header fields of a request; more are refused with 431.
+const FIELDS_MAX: usize = 100;
+
+/// Connections that are open.
+#[derive(Debug)]
+pub(crate) struct Connections(JoinSet<()>);
+
+impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Waits until the last has ended.
+    pub(crate) async fn ended(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+
+    pub(crate) async fn abort(&mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// Accepts until `shutdown` is ready. The connections returned have been told to end when their response in flight
+/// has.
+pub(crate) async fn run(
+    app: &App,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> Connections {
+    let slots = Arc::new(Semaphore::new(app.settings.connections_max));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, slot)) => {
+                let served = serve(Arc::clone(app), stream, router.clone(), app.draining.subscribe());
+                connections.spawn(async move {
+                    served.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    app.draining.send_replace(true);
+    Connections(connections)
+}
+
+/// Takes a slot before a connection, so that those above the cap wait in the kernel's queue and cost nothing.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Each event of a stream goes out by itself.
+    stream.set_nodelay(true)?;
+    Ok((stream, slot))
+}
+
+async fn serve(app: App, stream: TcpStream, router: Router, mut draining: watch::Receiver<bool>) {
+    let settings = &app.settings;
+    let _open = app.metrics.connection_opened();
+    let stream = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.head_timeout)
+        .max_buf_size(settings.head_bytes_max)
+        .max_headers(FIELDS_MAX)
+        .serve_connection(stream, TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let told_to_end = async {
+        // The sender lives as long as the server.
+        let _ = draining.wait_for(|draining| *draining).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_end => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // The client's doing: it went away, was too slow or sent no HTTP.
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// A stream whose writes fail when the other side takes nothing for too long.
+struct WriteDeadline {
+    stream: TcpStream,
+    timeout: Duration,
+    /// Runs while a write waits.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl WriteDeadline {
+    fn new(stream: TcpStream, timeout: Duration) -> Self {
+        Self { stream, timeout, deadline: None }
+    }
+
+    fn check<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.deadline = None;
+            return written;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.timeout)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl AsyncRead for WriteDeadline {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for WriteDeadline {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.check(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.check(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = WriteDeadline::new(stream, Duration::from_millis(50));
+        let piece = vec![0; 1 << 20];
+        // The kernel takes some of it; when its buffers are full, nothing moves any more.
+        let error = loop {
+            if let Err(error) = stream.write_all(&piece).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
+}

@@ -1,0 +1,205 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking};
+use futures_util::FutureExt as _;
+use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Live;
+use super::live::millis;
+use crate::app::App;
+use crate::error::ApiError;
+
+/// What to write.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The model to ask.
+    pub(crate) model: String,
+    /// Instructions put before the first message.
+    pub(crate) system: Option<String>,
+    /// Whether to think first; the model's habit if not set. Nothing to a model that doesn't think.
+    pub(crate) thinking: Option<bool>,
+}
+
+/// How it ended.
+struct Ending {
+    status: Status,
+    error: Option<String>,
+    usage: Option<Usage>,
+    queued: Duration,
+}
+
+impl Ending {
+    fn without_usage(status: Status, error: Option<String>) -> Self {
+        Self { status, error, usage: None, queued: Duration::ZERO }
+    }
+}
+
+/// Writes an answer that was stored as generating, on a task of its own.
+pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, blank: Message, plan: Plan) {
+    let live = Arc::new(Live::new(blank));
+    app.answers.insert(Arc::clone(&live));
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let message = write(&app, &live, plan).await;
+        live.finish(message);
+        app.answers.remove(live.id());
+        drop(place);
+    });
+}
+
+/// Writes it and stores its end, whatever happens.
+async fn write(app: &App, live: &Live, plan: Plan) -> Message {
+    let began = app.clock.monotonic();
+    let ending = AssertUnwindSafe(generate(app, live, plan)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(message = %live.id(), "writing an answer panicked");
+        Ending::without_usage(Status::Failed, Some("something went wrong in the server".to_owned()))
+    });
+    let now = app.clock.monotonic();
+    let timing = Timing {
+        queued_ms: millis(ending.queued),
+        ttft_ms: live.first_text().map(|first| millis(first.saturating_sub(began))),
+        total_ms: millis(now.saturating_sub(began)),
+    };
+    let outcome = Outcome {
+        text: live.progress(),
+        status: ending.status,
+        error: ending.error,
+        usage: ending.usage,
+        timing: Some(timing),
+    };
+    match app.store.finish(outcome).await {
+        Ok(message) => message,
+        // Its conversation was deleted.
+        Err(StoreError::NotFound { .. }) => live.ended(Status::Stopped),
+        Err(error) => {
+            tracing::error!(message = %live.id(), %error, "the end of an answer could not be stored");
+            let error = Some("the answer could not be stored".to_owned());
+            Message { error, ..live.ended(Status::Failed) }
+        }
+    }
+}
+
+async fn generate(app: &App, live: &Live, plan: Plan) -> Ending {
+    let opened = tokio::select! {
+        () = live.stop_asked() => return Ending::without_usage(Status::Stopped, None),
+        opened = open(app, live, plan) => opened,
+    };
+    let (mut answer, _dialogue) = match opened {
+        Ok(opened) => opened,
+        Err(ending) => return ending,
+    };
+    let mut stopping = false;
+    loop {
+        let event = tokio::select! {
+            () = live.stop_asked(), if !stopping => {
+                // What is generated already still comes, and then how much it was.
+                stopping = true;
+                answer.cancel();
+                continue;
+            }
+            event = answer.next() => event,
+        };
+        match event {
+            Some(AnswerEvent::Started { .. }) => {}
+            Some(AnswerEvent::Delta(delta)) => live.push(delta.part, &delta.text, app.clock.monotonic()),
+            Some(AnswerEvent::Finished { finish, usage, timing }) => {
+                let (status, error) = ending(finish);
+                return Ending { status, error, usage: Some(stored_usage(usage)), queued: timing.queued };
+            }
+            None => return Ending::without_usage(Status::Failed, Some("the answer broke off".to_owned())),
+        }
+    }
+}
+
+/// Loads the model if need be, and queues the branch that ends with the question.
+async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogue>), Ending> {
+    let dialogue = app.hub.get(&plan.model).await.map_err(|error| match error {
+        HubError::ShuttingDown => Ending::without_usage(Status::Interrupted, None),
+        error => failed(error.into()),
+    })?;
+    let thinking = plan.thinking.filter(|_| dialogue.thinking() != Thinking::None);
+    let messages = history(app, live, plan.system).await.map_err(failed)?;
+    let request = ChatRequest { messages, thinking, ..ChatRequest::default() };
+    let answer = start(app, &dialogue, request).await.map_err(|error| match error {
+        StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
+        StartError::Refused(error) => failed(error.into()),
+        StartError::Broken(error) => failed(error),
+    })?;
+    Ok((answer, dialogue))
+}
+
+/// Why [`start`] did not.
+pub(crate) enum StartError {
+    /// The request can't be answered.
+    Refused(DialogueError),
+    /// Our fault.
+    Broken(ApiError),
+}
+
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Refused(error) => error.into(),
+            StartError::Broken(error) => error,
+        }
+    }
+}
+
+/// Checks a request and queues it. Rendering and tokenising a long conversation takes a while, so it happens on a
+/// thread of its own, and on no more of them than there are cores.
+pub(crate) async fn start(
+    app: &App,
+    dialogue: &Arc<Dialogue>,
+    request: ChatRequest,
+) -> Result<Answer, StartError> {
+    let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
+    let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
+    let checker = Arc::clone(dialogue);
+    let check = move || {
+        let _turn = turn;
+        checker.check(&request)
+    };
+    let prompt = app.blocking(check).await.map_err(StartError::Broken)?.map_err(StartError::Refused)?;
+    dialogue.start(prompt).map_err(StartError::Refused)
+}
+
+async fn history(app: &App, live: &Live, system: Option<String>) -> Result<Vec<dialogue::Message>, ApiError> {
+    let question = live.parent().ok_or_else(|| ApiError::internal("an answer to nothing"))?;
+    let branch = app.store.branch(live.conversation(), question).await?;
+    let system = system.filter(|system| !system.trim().is_empty()).map(dialogue::Message::system);
+    let said = branch.into_iter().map(|message| match message.role {
+        Role::System => dialogue::Message::system(message.content),
+        Role::User => dialogue::Message::user(message.content),
+        Role::Assistant => dialogue::Message::assistant(message.content),
+    });
+    Ok(system.into_iter().chain(said).collect())
+}
+
+fn failed(error: ApiError) -> Ending {
+    let message = error.message().to_owned();
+    if let Some(note) = error.into_note() {
+        tracing::error!(error = note, "an answer could not be started");
+    }
+    Ending::without_usage(Status::Failed, Some(message))
+}
+
+fn ending(finish: Finish) -> (Status, Option<String>) {
+    match finish {
+        Finish::Stop => (Status::Complete, None),
+        Finish::Length => (Status::Length, None),
+        Finish::Cancelled => (Status::Stopped, None),
+        Finish::ShuttingDown => (Status::Interrupted, None),
+        Finish::Failed(why) => (Status::Failed, Some(why)),
+    }
+}
+
+fn stored_usage(usage: dialogue::Usage) -> Usage {
+    Usage {
+        prompt_tokens: usage.prompt_tokens as u64,
+        completion_tokens: usage.completion_tokens as u64,
+        reasoning_tokens: usage.reasoning_tokens as u64,
+    }
+}

@@ -1,0 +1,87 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use base::{Clock, Rng};
+use dialogue::Hub;
+use store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::answers::Answers;
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::serve::Parts;
+use crate::settings::Settings;
+use crate::webapp::WebApp;
+
+/// What every endpoint is given.
+pub(crate) type App = Arc<State>;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) settings: Settings,
+    pub(crate) hub: Hub,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Conversations' answers being written.
+    pub(crate) answers: Answers,
+    pub(crate) web: WebApp,
+    /// Kibibytes of request bodies that may be held.
+    pub(crate) bodies_kib: Arc<Semaphore>,
+    /// Prompts that may be rendered and tokenised at once: as many as there are cores.
+    pub(crate) checks: Arc<Semaphore>,
+    /// Whether the server is shutting down.
+    pub(crate) draining: watch::Sender<bool>,
+    rng: Mutex<Rng>,
+}
+
+impl State {
+    pub(crate) fn new(parts: Parts) -> App {
+        let settings = parts.settings;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Self {
+            metrics: Metrics::new(),
+            answers: Answers::new(settings.answers_max),
+            web: WebApp::embedded(),
+            bodies_kib: Arc::new(Semaphore::new(
+                settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),
+            )),
+            checks: Arc::new(Semaphore::new(cores)),
+            draining: watch::Sender::new(false),
+            rng: Mutex::new(parts.rng),
+            hub: parts.hub,
+            store: parts.store,
+            clock: parts.clock,
+            settings,
+        })
+    }
+
+    /// 16 hexadecimal digits that nobody has seen before.
+    pub(crate) fn random_name(&self) -> String {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{:016x}", rng.next_u64())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Runs `work` to its end even if the caller, whose client may go away, is dropped.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        match tokio::spawn(work).await {
+            Ok(result) => result,
+            Err(_) => Err(ApiError::internal("a detached task panicked")),
+        }
+    }
+
+    /// Runs `work`, which blocks or computes, on a thread where that is no harm.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::internal("a blocking task panicked"))
+    }
+}

@@ -1,0 +1,110 @@
+//! Bodies of requests: bounded in size, in time and all together.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::error::ApiError;
+
+/// The bytes of a JSON body.
+pub(crate) struct JsonBytes(pub(crate) Bytes);
+
+impl FromRequest<App> for JsonBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            let message = "the body must be JSON: send it with content-type: application/json";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+        }
+        let reading = read(request, app);
+        let slow = |_| {
+            let message = format!("the body must come in within {} s", app.settings.body_timeout.as_secs());
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
+        };
+        timeout(app.settings.body_timeout, reading).await.map_err(slow)?.map(Self)
+    }
+}
+
+/// A JSON body of a known shape; an empty one is as good as `{}`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, app).await?;
+        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let wrong = |error: serde_json::Error| {
+            let message = format!("the body is not what this endpoint takes: {error}");
+            ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", message)
+        };
+        serde_json::from_slice(text).map(Self).map_err(wrong)
+    }
+}
+
+/// A field of a body for which `null` says something else than absence.
+#[derive(Debug, Default)]
+pub(crate) enum Given<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(kind)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    let limit = app.settings.body_bytes_max;
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    // A body of unknown length may become as large as is allowed.
+    let kib = announced.unwrap_or(limit).min(limit).div_ceil(1024);
+    let _held = app
+        .bodies_kib
+        .try_acquire_many(u32::try_from(kib).unwrap_or(u32::MAX))
+        .map_err(|_| ApiError::busy("too_many_bodies", "too many requests are being read; try again"))?;
+    let mut body = request.into_body();
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(limit).min(64 << 10));
+    let mut too_large = announced.is_some_and(|announced| announced > limit);
+    // What is too large is read on for a while and thrown away: a client that is still sending when the connection
+    // closes may never see the answer that says why.
+    let mut discarded = 0;
+    while let Some(frame) = body.frame().await {
+        let broken = |_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", "the body broke off");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        if too_large || bytes.len() + data.len() > limit {
+            too_large = true;
+            bytes.clear();
+            discarded += data.len();
+            if discarded > limit {
+                break;
+            }
+        } else {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if too_large {
+        let given = announced.map_or_else(|| format!("more than {limit}"), |announced| announced.to_string());
+        let message = format!("the body may have at most {limit} bytes, this one has {given}");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,34 @@
+//! `POST /api/conversations`: a new conversation.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use store::NewConversation;
+
+use super::check_model;
+use super::views::ConversationView;
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    model: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<(StatusCode, Json<ConversationView>), ApiError> {
+    let model = match asked.model {
+        Some(model) => {
+            check_model(&app, &model).await?;
+            model
+        }
+        None => app.hub.default_model().to_owned(),
+    };
+    let max = app.settings.conversations_max;
+    let made = app.store.add_conversation(NewConversation { model }, max).await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}

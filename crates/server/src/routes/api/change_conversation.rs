@@ -1,0 +1,57 @@
+//! `PATCH /api/conversations/{id}`: another title, model or instructions.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use store::ConversationChange;
+
+use super::views::ConversationView;
+use super::{check_model, id};
+use crate::app::App;
+use crate::body::{self, Given};
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    title: Option<String>,
+    model: Option<String>,
+    /// `null` takes the instructions away, as an empty text does.
+    #[serde(default)]
+    system: Given<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    Path(conversation): Path<String>,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<Json<ConversationView>, ApiError> {
+    let conversation = id(&conversation, "conversation")?;
+    let settings = &app.settings;
+    let title = asked.title.map(|title| title.trim().to_owned());
+    if let Some(title) = &title {
+        let (allowed, given) = (settings.title_chars_max, title.chars().count());
+        if given == 0 || given > allowed {
+            let message = format!("title must have 1 to {allowed} characters, this one has {given}");
+            return Err(ApiError::invalid("title", message));
+        }
+    }
+    let system = match asked.system {
+        Given::Absent => None,
+        Given::Null => Some(None),
+        Given::Value(system) => Some(Some(system).filter(|system| !system.trim().is_empty())),
+    };
+    if let Some(Some(system)) = &system
+        && system.len() > settings.system_bytes_max
+    {
+        let (allowed, given) = (settings.system_bytes_max, system.len());
+        return Err(ApiError::invalid(
+            "system",
+            format!("system may have {allowed} bytes, this one has {given}"),
+        ));
+    }
+    if let Some(model) = &asked.model {
+        check_model(&app, model).await?;
+    }
+    let change = ConversationChange { title, model: asked.model, system };
+    Ok(Json(app.store.change_conversation(conversation, change).await?.into()))
+}

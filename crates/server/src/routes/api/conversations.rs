@@ -1,0 +1,49 @@
+//! `GET /api/conversations?limit&before`: a page of the list, the last changed first.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use store::{Cursor, PageRequest};
+
+use super::views::ConversationView;
+use crate::app::App;
+use crate::error::ApiError;
+
+const LIMIT_DEFAULT: u32 = 50;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    limit: Option<String>,
+    before: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Page {
+    conversations: Vec<ConversationView>,
+    next: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Page>, ApiError> {
+    let Query(asked) =
+        asked.map_err(|_| ApiError::invalid("limit", "the query takes one limit and one before"))?;
+    let max = app.settings.page_max;
+    let limit = match asked.limit.as_deref() {
+        None => LIMIT_DEFAULT.min(max),
+        Some(text) => text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
+            ApiError::invalid("limit", format!("limit must be a whole number between 1 and {max}"))
+        })?,
+    };
+    let before =
+        asked.before.as_deref().filter(|before| !before.is_empty()).map(str::parse::<Cursor>).transpose();
+    let before =
+        before.map_err(|_| ApiError::invalid("before", "before must be the `next` of an earlier page"))?;
+    let page = app.store.conversations(PageRequest { limit, before }).await?;
+    Ok(Json(Page {
+        conversations: page.conversations.into_iter().map(Into::into).collect(),
+        next: page.next.map(|next| next.to_string()),
+    }))
+}

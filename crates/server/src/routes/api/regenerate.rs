@@ -1,0 +1,51 @@
+//! `POST /api/conversations/{id}/messages/{message}/regenerate`: another answer to the same question.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use store::NewAnswer;
+
+use super::views::MessageView;
+use super::{check_model, id};
+use crate::answers::{Plan, spawn};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    model: Option<String>,
+    thinking: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    assistant: MessageView,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    Path((conversation, message)): Path<(String, String)>,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<(StatusCode, Json<Answer>), ApiError> {
+    let conversation_id = id(&conversation, "conversation")?;
+    let beside = id(&message, "message")?;
+    let conversation = app.store.conversation(conversation_id).await?;
+    let model = asked.model.unwrap_or(conversation.model);
+    check_model(&app, &model).await?;
+    let plan = Plan { model: model.clone(), system: conversation.system, thinking: asked.thinking };
+    let answer = NewAnswer { conversation_id, beside, model, limits: app.settings.conversation };
+
+    let place = app.answers.reserve()?;
+    let worker = App::clone(&app);
+    let assistant = app
+        .detached(async move {
+            let _starting = worker.answers.starting().await;
+            let assistant = worker.store.add_answer(answer).await?;
+            spawn(&worker, place, assistant.clone(), plan);
+            Ok(assistant)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(Answer { assistant: assistant.into() })))
+}

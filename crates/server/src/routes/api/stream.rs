@@ -1,0 +1,101 @@
+//! `GET /api/conversations/{id}/messages/{message}/stream`: an answer as it is written, joined at any time: everything
+//! so far, then what is added, then the message as it stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::id;
+use super::views::MessageView;
+use crate::answers::{Found, Live, News, Seen, find};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::sse;
+
+#[derive(Debug, Serialize)]
+struct DeltaView {
+    part: &'static str,
+    text: String,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    Path((conversation, message)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let found = find(&app, id(&conversation, "conversation")?, id(&message, "message")?).await?;
+    let keep_alive = app.settings.keep_alive;
+    Ok(match found {
+        Found::Live(live) => {
+            let changes = live.changes();
+            sse::respond(Following { live, changes, keep_alive, seen: None, ended: false })
+        }
+        Found::Ended(message) => {
+            let view = MessageView::from(*message);
+            let text = [sse::event("snapshot", &view), sse::event("done", &view)].concat();
+            sse::respond(Once(Some(text.into())))
+        }
+    })
+}
+
+/// Everything at once.
+struct Once(Option<Bytes>);
+
+impl sse::Source for Once {
+    async fn next(&mut self) -> Option<Bytes> {
+        self.0.take()
+    }
+}
+
+struct Following {
+    live: Arc<Live>,
+    changes: watch::Receiver<u64>,
+    keep_alive: Duration,
+    /// What this client has; none before it has the snapshot.
+    seen: Option<Seen>,
+    ended: bool,
+}
+
+impl sse::Source for Following {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let Some(seen) = &mut self.seen else {
+            let (message, seen) = self.live.snapshot();
+            self.seen = Some(seen);
+            return Some(sse::event("snapshot", &MessageView::from(message)));
+        };
+        loop {
+            // Marked as seen before it is looked at: what comes in between wakes us again.
+            self.changes.borrow_and_update();
+            let news = self.live.news(seen);
+            self.ended = news.done.is_some();
+            let bytes = events(news);
+            if !bytes.is_empty() {
+                return Some(bytes);
+            }
+            if timeout(self.keep_alive, self.changes.changed()).await.is_err() {
+                return Some(sse::KEEP_ALIVE);
+            }
+        }
+    }
+}
+
+fn events(news: News) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for (part, text) in [("reasoning", news.reasoning), ("content", news.content)] {
+        if !text.is_empty() {
+            bytes.extend_from_slice(&sse::event("delta", &DeltaView { part, text }));
+        }
+    }
+    if let Some(message) = news.done {
+        bytes.extend_from_slice(&sse::event("done", &MessageView::from(message)));
+    }
+    bytes.freeze()
+}

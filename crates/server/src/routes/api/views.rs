@@ -1,0 +1,87 @@
+//! Rows as the web app sees them.
+
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ConversationView {
+    id: String,
+    title: String,
+    model: String,
+    system: Option<String>,
+    created_ms: i64,
+    updated_ms: i64,
+}
+
+impl From<store::Conversation> for ConversationView {
+    fn from(conversation: store::Conversation) -> Self {
+        Self {
+            id: conversation.id.to_string(),
+            title: conversation.title,
+            model: conversation.model,
+            system: conversation.system,
+            created_ms: conversation.created_ms,
+            updated_ms: conversation.updated_ms,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageView {
+    id: String,
+    conversation_id: String,
+    parent_id: Option<String>,
+    role: &'static str,
+    content: String,
+    reasoning: Option<String>,
+    reasoning_ms: Option<u64>,
+    status: &'static str,
+    error: Option<String>,
+    model: Option<String>,
+    created_ms: i64,
+    usage: Option<UsageView>,
+    timing: Option<TimingView>,
+}
+
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
+struct UsageView {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    reasoning_tokens: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
+struct TimingView {
+    queued_ms: u64,
+    ttft_ms: Option<u64>,
+    total_ms: u64,
+}
+
+impl From<store::Message> for MessageView {
+    fn from(message: store::Message) -> Self {
+        Self {
+            id: message.id.to_string(),
+            conversation_id: message.conversation_id.to_string(),
+            parent_id: message.parent_id.map(|id| id.to_string()),
+            role: message.role.as_str(),
+            content: message.content,
+            reasoning: message.reasoning,
+            reasoning_ms: message.reasoning_ms,
+            status: message.status.as_str(),
+            error: message.error,
+            model: message.model,
+            created_ms: message.created_ms,
+            usage: message.usage.map(|usage| UsageView {
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+                reasoning_tokens: usage.reasoning_tokens,
+            }),
+            timing: message.timing.map(|timing| TimingView {
+                queued_ms: timing.queued_ms,
+                ttft_ms: timing.ttft_ms,
+                total_ms: timing.total_ms,
+            }),
+        }
+    }
+}

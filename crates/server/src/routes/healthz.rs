@@ -1,0 +1,5 @@
+//! `GET /healthz`: the process is up.
+
+pub(crate) async fn handle() -> &'static str {
+    "ok\n"
+}

@@ -1,0 +1,4 @@
+//! OpenAI's and DeepSeek's API.
+
+pub(super) mod chat_completions;
+pub(super) mod models;

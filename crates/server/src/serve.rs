@@ -1,0 +1,120 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, Rng};
+use dialogue::Hub;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, timeout};
+
+use crate::accept;
+use crate::app::{App, State};
+use crate::routes;
+use crate::settings::Settings;
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its bounds.
+    pub settings: Settings,
+    /// The models that it serves.
+    pub hub: Hub,
+    /// Where conversations are kept. Closed when the server has shut down.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for the names of requests and answers.
+    pub rng: Rng,
+}
+
+/// Why a server did not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There are no accounts yet: whoever could connect could read every conversation.
+    #[error(
+        "{address} can be reached from other machines; only loopback (127.0.0.1 or [::1]) may be listened on until there are accounts"
+    )]
+    NotLoopback {
+        /// Where it would have listened.
+        address: SocketAddr,
+    },
+    /// The listener is broken.
+    #[error("the listening socket failed: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// An HTTP server.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+}
+
+impl Server {
+    /// A server that listens on nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        Self { app: State::new(parts) }
+    }
+
+    /// Serves until `shutdown` is ready, then stops accepting, lets answers in flight end, cuts those that take
+    /// longer than [`Settings::drain_timeout`] with a proper last event, and closes the store.
+    ///
+    /// # Errors
+    /// When the listener is not on loopback, or fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            return Err(ServeError::NotLoopback { address });
+        }
+        let app = self.app;
+        let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
+        let connections = accept::run(&app, listener, routes::router(&app), shutdown).await;
+        drain(&app, connections).await;
+        housekeeping.abort();
+        Ok(())
+    }
+}
+
+/// Puts the text of answers being written on disk, again and again.
+async fn keep_house(app: App) {
+    let mut ticks = tokio::time::interval(app.settings.progress_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.store.save_progress(app.answers.take_progress()).await {
+            tracing::error!(%error, "the text of answers being written could not be saved");
+        }
+        app.metrics.upkeep();
+    }
+}
+
+async fn drain(app: &App, mut connections: accept::Connections) {
+    let settings = &app.settings;
+    tracing::info!(connections = connections.len(), answers = app.answers.len(), "shutting down");
+    // From here on models refuse requests; what they are at goes on, and is cut at the deadline.
+    app.hub.shutdown(settings.drain_timeout);
+    let all_ended = async {
+        connections.ended().await;
+        app.answers.none_left().await;
+    };
+    if timeout(settings.drain_timeout.saturating_add(settings.cut_timeout), all_ended).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            answers = app.answers.len(),
+            "cut off at the deadline"
+        );
+        connections.abort().await;
+    }
+    let hub = app.hub.clone();
+    let stopped = tokio::task::spawn_blocking(move || hub.wait_stopped());
+    if timeout(settings.cut_timeout.max(Duration::from_secs(1)), stopped).await.is_err() {
+        tracing::warn!("a model did not stop in time");
+    }
+    if let Err(error) = app.store.close().await {
+        tracing::error!(%error, "the database could not be closed");
+    }
+}

@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use store::Limits;
+
+/// Sizes and times of a server. Everything that a stranger can grow has its bound here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections open at once; more wait in the listener's queue.
+    pub connections_max: usize,
+    /// Longest time for a request's head to come in, and so for a connection to idle between two requests.
+    pub head_timeout: Duration,
+    /// Largest head of a request, in bytes, at least 8192.
+    pub head_bytes_max: usize,
+    /// Longest time for a request's body to come in.
+    pub body_timeout: Duration,
+    /// Largest body of a request, in bytes.
+    pub body_bytes_max: usize,
+    /// Bytes of all bodies held at once, at least `body_bytes_max`.
+    pub bodies_bytes_max: usize,
+    /// Longest time for which a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
+    /// Pause after which a waiting stream gets a comment, so that nobody on the way believes it dead.
+    pub keep_alive: Duration,
+    /// Longest time in the queue before a request is given up.
+    pub start_timeout: Duration,
+    /// At shutdown: how long answers may go on before they are cut.
+    pub drain_timeout: Duration,
+    /// At shutdown: how long the last events may then take to reach disks and clients.
+    pub cut_timeout: Duration,
+    /// How often the text of answers being written goes to disk.
+    pub progress_interval: Duration,
+    /// Conversations' answers being written at once.
+    pub answers_max: usize,
+    /// Largest message, in bytes.
+    pub message_bytes_max: usize,
+    /// Longest title, in characters.
+    pub title_chars_max: usize,
+    /// Largest instructions of a conversation, in bytes.
+    pub system_bytes_max: usize,
+    /// Most conversations in one page of the list.
+    pub page_max: u32,
+    /// Conversations kept.
+    pub conversations_max: u64,
+    /// What one conversation may hold.
+    pub conversation: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            head_timeout: Duration::from_secs(30),
+            head_bytes_max: 32 << 10,
+            body_timeout: Duration::from_secs(30),
+            body_bytes_max: 8 << 20,
+            bodies_bytes_max: 128 << 20,
+            write_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            start_timeout: Duration::from_mins(10),
+            drain_timeout: Duration::from_secs(20),
+            cut_timeout: Duration::from_secs(5),
+            progress_interval: Duration::from_millis(500),
+            answers_max: 256,
+            message_bytes_max: 1 << 20,
+            title_chars_max: 200,
+            system_bytes_max: 64 << 10,
+            page_max: 100,
+            conversations_max: 100_000,
+            conversation: Limits { messages_max: 4000, bytes_max: 32 << 20 },
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The web app, embedded in the program.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use rust_embed::RustEmbed;
+
+use crate::error::ApiError;
+
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+#[allow_missing = true]
+struct Dist;
+
+/// No script but our own files; styles inline too, as formulas and highlighted code carry them; no picture, font or
+/// request from elsewhere, so that an answer can't make the browser call out.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The bundler puts a hash of the content in the names of the files under this folder.
+const HASHED: &str = "assets/";
+
+const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Cachalot</title>\
+     <h1>The web app is not built into this program</h1>\
+     <p>Run <code>make build</code> in the source tree (or <code>make web</code>, then build the program again). \
+     The API at <code>/v1</code> works without it.</p></html>";
+
+/// A file of the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    bytes: Cow<'static, [u8]>,
+    sha256: [u8; 32],
+    kind: String,
+}
+
+/// The app's files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WebApp {
+    find: fn(&str) -> Option<File>,
+}
+
+impl WebApp {
+    /// What was in `web/dist` when the program was built.
+    pub(crate) fn embedded() -> Self {
+        Self {
+            find: |path| {
+                let file = Dist::get(path)?;
+                let kind = file.metadata.mimetype().to_owned();
+                Some(File { bytes: file.data, sha256: file.metadata.sha256_hash(), kind })
+            },
+        }
+    }
+
+    /// Answers a request that no endpoint does: a file of the app, or its page, which knows its own routes.
+    pub(crate) fn respond(self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return not_allowed();
+        }
+        let path = path.trim_start_matches('/');
+        let is_api = ["api", "v1"].into_iter().any(|api| path == api || path.starts_with(&format!("{api}/")));
+        if is_api {
+            return ApiError::not_found("there is no such endpoint").into_response();
+        }
+        if let Some(file) = (self.find)(path).filter(|_| path != "index.html") {
+            let policy =
+                if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+            return respond_with(file, policy, headers);
+        }
+        // A name with a dot is a file that is not there: a page in its place would only confuse.
+        if path.rsplit('/').next().is_some_and(|name| name.contains('.') && name != "index.html") {
+            return ApiError::not_found("there is no such file").into_response();
+        }
+        match (self.find)("index.html") {
+            Some(page) => respond_with(page, "no-cache", headers),
+            None => not_built(),
+        }
+    }
+}
+
+fn respond_with(file: File, cache: &'static str, headers: &HeaderMap) -> Response {
+    let mut tag = String::from("\"");
+    for byte in &file.sha256[..16] {
+        // Writing to a String can't fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    let mut response = Response::new(Body::empty());
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        fields.insert(header::ETAG, tag);
+    }
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
+    // A compressing layer may have weakened the tag on its way out.
+    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    let kind =
+        if file.kind.starts_with("text/") { format!("{}; charset=utf-8", file.kind) } else { file.kind };
+    if let Ok(kind) = HeaderValue::from_str(&kind) {
+        fields.insert(header::CONTENT_TYPE, kind);
+    }
+    *response.body_mut() = match file.bytes {
+        Cow::Borrowed(bytes) => Body::from(bytes),
+        Cow::Owned(bytes) => Body::from(bytes),
+    };
+    response
+}
+
+fn not_built() -> Response {
+    let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+    (StatusCode::SERVICE_UNAVAILABLE, [kind], NOT_BUILT).into_response()
+}
+
+fn not_allowed() -> Response {
+    let message = "this path can only be read";
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    ([(header::ALLOW, "GET,HEAD")], error).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(path: &str) -> Option<File> {
+        let (bytes, kind): (&'static [u8], _) = match path {
+            "index.html" => (b"<page>", "text/html"),
+            "assets/app-1a2b.js" => (b"code", "text/javascript"),
+            "favicon.svg" => (b"<svg>", "image/svg+xml"),
+            _ => return None,
+        };
+        Some(File { bytes: bytes.into(), sha256: [bytes[1]; 32], kind: kind.to_owned() })
+    }
+
+    fn get(find: fn(&str) -> Option<File>, path: &str) -> Response {
+        WebApp { find }.respond(&Method::GET, path, &HeaderMap::new())
+    }
+
+    fn field(response: &Response, name: header::HeaderName) -> String {
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_page_stands_for_every_route_of_the_client() {
+        for path in ["/", "/index.html", "/c/01234567-89ab-7000-8000-000000000000", "/settings"] {
+            let response = get(built, path);
+            assert_eq!(response.status(), 200, "{path}");
+            assert_eq!(field(&response, header::CONTENT_TYPE), "text/html; charset=utf-8");
+            assert_eq!(field(&response, header::CACHE_CONTROL), "no-cache");
+            let policy = field(&response, header::CONTENT_SECURITY_POLICY);
+            assert!(
+                policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"),
+                "{policy}"
+            );
+        }
+    }
+
+    #[test]
+    fn hashed_files_are_kept_for_ever_and_others_asked_for_again() {
+        assert_eq!(
+            field(&get(built, "/assets/app-1a2b.js"), header::CACHE_CONTROL),
+            "public, max-age=31536000, immutable"
+        );
+        assert_eq!(field(&get(built, "/favicon.svg"), header::CACHE_CONTROL), "no-cache");
+        let tag = field(&get(built, "/favicon.svg"), header::ETAG);
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}")] {
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, known.parse().unwrap())]);
+            assert_eq!(WebApp { find: built }.respond(&Method::GET, "/favicon.svg", &headers).status(), 304);
+            assert_eq!(WebApp { find: built }.respond(&Method::GET, "/", &headers).status(), 200);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_and_not_the_page() {
+        for path in
+            ["/assets/gone-1a2b.js", "/robots.txt", "/../Cargo.toml", "/api/none", "/v1/none", "/api", "/v1"]
+        {
+            assert_eq!(get(built, path).status(), 404, "{path}");
+        }
+        let response = WebApp { find: built }.respond(&Method::POST, "/", &HeaderMap::new());
+        assert_eq!(response.status(), 405);
+        assert_eq!(field(&response, header::ALLOW), "GET,HEAD");
+    }
+
+    #[test]
+    fn a_program_without_the_app_says_how_to_build_it() {
+        let response = get(|_| None, "/");
+        assert_eq!(response.status(), 503);
+        assert_eq!(field(&response, header::CONTENT_TYPE), "text/html; charset=utf-8");
+    }
+}

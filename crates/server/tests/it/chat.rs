@@ -1,0 +1,233 @@
+//! `POST /v1/chat/completions`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Event, Setup, Site, eventually};
+
+const PATH: &str = "/v1/chat/completions";
+
+fn ask(model: &str, more: &Value) -> Value {
+    let mut asked = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
+    for (name, value) in more.as_object().unwrap() {
+        asked[name] = value.clone();
+    }
+    asked
+}
+
+/// The whole stream as it came, without the comments, whose number depends on the time.
+async fn transcript(client: &Client, asked: &Value) -> String {
+    let mut stream = client.open_post(PATH, asked).await;
+    assert_eq!(stream.status, 200);
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    assert_eq!(stream.headers["cache-control"], "no-store");
+    let mut text = String::new();
+    for event in stream.rest().await {
+        assert_eq!(event.name, "", "events of this API have no names");
+        text.push_str(&format!("data: {}\n\n", event.data));
+    }
+    text
+}
+
+#[tokio::test]
+async fn stream_of_a_plain_answer() {
+    let site = Site::new().await;
+    let asked = ask("plain", &json!({"stream": true}));
+    insta::assert_snapshot!(transcript(&site.client, &asked).await);
+}
+
+#[tokio::test]
+async fn stream_of_a_reasoned_answer_with_usage_asked_for() {
+    let site = Site::new().await;
+    let asked = ask("thinker", &json!({"stream": true, "stream_options": {"include_usage": true}}));
+    insta::assert_snapshot!(transcript(&site.client, &asked).await);
+}
+
+#[tokio::test]
+async fn stream_with_logprobs() {
+    let site = Site::new().await;
+    let more =
+        json!({"stream": true, "logprobs": true, "top_logprobs": 1, "max_tokens": 2, "temperature": 0});
+    insta::assert_snapshot!(transcript(&site.client, &ask("plain", &more)).await);
+}
+
+#[tokio::test]
+async fn stream_of_an_answer_that_breaks() {
+    let site = Site::new().await;
+    insta::assert_snapshot!(transcript(&site.client, &ask("failing", &json!({"stream": true}))).await);
+}
+
+#[tokio::test]
+async fn whole_answer() {
+    let site = Site::new().await;
+    let reply = site.client.post(PATH, &ask("thinker", &json!({}))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("content-type"), "application/json");
+    insta::assert_json_snapshot!(reply.json());
+}
+
+#[tokio::test]
+async fn whole_answer_with_logprobs() {
+    let site = Site::new().await;
+    let more = json!({"logprobs": true, "top_logprobs": 2, "max_tokens": 1, "temperature": 0});
+    let reply = site.client.post(PATH, &ask("plain", &more)).await.json();
+    assert_eq!(reply["choices"][0]["finish_reason"], "length");
+    let tokens = &reply["choices"][0]["logprobs"]["content"];
+    assert_eq!(tokens.as_array().map(Vec::len), Some(1), "{reply}");
+    assert_eq!(tokens[0]["token"], "H");
+    assert_eq!(tokens[0]["bytes"], json!([72]));
+    assert!(
+        tokens[0]["logprob"].as_f64().is_some_and(|logprob| (-0.01..=0.0).contains(&logprob)),
+        "{tokens}"
+    );
+    assert_eq!(tokens[0]["top_logprobs"].as_array().map(Vec::len), Some(2));
+    let without = site.client.post(PATH, &ask("plain", &json!({}))).await.json();
+    assert_eq!(without["choices"][0]["logprobs"], Value::Null);
+}
+
+#[tokio::test]
+async fn stop_strings_and_limits_end_an_answer() {
+    let site = Site::new().await;
+    let check = async |more: Value, content: &str, reason: &str, tokens: u64| {
+        let reply = site.client.post(PATH, &ask("plain", &more)).await.json();
+        assert_eq!(reply["choices"][0]["message"]["content"], content, "{more}");
+        assert_eq!(reply["choices"][0]["finish_reason"], reason, "{more}");
+        assert_eq!(reply["usage"]["completion_tokens"], tokens, "{more}");
+    };
+    check(json!({}), "Hello, whale! 🐋", "stop", 18).await;
+    check(json!({"stop": ", wh"}), "Hello", "stop", 9).await;
+    check(json!({"stop": ["zzz", "!"]}), "Hello, whale", "stop", 13).await;
+    check(json!({"max_tokens": 5}), "Hello", "length", 5).await;
+    check(json!({"max_completion_tokens": 1}), "H", "length", 1).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said() {
+    let site = Site::new().await;
+    let check = async |asked: Value, status: u16, code: &str, param: Option<&str>| {
+        let reply = site.client.post(PATH, &asked).await;
+        reply.is_error(status, code);
+        assert_eq!(reply.json()["error"]["param"].as_str(), param, "{}", reply.text());
+    };
+    let user = json!([{"role": "user", "content": "Hi"}]);
+    check(json!([]), 400, "invalid_format", None).await;
+    check(json!({"messages": user}), 400, "invalid_format", Some("model")).await;
+    check(json!({"model": "plain"}), 400, "invalid_format", Some("messages")).await;
+    check(ask("plain", &json!({"temperature": "hot"})), 400, "invalid_format", Some("temperature")).await;
+    check(ask("plain", &json!({"temperature": 9})), 422, "invalid_parameter", Some("temperature")).await;
+    check(ask("plain", &json!({"n": 2})), 422, "unsupported", Some("n")).await;
+    check(ask("plain", &json!({"stream_options": {}})), 400, "invalid_format", Some("stream_options")).await;
+    check(ask("nobody", &json!({})), 404, "model_not_found", Some("model")).await;
+    check(ask("absent", &json!({})), 404, "model_not_found", Some("model")).await;
+    check(ask("broken", &json!({})), 503, "model_failed", None).await;
+    check(
+        ask("plain", &json!({"thinking": {"type": "enabled"}})),
+        422,
+        "invalid_parameter",
+        Some("thinking"),
+    )
+    .await;
+    check(ask("plain", &json!({"max_tokens": 4000})), 400, "context_length_exceeded", Some("messages")).await;
+    let long = json!({"model": "plain", "messages": [{"role": "user", "content": "x".repeat(3000)}]});
+    check(long, 400, "context_length_exceeded", Some("messages")).await;
+    check(ask("plain", &json!({"logit_bias": {"9999": 1}})), 422, "invalid_parameter", Some("logit_bias"))
+        .await;
+    // An error before the stream begins is an error, not a stream.
+    check(ask("nobody", &json!({"stream": true})), 404, "model_not_found", Some("model")).await;
+    check(ask("failing", &json!({})), 500, "generation_failed", None).await;
+
+    let headers = [("content-type", "application/json")];
+    site.client
+        .request("POST", PATH, &headers, b"{\"model\": ".to_vec())
+        .await
+        .is_error(400, "invalid_format");
+    let text = [("content-type", "text/plain")];
+    let asked = serde_json::to_vec(&ask("plain", &json!({}))).unwrap();
+    site.client.request("POST", PATH, &text, asked.clone()).await.is_error(415, "unsupported_media_type");
+    site.client.request("POST", PATH, &[], asked.clone()).await.is_error(415, "unsupported_media_type");
+    let with_charset = [("content-type", "Application/JSON; charset=utf-8")];
+    assert_eq!(site.client.request("POST", PATH, &with_charset, asked).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_says_that_it_is_alive_while_it_waits() {
+    let site = Site::new().await;
+    site.models.gate.allow(0);
+    let mut stream =
+        site.client.open_post(PATH, &ask("endless", &json!({"stream": true, "max_tokens": 3}))).await;
+    for _ in 0..2 {
+        // The engine may say that it has begun, but nothing more.
+        let mut event = stream.event().await.unwrap();
+        if event.name.is_empty() {
+            assert_eq!(event.json()["choices"][0]["delta"]["role"], "assistant");
+            event = stream.event().await.unwrap();
+        }
+        assert_eq!(event, Event { name: ":".to_owned(), data: "keep-alive".to_owned() });
+    }
+    site.models.gate.open();
+    let text: String =
+        stream.rest().await.iter().filter(|event| event.data != "[DONE]").map(content).collect();
+    assert_eq!(text, "aaa");
+}
+
+fn content(event: &Event) -> String {
+    event.json()["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_the_engine() {
+    let site = Site::new().await;
+    site.models.gate.allow(10);
+    let mut stream = site.client.open_post(PATH, &ask("endless", &json!({"stream": true}))).await;
+    while content(&stream.named().await.unwrap()).is_empty() {}
+    assert_eq!(site.running("endless"), 1);
+    drop(stream);
+    site.models.gate.open();
+    eventually("the streamed answer is cancelled", async || site.running("endless") == 0).await;
+
+    // The same without a stream: the response has not begun when the client goes.
+    site.models.gate.allow(0);
+    let client = site.client;
+    let asking = tokio::spawn(async move { client.post(PATH, &ask("endless", &json!({}))).await.status });
+    eventually("the answer is queued", async || site.running("endless") == 1).await;
+    asking.abort();
+    // It would end by itself only after 2000 tokens; it gets 20 steps.
+    site.models.gate.allow(20);
+    eventually("the whole answer is cancelled", async || site.running("endless") == 0).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_is_said_and_so_is_a_wait_in_vain() {
+    let site = Setup::with(|settings| settings.start_timeout = Duration::from_millis(150)).serve().await;
+    site.models.gate.allow(1);
+    let mut first = site.client.open_post(PATH, &ask("endless", &json!({"stream": true}))).await;
+    while content(&first.named().await.unwrap()).is_empty() {}
+    // One is running and never moves on; the next waits, in vain.
+    let mut second = site.client.open_post(PATH, &ask("endless", &json!({"stream": true}))).await;
+    let third = site.client.post(PATH, &ask("endless", &json!({}))).await;
+    third.is_error(503, "queue_full");
+    assert_eq!(third.header("retry-after"), "5");
+    let events = second.rest().await;
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[0].json()["error"]["code"], "queue_timeout");
+    assert_eq!(events[1].data, "[DONE]");
+    // Its place is free again, and the same happens to one that doesn't stream.
+    let busy = async || site.running("endless") > 1;
+    site.models.gate.allow(1);
+    eventually("the place is free", async || !busy().await).await;
+    site.client.post(PATH, &ask("endless", &json!({}))).await.is_error(503, "queue_timeout");
+    site.models.gate.open();
+}
+
+#[tokio::test]
+async fn a_panic_is_an_error_and_not_the_end() {
+    let site = Site::new().await;
+    site.models.panics.store(true, std::sync::atomic::Ordering::Relaxed);
+    let reply = site.client.post(PATH, &ask("plain", &json!({}))).await;
+    reply.is_error(500, "internal_error");
+    assert!(!reply.text().contains("listing panics"), "{}", reply.text());
+    site.client.get("/api/models").await.is_error(500, "internal_error");
+    site.models.panics.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(site.client.post(PATH, &ask("plain", &json!({}))).await.status, 200);
+}

@@ -1,0 +1,117 @@
+//! The end of a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Rng, SystemClock};
+use dialogue::{Hub, HubConfig};
+use serde_json::{Value, json};
+use server::{Parts, ServeError, Server, Settings};
+use store::{MessageStore as _, SqliteStore, Status};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Models, Setup, Site, within};
+
+fn endless() -> Value {
+    json!({"model": "endless", "messages": [{"role": "user", "content": "Hi"}], "stream": true, "max_tokens": 5})
+}
+
+#[tokio::test]
+async fn an_idle_server_ends_at_once_and_leaves_the_port() {
+    let site = Site::new().await;
+    assert_eq!(site.client.get("/healthz").await.status, 200);
+    // An open connection on which nothing is asked does not hold the server up.
+    let idle = TcpStream::connect(site.address).await.unwrap();
+    let address = site.address;
+    within("the server ends", site.shut_down()).await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(idle);
+}
+
+#[tokio::test]
+async fn answers_in_flight_end_by_themselves_if_they_can() {
+    let site = Site::new().await;
+    site.models.gate.allow(1);
+    let mut stream = site.client.open_post("/v1/chat/completions", &endless()).await;
+    stream.named().await.unwrap();
+    let (gate, address) = (site.models.gate.clone(), site.address);
+    let ended = tokio::spawn(site.shut_down());
+    crate::support::eventually("nobody new is let in", async || TcpStream::connect(address).await.is_err())
+        .await;
+    gate.open();
+    let events = stream.rest().await;
+    let (done, events) = events.split_last().unwrap();
+    assert_eq!(done.data, "[DONE]");
+    let last = events.last().unwrap().json();
+    assert_eq!(last["choices"][0]["finish_reason"], "length");
+    assert_eq!(last["usage"]["completion_tokens"], 5);
+    within("the server ends", ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn answers_that_take_too_long_are_cut_with_a_proper_last_event() {
+    let setup = Setup::with(|settings| settings.drain_timeout = Duration::ZERO);
+    let site = setup.serve().await;
+    // Two answers: one to a client of the API, one that belongs to a conversation.
+    site.models.gate.allow(3);
+    let mut stream = site.client.open_post("/v1/chat/completions", &endless()).await;
+    stream.named().await.unwrap();
+    let made = site.client.post("/api/conversations", &json!({"model": "endless"})).await.json();
+    let path = format!("/api/conversations/{}/messages", made["id"].as_str().unwrap());
+    let turn = site.client.post(&path, &json!({"content": "go on"})).await.json();
+    let message = turn["assistant"]["id"].as_str().unwrap().to_owned();
+    let mut page = site.client.open("GET", &format!("{path}/{message}/stream"), &[], Vec::new()).await;
+
+    let (gate, folder) = (site.models.gate.clone(), Arc::clone(&site.folder));
+    let ended = tokio::spawn(site.shut_down());
+    // The model is in the middle of a step when the deadline comes.
+    gate.allow(1);
+    let events = stream.rest().await;
+    let (done, events) = events.split_last().unwrap();
+    assert_eq!(done.data, "[DONE]");
+    let last = events.last().unwrap().json();
+    assert_eq!(last["choices"][0]["finish_reason"], "insufficient_system_resource", "{last}");
+    let last = page.rest().await.pop().unwrap();
+    assert_eq!((last.name.as_str(), &last.json()["status"]), ("done", &json!("interrupted")));
+    within("the server ends", ended).await.unwrap().unwrap();
+
+    let path = folder.path().join("chats.db");
+    let store = SqliteStore::open(&path, Arc::new(SystemClock::new()), Rng::from_seed(9)).await.unwrap();
+    let conversation = made["id"].as_str().unwrap().parse().unwrap();
+    let kept = store.message(conversation, message.parse().unwrap()).await.unwrap();
+    assert_eq!(kept.status, Status::Interrupted);
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_with_the_next_server() {
+    let site = Site::new().await;
+    let made = site.client.post("/api/conversations", &json!({})).await.json();
+    let path = format!("/api/conversations/{}", made["id"].as_str().unwrap());
+    site.client.post(&format!("{path}/messages"), &json!({"content": "hello"})).await;
+    let folder = Arc::clone(&site.folder);
+    within("the server ends", site.shut_down()).await.unwrap();
+
+    let site = Setup { folder: Some(folder), ..Setup::default() }.serve().await;
+    let tree = site.client.get(&path).await.json();
+    assert_eq!(tree["messages"].as_array().unwrap().len(), 2);
+    assert_ne!(tree["messages"][1]["status"], "generating");
+    let turn = site.client.post(&format!("{path}/messages"), &json!({"content": "and?"})).await;
+    assert_eq!(turn.status, 201, "{}", turn.text());
+}
+
+#[tokio::test]
+async fn only_loopback_is_listened_on() {
+    let store = SqliteStore::in_memory(Arc::new(SystemClock::new()), Rng::from_seed(1)).await.unwrap();
+    let config = HubConfig { default_model: "plain".to_owned(), loaded_max: 1 };
+    let server = Server::new(Parts {
+        settings: Settings::default(),
+        hub: Hub::new(Box::new(Models::default()), config),
+        store: Arc::new(store),
+        clock: Arc::new(SystemClock::new()),
+        rng: Rng::from_seed(1),
+    });
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let error = within("it is refused", server.serve(listener, std::future::pending())).await.unwrap_err();
+    assert!(matches!(error, ServeError::NotLoopback { .. }), "{error}");
+    assert!(error.to_string().contains("0.0.0.0"), "{error}");
+}

@@ -1,0 +1,212 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::within;
+
+/// Asks a server, with a new connection for each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A response that comes in pieces. Dropping it closes the connection.
+pub(crate) struct Streaming {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+    text: String,
+    connection: JoinHandle<()>,
+}
+
+/// A server-sent event; comments have the name `:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+fn json_body(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap()
+}
+
+impl Client {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, &[], Vec::new()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, body).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.request(method, path, &[("content-type", "application/json")], json_body(body)).await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Reply {
+        let what = format!("{method} {path}");
+        within(&what, async { self.open(method, path, headers, body).await.whole().await }).await
+    }
+
+    /// Sends a request and returns when the response's head is there.
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Streaming {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(async {
+            // A server that closes early shows in the response.
+            let _ = connection.await;
+        });
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", self.address.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response =
+            sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
+        Streaming::new(response, connection)
+    }
+
+    pub(crate) async fn open_post(&self, path: &str, body: &Value) -> Streaming {
+        self.open("POST", path, &[("content-type", "application/json")], json_body(body)).await
+    }
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks an error's status and code.
+    pub(crate) fn is_error(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        let body = self.json();
+        assert_eq!(body["error"]["code"], code, "{body}");
+        assert!(body["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+        assert!(body["error"]["type"].is_string() && body["error"].get("param").is_some(), "{body}");
+    }
+}
+
+impl Streaming {
+    fn new(response: Response<Incoming>, connection: JoinHandle<()>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { status: head.status.as_u16(), headers: head.headers, body, text: String::new(), connection }
+    }
+
+    /// The next piece as it came; none at the end.
+    pub(crate) async fn piece(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = within("the next piece of a response", self.body.frame()).await?;
+            if let Ok(data) = frame.unwrap().into_data() {
+                return Some(data);
+            }
+        }
+    }
+
+    /// The next event or comment; none at the end.
+    pub(crate) async fn event(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let event = parse(block);
+                self.text = rest.to_owned();
+                return Some(event);
+            }
+            let Some(piece) = self.piece().await else {
+                assert_eq!(self.text, "", "the stream ended within an event");
+                return None;
+            };
+            // The server cuts its writes between events, so pieces hold whole characters.
+            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+
+    /// The next event that is no comment.
+    pub(crate) async fn named(&mut self) -> Option<Event> {
+        loop {
+            match self.event().await {
+                Some(event) if event.name == ":" => {}
+                event => return event,
+            }
+        }
+    }
+
+    /// Every event to the end, without comments.
+    pub(crate) async fn rest(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.named().await {
+            events.push(event);
+        }
+        events
+    }
+
+    pub(crate) async fn whole(mut self) -> Reply {
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece().await {
+            body.extend_from_slice(&piece);
+        }
+        Reply { status: self.status, headers: self.headers.clone(), body: body.into() }
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+fn parse(block: &str) -> Event {
+    let mut event = Event { name: String::new(), data: String::new() };
+    for line in block.lines() {
+        match line.split_once(": ") {
+            Some(("event", name)) => event.name = name.to_owned(),
+            Some(("data", data)) => event.data = data.to_owned(),
+            Some(("", comment)) => event = Event { name: ":".to_owned(), data: comment.to_owned() },
+            _ => panic!("not a line of an event: {line:?}"),
+        }
+    }
+    event
+}
+
+impl Event {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {:?}", self.data))
+    }
+}

@@ -1,0 +1,220 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use base::{ManualClock, Rng, TokenId};
+use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, Thinking};
+use models::LoadedModel;
+use models::batch::{BlockId, Chunk, Model, ModelError, ModelInfo, Wanted};
+use models::template::{ChatTemplate, SpecialTexts};
+use models::tokenizer::{Tokenizer, TokenizerFacts};
+
+const CONTROLS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+const TAGS: [&str; 2] = ["<think>", "</think>"];
+pub(crate) const CONTEXT: usize = 2048;
+
+/// Lets an engine take only so many steps. Open unless told otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<(Mutex<usize>, Condvar)>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new((Mutex::new(usize::MAX), Condvar::new())))
+    }
+}
+
+impl Gate {
+    /// Allows this many more steps from now on.
+    pub(crate) fn allow(&self, steps: usize) {
+        *self.0.0.lock().unwrap() = steps;
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn open(&self) {
+        self.allow(usize::MAX);
+    }
+
+    fn pass(&self) {
+        let mut allowed = self.0.1.wait_while(self.0.0.lock().unwrap(), |allowed| *allowed == 0).unwrap();
+        if *allowed != usize::MAX {
+            *allowed -= 1;
+        }
+    }
+}
+
+/// The models of a test:
+///
+/// - `plain` says "Hello, whale! 🐋".
+/// - `thinker` thinks "Deep." and says "Two km.".
+/// - `endless` says `a` without end; its steps pass `gate`. One answer at a time, one more may wait.
+/// - `failing` says "Hel" and breaks.
+/// - `absent` is not installed, `broken` can't be loaded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Models {
+    pub(crate) gate: Gate,
+    /// Loading passes it.
+    pub(crate) loading: Gate,
+    /// While true, listing panics.
+    pub(crate) panics: Arc<AtomicBool>,
+}
+
+impl ModelSource for Models {
+    fn list(&self) -> Vec<ModelListing> {
+        assert!(!self.panics.load(Ordering::Relaxed), "listing panics, as a test asked");
+        let listing = |name: &str, thinking| ModelListing {
+            name: name.to_owned(),
+            title: name.to_uppercase(),
+            bytes: 1000,
+            parameters: 135,
+            context: CONTEXT,
+            thinking,
+            installed: name != "absent",
+        };
+        vec![
+            listing("plain", Thinking::None),
+            listing("thinker", Thinking::Always),
+            listing("endless", Thinking::None),
+            listing("failing", Thinking::None),
+            listing("absent", Thinking::None),
+            listing("broken", Thinking::None),
+        ]
+    }
+
+    fn load(&self, name: &str) -> Result<Dialogue, String> {
+        self.loading.pass();
+        let tokenizer = tokenizer();
+        let end = tokenizer.token_id(CONTROLS[1]).unwrap();
+        let many = DialogueConfig { waiting_max: 128, ..DialogueConfig::default() };
+        let one = DialogueConfig { running_max: 1, waiting_max: 1, ..DialogueConfig::default() };
+        let script = |texts: &[&str], then| Script {
+            tokens: ids(&tokenizer, texts),
+            then,
+            gate: Gate::default(),
+            breaks: false,
+        };
+        let (script, thinking, config) = match name {
+            "plain" => (script(&["Hello, whale! 🐋"], end), Thinking::None, many),
+            "thinker" => (script(&[TAGS[0], "Deep.", TAGS[1], "Two km."], end), Thinking::Always, many),
+            "endless" => {
+                let gate = self.gate.clone();
+                (Script { gate, ..script(&[], TokenId::from(b'a')) }, Thinking::None, one)
+            }
+            "failing" => (Script { breaks: true, ..script(&["Hel"], end) }, Thinking::None, many),
+            _ => return Err("the file is damaged".to_owned()),
+        };
+        Ok(dialogue(name, tokenizer, script, thinking, config))
+    }
+}
+
+fn dialogue(
+    name: &str,
+    tokenizer: Arc<Tokenizer>,
+    script: Script,
+    thinking: Thinking,
+    config: DialogueConfig,
+) -> Dialogue {
+    let info = ModelInfo {
+        architecture: "fake".to_owned(),
+        vocab_size: tokenizer.vocab_size(),
+        context_length: CONTEXT,
+        layers: 1,
+        kv_bytes_per_token: 16,
+        weight_bytes: 0,
+        parameters: 0,
+    };
+    let template = ChatTemplate::built_in("chatml", SpecialTexts::of(&tokenizer)).unwrap();
+    let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
+    let loaded = LoadedModel { model, tokenizer, template: Some(template), info, name: None };
+    let profile = Profile { thinking: Some(thinking), ..Profile::unknown(name) };
+    // Its clock stands, so that its times are the same in every run.
+    Dialogue::new(loaded, profile, config, Arc::new(ManualClock::new()), Rng::from_seed(1)).unwrap()
+}
+
+#[derive(Clone)]
+struct Script {
+    tokens: Vec<TokenId>,
+    /// What comes after `tokens`, again and again.
+    then: TokenId,
+    gate: Gate,
+    /// Whether the model breaks in the place of `then`.
+    breaks: bool,
+}
+
+struct FakeModel {
+    info: ModelInfo,
+    script: Script,
+    /// Tokens said in the sequence that owns this first block.
+    said: HashMap<BlockId, usize>,
+}
+
+impl Model for FakeModel {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn allocate_kv(&mut self, _blocks: usize) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.script.gate.pass();
+        logits.clear();
+        for chunk in chunks {
+            let said = self.said.entry(chunk.blocks[0]).or_default();
+            if chunk.position == 0 {
+                *said = 0;
+            }
+            if chunk.wanted == Wanted::Last {
+                let token = self.script.tokens.get(*said).copied();
+                if token.is_none() && self.script.breaks {
+                    return Err(ModelError::EmptyChunk);
+                }
+                *said += 1;
+                let row = logits.len();
+                logits.resize(row + self.info.vocab_size, 0.0);
+                logits[row + token.unwrap_or(self.script.then) as usize] = 40.0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The byte-level alphabet: printable bytes stand for themselves, the others for characters from U+0100 on.
+fn byte_character(byte: u8) -> char {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if printable(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|&byte| !printable(byte)).count();
+    char::from_u32(0x100 + u32::try_from(before).unwrap()).unwrap()
+}
+
+/// A tokenizer of single bytes, control tokens and thinking tags.
+fn tokenizer() -> Arc<Tokenizer> {
+    let mut tokens: Vec<String> = (0..=255).map(|byte| byte_character(byte).to_string()).collect();
+    let mut token_types = vec![1; tokens.len()];
+    tokens.extend(CONTROLS.map(str::to_owned));
+    token_types.extend([3; CONTROLS.len()]);
+    tokens.extend(TAGS.map(str::to_owned));
+    token_types.extend([4; TAGS.len()]);
+    let facts = TokenizerFacts {
+        model: "gpt2".to_owned(),
+        pre: Some("smollm".to_owned()),
+        tokens,
+        token_types,
+        ..TokenizerFacts::default()
+    };
+    Arc::new(Tokenizer::new(&facts).unwrap())
+}
+
+/// The tokens of texts: a tag is one token, others are bytes.
+fn ids(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<TokenId> {
+    let mut ids = Vec::new();
+    for text in texts {
+        match tokenizer.token_id(text).filter(|_| text.len() > 1) {
+            Some(id) => ids.push(id),
+            None => ids.extend(text.bytes().map(TokenId::from)),
+        }
+    }
+    ids
+}
