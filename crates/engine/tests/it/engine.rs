@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use engine::{
     Engine, EngineConfig, EngineError, EngineUsage, FinishReason, Priority, SamplingParams, Sequence,
     SequenceEvent, Submission, SubmitError,
 };
+use models::batch::{Chunk, Model, ModelError, ModelInfo};
 
 use crate::fake::{Controls, FakeModel, NOT_A_NUMBER, PANICS, REFUSED, SHORT, greedy_answer};
 
@@ -447,6 +448,53 @@ fn shutdown_cuts_at_the_deadline() {
     engine.wait_stopped();
     check_idle(&engine);
     assert_eq!(engine.stats().finished.shutting_down, 4);
+}
+
+/// A model that panics where the engine doesn't expect it.
+struct Brittle {
+    model: FakeModel,
+    breaks: Arc<AtomicBool>,
+}
+
+impl Model for Brittle {
+    fn info(&self) -> &ModelInfo {
+        assert!(!self.breaks.load(Ordering::SeqCst), "the brittle model broke");
+        self.model.info()
+    }
+
+    fn allocate_kv(&mut self, blocks: usize) -> Result<(), ModelError> {
+        self.model.allocate_kv(blocks)
+    }
+
+    fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.model.forward(chunks, logits)
+    }
+}
+
+#[test]
+fn every_sequence_hears_of_it_when_the_step_loop_breaks() {
+    let model = FakeModel::new(CONTEXT);
+    let controls = model.controls();
+    controls.gate.close();
+    let breaks = Arc::new(AtomicBool::new(false));
+    let brittle = Brittle { model, breaks: Arc::clone(&breaks) };
+    let clock = controls.clock.clone();
+    let engine = Engine::start(Box::new(brittle), CONFIG, clock, Rng::from_seed(1)).unwrap();
+    let mut sequences: Vec<_> =
+        (0..12).map(|number| submit(&engine, submission(prompt(number, 9), 20))).collect();
+    breaks.store(true, Ordering::SeqCst);
+    controls.gate.open();
+    for sequence in &mut sequences {
+        let reason = loop {
+            match sequence.blocking_next().expect("the last event is Finished") {
+                SequenceEvent::Finished { reason, .. } => break reason,
+                SequenceEvent::Started { .. } | SequenceEvent::Token(_) => (),
+            }
+        };
+        assert_eq!(reason, FinishReason::Failed("the engine stopped unexpectedly".to_owned()));
+    }
+    engine.wait_stopped();
+    assert!(matches!(engine.submit(submission(prompt(1, 9), 20)), Err(SubmitError::ShutDown)));
 }
 
 #[test]
