@@ -1,8 +1,9 @@
-//! Measures the kernels: `cargo run --release -p cachalot-kernels --example speed -- [isa] [threads] [what]`.
+//! Measures the kernels: `cargo run --release -p cachalot-kernels --example speed -- [isa] [threads] [what] [filter]`.
 //!
 //! Prints GB/s of weights for products with few rows and G int8 operations/s for many, at the shapes of
 //! SmolLM2-135M, cycling through enough matrices that they come from the third-level cache or from memory as they
-//! do in a forward pass. `what` is any of the letters g (products), a (attention), o (small steps), p (the pool).
+//! do in a forward pass. `what` is any of the letters g (products), a (attention), o (small steps), p (the pool);
+//! `filter` is a part of a product's name.
 
 use std::time::Duration;
 
@@ -46,17 +47,21 @@ impl RowSource for Random {
     }
 }
 
-/// The shortest time of a call among rounds that together last about `total`.
-fn best(clock: &SystemClock, total: Duration, mut call: impl FnMut()) -> f64 {
+/// The lower quartile of the times of single calls, of as many as `total` has room for: what a call takes when
+/// nothing else wants the core.
+fn typical(clock: &SystemClock, total: Duration, mut call: impl FnMut()) -> f64 {
     call();
-    let begin = clock.monotonic();
-    let mut best = f64::MAX;
-    while clock.monotonic() - begin < total {
-        let start = clock.monotonic();
+    let end = clock.monotonic() + total;
+    let mut times = Vec::new();
+    let mut before = clock.monotonic();
+    while before < end || times.len() < 8 {
         call();
-        best = best.min((clock.monotonic() - start).as_secs_f64());
+        let after = clock.monotonic();
+        times.push(after.saturating_sub(before));
+        before = after;
     }
-    best
+    times.sort_unstable();
+    times[times.len() / 4].as_secs_f64()
 }
 
 fn random(len: usize) -> Vec<f32> {
@@ -64,7 +69,7 @@ fn random(len: usize) -> Vec<f32> {
     (0..len).map(|_| rng.next_f32() - 0.5).collect()
 }
 
-fn products(isa: Isa, threads: usize) {
+fn products(isa: Isa, threads: usize, filter: &str) {
     let codes = |width, group, zero_point, has_min| {
         SourceLayout::Codes(CodeLayout { width, group, zero_point, has_min })
     };
@@ -80,6 +85,9 @@ fn products(isa: Isa, threads: usize) {
     let clock = SystemClock::new();
     let pool = Pool::new(threads);
     for (name, rows, cols, count, layout) in shapes {
+        if !name.contains(filter) {
+            continue;
+        }
         let source = Random { rows, cols, layout };
         let matrices: Vec<_> = (0..count).map(|_| PackedMatrix::pack(&source, isa, &pool)).collect();
         for n in [1, 2, 4, 8, 16, 64, 512] {
@@ -91,14 +99,11 @@ fn products(isa: Isa, threads: usize) {
             activations.prepare(isa, &pool, &x, cols, matrices[0].needs());
             let mut out = vec![0.0; n * rows];
             let mut next = 0;
-            let per_call = if n >= 64 { 2.min(count) } else { count };
-            let seconds = best(&clock, Duration::from_millis(150), || {
-                for _ in 0..per_call {
-                    matmul(isa, &pool, &matrices[next % count], &activations, &mut out);
-                    next += 1;
-                }
-            }) / per_call as f64;
-            let quantize = best(&clock, Duration::from_millis(10), || {
+            let seconds = typical(&clock, Duration::from_millis(150), || {
+                matmul(isa, &pool, &matrices[next % count], &activations, &mut out);
+                next += 1;
+            });
+            let quantize = typical(&clock, Duration::from_millis(10), || {
                 activations.prepare(isa, &pool, &x, cols, matrices[0].needs());
             });
             let bytes = matrices[0].bytes() as f64;
@@ -136,13 +141,13 @@ fn attentions(isa: Isa, threads: usize) {
         let q = random(tokens * heads * head_dim);
         let mut out = q.clone();
         let chunks = [AttentionChunk { rows: 0..tokens, position: past, blocks: &table }];
-        let seconds = best(&clock, Duration::from_millis(200), || {
-            for layer in 0..layers {
-                attention(isa, &pool, &cache, layer, &chunks, &q, 0.125, &mut out);
-            }
-        }) / layers as f64;
+        let mut layer = 0;
+        let seconds = typical(&clock, Duration::from_millis(200), || {
+            attention(isa, &pool, &cache, layer, &chunks, &q, 0.125, &mut out);
+            layer = (layer + 1) % layers;
+        });
         let written = &k[..tokens * kv_heads * head_dim];
-        let write = best(&clock, Duration::from_millis(50), || {
+        let write = typical(&clock, Duration::from_millis(50), || {
             cache.write(isa, &pool, 0, &table, past, written, written);
         });
         let pairs = (0..tokens).map(|token| past + token + 1).sum::<usize>() as f64;
@@ -172,17 +177,17 @@ fn steps(isa: Isa, threads: usize) {
         let source = Random { rows: 16, cols: 576, layout: SourceLayout::Codes(layout) };
         let needs = PackedMatrix::pack(&source, isa, &pool).needs();
         let time = Duration::from_millis(30);
-        let rms = best(&clock, time, || ops::rms_norm(isa, &pool, &x, &weight, 1e-5, &mut out));
-        let add = best(&clock, time, || ops::add(isa, &pool, &mut out, &x));
-        let silu = best(&clock, time, || ops::silu_mul(isa, &pool, &gate, &up, &mut wide));
-        let norm_q = best(&clock, time, || {
+        let rms = typical(&clock, time, || ops::rms_norm(isa, &pool, &x, &weight, 1e-5, &mut out));
+        let add = typical(&clock, time, || ops::add(isa, &pool, &mut out, &x));
+        let silu = typical(&clock, time, || ops::silu_mul(isa, &pool, &gate, &up, &mut wide));
+        let norm_q = typical(&clock, time, || {
             activations.prepare_rms_norm(isa, &pool, &x, &weight, 1e-5, needs);
         });
-        let silu_q = best(&clock, time, || {
+        let silu_q = typical(&clock, time, || {
             activations.prepare_silu_mul(isa, &pool, &gate, &up, 1536, needs);
         });
         let mut rope = |style| {
-            best(&clock, time, || ops::rope(isa, &pool, style, &mut out, 64, table, &positions)) * 1e6
+            typical(&clock, time, || ops::rope(isa, &pool, style, &mut out, 64, table, &positions)) * 1e6
         };
         println!(
             "n {n:3}: rms_norm {:.2}  add {:.2}  silu_mul {:.2}  norm+quantise {:.2}  silu+quantise {:.2}  \
@@ -198,10 +203,10 @@ fn steps(isa: Isa, threads: usize) {
     }
     let logits = random(49152);
     let mut probabilities = logits.clone();
-    let argmax = best(&clock, Duration::from_millis(30), || {
+    let argmax = typical(&clock, Duration::from_millis(30), || {
         std::hint::black_box(ops::argmax(isa, &logits));
     });
-    let softmax = best(&clock, Duration::from_millis(30), || ops::softmax(isa, &mut probabilities));
+    let softmax = typical(&clock, Duration::from_millis(30), || ops::softmax(isa, &mut probabilities));
     println!("49152 logits: argmax {:.1} us, softmax {:.1} us", argmax * 1e6, softmax * 1e6);
 }
 
@@ -209,7 +214,7 @@ fn regions(threads: usize) {
     let clock = SystemClock::new();
     let pool = Pool::new(threads);
     for tasks in [2, 12] {
-        let seconds = best(&clock, Duration::from_millis(100), || {
+        let seconds = typical(&clock, Duration::from_millis(100), || {
             for _ in 0..1000 {
                 pool.run(tasks, &|task| {
                     std::hint::black_box(task);
@@ -225,10 +230,11 @@ fn main() {
     let isa = arguments.next().and_then(|name| Isa::by_name(&name)).unwrap_or_else(Isa::best);
     let threads = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(2);
     let what = arguments.next().unwrap_or_else(|| "pgao".to_owned());
+    let filter = arguments.next().unwrap_or_default();
     println!("{}, {threads} threads", isa.name());
     for letter in what.chars() {
         match letter {
-            'g' => products(isa, threads),
+            'g' => products(isa, threads, &filter),
             'a' => attentions(isa, threads),
             'o' => steps(isa, threads),
             'p' => regions(threads),

@@ -315,10 +315,6 @@ struct FillTile<'a, R> {
 impl<R: RowMaker> Kernel for FillTile<'_, R> {
     type Output = ();
 
-    #[expect(
-        clippy::inline_always,
-        reason = "kernels must inline into the function with the target features"
-    )]
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (parts, tile) = (self.parts, self.tile);
@@ -342,7 +338,6 @@ impl<R: RowMaker> Kernel for FillTile<'_, R> {
 }
 
 /// Quantises row c of a tile.
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
 #[inline(always)]
 fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f32]) {
     let blocks = tile.range(parts.cols.div_ceil(BLOCK));

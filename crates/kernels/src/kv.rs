@@ -174,10 +174,6 @@ struct WriteTile<'a> {
 impl Kernel for WriteTile<'_> {
     type Output = ();
 
-    #[expect(
-        clippy::inline_always,
-        reason = "kernels must inline into the function with the target features"
-    )]
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (head_dim, padded) = (self.keys.len(), self.values.len() / LANES);
@@ -197,7 +193,6 @@ impl Kernel for WriteTile<'_> {
 }
 
 /// To the range of f16; NaN stays NaN.
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
 #[inline(always)]
 fn clamp<S: Simd>(s: S, x: S::F) -> S::F {
     const LARGEST: f32 = 65_504.0;

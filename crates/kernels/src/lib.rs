@@ -8,6 +8,15 @@
 //! Every kernel is written once over a vocabulary of 16-lane vectors and compiled for each instruction set, the
 //! portable one included.
 
+#![allow(
+    clippy::inline_always,
+    reason = "kernels must inline into the function that has the target features"
+)]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "index loops over registers unroll, iterators over them may not"
+)]
+
 mod activations;
 mod isa;
 mod kv;

@@ -70,8 +70,12 @@ struct Job<'a> {
 const WEIGHT_BYTES: usize = 192 << 10;
 /// What a task's activations may take of it.
 const ACTIVATION_BYTES: usize = 256 << 10;
-/// Tasks for each thread, so that a slow one is relieved.
+/// Tasks for each thread where arithmetic bounds the product, so that a slow thread is relieved.
 const TASKS_PER_THREAD: usize = 6;
+/// The same where memory bounds it: long runs of weights keep the prefetches of one core from being another's.
+const TASKS_PER_THREAD_FEW: usize = 3;
+/// Tiles up to which memory is taken for the bound.
+const FEW_TILES: usize = 2;
 /// Weights of the smallest task worth claiming.
 const TASK_BYTES_MIN: usize = 12 << 10;
 
@@ -89,14 +93,16 @@ impl<'a> Job<'a> {
         assert_eq!(out.len(), n * rows, "a product of {n} inputs with {rows} rows");
         x.check(isa, w.needs());
         let panel_bytes = w.bytes().div_ceil(w.panels().max(1)).max(1);
-        let wanted = pool.threads() * TASKS_PER_THREAD;
         let tiles = x.tiles().len().max(1);
-        let tile_bytes = cols * x.tiles().first().map_or(1, |tile| tile.width) + 1;
+        let wanted =
+            pool.threads() * if tiles <= FEW_TILES { TASKS_PER_THREAD_FEW } else { TASKS_PER_THREAD };
+        let value_bytes = if matches!(w.weights, Weights::Codes(_)) { 1 } else { size_of::<f32>() };
+        let tile_bytes = cols * value_bytes * x.tiles().first().map_or(1, |tile| tile.width) + 1;
         let tiles_per_task = (ACTIVATION_BYTES / tile_bytes).clamp(1, tiles);
         let by_size = (WEIGHT_BYTES / panel_bytes).max(1);
         let by_share = (panels_all * tiles.div_ceil(tiles_per_task)).div_ceil(wanted);
         let smallest = TASK_BYTES_MIN.div_ceil(panel_bytes * tiles_per_task);
-        let panels_per_task = by_size.min(by_share).max(smallest).max(1);
+        let panels_per_task = if tiles == 1 { by_share } else { by_share.min(by_size) }.max(smallest).max(1);
         Self { w, x, out: Disjoint::new(out), panels_per_task, tiles_per_task }
     }
 
@@ -167,10 +173,6 @@ impl<'a> Job<'a> {
     }
 
     /// Writes a finished panel of a tile.
-    #[expect(
-        clippy::inline_always,
-        reason = "kernels must inline into the function with the target features"
-    )]
     #[inline(always)]
     fn write<S: Simd, const C: usize>(&self, s: S, tile: Tile, panel: usize, results: &[S::F; C]) {
         let rows = self.w.rows();
@@ -198,20 +200,17 @@ struct CodeRegion<'a, const WIDTH: usize, const GROUP: usize, const MIN: bool, c
     panels: Range<usize>,
 }
 
-/// How far ahead of the running load weights are asked for; the memory needs some 16 KiB in flight.
-const PREFETCH_BYTES: usize = 16 << 10;
+/// How far ahead of the running load weights are asked for. Measured: 4 KiB are too few for memory, and with 16 KiB
+/// too much is asked for beyond a task's end, which another core then wants.
+const PREFETCH_BYTES: usize = 8 << 10;
 /// The same for scales, of which there are fewer.
-const PREFETCH_SCALE_BYTES: usize = 2 << 10;
+const PREFETCH_SCALE_BYTES: usize = 1 << 10;
 
 impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Kernel
     for CodeRegion<'_, WIDTH, GROUP, MIN, C>
 {
     type Output = ();
 
-    #[expect(
-        clippy::inline_always,
-        reason = "kernels must inline into the function with the target features"
-    )]
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         assert!(C <= S::TILE);
@@ -219,19 +218,17 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Ke
         let blocks = x.words.len();
         let block_scales = BLOCK / GROUP * if MIN { 2 } else { 1 };
         for panel in self.panels {
-            let lines = &self.weights.codes[panel * blocks * WIDTH..][..blocks * WIDTH];
+            let lines = &self.weights.lines[panel * blocks * WIDTH..][..blocks * WIDTH];
             let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
             let mut acc = [s.splat(0.0); C];
             let zero_point = i32::from(self.weights.layout.zero_point);
             for block in 0..blocks {
                 let lines = &lines[block * WIDTH..][..WIDTH];
                 let scales = &scales[block * block_scales..][..block_scales];
-                if C < S::TILE {
-                    for line in lines {
-                        s.prefetch(line, PREFETCH_BYTES);
-                    }
-                    s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
+                for line in lines {
+                    s.prefetch(line, PREFETCH_BYTES);
                 }
+                s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
                 block_step::<S, WIDTH, GROUP, MIN, C>(s, lines, scales, &x, block, zero_point, &mut acc);
             }
             let multipliers = s.load(&self.weights.multipliers[panel]);
@@ -244,11 +241,6 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Ke
 }
 
 /// Adds one block of 32 columns to the accumulators.
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "index loops over registers unroll, iterators over them may not"
-)]
 #[inline(always)]
 fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize>(
     s: S,
@@ -294,7 +286,6 @@ struct F32;
 struct F16;
 struct Bf16;
 
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
 impl FloatColumn for F32 {
     type Stored = f32;
     #[inline(always)]
@@ -303,7 +294,6 @@ impl FloatColumn for F32 {
     }
 }
 
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
 impl FloatColumn for F16 {
     type Stored = u16;
     #[inline(always)]
@@ -312,7 +302,6 @@ impl FloatColumn for F16 {
     }
 }
 
-#[expect(clippy::inline_always, reason = "kernels must inline into the function with the target features")]
 impl FloatColumn for Bf16 {
     type Stored = u16;
     #[inline(always)]
@@ -336,11 +325,6 @@ struct FloatRegion<'a, T: FloatColumn, const C: usize> {
 impl<T: FloatColumn, const C: usize> Kernel for FloatRegion<'_, T, C> {
     type Output = ();
 
-    #[expect(
-        clippy::inline_always,
-        reason = "kernels must inline into the function with the target features"
-    )]
-    #[expect(clippy::needless_range_loop, reason = "index loops over registers unroll, iterators may not")]
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         assert!(C <= S::TILE);

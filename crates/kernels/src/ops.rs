@@ -43,7 +43,6 @@ pub fn rms_norm(isa: Isa, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out:
     }
     impl Kernel for Rows<'_> {
         type Output = ();
-        #[expect(clippy::inline_always, reason = "must inline into the function with the target features")]
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             for (i, out) in self.out.chunks_exact_mut(self.maker.weight.len()).enumerate() {
@@ -77,7 +76,6 @@ pub fn rms_norm_in_place(isa: Isa, pool: &Pool, x: &mut [f32], weight: &[f32], e
     }
     impl Kernel for Rows<'_> {
         type Output = ();
-        #[expect(clippy::inline_always, reason = "must inline into the function with the target features")]
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             for row in self.x.chunks_exact_mut(self.weight.len()) {

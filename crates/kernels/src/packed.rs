@@ -104,7 +104,7 @@ pub(crate) enum Weights {
 pub(crate) struct Codes {
     pub(crate) layout: CodeLayout,
     /// `[panels][blocks][4 or 8]`.
-    pub(crate) codes: Aligned<Line>,
+    pub(crate) lines: Aligned<Line>,
     /// `[panels][groups]`, or with mins `[panels][groups][2]`, of 16 f16.
     pub(crate) scales: Aligned<[u16; LANES]>,
     /// `[panels]` of 16.
@@ -161,7 +161,7 @@ impl PackedMatrix {
     /// Bytes in memory, all of which one matrix-vector product reads.
     pub fn bytes(&self) -> usize {
         match &self.weights {
-            Weights::Codes(it) => it.codes.bytes() + it.scales.bytes() + size_of_val(&it.multipliers[..]),
+            Weights::Codes(it) => it.lines.bytes() + it.scales.bytes() + size_of_val(&it.multipliers[..]),
             Weights::F32(it) => it.bytes(),
             Weights::F16(it) | Weights::Bf16(it) => it.bytes(),
         }
@@ -203,7 +203,7 @@ impl Codes {
     fn row_f32(&self, panel: usize, lane: usize, out: &mut [f32]) {
         let layout = self.layout;
         let blocks = out.len().div_ceil(BLOCK);
-        let lines = &self.codes[panel * blocks * layout.block_lines()..][..blocks * layout.block_lines()];
+        let lines = &self.lines[panel * blocks * layout.block_lines()..][..blocks * layout.block_lines()];
         let scales = &self.scales[panel * blocks * layout.block_scales()..][..blocks * layout.block_scales()];
         let multiplier = self.multipliers[panel][lane];
         let number = |vector: usize| f16::from_bits(scales[vector][lane]).to_f32() * multiplier;
@@ -281,14 +281,14 @@ fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes 
     let (rows, cols) = (source.rows(), source.cols());
     let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
     let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
-    let mut codes = Aligned::<Line>::zeroed(panels * panel_lines);
+    let mut lines = Aligned::<Line>::zeroed(panels * panel_lines);
     let mut scales = Aligned::<[u16; LANES]>::zeroed(panels * panel_scales);
     let mut multipliers = vec![[1.0; LANES]; panels];
-    let shared = (Disjoint::new(&mut codes), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
+    let shared = (Disjoint::new(&mut lines), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
     for_panels(panels, pool, &|panel| {
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
         // SAFETY: each panel is packed by one task.
-        let (codes, scales, multipliers) = unsafe {
+        let (lines, scales, multipliers) = unsafe {
             (
                 shared.0.part(panel * panel_lines, panel_lines),
                 shared.1.part(panel * panel_scales, panel_scales),
@@ -296,14 +296,15 @@ fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes 
             )
         };
         let mut row = CodeRow::default();
-        for lane in 0..LANES.min(rows - panel * LANES) {
+        let lanes = LANES.min(rows - panel * LANES);
+        for (lane, multiplier) in multipliers[..lanes].iter_mut().enumerate() {
             source.codes(panel * LANES + lane, &mut row);
             check_row(&row, layout, cols);
-            pack_row(&row, layout, lane, codes, scales);
-            multipliers[lane] = pack_scales(&row, layout, lane, scales);
+            pack_row(&row, layout, lane, lines);
+            *multiplier = pack_scales(&row, layout, lane, scales);
         }
     });
-    Codes { layout, codes, scales, multipliers }
+    Codes { layout, lines, scales, multipliers }
 }
 
 fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
@@ -314,13 +315,7 @@ fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
 }
 
 /// Spreads one row's codes over its panel, whose bytes are still 0 for this row.
-fn pack_row(
-    row: &CodeRow,
-    layout: CodeLayout,
-    lane: usize,
-    lines: &mut [Line],
-    _scales: &mut [[u16; LANES]],
-) {
+fn pack_row(row: &CodeRow, layout: CodeLayout, lane: usize, lines: &mut [Line]) {
     for (col, &code) in row.codes.iter().enumerate() {
         let (line, byte, high) = place(layout.width, lane, col);
         let stored = match layout.width {

@@ -148,9 +148,11 @@ impl Shared {
     fn run(&self, tasks: usize, task: &Task<'_>) {
         let task: *const Task<'_> = task;
         #[expect(unsafe_code, reason = "the lifetime of a borrowed closure can't be named across threads")]
+        #[expect(clippy::transmute_ptr_to_ptr, reason = "a cast can't lengthen the lifetime")]
         // SAFETY: only the lifetime changes. The pointer is followed by threads that hold an unfinished task, and
         // this function does not return before `unfinished` is 0, panics included.
-        let task: *const Task<'static> = unsafe { std::mem::transmute(task) };
+        let task: *const Task<'static> =
+            unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
         #[expect(unsafe_code, reason = "the claim protocol gives this thread the slot")]
         // SAFETY: the previous region has ended (`turn` is held), so `claim` offers nothing and nobody reads.
         unsafe {

@@ -129,11 +129,11 @@ pub(crate) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.max(s.splat(-127.0), s.min(s.splat(128.0), x));
     let n = s.round(x);
     let f = s.sub(x, n);
-    let mut p = s.splat(1.546_144_5e-4);
+    let mut p = s.splat(1.546_145e-4);
     p = s.fma(p, f, s.splat(1.340_042_8e-3));
     p = s.fma(p, f, s.splat(9.618_057e-3));
-    p = s.fma(p, f, s.splat(5.550_327_2e-2));
-    p = s.fma(p, f, s.splat(0.240_226_51));
+    p = s.fma(p, f, s.splat(5.550_327e-2));
+    p = s.fma(p, f, s.splat(0.240_226_5));
     p = s.fma(p, f, s.splat(std::f32::consts::LN_2));
     p = s.fma(p, f, s.splat(1.0));
     s.scale_2n(p, n)
@@ -152,7 +152,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let f = s.fma(n, s.splat(2.121_944_4e-4), f);
     let mut p = s.splat(1.394_110_8e-3);
     p = s.fma(p, f, s.splat(8.375_126e-3));
-    p = s.fma(p, f, s.splat(4.166_635_3e-2));
+    p = s.fma(p, f, s.splat(4.166_635e-2));
     p = s.fma(p, f, s.splat(0.166_664_16));
     p = s.fma(p, f, s.splat(0.5));
     p = s.fma(p, f, s.splat(1.0));

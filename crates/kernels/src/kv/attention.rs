@@ -18,11 +18,6 @@
 //! chunks, nor on threads. With few tiles and a long past, the splits of a tile are tasks of their own, and merged
 //! in the same order afterwards.
 
-#![expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
-
 use std::ops::Range;
 
 use super::{KV_TILE, KvCache, check_blocks, padded};
@@ -35,6 +30,8 @@ use crate::simd::{Kernel, LANES, Simd, exp2, store_part};
 const SPLIT: usize = 256;
 /// Tiles for each thread from which on splits aren't made into tasks.
 const TILES_PER_THREAD: usize = 6;
+/// Query rows of a tile up to which memory, not arithmetic, bounds it, so that prefetching pays.
+const PREFETCHING_ROWS_MAX: usize = 8;
 /// Values that a task merges, at least.
 const MERGED_VALUES: usize = 16 << 10;
 
@@ -394,6 +391,8 @@ fn attend_split<S: Simd, const R: usize>(
     let mut m = [f32::NEG_INFINITY; LANES];
     let mut l = [s.splat(0.0); R];
     o.fill(0.0);
+    // Prefetching goes on into the next split, up to the last tile that the sequence has.
+    let last_tile = (unit.chunk.position + unit.chunk.rows.len() - 1) / KV_TILE * KV_TILE;
     let mut start = positions.start;
     while start < positions.end {
         let (keys, values) = job.cache.head(job.layer, unit.chunk.blocks[start / block_tokens], unit.kv_head);
@@ -401,6 +400,14 @@ fn attend_split<S: Simd, const R: usize>(
         let keys = &keys[offset / LANES * head_dim..][..KV_TILE / LANES * head_dim];
         let count = KV_TILE.min(positions.end - start);
         let values = &values[offset * vectors..][..count * vectors];
+        if R <= PREFETCHING_ROWS_MAX {
+            let ahead = (start + 2 * KV_TILE).min(last_tile);
+            let block = unit.chunk.blocks[ahead / block_tokens];
+            let (keys, values) = job.cache.head(job.layer, block, unit.kv_head);
+            let offset = ahead % block_tokens;
+            prefetch(s, &keys[offset / LANES * head_dim..][..KV_TILE / LANES * head_dim]);
+            prefetch(s, &values[offset * vectors..][..KV_TILE * vectors]);
+        }
         let mut scores = [[0.0; KV_TILE]; R];
         if S::TILE >= 12 {
             score::<S, R, 2>(s, q, keys, 0, &mut scores);
@@ -425,6 +432,15 @@ fn attend_split<S: Simd, const R: usize>(
         states[r] = State { m: m[r], l: s.sum(l[r]) };
     }
     states
+}
+
+/// Asks for all of the lines.
+#[inline(always)]
+fn prefetch<S: Simd>(s: S, vectors: &[[u16; LANES]]) {
+    // Two vectors of f16 are a line.
+    for line in vectors.chunks(2) {
+        s.prefetch(&line[0], 0);
+    }
 }
 
 /// Scores of V vectors of positions, from the `first`-th on: `scores[r][16 v + lane] = sum_d q[d][r] * keys[v][d][lane]`.

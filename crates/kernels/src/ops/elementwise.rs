@@ -1,10 +1,5 @@
 //! Steps that treat every number alike, and reductions of one row.
 
-#![expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
-
 use super::rows::silu_mul_row;
 use super::{check_rows, rows_per_task};
 use crate::isa::Isa;
@@ -155,7 +150,8 @@ pub fn argmax(isa: Isa, x: &[f32]) -> usize {
         }
     }
     let largest = isa.run(Largest(x));
-    x.iter().position(|&x| x == largest).unwrap_or(0)
+    // Not by total order: -0 equals 0, and NaN equals nothing.
+    x.iter().position(|&x| x >= largest).unwrap_or(0)
 }
 
 /// How [`f16_to_f32`] and the like load and store a vector of each type.

@@ -5,11 +5,6 @@
 //! (a, b) -> (a cos_i - b sin_i,  b cos_i + a sin_i)
 //! ```
 
-#![expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
-
 use super::{check_rows, rows_per_task};
 use crate::isa::Isa;
 use crate::memory::{Disjoint, give_scratch, take_scratch};
@@ -132,12 +127,19 @@ fn rotate_pairs<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
 #[inline(always)]
 fn rotate_halves<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
     let (a, b) = x.split_at_mut(x.len() / 2);
-    for (((a, b), cos), sin) in
-        a.chunks_mut(LANES).zip(b.chunks_mut(LANES)).zip(cos.chunks(LANES)).zip(sin.chunks(LANES))
-    {
-        let (x, y, cos, sin) = (load_part(s, a), load_part(s, b), load_part(s, cos), load_part(s, sin));
-        let rotated = s.sub(s.mul(x, cos), s.mul(y, sin));
-        store_part(s, s.fma(y, cos, s.mul(x, sin)), b);
-        store_part(s, rotated, a);
+    let (a, a_rest) = a.as_chunks_mut::<LANES>();
+    let (b, b_rest) = b.as_chunks_mut::<LANES>();
+    let (cos, cos_rest) = cos.as_chunks::<LANES>();
+    let (sin, sin_rest) = sin.as_chunks::<LANES>();
+    for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+        let (x, y, cos, sin) = (s.load(a), s.load(b), s.load(cos), s.load(sin));
+        s.store(s.sub(s.mul(x, cos), s.mul(y, sin)), a);
+        s.store(s.fma(y, cos, s.mul(x, sin)), b);
+    }
+    if !a_rest.is_empty() {
+        let (x, y) = (load_part(s, a_rest), load_part(s, b_rest));
+        let (cos, sin) = (load_part(s, cos_rest), load_part(s, sin_rest));
+        store_part(s, s.sub(s.mul(x, cos), s.mul(y, sin)), a_rest);
+        store_part(s, s.fma(y, cos, s.mul(x, sin)), b_rest);
     }
 }

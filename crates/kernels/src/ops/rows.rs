@@ -1,10 +1,5 @@
 //! Ways to make a row of numbers, so that making it and quantising it can be one pass.
 
-#![expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
-
 use crate::simd::{LANES, Simd, exp, load_part, store_part};
 
 /// Makes row `index`; may use `scratch`, which is as long as a row.

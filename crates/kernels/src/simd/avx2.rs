@@ -1,5 +1,7 @@
 //! AVX2 with FMA and F16C: a vector of the vocabulary is two registers, rows 0 to 7 and rows 8 to 15.
 
+#![allow(clippy::wildcard_imports, reason = "intrinsics have unmistakable names")]
+
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Line, Simd};
@@ -23,10 +25,6 @@ type I = [__m256i; 2];
 
 /// Sums the groups of four products that the 16 signed halves of each register stand for.
 #[expect(unsafe_code, reason = "intrinsics")]
-#[expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
 #[inline(always)]
 fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
     // SAFETY: the proof shows AVX2.
@@ -34,10 +32,6 @@ fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
 }
 
 #[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
-#[expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
 // SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic, and each load or
 // store stays within the array it is given: 16 f32, 16 u16, 16 i8 or 64 bytes.
 impl Simd for Avx2 {

@@ -1,5 +1,7 @@
 //! AVX-512 with VNNI: a vector of the vocabulary is one register.
 
+#![allow(clippy::wildcard_imports, reason = "intrinsics have unmistakable names")]
+
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Line, Simd};
@@ -19,10 +21,6 @@ pub(super) fn run<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
 }
 
 #[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
-#[expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
 // SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic, and each load or
 // store stays within the array it is given: 16 f32, 16 u16, 16 i8 or 64 bytes.
 impl Simd for Avx512 {

@@ -31,10 +31,6 @@ fn reduce(mut x: F, f: impl Fn(f32, f32) -> f32) -> f32 {
     x[0]
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "kernels must inline into the function that has the target features"
-)]
 impl Simd for Scalar {
     type F = F;
     type I = I;
