@@ -30,7 +30,6 @@ pub(crate) struct Pushed {
 ///
 /// Text is counted in bytes from the beginning of all that was detokenised, tags and trimmed text included, so
 /// that each log-probability finds the piece in which its token begins.
-#[derive(Debug)]
 pub(crate) struct Assembler {
     tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
@@ -49,7 +48,12 @@ pub(crate) struct Assembler {
     stopped: bool,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Assembler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembler").field("tokens", &self.tokens).finish_non_exhaustive()
+    }
+}
+
 struct Waiting {
     /// Where its text begins.
     start: usize,

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use base::{Clock, Rng, TokenId};
 use engine::{Engine, EngineConfig, EngineStats, Priority, SamplingParams, Submission};
+use models::LoadedModel;
 use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
-use models::load::LoadedModel;
-use models::template::{ChatTemplate, RenderOptions, TemplateError, TemplateMessage};
+use models::template::{ChatTemplate, RenderOptions, TemplateMessage};
 use models::tokenizer::{self, Tokenizer};
 
 use crate::answer::Answer;
@@ -118,7 +118,10 @@ struct Speech {
 
 impl std::fmt::Debug for Speech {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Speech").field("name", &self.name).field("thinking", &self.thinking).finish_non_exhaustive()
+        f.debug_struct("Speech")
+            .field("name", &self.name)
+            .field("thinking", &self.thinking)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +142,7 @@ impl Dialogue {
             return Err(DialogueError::NoTemplate { name: profile.name });
         };
         let engine_config = config.engine(&loaded.info);
-        let speech = Speech::new(loaded.tokenizer, template, profile, &loaded.info, clock.unix_ms());
+        let speech = Speech::new(loaded.tokenizer, template, profile, &loaded.info);
         let engine = Engine::start(loaded.model, engine_config, Arc::clone(&clock), rng)?;
         Ok(Self { inner: Arc::new(Inner { engine, speech, clock }) })
     }
@@ -244,27 +247,23 @@ impl Dialogue {
         let vocab_size = self.info().vocab_size;
         let outside = |id: TokenId| usize::try_from(id).is_ok_and(|id| id >= vocab_size);
         match sampling.logit_bias.iter().find(|&&(id, _)| outside(id)) {
-            Some(&(id, _)) => {
-                Err(DialogueError::invalid("logit_bias", format!("of token ids below {vocab_size}"), id))
-            }
+            Some(&(id, _)) => Err(DialogueError::invalid(
+                "logit_bias",
+                format!("of token ids below {vocab_size}"),
+                id.to_string(),
+            )),
             None => Ok(()),
         }
     }
 }
 
 impl Speech {
-    fn new(
-        tokenizer: Arc<Tokenizer>,
-        template: ChatTemplate,
-        profile: Profile,
-        info: &ModelInfo,
-        now_unix_ms: i64,
-    ) -> Self {
+    fn new(tokenizer: Arc<Tokenizer>, template: ChatTemplate, profile: Profile, info: &ModelInfo) -> Self {
         let tags = tokenizer
             .token_id(OPENING)
             .zip(tokenizer.token_id(CLOSING))
             .map(|(opening, closing)| TagTokens { opening, closing });
-        let thinking = profile.thinking.unwrap_or_else(|| detect_thinking(&template, now_unix_ms));
+        let thinking = profile.thinking.unwrap_or_else(|| detect_thinking(&template));
         let longest = (0..tokenizer.vocab_size()).map(|id| tokenizer.token_bytes(id as TokenId).len()).max();
         // Unicode normalisation makes a text shorter by less than this factor.
         let token_bytes_max = longest.unwrap_or(1).max(1).saturating_mul(4);
@@ -283,7 +282,8 @@ impl Speech {
 
     /// Refuses texts that are so long that tokenising them would only tell by how much.
     fn check_bytes(&self, request: &ChatRequest, context: usize) -> Result<(), DialogueError> {
-        let bytes = request.messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message.content.len()));
+        let bytes =
+            request.messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message.content.len()));
         if bytes <= self.text_bytes_max {
             return Ok(());
         }
@@ -291,14 +291,20 @@ impl Speech {
         Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context })
     }
 
-    fn tokens(&self, request: &ChatRequest, now_unix_ms: i64) -> Result<(Vec<TokenId>, Start), DialogueError> {
+    fn tokens(
+        &self,
+        request: &ChatRequest,
+        now_unix_ms: i64,
+    ) -> Result<(Vec<TokenId>, Start), DialogueError> {
         let messages: Vec<_> = request.messages.iter().map(template_message).collect();
-        let thinking = request.thinking.filter(|_| self.thinking == Thinking::Switchable);
-        let rendered = self.template.render(&messages, &options(thinking, now_unix_ms))?;
+        let enable_thinking = request.thinking.filter(|_| self.thinking == Thinking::Switchable);
+        let options = RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms };
+        let rendered = self.template.render(&messages, &options)?;
         let mut parts = rendered.parts();
-        let opened = ends_with_opening(&parts);
+        let opened = rendered.opens_thinking();
         let thinks = self.thinking != Thinking::None;
-        let close = thinks && request.thinking == Some(false) && (opened || self.thinking == Thinking::Always);
+        let close =
+            thinks && request.thinking == Some(false) && (opened || self.thinking == Thinking::Always);
         let start = match opened {
             _ if request.thinking == Some(false) => Start::Content,
             true => Start::Reasoning,
@@ -325,42 +331,26 @@ impl Speech {
     }
 }
 
-fn options(enable_thinking: Option<bool>, now_unix_ms: i64) -> RenderOptions {
-    RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms, ..RenderOptions::default() }
-}
-
 /// The message as the model is shown it: without the reasoning of earlier turns.
 fn template_message(message: &Message) -> TemplateMessage {
-    TemplateMessage { role: message.role.name().to_owned(), content: message.content.clone(), reasoning: None }
-}
-
-/// Whether a template opens the reasoning, and whether it has a switch.
-fn detect_thinking(template: &ChatTemplate, now_unix_ms: i64) -> Thinking {
-    let render = |thinking| {
-        let messages = [template_message(&Message::user("?"))];
-        template.render(&messages, &options(thinking, now_unix_ms))
-    };
-    let (Ok(unset), Ok(on), Ok(off)) = (render(None), render(Some(true)), render(Some(false))) else {
-        return Thinking::None;
-    };
-    if on.parts() != off.parts() {
-        Thinking::Switchable
-    } else if ends_with_opening(&unset.parts()) {
-        Thinking::Always
-    } else {
-        Thinking::None
+    TemplateMessage {
+        role: message.role.name().to_owned(),
+        content: message.content.clone(),
+        reasoning: None,
     }
 }
 
-/// Whether the template, not a message, ends the prompt with this, white space aside.
-fn ends_with(parts: &[tokenizer::Part<'_>], tag: &str) -> bool {
-    matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(tag))
+/// What the template says about a model of which nothing else is known.
+fn detect_thinking(template: &ChatTemplate) -> Thinking {
+    let prompt = template.thinking();
+    match (prompt.switchable, prompt.opens) {
+        (true, _) => Thinking::Switchable,
+        (false, true) => Thinking::Always,
+        (false, false) => Thinking::None,
+    }
 }
 
-fn ends_with_opening(parts: &[tokenizer::Part<'_>]) -> bool {
-    ends_with(parts, OPENING)
-}
-
+/// Whether the template, not a message, ends the prompt with the closing tag, white space aside.
 fn ends_with_closing(parts: &[tokenizer::Part<'_>]) -> bool {
-    ends_with(parts, CLOSING)
+    matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(CLOSING))
 }

@@ -38,7 +38,9 @@ pub enum DialogueError {
         name: String,
     },
     /// As many answers as may be are running or waiting.
-    #[error("the model is busy: {held} answers are running or waiting, at most {allowed} may; try again later")]
+    #[error(
+        "the model is busy: {held} answers are running or waiting, at most {allowed} may; try again later"
+    )]
     QueueFull {
         /// Answers running or waiting.
         held: usize,
@@ -62,8 +64,8 @@ fn too_long(prompt_tokens: usize, tokens_max: Option<usize>, context: usize) -> 
 }
 
 impl DialogueError {
-    pub(crate) fn invalid(name: &'static str, allowed: impl Into<String>, given: impl ToString) -> Self {
-        Self::InvalidParam { name, allowed: allowed.into(), given: given.to_string() }
+    pub(crate) fn invalid(name: &'static str, allowed: impl Into<String>, given: impl Into<String>) -> Self {
+        Self::InvalidParam { name, allowed: allowed.into(), given: given.into() }
     }
 }
 

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -124,7 +124,8 @@ struct Slot {
     stage: Stage,
 }
 
-type Outcome = Result<Arc<Dialogue>, HubError>;
+/// Weak, so that an outcome which nobody has taken yet doesn't count as use.
+type Outcome = Result<Weak<Dialogue>, HubError>;
 
 enum Stage {
     /// Being loaded; everyone who wants it waits for one outcome.
@@ -181,13 +182,19 @@ impl Hub {
     /// When there is no such model, its file is not here or not usable, every loaded model is in use and there may
     /// be no more, or the hub is shutting down.
     pub async fn get(&self, name: &str) -> Result<Arc<Dialogue>, HubError> {
-        let mut outcome = match self.begin(name)? {
-            Step::Ready(dialogue) => return Ok(dialogue),
-            Step::Wait(outcome) => outcome,
-        };
-        let lost = || HubError::Load { name: name.to_owned(), reason: "the loading was abandoned".to_owned() };
-        let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| lost())?;
-        outcome.clone().unwrap_or_else(|| Err(lost()))
+        let lost =
+            || HubError::Load { name: name.to_owned(), reason: "the loading was abandoned".to_owned() };
+        loop {
+            let mut outcome = match self.begin(name)? {
+                Step::Ready(dialogue) => return Ok(dialogue),
+                Step::Wait(outcome) => outcome,
+            };
+            let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+            // Others may have had it unloaded again by now.
+            if let Some(dialogue) = outcome.ok_or_else(lost)??.upgrade() {
+                return Ok(dialogue);
+            }
+        }
     }
 
     /// Refuses new requests from now on, lets answers go on for at most `deadline`, then cuts them. Returns at
@@ -313,18 +320,29 @@ impl Loading {
             dialogue.wait_stopped();
         }
         tracing::info!(model = self.name, "loading");
-        let outcome = self.shared.source.load(&self.name).map(Arc::new);
-        let name = self.name.clone();
-        let outcome = outcome.map_err(|reason| HubError::Load { name, reason });
+        let loaded = self.shared.source.load(&self.name);
         let mut state = self.shared.lock();
         let closed = state.closed;
-        match (&outcome, state.models.get_mut(&self.name)) {
-            (Ok(dialogue), Some(slot)) if !closed => slot.stage = Stage::Loaded(Arc::clone(dialogue)),
-            _ => drop(state.models.remove(&self.name)),
+        let outcome = match (loaded, state.models.get_mut(&self.name)) {
+            (Ok(_), _) if closed => Err(HubError::ShuttingDown),
+            (Ok(dialogue), Some(slot)) => {
+                let dialogue = Arc::new(dialogue);
+                let outcome = Ok(Arc::downgrade(&dialogue));
+                slot.stage = Stage::Loaded(dialogue);
+                outcome
+            }
+            (Ok(_), None) => Err(self.failed("its place was taken away")),
+            (Err(reason), _) => Err(self.failed(&reason)),
+        };
+        if outcome.is_err() {
+            state.models.remove(&self.name);
         }
         drop(state);
-        let outcome = if closed { Err(HubError::ShuttingDown) } else { outcome };
         self.sender.send_replace(Some(outcome));
+    }
+
+    fn failed(&self, reason: &str) -> HubError {
+        HubError::Load { name: self.name.clone(), reason: reason.to_owned() }
     }
 }
 

@@ -15,7 +15,7 @@ mod profile;
 mod request;
 mod split;
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use answer::{Answer, AnswerEvent, Delta, Finish, Part, Timing, TokenLogprob, TopLogprob, Usage};
 pub use dialogue::{Cost, Dialogue, DialogueConfig, Prompt};
@@ -25,7 +25,7 @@ pub use profile::{Profile, Thinking};
 pub use request::{ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
 
 pub use engine::{
-    EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX, LatencyHistogram, Priority,
-    SamplingParams,
+    EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX, LatencyHistogram,
+    Priority, SamplingParams,
 };
 pub use models::batch::ModelInfo;

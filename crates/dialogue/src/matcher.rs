@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(matcher.push("c </th").released, "c ");
         assert_eq!(matcher.push("e").released, "</the");
         let found = matcher.push("</think>\nyes");
-        assert_eq!(found, Found { released: String::new(), hit: Some(Hit { bytes: 8, rest: "\nyes".to_owned() }) });
+        assert_eq!(
+            found,
+            Found { released: String::new(), hit: Some(Hit { bytes: 8, rest: "\nyes".to_owned() }) }
+        );
     }
 
     #[test]

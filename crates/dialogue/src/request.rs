@@ -141,7 +141,11 @@ impl ChatRequest {
             return Err(DialogueError::invalid("messages", allowed, "a last message of the assistant"));
         }
         if self.stop.len() > STOPS_MAX {
-            return Err(DialogueError::invalid("stop", format!("at most {STOPS_MAX} strings"), self.stop.len()));
+            return Err(DialogueError::invalid(
+                "stop",
+                format!("at most {STOPS_MAX} strings"),
+                self.stop.len(),
+            ));
         }
         for stop in &self.stop {
             if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
@@ -150,7 +154,7 @@ impl ChatRequest {
             }
         }
         if self.tokens_max == Some(0) {
-            return Err(DialogueError::invalid("max_tokens", "at least 1", 0));
+            return Err(DialogueError::invalid("max_tokens", "at least 1", "0"));
         }
         Ok(())
     }

@@ -109,7 +109,9 @@ impl Splitter {
     pub(crate) fn push_tag(&mut self, tag: Tag, literal: &str) -> Vec<Stretch> {
         let next = match (self.state, tag) {
             (State::Undecided | State::ReasoningBegins, Tag::Opening) => State::ReasoningBegins,
-            (State::Undecided | State::ReasoningBegins | State::Reasoning, Tag::Closing) => State::ContentBegins,
+            (State::Undecided | State::ReasoningBegins | State::Reasoning, Tag::Closing) => {
+                State::ContentBegins
+            }
             (State::Reasoning, Tag::Opening) | (State::ContentBegins | State::Content, _) => {
                 return self.push(literal);
             }

@@ -17,12 +17,12 @@ fn with(field: &str, value: Value) -> Value {
 
 #[track_caller]
 fn read(request: Value) -> ChatCompletionRequest {
-    ChatCompletionRequest::from_value(request).unwrap()
+    ChatCompletionRequest::from_value(request).expect("a request that is allowed")
 }
 
 #[track_caller]
 fn check_refused(request: Value, kind: RequestErrorKind, param: &str, message: &str) {
-    let error = ChatCompletionRequest::from_value(request).unwrap_err();
+    let error = ChatCompletionRequest::from_value(request).expect_err("a request that is refused");
     assert_eq!((error.kind, error.param.as_deref(), error.message.as_str()), (kind, Some(param), message));
 }
 
@@ -300,7 +300,8 @@ fn what_is_not_supported_is_refused() {
 
 #[test]
 fn errors_become_bodies() {
-    let refused = |request| ChatCompletionRequest::from_value(request).unwrap_err();
+    let refused =
+        |request| ChatCompletionRequest::from_value(request).expect_err("a request that is refused");
     let format = refused(json!({ "model": "m" }));
     assert_eq!(format.status(), 400);
     insta::assert_json_snapshot!("format_error", format.body());
