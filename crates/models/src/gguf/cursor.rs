@@ -7,6 +7,17 @@ pub(super) struct Cursor<'a> {
     at: usize,
 }
 
+/// What a count may be.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Of what, for the message.
+    pub(super) what: &'static str,
+    /// One takes at least so many bytes of the file.
+    pub(super) least_bytes: usize,
+    /// More than these there never are: what they take in memory is larger than what they take in the file.
+    pub(super) most: usize,
+}
+
 /// Makes a [`Place`] only when there is an error to tell: places own their names.
 pub(super) type Where<'w> = &'w dyn Fn() -> Place;
 
@@ -52,30 +63,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// A count of things that take at least `least_bytes` each: refused when the rest of the file cannot hold them.
-    pub(super) fn count(
-        &mut self,
-        what: &'static str,
-        least_bytes: usize,
-        place: Where<'_>,
-    ) -> Result<usize, GgufError> {
+    pub(super) fn count(&mut self, limits: Limits, place: Where<'_>) -> Result<usize, GgufError> {
         let given = self.u64(place)?;
-        self.check_count(given, what, least_bytes, place)
+        self.check_count(given, limits, place)
     }
 
     /// Checks a count that was read earlier against what is left of the file.
     pub(super) fn check_count(
         &self,
         given: u64,
-        what: &'static str,
-        least_bytes: usize,
+        Limits { what, least_bytes, most }: Limits,
         place: Where<'_>,
     ) -> Result<usize, GgufError> {
-        let allowed = self.remaining() / least_bytes;
+        let allowed = (self.remaining() / least_bytes).min(most);
         usize::try_from(given).ok().filter(|count| *count <= allowed).ok_or_else(|| GgufError::Bounds {
             place: place(),
             what,
             given: given.to_string(),
-            allowed: format!("0 to {allowed}, which is what the {} bytes left can hold", self.remaining()),
+            allowed: format!("0 to {allowed} (with {} bytes left)", self.remaining()),
         })
     }
 

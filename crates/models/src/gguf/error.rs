@@ -54,7 +54,9 @@ pub enum GgufError {
         big_endian: bool,
     },
     /// The file ends before what it announces.
-    #[error("{place}: {wanted} bytes wanted, but the file has only {available} more")]
+    #[error(
+        "{place}: {wanted} bytes wanted, but only {available} are left (of the file, and of 256 MiB for its index)"
+    )]
     Truncated {
         /// Where.
         place: Place,

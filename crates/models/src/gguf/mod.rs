@@ -2,7 +2,7 @@
 //!
 //! A file is mapped, not read; its index (metadata and tensor descriptions) is checked in full when it is opened.
 //! Every count, length, offset, type, alignment and shape is checked before it is used; nothing is allocated beyond
-//! a small multiple of the bytes that the file has; no input makes the reader panic. After [`Gguf::open`] every
+//! a small multiple of the bytes that the file has, nor for more than 256 MiB of them; no input makes the reader panic. After [`Gguf::open`] every
 //! tensor is known to lie inside the file, aligned, with whole blocks per row, and apart from every other tensor.
 
 mod cursor;

@@ -1,7 +1,7 @@
 //! From hostile bytes to a checked index. Layout (all little-endian): magic, version, counts, metadata entries,
 //! tensor descriptions, padding, data. <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>
 
-use super::cursor::{Cursor, Where};
+use super::cursor::{Cursor, Limits, Where};
 use super::value::TYPE_NAMES;
 use super::{Array, GgufError, Metadata, Place, Strings, TensorInfo, Value};
 use crate::formats::Format;
@@ -14,10 +14,13 @@ const TENSOR_NAME_BYTES_MAX: u64 = 64;
 const DIMENSIONS_MAX: u32 = 4;
 /// Arrays in arrays: deeper than any writer goes, shallow enough for any stack.
 const NESTING_MAX: usize = 4;
-/// Name length (8), one byte of name, type (4), one byte of value.
-const ENTRY_BYTES_MIN: usize = 14;
-/// Name length (8), one byte of name, dimensions (4), one extent (8), type (4), offset (8).
-const TENSOR_BYTES_MIN: usize = 33;
+/// The index (everything before the data) is read into memory; the largest vocabularies take a tenth of this.
+const INDEX_BYTES_MAX: usize = 256 << 20;
+/// An entry: name length (8), one byte of name, type (4), one byte of value.
+const ENTRIES: Limits = Limits { what: "number of metadata entries", least_bytes: 14, most: 16_384 };
+/// A description: name length (8), one byte of name, dimensions (4), one extent (8), type (4), offset (8).
+const TENSORS: Limits = Limits { what: "number of tensors", least_bytes: 33, most: 1 << 20 };
+const ARRAYS_IN_ARRAY_MAX: usize = 65_536;
 /// Where the data and each tensor begin, unless `general.alignment` says otherwise.
 const ALIGNMENT_DEFAULT: u64 = 32;
 const ALIGNMENT_MAX: u64 = 1 << 20;
@@ -37,14 +40,14 @@ pub(super) struct Index {
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Index, GgufError> {
-    let mut cursor = Cursor::new(bytes);
+    let mut cursor = Cursor::new(&bytes[..bytes.len().min(INDEX_BYTES_MAX)]);
     let header: Where<'_> = &|| Place::Header;
     let version = read_version(&mut cursor, bytes)?;
     let tensor_count = cursor.u64(header)?;
-    let entry_count = cursor.count("number of metadata entries", ENTRY_BYTES_MIN, header)?;
+    let entry_count = cursor.count(ENTRIES, header)?;
     let metadata = read_metadata(&mut cursor, entry_count)?;
     let alignment = read_alignment(&metadata)?;
-    let tensor_count = cursor.check_count(tensor_count, "number of tensors", TENSOR_BYTES_MIN, header)?;
+    let tensor_count = cursor.check_count(tensor_count, TENSORS, header)?;
     let mut tensors = Vec::with_capacity(tensor_count);
     for index in 0..tensor_count {
         tensors.push(read_tensor_info(&mut cursor, index as u64, alignment)?);
@@ -111,7 +114,8 @@ fn read_array(cursor: &mut Cursor<'_>, depth: usize, place: Where<'_>) -> Result
         9 => 12,
         given => return Err(unknown_type("element type", given, place)),
     };
-    let count = cursor.count("number of array elements", least_bytes, place)?;
+    let most = if element_type == 9 { ARRAYS_IN_ARRAY_MAX } else { usize::MAX };
+    let count = cursor.count(Limits { what: "number of array elements", least_bytes, most }, place)?;
     if element_type == 8 {
         let mut strings = Strings::with_capacity(count);
         for _ in 0..count {
