@@ -11,8 +11,9 @@ const port = Number(process.env.PORT ?? 8080);
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const pause_ms = Number(process.env.PAUSE_MS ?? 25);
 const policy =
-  "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
-  "font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; " +
+  "font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const models = [
   ["smollm2-135m", "SmolLM2 135M", true, 2048, "none", 134_515_008, 91_731_264],

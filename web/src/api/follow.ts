@@ -25,7 +25,7 @@ export function backoffMs(attempt: number, random: () => number = Math.random): 
 export type Pause = (duration_ms: number, signal: AbortSignal) => Promise<void>;
 
 /** Waits, but no longer than until the network comes back or the page is looked at again. */
-export const pauseOrWake: Pause = (duration_ms, signal) =>
+const pauseOrWake: Pause = (duration_ms, signal) =>
   new Promise((resolve) => {
     const wake = new AbortController();
     const finish = () => {

@@ -1,6 +1,6 @@
 /** The JSON of the server's `/api`, as it goes over the wire. Times are Unix milliseconds. */
 
-export type Thinking = "none" | "always" | "switchable";
+type Thinking = "none" | "always" | "switchable";
 
 export interface Model {
   name: string;
@@ -34,17 +34,17 @@ export interface ConversationPage {
   next: string | null;
 }
 
-export type Role = "user" | "assistant" | "system";
+type Role = "user" | "assistant" | "system";
 
-export type MessageStatus = "complete" | "generating" | "stopped" | "length" | "interrupted" | "failed";
+type MessageStatus = "complete" | "generating" | "stopped" | "length" | "interrupted" | "failed";
 
-export interface Usage {
+interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   reasoning_tokens: number;
 }
 
-export interface Timing {
+interface Timing {
   queued_ms: number;
   /** Time to the first token. */
   ttft_ms: number;

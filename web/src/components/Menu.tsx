@@ -13,7 +13,7 @@ interface MenuProps {
 
 export function Menu({ trigger, align = "start", side = "bottom", children, onCloseAutoFocus }: MenuProps) {
   return (
-    <DropdownMenu.Root>
+    <DropdownMenu.Root modal={false}>
       <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
       <DropdownMenu.Portal>
         <DropdownMenu.Content

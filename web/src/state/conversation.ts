@@ -2,7 +2,7 @@ import type { Conversation, ConversationTree, Delta, Message } from "../api/type
 import { type Messages, messagesOf, newestLeaf, noMessages, pathTo, putMessage } from "./tree";
 
 /** How the connection to a running answer stands. */
-export type Link = "joined" | "lost";
+type Link = "joined" | "lost";
 
 /** What only this page knows of a running answer. Times are of the page's clock. */
 export interface Live {
@@ -12,7 +12,7 @@ export interface Live {
 }
 
 /** A question that the server has not yet taken. */
-export interface Pending {
+interface Pending {
   content: string;
   parent_id: string | null;
 }

@@ -87,7 +87,7 @@ export function currentModel(state: State): Model | null {
   return named(wanted) ?? named(state.defaultModel) ?? installed[0] ?? null;
 }
 
-export async function loadModels(): Promise<void> {
+async function loadModels(): Promise<void> {
   try {
     const { models, default: defaultModel } = await api.models();
     set({ models, defaultModel, modelsState: "ready" });
@@ -370,10 +370,11 @@ export async function stop(message: string): Promise<void> {
   if (id === null) return;
   try {
     const stopped = await api.stop(id, message);
-    // The stream's last event tells the same, unless the stream is lost.
-    if (stopped.status !== "generating" && !followed.has(message)) {
-      changeOpen(id, (open) => conversation.done(open, stopped));
-    }
+    // The stream's last event tells more, if it has come or is still to come.
+    changeOpen(id, (open) => {
+      const running = open.messages.byId[message]?.status === "generating";
+      return running && !followed.has(message) ? conversation.done(open, stopped) : open;
+    });
   } catch (error) {
     if (error instanceof ApiError && !error.unreachable) await reloadOpen();
     notify("stopFailed");

@@ -1,0 +1,116 @@
+import { AxeBuilder } from "@axe-core/playwright";
+import { test as base, expect, type Locator, type Page } from "@playwright/test";
+import { Server } from "./server";
+
+interface Options {
+  /** Console errors that a test provokes. */
+  expectedErrors: RegExp[];
+}
+
+interface TestFixtures {
+  /** Fails the test for any error on the console and any request to another host. */
+  watched: undefined;
+}
+
+interface WorkerFixtures {
+  server: Server;
+}
+
+export const test = base.extend<Options & TestFixtures, WorkerFixtures>({
+  expectedErrors: [[], { option: true }],
+
+  server: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the fixtures that are needed from this pattern
+    async ({}, use) => {
+      const server = await Server.create();
+      await use(server);
+      await server.dispose();
+    },
+    { scope: "worker", timeout: 180_000 },
+  ],
+
+  baseURL: async ({ server }, use) => use(server.url),
+
+  watched: [
+    async ({ context, expectedErrors }, use) => {
+      const errors: string[] = [];
+      const foreign: string[] = [];
+      context.on("console", (message) => {
+        if (message.type() === "error") errors.push(message.text());
+      });
+      context.on("weberror", (error) => errors.push(String(error.error())));
+      context.on("request", (request) => {
+        const url = new URL(request.url());
+        if (!["127.0.0.1", ""].includes(url.hostname)) foreign.push(request.url());
+      });
+      await use(undefined);
+      const unexpected = errors.filter((text) => !expectedErrors.some((pattern) => pattern.test(text)));
+      expect(unexpected, "errors on the console").toEqual([]);
+      expect(foreign, "requests to other hosts").toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+export { expect } from "@playwright/test";
+
+/** Asks for something that takes this small model long to write. */
+export const LONG_QUESTION = "Write a very long story about a whale, with many chapters.";
+export const SHORT_QUESTION = "Say hello.";
+
+export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
+export const answers = (page: Page): Locator => page.locator("article.message-assistant");
+export const questions = (page: Page): Locator => page.locator("article.message-user");
+export const textOf = (answer: Locator): Locator => answer.locator(".md").last();
+
+/** What an answer says, without marks. */
+export async function wordsOf(answer: Locator): Promise<string> {
+  return (await textOf(answer).textContent()) ?? "";
+}
+
+export async function ask(page: Page, question: string): Promise<void> {
+  await composer(page).fill(question);
+  await composer(page).press("Enter");
+}
+
+/** Waits until the last answer has come to an end by itself. */
+export async function ended(page: Page): Promise<Locator> {
+  const answer = answers(page).last();
+  await expect(answer).toHaveAttribute("data-status", /^(?:complete|length)$/, { timeout: 180_000 });
+  return answer;
+}
+
+/** Waits until the first words of the last answer are on the page, while it is still being written. */
+export async function begun(page: Page): Promise<Locator> {
+  const answer = page.locator('article[data-status="generating"]');
+  await expect(textOf(answer)).toHaveText(/\w/, { timeout: 60_000 });
+  return answers(page).last();
+}
+
+/** The id in the address. */
+export async function conversationId(page: Page): Promise<string> {
+  await expect(page).toHaveURL(/\/c\/[^/]+$/);
+  return decodeURIComponent(new URL(page.url()).pathname.slice("/c/".length));
+}
+
+export async function chooseInSettings(page: Page, name: string): Promise<void> {
+  await page.locator(".side-foot button").click();
+  await page.getByRole("menuitemradio", { name }).click();
+}
+
+export async function screenshot(page: Page, name: string): Promise<void> {
+  await page.screenshot({ path: `e2e/screenshots/${name}.png`, animations: "disabled" });
+}
+
+/** No serious finding of axe, and none at all of WCAG 2.2 A and AA. */
+export async function expectAccessible(page: Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations.filter(
+    ({ impact, tags }) =>
+      impact === "serious" || impact === "critical" || tags.some((tag) => /^wcag2\d*a{1,2}$/.test(tag)),
+  );
+  const told = serious.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(" | ")}`,
+  );
+  expect(told, "findings of axe").toEqual([]);
+}

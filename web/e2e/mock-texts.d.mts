@@ -1,0 +1,2 @@
+export const thought: string;
+export const rich: string;

@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const READY_MS_MAX = 120_000;
+const STOP_MS_MAX = 30_000;
+const LOG_LENGTH_MAX = 20_000;
+
+/** The value of a variable that names a file; the suite fails without it. */
+function fileOf(variable: string): string {
+  const path = process.env[variable];
+  if (path === undefined || path === "") throw new Error(`${variable} must name a file; it is not set`);
+  if (!existsSync(path)) throw new Error(`${variable} names ${path}, and there is no such file`);
+  return path;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      if (address === null || typeof address === "string") return reject(new Error("no port was given"));
+      server.close(() => resolve(address.port));
+    });
+  });
+}
+
+const pause = (duration_ms: number) => new Promise((resolve) => setTimeout(resolve, duration_ms));
+
+/** The real program with the real model, in a home of its own. */
+export class Server {
+  readonly url: string;
+  readonly #binary = fileOf("CACHALOT_BIN");
+  readonly #model = fileOf("CACHALOT_TEST_MODEL");
+  readonly #home = mkdtempSync(join(tmpdir(), "cachalot-e2e-"));
+  readonly #port: number;
+  #process: ChildProcess | null = null;
+  #log = "";
+
+  private constructor(port: number) {
+    this.#port = port;
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  static async create(): Promise<Server> {
+    const server = new Server(await freePort());
+    await server.start();
+    return server;
+  }
+
+  /** Starts the program, at the same address and with the same data as before. */
+  async start(): Promise<void> {
+    const address = `127.0.0.1:${this.#port}`;
+    const child = spawn(this.#binary, ["up", "--listen", address, "--model", this.#model], {
+      env: { ...process.env, CACHALOT_HOME: this.#home },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const keep = (chunk: Buffer) => {
+      this.#log = (this.#log + chunk.toString()).slice(-LOG_LENGTH_MAX);
+    };
+    child.stdout.on("data", keep);
+    child.stderr.on("data", keep);
+    child.on("error", (error) => keep(Buffer.from(String(error))));
+    this.#process = child;
+    await this.#ready(child);
+  }
+
+  async #ready(child: ChildProcess): Promise<void> {
+    const end = performance.now() + READY_MS_MAX;
+    while (performance.now() < end) {
+      if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}:\n${this.#log}`);
+      const ready = await fetch(`${this.url}/readyz`).then(
+        (response) => response.ok,
+        () => false,
+      );
+      if (ready) return;
+      await pause(100);
+    }
+    throw new Error(`the server was not ready after ${READY_MS_MAX} ms:\n${this.#log}`);
+  }
+
+  /** Ends the program at once, as a crash would. */
+  async crash(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  /** Ends the program as an operator would, and removes its data. */
+  async dispose(): Promise<void> {
+    await this.#end("SIGTERM");
+    rmSync(this.#home, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#process;
+    this.#process = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    child.kill(signal);
+    const late = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
+    await ended;
+    clearTimeout(late);
+  }
+}
