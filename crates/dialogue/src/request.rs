@@ -144,7 +144,7 @@ impl ChatRequest {
             return Err(DialogueError::invalid(
                 "stop",
                 format!("at most {STOPS_MAX} strings"),
-                self.stop.len(),
+                self.stop.len().to_string(),
             ));
         }
         for stop in &self.stop {
