@@ -4,7 +4,8 @@
 //! for each tile of activation rows c, panel of 16 weight rows r:
 //!     acc[c][r] = 0
 //!     for each block b of 32 columns, group g of the block:
-//!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32)
+//!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32;
+//!                      for the high plane of x, then 256 times that and the same for the low plane)
 //!         acc[c][r] += dots[c][r] * (scale[r][g] * x scale[c][b])                                   (f32)
 //!         acc[c][r] += min[r][g] * (x scale[c][b] * sum(x codes of g))
 //!     out[c][r] = acc[c][r] * multiplier[r]
@@ -215,7 +216,7 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Ke
     fn run<S: Simd>(self, s: S) {
         assert!(C <= S::TILE);
         let x = self.job.x.codes::<C>(self.tile, GROUP);
-        let blocks = x.words.len();
+        let blocks = x.high_words.len();
         let block_scales = BLOCK / GROUP * if MIN { 2 } else { 1 };
         for panel in self.panels {
             let lines = &self.weights.lines[panel * blocks * WIDTH..][..blocks * WIDTH];
@@ -253,15 +254,22 @@ fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, 
 ) {
     for g in 0..BLOCK / GROUP {
         let group = block * (BLOCK / GROUP) + g;
+        let group_lines = WIDTH * GROUP / BLOCK;
+        let lines = &lines[g * group_lines..][..group_lines];
+        let first_word = g * GROUP / 4;
         let mut dots = [s.zero_i(); C];
         if zero_point != 0 {
             for c in 0..C {
-                dots[c] = s.offset(zero_point, x.negative_sums[group][c]);
+                dots[c] = s.offset(zero_point, x.negative_sums[group][c][0]);
             }
         }
-        let group_lines = WIDTH * GROUP / BLOCK;
-        let first_word = g * GROUP / 4;
-        s.dots::<WIDTH, C>(&lines[g * group_lines..][..group_lines], &x.words[block], first_word, &mut dots);
+        s.dots::<WIDTH, C>(lines, &x.high_words[block], first_word, &mut dots);
+        for c in 0..C {
+            let low =
+                if zero_point == 0 { s.zero_i() } else { s.offset(zero_point, x.negative_sums[group][c][1]) };
+            dots[c] = s.join_planes(dots[c], low);
+        }
+        s.dots::<WIDTH, C>(lines, &x.low_words[block], first_word, &mut dots);
         let scale = s.load_f16(&scales[if MIN { 2 * g } else { g }]);
         for c in 0..C {
             let both = s.mul(scale, s.splat(x.scales[block][c]));

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Looks at `claim` before a worker sleeps: about 50 to 150 microseconds, longer than the serial parts of a step.
-const SPINS_BEFORE_SLEEP: u32 = 4_000;
+/// Looks at `claim` before a worker sleeps: some 250 microseconds, longer than the serial parts of a step.
+const SPINS_BEFORE_SLEEP: u32 = 10_000;
 /// Looks at `unfinished` before the caller lets others have its core.
 const SPINS_BEFORE_YIELD: u32 = 2_000;
 
@@ -265,7 +265,7 @@ mod tests {
         for threads in [0, 1, 2, 3, 8] {
             let pool = Pool::new(threads);
             assert_eq!(pool.threads(), threads.max(1));
-            for tasks in [0, 1, 2, 7, 1000] {
+            for tasks in [0, 1, 2, 7, if cfg!(miri) { 20 } else { 1000 }] {
                 assert_eq!(counts(&pool, tasks), vec![1; tasks], "{threads} threads, {tasks} tasks");
             }
         }
@@ -275,12 +275,13 @@ mod tests {
     fn many_short_regions_in_a_row() {
         let pool = Pool::new(3);
         let total = AtomicUsize::new(0);
-        for _ in 0..20_000 {
+        let regions = if cfg!(miri) { 50 } else { 20_000 };
+        for _ in 0..regions {
             pool.run(4, &|task| {
                 total.fetch_add(task, Ordering::Relaxed);
             });
         }
-        assert_eq!(total.into_inner(), 20_000 * 6);
+        assert_eq!(total.into_inner(), regions * 6);
     }
 
     #[test]
@@ -328,7 +329,10 @@ mod tests {
         let pool = Pool::new(2);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..200).for_each(|_| assert_eq!(counts(&pool, 9), vec![1; 9])));
+                scope.spawn(|| {
+                    (0..if cfg!(miri) { 3 } else { 200 })
+                        .for_each(|_| assert_eq!(counts(&pool, 9), vec![1; 9]))
+                });
             }
         });
     }

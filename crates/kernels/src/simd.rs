@@ -90,6 +90,8 @@ pub(crate) trait Simd: Copy {
     fn to_f32(self, x: Self::I) -> Self::F;
     /// `zero_point * negative_sum` in all lanes, exactly; both fit 16 bits.
     fn offset(self, zero_point: i32, negative_sum: i32) -> Self::I;
+    /// `256 * high + low`, wrapping.
+    fn join_planes(self, high: Self::I, low: Self::I) -> Self::I;
     /// The largest bit pattern of |x|: orders NaN above infinity above all numbers.
     fn largest_magnitude(self, a: Self::F, b: Self::F) -> u32;
     /// Rounds `x * factor` to int8 (ties to even, saturating) and gives the sum of the 16. The products are at most
@@ -174,4 +176,68 @@ pub(crate) fn store_part<S: Simd>(s: S, x: S::F, out: &mut [f32]) {
     let mut padded = [0.0; LANES];
     s.store(x, &mut padded);
     out.copy_from_slice(&padded[..out.len()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of the two exponentials of 16 numbers.
+    struct Powers<'a>(&'a mut [f32; LANES], bool);
+
+    impl Kernel for Powers<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let x = s.load(self.0);
+            s.store(if self.1 { exp2(s, x) } else { exp(s, x) }, self.0);
+        }
+    }
+
+    fn check(isa: Isa, base2: bool, x: f32) -> f64 {
+        let mut lanes = [x; LANES];
+        isa.run(Powers(&mut lanes, base2));
+        assert!(lanes.iter().all(|lane| lane.to_bits() == lanes[0].to_bits()));
+        let expected = if base2 { f64::from(x).exp2() } else { f64::from(x).exp() };
+        let got = f64::from(lanes[0]);
+        if expected < f64::from(f32::MIN_POSITIVE) {
+            assert!(
+                got <= 1.2 * f64::from(f32::MIN_POSITIVE),
+                "{isa:?} {x}: {got:e} instead of {expected:e}"
+            );
+            return 0.0;
+        }
+        if expected > f64::from(f32::MAX) * 0.999_999 {
+            assert!(got > f64::from(f32::MAX) * 0.999, "{isa:?} {x}: {got:e} instead of {expected:e}");
+            return 0.0;
+        }
+        (got - expected).abs() / expected
+    }
+
+    #[test]
+    fn exponentials_are_as_exact_as_they_say() {
+        let step = if cfg!(miri) { 1.234_5 } else { 0.001_234_5 };
+        for isa in Isa::available() {
+            for base2 in [true, false] {
+                let mut worst = (0.0, 0.0);
+                let mut x = -160.0_f32;
+                while x < 140.0 {
+                    let error = check(isa, base2, x);
+                    worst = if error > worst.0 { (error, x) } else { worst };
+                    x += step;
+                }
+                assert!(worst.0 < 3e-7, "{isa:?} base 2 {base2}: {worst:?}");
+                for x in [0.0, -0.0, 1e-40, -1e-40, 1.0, -1.0, f32::MAX, f32::MIN, f32::INFINITY] {
+                    assert!(check(isa, base2, x) < 3e-7, "{isa:?} {x}");
+                }
+                let mut lanes = [f32::NEG_INFINITY; LANES];
+                lanes[1] = f32::NAN;
+                lanes[2] = 0.0;
+                isa.run(Powers(&mut lanes, base2));
+                assert!(
+                    lanes[0].to_bits() == 0 && lanes[1].is_nan() && lanes[2].to_bits() == 1.0_f32.to_bits()
+                );
+            }
+        }
+    }
 }

@@ -43,7 +43,8 @@ fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     layouts
 }
 
-/// What the kernels compute, from the definition: activations as int8 with a scale per 32 columns, then f64.
+/// What the kernels compute, from the definition: activations as two planes of int8 with a scale
+/// per 32 columns, then f64.
 fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let cols = matrix.cols();
     let (mut sums, mut magnitudes) = (Vec::new(), Vec::new());
@@ -52,9 +53,11 @@ fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
         for (out, x) in quantised.chunks_mut(32).zip(x.chunks(32)) {
             let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
             if largest >= 1e-30 {
-                let (scale, factor) = (largest / 127.0, 127.0 / largest);
+                let (step, factor) = (largest / 127.0, 127.0 / largest);
                 for (out, x) in out.iter_mut().zip(x) {
-                    *out = f64::from((x * factor).round_ties_even()) * f64::from(scale);
+                    let high = (x * factor).round_ties_even();
+                    let low = ((x * factor - high) * 256.0).round_ties_even().min(127.0);
+                    *out = f64::from(256.0 * high + low) * f64::from(step / 256.0);
                 }
             }
         }

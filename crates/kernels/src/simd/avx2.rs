@@ -208,6 +208,14 @@ impl Simd for Avx2 {
         unsafe { [_mm256_set1_epi32(zero_point * negative_sum); 2] }
     }
     #[inline(always)]
+    fn join_planes(self, high: I, low: I) -> I {
+        let join = |high, low| {
+            // SAFETY: see the impl.
+            unsafe { _mm256_add_epi32(_mm256_slli_epi32::<8>(high), low) }
+        };
+        [join(high[0], low[0]), join(high[1], low[1])]
+    }
+    #[inline(always)]
     fn largest_magnitude(self, a: F, b: F) -> u32 {
         // SAFETY: see the impl.
         unsafe {

@@ -161,6 +161,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_madd_epi16(_mm512_set1_epi32(zero_point), _mm512_set1_epi32(negative_sum)) }
     }
     #[inline(always)]
+    fn join_planes(self, high: __m512i, low: __m512i) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_add_epi32(_mm512_slli_epi32::<8>(high), low) }
+    }
+    #[inline(always)]
     fn largest_magnitude(self, a: __m512, b: __m512) -> u32 {
         // SAFETY: see the impl.
         unsafe {

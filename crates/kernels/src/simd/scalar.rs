@@ -144,6 +144,10 @@ impl Simd for Scalar {
         [zero_point * negative_sum; LANES]
     }
     #[inline(always)]
+    fn join_planes(self, high: I, low: I) -> I {
+        std::array::from_fn(|lane| high[lane].wrapping_mul(256).wrapping_add(low[lane]))
+    }
+    #[inline(always)]
     fn largest_magnitude(self, a: F, b: F) -> u32 {
         a.iter().chain(&b).fold(0, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff))
     }
