@@ -176,9 +176,9 @@ fn counts_beyond_the_file_are_refused_before_anything_is_reserved() {
 /// What takes more memory than it takes bytes has a cap of its own, however large the file.
 #[test]
 fn counts_are_capped_in_large_files_also() {
-    let error = refused(header(0, 16_385, &[0; 16_385 * 14])).to_string();
+    let error = refused(header(0, 16_385, &vec![0; 16_385 * 14])).to_string();
     assert!(error.contains("number of metadata entries is 16385, allowed: 0 to 16384 "), "{error}");
-    let error = refused(header(0, 1, &array_entry(9, 65_537, &[0; 65_537 * 12]))).to_string();
+    let error = refused(header(0, 1, &array_entry(9, 65_537, &vec![0; 65_537 * 12]))).to_string();
     assert!(error.contains("number of array elements is 65537, allowed: 0 to 65536 "), "{error}");
     // Exactly as many empty arrays of u8 as are allowed.
     let empty = [0; 12];
