@@ -17,6 +17,7 @@
 mod built_in;
 mod date;
 mod error;
+mod guard;
 mod provenance;
 mod python;
 mod source;
@@ -29,7 +30,7 @@ use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 pub use self::built_in::{NAMES as BUILT_IN_NAMES, choose as choose_built_in, source as built_in_source};
 pub use self::error::TemplateError;
@@ -39,7 +40,7 @@ use crate::gguf::Metadata;
 use crate::tokenizer::{Part, Tokenizer};
 
 /// Longest template. Published ones have under 20 KiB.
-pub const SOURCE_BYTES_MAX: usize = 256 << 10;
+pub const SOURCE_BYTES_MAX: usize = 128 << 10;
 /// Most messages in a conversation.
 pub const MESSAGES_MAX: usize = 1 << 16;
 /// Most bytes in the messages of a conversation.
@@ -171,22 +172,9 @@ impl ChatTemplate {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(TemplateError::SourceTooLong { allowed: SOURCE_BYTES_MAX, given: source.len() });
         }
-        let mut env = Environment::new();
-        env.set_recursion_limit(RECURSION_MAX);
-        env.set_undefined_behavior(UndefinedBehavior::Lenient);
-        env.set_debug(false);
-        env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()
-            .map_err(|error| TemplateError::Syntax { detail: error.to_string() })?;
-        env.set_syntax(syntax);
-        python::install(&mut env);
-        env.add_template_owned(NAME, source::without_generation_tags(source))
-            .map_err(|error| TemplateError::Syntax { detail: error.to_string() })?;
-        let mut strings = Strings::new(source::pieces(source));
-        for text in [&specials.bos, &specials.eos, &specials.unknown, &specials.padding].into_iter().flatten() {
+        let (env, mut strings) = guard::on_deep_stack(|| compile(source))??;
+        for text in [&specials.bos, &specials.eos, &specials.unknown, &specials.padding].into_iter().flatten()
+        {
             strings.add_written(text);
         }
         let mut template =
@@ -301,6 +289,31 @@ impl ChatTemplate {
             switchable: prompt(Some(true)) != prompt(Some(false)),
         }
     }
+}
+
+/// Compiles a template, with everything that templates expect.
+fn compile(source: &str) -> Result<(Environment<'static>, Strings), TemplateError> {
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(|error| guard::syntax_error(&error))?;
+    let source = source::without_generation_tags(&source::with_plain_newlines(source));
+    let guarded = guard::guarded(&source, syntax)?;
+    let mut env = Environment::new();
+    env.set_recursion_limit(RECURSION_MAX);
+    env.set_undefined_behavior(UndefinedBehavior::Lenient);
+    env.set_debug(false);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    python::install(&mut env);
+    env.add_function(guard::GUARD, guard::guard);
+    env.add_function(guard::GUARD_HELD, guard::guard_held);
+    env.set_formatter(|out, state, value| {
+        guard::walk(state, value, 0)?;
+        minijinja::escape_formatter(out, state, value)
+    });
+    env.add_template_owned(NAME, guarded.source).map_err(|error| guard::syntax_error(&error))?;
+    Ok((env, guarded.strings))
 }
 
 fn message_bytes(message: &TemplateMessage) -> usize {

@@ -22,7 +22,6 @@ use std::ops::Range;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::TemplateMessage;
-use super::source::Piece;
 
 /// The strings of a template that matter here.
 #[derive(Debug, Default)]
@@ -37,19 +36,14 @@ pub(super) struct Strings {
 const WRITTEN_CHARS_MIN: usize = 3;
 
 impl Strings {
-    pub(super) fn new(pieces: Vec<Piece>) -> Self {
-        let mut strings = Self::default();
-        for piece in pieces {
-            match piece {
-                Piece::Constant { text, sought: true } if !text.chars().all(is_neutral) => strings.sought.push(text),
-                Piece::Constant { text, sought: false } | Piece::Raw(text) => strings.add_written(&text),
-                Piece::Constant { .. } => {}
-            }
+    /// Adds a string that the template looks for.
+    pub(super) fn add_sought(&mut self, text: &str) {
+        if !text.chars().all(is_neutral) {
+            self.sought.push(text.to_owned());
         }
-        strings
     }
 
-    /// Adds a string that the template is given to write.
+    /// Adds a string that the template writes.
     pub(super) fn add_written(&mut self, text: &str) {
         let text = text.trim();
         if text.chars().count() >= WRITTEN_CHARS_MIN {
@@ -71,7 +65,8 @@ pub(super) fn trace(
     strings: &Strings,
     render: &mut dyn FnMut(&[TemplateMessage]) -> Option<String>,
 ) -> Vec<Range<usize>> {
-    let texts = || messages.iter().flat_map(|message| std::iter::once(&message.content).chain(&message.reasoning));
+    let texts =
+        || messages.iter().flat_map(|message| std::iter::once(&message.content).chain(&message.reasoning));
     if texts().all(|text| text.chars().all(is_neutral)) {
         return Vec::new();
     }
@@ -81,12 +76,15 @@ pub(super) fn trace(
         .map(String::as_str)
         .filter(|&sought| texts().any(|text| text.contains(sought)))
         .collect();
-    let attempts: &[Keep] = if sought.is_empty() { &[Keep::None] } else { &[Keep::None, Keep::Assistant, Keep::All] };
+    let attempts: &[Keep] =
+        if sought.is_empty() { &[Keep::None] } else { &[Keep::None, Keep::Assistant, Keep::All] };
     if let Some(mask) = unused_character(plain, strings, texts()) {
         for &keep in attempts {
             let masked: Vec<TemplateMessage> =
                 messages.iter().map(|message| keep.mask(message, mask, &sought)).collect();
-            let Some(ranges) = render(&masked).and_then(|shadow| align(&shadow, plain, mask)) else { continue };
+            let Some(ranges) = render(&masked).and_then(|shadow| align(&shadow, plain, mask)) else {
+                continue;
+            };
             let kept: Vec<&str> = match keep {
                 Keep::All => kept_by_others(messages, &sought),
                 _ => Vec::new(),
@@ -125,7 +123,9 @@ fn masked(text: &str, mask: char, keep: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut kept_until = 0;
     for (at, character) in text.char_indices() {
-        if let Some(kept) = keep.iter().filter(|kept| text[at..].starts_with(**kept)).map(|kept| kept.len()).max() {
+        if let Some(kept) =
+            keep.iter().filter(|kept| text[at..].starts_with(**kept)).map(|kept| kept.len()).max()
+        {
             kept_until = kept_until.max(at + kept);
         }
         out.push(if at < kept_until || is_neutral(character) { character } else { mask });

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Tuple, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
+
+use super::guard;
 
 /// What a template said in `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,7 @@ pub(super) fn is_space(character: char) -> bool {
 /// Methods that minijinja's Python compatibility lacks or does differently; the rest is passed on to it.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let Some(text) = value.as_str() else {
+        guard::walk(state, value, 0)?;
         return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args);
     };
     // Work on a string costs by its length, also where the result is short.
@@ -51,14 +54,15 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
     let string = |index: usize| -> Result<Option<&str>, Error> {
         argument(index)
             .map(|value| {
-                value.as_str().ok_or_else(|| {
-                    Error::new(ErrorKind::InvalidOperation, format!("{name}() takes strings"))
-                })
+                value
+                    .as_str()
+                    .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, format!("{name}() takes strings")))
             })
             .transpose()
     };
     let required = |index: usize| -> Result<&str, Error> {
-        string(index)?.ok_or_else(|| Error::new(ErrorKind::MissingArgument, format!("{name}() takes a string")))
+        string(index)?
+            .ok_or_else(|| Error::new(ErrorKind::MissingArgument, format!("{name}() takes a string")))
     };
     Ok(match name {
         "strip" => Value::from(strip(text, string(0)?, true, true)),
@@ -72,9 +76,34 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
         "rpartition" => partition(text, required(0)?, text.rfind(required(0)?), true)?,
         "removeprefix" => Value::from(text.strip_prefix(required(0)?).unwrap_or(text)),
         "removesuffix" => Value::from(text.strip_suffix(required(0)?).unwrap_or(text)),
+        "join" => {
+            guard::walk(state, args.first().unwrap_or(&Value::UNDEFINED), 0)?;
+            return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args);
+        }
+        "format" if !is_modest_format(text) => {
+            return Err(Error::new(ErrorKind::InvalidOperation, "format() takes widths of at most three digits"));
+        }
         "isspace" => Value::from(!text.is_empty() && text.chars().all(is_space)),
         _ => return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
     })
+}
+
+/// Whether no field of a `str.format` asks for a long result: a width has at most three digits and is spelt out.
+fn is_modest_format(format: &str) -> bool {
+    let mut rest = format;
+    while let Some((_, field)) = rest.split_once('{') {
+        if let Some(literal) = field.strip_prefix('{') {
+            rest = literal;
+            continue;
+        }
+        let Some((field, after)) = field.split_once('}') else { return true };
+        let digits = |run: &str| run.len() > 3;
+        if field.contains('{') || field.split(|c: char| !c.is_ascii_digit()).any(digits) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 fn strip<'t>(text: &'t str, chars: Option<&str>, start: bool, end: bool) -> &'t str {
@@ -101,8 +130,12 @@ fn split(text: &str, from_end: bool, separator: Option<&str>, limit: usize) -> R
         let found = match (separator, from_end) {
             (Some(separator), false) => rest.find(separator).map(|at| (at, separator.len())),
             (Some(separator), true) => rest.rfind(separator).map(|at| (at, separator.len())),
-            (None, false) => rest.char_indices().find(|&(_, c)| is_space(c)).map(|(at, c)| (at, c.len_utf8())),
-            (None, true) => rest.char_indices().rfind(|&(_, c)| is_space(c)).map(|(at, c)| (at, c.len_utf8())),
+            (None, false) => {
+                rest.char_indices().find(|&(_, c)| is_space(c)).map(|(at, c)| (at, c.len_utf8()))
+            }
+            (None, true) => {
+                rest.char_indices().rfind(|&(_, c)| is_space(c)).map(|(at, c)| (at, c.len_utf8()))
+            }
         };
         let Some((at, length)) = found else { break };
         let (before, after) = (&rest[..at], &rest[at + length..]);
@@ -127,13 +160,16 @@ fn partition(text: &str, separator: &str, found: Option<usize>, from_end: bool) 
         None if from_end => ["", "", text],
         None => [text, "", ""],
     };
-    Ok(parts.into_iter().map(Value::from).collect())
+    Ok(Value::from(Tuple::from(parts.map(Value::from))))
 }
 
 /// Lines at every boundary that Python knows.
 fn split_lines(text: &str) -> Vec<Value> {
     let ends_line = |c: char| {
-        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+        matches!(
+            c,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
     };
     let mut lines = Vec::new();
     let mut rest = text;
@@ -148,7 +184,12 @@ fn split_lines(text: &str) -> Vec<Value> {
 }
 
 /// `json.dumps(value, ensure_ascii=False, indent, separators, sort_keys)`.
-fn to_json(state: &mut State, value: &Value, indent: Option<&Value>, options: Kwargs) -> Result<Value, Error> {
+fn to_json(
+    state: &mut State,
+    value: &Value,
+    indent: Option<&Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
     let indent = match indent {
         Some(indent) => Some(indent.clone()),
         None => options.get::<Option<Value>>("indent")?,
