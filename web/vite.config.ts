@@ -25,6 +25,8 @@ export default defineConfig({
     // Under `script-src 'self'` the inline polyfill would not run, and no browser of the target needs it.
     modulePreload: { polyfill: false },
     // The largest files are grammars that are loaded only for code in their language.
+    // The notices of what is bundled go with it.
+    license: { fileName: "licenses.md" },
     chunkSizeWarningLimit: 900,
   },
   server: {

@@ -8,6 +8,7 @@ import { Markdown } from "../markdown/Markdown";
 import type { Live } from "../state/conversation";
 import { regenerate, useStore } from "../state/store";
 import { CopyButton } from "./CopyButton";
+import { focusComposer } from "./focus";
 import { IconButton } from "./IconButton";
 import { Reasoning } from "./Reasoning";
 import { Versions } from "./Versions";
@@ -112,6 +113,11 @@ function endingText(message: Message, t: TFunction): string | null {
   }
 }
 
+function askAgain(message: string): void {
+  focusComposer();
+  void regenerate(message);
+}
+
 /** Why an answer ended before its end, and the way out. */
 function Ending({ message, locked }: { message: Message; locked: boolean }) {
   const { t } = useTranslation();
@@ -124,12 +130,7 @@ function Ending({ message, locked }: { message: Message; locked: boolean }) {
       <Icon size={16} aria-hidden className="shrink-0" />
       <span className="grow">{text}</span>
       {broken && (
-        <button
-          type="button"
-          className="button"
-          disabled={locked}
-          onClick={() => void regenerate(message.id)}
-        >
+        <button type="button" className="button" disabled={locked} onClick={() => askAgain(message.id)}>
           <RefreshCw size={15} aria-hidden />
           {t("message.regenerate")}
         </button>
@@ -158,7 +159,7 @@ function Actions({
         size={16}
         label={t("message.regenerate")}
         disabled={locked}
-        onClick={() => void regenerate(message.id)}
+        onClick={() => askAgain(message.id)}
       />
       {details !== "" && (
         <button

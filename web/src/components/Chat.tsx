@@ -8,6 +8,7 @@ import { Announcer } from "./Announcer";
 import { AssistantMessage } from "./AssistantMessage";
 import { Composer } from "./Composer";
 import { Greeting, Suggestions } from "./Empty";
+import { focusComposer } from "./focus";
 import { IconButton } from "./IconButton";
 import { PendingMessage, UserMessage } from "./UserMessage";
 import { useStickToEnd } from "./useStickToEnd";
@@ -111,7 +112,10 @@ function Thread() {
             icon={ArrowDown}
             label={t("chat.latest")}
             className="to-end"
-            onClick={() => toEnd(true)}
+            onClick={() => {
+              toEnd(true);
+              focusComposer();
+            }}
           />
         )}
         <Composer generating={generating} />

@@ -4,12 +4,10 @@ import { useTranslation } from "react-i18next";
 import { recallDraft, rememberDraft } from "../state/storage";
 import { chooseThinking, currentModel, send, stop, useStore } from "../state/store";
 import { FailureNote } from "./FailureNote";
+import { byFinger } from "./focus";
 import { IconButton } from "./IconButton";
 
-/** Where a finger writes, Enter is a new line and the button sends. */
-const byFinger = (): boolean => window.matchMedia("(pointer: coarse) and (hover: none)").matches;
-
-/** Enter that ends the choice of an input method is not ours. */
+/** Where a finger writes, Enter is a new line and the button sends; Enter that ends an input method's choice is not ours. */
 export function isSendKey(event: KeyboardEvent): boolean {
   const composing = event.nativeEvent.isComposing || event.keyCode === 229;
   return event.key === "Enter" && !event.shiftKey && !composing && !byFinger();

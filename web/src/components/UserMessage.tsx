@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { edit, startEditing, useStore } from "../state/store";
 import { isSendKey, useGrowing } from "./Composer";
 import { CopyButton } from "./CopyButton";
+import { focusComposer, focusNext } from "./focus";
 import { IconButton } from "./IconButton";
 import { Versions } from "./Versions";
 
@@ -34,6 +35,7 @@ export const UserMessage = memo(function UserMessage({ id, versions, locked }: P
               icon={Pencil}
               size={16}
               label={t("message.edit")}
+              data-edit
               disabled={locked}
               onClick={() => startEditing(id)}
             />
@@ -69,9 +71,14 @@ function Editor({ id, initial, locked }: EditorProps) {
   const [text, setText] = useState(initial);
   const field = useGrowing(text);
   const sendable = text.trim() !== "" && !locked;
-  const close = () => startEditing(null);
+  const close = () => {
+    startEditing(null);
+    focusNext(`[data-message="${CSS.escape(id)}"] [data-edit]`);
+  };
   const submit = () => {
-    if (sendable) void edit(id, text);
+    if (!sendable) return;
+    void edit(id, text);
+    focusComposer();
   };
   return (
     <form

@@ -1,6 +1,7 @@
 import { ChevronLeft, ChevronRight } from "lucide-react";
 import { useTranslation } from "react-i18next";
 import { showVersion } from "../state/store";
+import { focusNext } from "./focus";
 import { IconButton } from "./IconButton";
 
 /** Turns between the versions of a message. */
@@ -10,7 +11,13 @@ export function Versions({ id, versions }: { id: string; versions: readonly stri
   if (versions.length < 2 || index < 0) return null;
   const show = (at: number) => {
     const version = versions[at];
-    if (version !== undefined) showVersion(version);
+    if (version === undefined) return;
+    showVersion(version);
+    // This is another message now, with buttons of its own.
+    const buttons = `[data-message="${CSS.escape(version)}"] .versions button`;
+    const turned = at > index ? "next" : "previous";
+    const last = at === 0 || at === versions.length - 1;
+    focusNext(last ? `${buttons}:not(:disabled)` : `${buttons}[data-turn="${turned}"]`);
   };
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset is for forms
@@ -18,6 +25,7 @@ export function Versions({ id, versions }: { id: string; versions: readonly stri
       <IconButton
         icon={ChevronLeft}
         size={16}
+        data-turn="previous"
         label={t("message.previous")}
         disabled={index === 0}
         onClick={() => show(index - 1)}
@@ -31,6 +39,7 @@ export function Versions({ id, versions }: { id: string; versions: readonly stri
       <IconButton
         icon={ChevronRight}
         size={16}
+        data-turn="next"
         label={t("message.next")}
         disabled={index === versions.length - 1}
         onClick={() => show(index + 1)}

@@ -73,7 +73,7 @@ function failureOf(error: unknown): Failure {
   if (error.unreachable) return { kind: "unreachable", detail };
   if (error.status === 503 || error.status === 429) return { kind: "busy", detail };
   if (error.status === 413) return { kind: "too_long", detail };
-  if (error.status === 409) return { kind: "conflict", detail };
+  if (error.status === 409 && error.code !== "full") return { kind: "conflict", detail };
   return { kind: "other", detail };
 }
 
