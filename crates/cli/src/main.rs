@@ -2,6 +2,7 @@
 
 mod commands;
 mod home;
+mod loading;
 mod pull;
 
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{list, rm, show};
+use crate::commands::{chat, list, rm, show, up};
 use crate::home::Context;
 
 /// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Chat(Box<chat::Arguments>),
+    Up(up::Arguments),
     Pull(commands::pull::Arguments),
     List(list::Arguments),
     Show(show::Arguments),
@@ -37,6 +40,8 @@ enum Command {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let context = Context::new(arguments.home, Arc::new(SystemClock::new()))?;
     match arguments.command {
+        Command::Chat(arguments) => chat::run(&context, *arguments),
+        Command::Up(arguments) => up::run(&context, &arguments),
         Command::Pull(arguments) => commands::pull::run(&context, arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Show(arguments) => show::run(&context, &arguments),

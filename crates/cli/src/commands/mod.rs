@@ -1,6 +1,8 @@
 //! One file per command.
 
+pub(crate) mod chat;
 pub(crate) mod list;
 pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod show;
+pub(crate) mod up;

@@ -1,0 +1,161 @@
+//! From a MODEL argument to something to talk with.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use base::{Clock, Rng};
+use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, SamplingParams, Thinking};
+use models::LoadOptions;
+use models::catalog::{Catalog, CatalogEntry, ThinkingStyle};
+use models::library::{Library, LibraryError, ResolvedModel};
+
+use crate::home::Context;
+use crate::pull::{self, progress};
+
+/// What a MODEL argument stands for: an installed name or a path. A model of the catalogue or a source
+/// (`hf:owner/repo/file.gguf`, a URL, ...) that isn't installed is pulled first. None is the default model.
+pub(crate) fn resolve_or_pull(context: &Context, model: Option<&str>) -> anyhow::Result<ResolvedModel> {
+    let catalog = Catalog::built_in();
+    let library = Library::open(&context.home)?;
+    let model = model.unwrap_or(&catalog.default);
+    match library.resolve(model) {
+        Ok(resolved) => Ok(resolved),
+        Err(LibraryError::NotInstalled { .. } | LibraryError::FileMissing { .. }) => {
+            let mut progress = progress::for_stderr();
+            let pulled = pull::pull(&library, catalog, model, progress.as_mut())?;
+            Ok(library.resolve(&pulled.model.name)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How models are loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Loader {
+    clock: Arc<dyn Clock>,
+    threads: Option<NonZeroUsize>,
+    config: DialogueConfig,
+}
+
+impl Loader {
+    /// Loads with this many threads, or one per core.
+    pub(crate) fn new(context: &Context, threads: Option<NonZeroUsize>, config: DialogueConfig) -> Self {
+        Self { clock: Arc::clone(&context.clock), threads, config }
+    }
+
+    /// Loads a model. Takes seconds, for large ones a minute.
+    pub(crate) fn load(&self, model: &ResolvedModel) -> anyhow::Result<Dialogue> {
+        let what = || format!("{} can't be loaded", model.path.display());
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let loaded = models::load(&model.path, &LoadOptions { threads, ..LoadOptions::default() });
+        let loaded = loaded.with_context(what)?;
+        let rng = Rng::from_os().context("the operating system has no randomness to give")?;
+        let profile = profile(&model.name, model.entry.as_ref());
+        Dialogue::new(loaded, profile, self.config, Arc::clone(&self.clock), rng).with_context(what)
+    }
+}
+
+fn profile(name: &str, entry: Option<&CatalogEntry>) -> Profile {
+    let Some(entry) = entry else { return Profile::unknown(name) };
+    let defaults = &entry.sampling;
+    let sampling = SamplingParams {
+        temperature: defaults.temperature,
+        top_p: defaults.top_p,
+        top_k: defaults.top_k,
+        min_p: defaults.min_p,
+        repetition_penalty: defaults.repetition_penalty,
+        ..SamplingParams::default()
+    };
+    Profile { name: name.to_owned(), sampling, thinking: Some(thinking(entry.thinking)) }
+}
+
+fn thinking(style: ThinkingStyle) -> Thinking {
+    match style {
+        ThinkingStyle::None => Thinking::None,
+        ThinkingStyle::Always => Thinking::Always,
+        ThinkingStyle::Switchable => Thinking::Switchable,
+    }
+}
+
+/// The models of the catalogue and of the library, and one that was given by its path.
+#[derive(Debug)]
+pub(crate) struct LibrarySource {
+    library: Library,
+    loader: Loader,
+    /// Served under its own name though the library may not know it.
+    given: ResolvedModel,
+}
+
+impl LibrarySource {
+    pub(crate) fn new(home: &Path, loader: Loader, given: ResolvedModel) -> anyhow::Result<Self> {
+        Ok(Self { library: Library::open(home)?, loader, given })
+    }
+}
+
+impl ModelSource for LibrarySource {
+    fn list(&self) -> Vec<ModelListing> {
+        let installed = self.library.installed().unwrap_or_else(|error| {
+            tracing::error!(%error, "the installed models can't be listed");
+            Vec::new()
+        });
+        let catalog = Catalog::built_in().entries();
+        let known = catalog.iter().map(|entry| ModelListing {
+            installed: installed.iter().any(|model| model.name == entry.name && model.path.is_file()),
+            ..from_catalog(entry)
+        });
+        let others =
+            installed.iter().filter(|model| catalog.iter().all(|entry| entry.name != model.name)).map(
+                |model| ModelListing { installed: model.path.is_file(), ..unknown(&model.name, model.bytes) },
+            );
+        let mut listings: Vec<ModelListing> = known.chain(others).collect();
+        match listings.iter_mut().find(|listing| listing.name == self.given.name) {
+            Some(listing) => listing.installed = true,
+            None => {
+                let bytes = self.given.path.metadata().map_or(0, |facts| facts.len());
+                listings.push(ModelListing { installed: true, ..unknown(&self.given.name, bytes) });
+            }
+        }
+        listings
+    }
+
+    fn load(&self, name: &str) -> Result<Dialogue, String> {
+        let resolved = if name == self.given.name {
+            Ok(self.given.clone())
+        } else {
+            // Clients name models, not files of this machine.
+            match self.library.find(name) {
+                Ok(Some(_)) => self.library.resolve(name),
+                Ok(None) => Err(LibraryError::NotInstalled { name: name.to_owned() }),
+                Err(error) => Err(error),
+            }
+        };
+        let resolved = resolved.map_err(|error| error.to_string())?;
+        self.loader.load(&resolved).map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn from_catalog(entry: &CatalogEntry) -> ModelListing {
+    ModelListing {
+        name: entry.name.clone(),
+        title: entry.title.clone(),
+        bytes: entry.bytes,
+        parameters: entry.parameters,
+        context: entry.context,
+        thinking: thinking(entry.thinking),
+        installed: false,
+    }
+}
+
+fn unknown(name: &str, bytes: u64) -> ModelListing {
+    ModelListing {
+        name: name.to_owned(),
+        title: name.to_owned(),
+        bytes,
+        parameters: 0,
+        context: 0,
+        thinking: Thinking::None,
+        installed: false,
+    }
+}

@@ -1,0 +1,297 @@
+//! `cachalot chat` and `cachalot up` as a person or a script runs them, with a real model.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const FETCH: &str = "run `make test`, or: cargo run -p cachalot -- pull smollm2-135m && \
+                     export CACHALOT_TEST_MODEL=\"$(cargo run -p cachalot -- show smollm2-135m --path)\"";
+
+/// SmolLM2-135M-Instruct in GGUF.
+fn model() -> PathBuf {
+    let path = std::env::var_os("CACHALOT_TEST_MODEL")
+        .unwrap_or_else(|| panic!("CACHALOT_TEST_MODEL must name the test model's file: {FETCH}"));
+    let path = PathBuf::from(path);
+    assert!(path.is_file(), "{} is not there: {FETCH}", path.display());
+    path
+}
+
+/// The program with an empty home of its own.
+struct Cachalot {
+    home: TempDir,
+}
+
+impl Cachalot {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
+        command.args(arguments).env("CACHALOT_HOME", self.home.path()).env_remove("CACHALOT_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    /// Runs `chat` with the test model.
+    fn chat(&self, arguments: &[&str]) -> Output {
+        let model = model();
+        let mut all = vec!["chat", model.to_str().expect("a path in UTF-8")];
+        all.extend(arguments);
+        self.run(&all)
+    }
+
+    fn piped(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // A program that refuses its arguments doesn't read.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        child.wait_with_output().expect("the program ends")
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[track_caller]
+fn check_answer(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let answer = text(&output.stdout).to_owned();
+    assert!(answer.trim().len() > 1 && answer.ends_with('\n'), "{answer:?}");
+    assert!(!answer.contains("<|im_"), "{answer:?}");
+    answer
+}
+
+#[track_caller]
+fn check_refused(output: &Output, status: i32, expected: &str) {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{error}");
+    assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+    assert!(output.stdout.is_empty(), "{:?}", text(&output.stdout));
+}
+
+#[test]
+fn greedy_answers_are_right_and_the_same_every_time() {
+    let cachalot = Cachalot::new();
+    let question = ["-p", "What is the capital of France?", "--temperature", "0", "--max-tokens", "24"];
+    let first = check_answer(&cachalot.chat(&question));
+    assert!(first.contains("Paris"), "{first}");
+    let threads = [&question[..], &["--threads", "1"]].concat();
+    assert_eq!(check_answer(&cachalot.chat(&threads)), first, "one thread must give what two give");
+    let piped = cachalot.piped(
+        &["chat", model().to_str().unwrap(), "--temperature", "0", "--max-tokens", "24"],
+        b"What is the capital of France?",
+    );
+    assert_eq!(check_answer(&piped), first, "a pipe must give what -p gives");
+}
+
+#[test]
+fn a_seed_makes_sampled_answers_reproducible() {
+    let cachalot = Cachalot::new();
+    let ask = |seed| {
+        let options =
+            ["-p", "Tell me a story.", "--temperature", "1.5", "--max-tokens", "16", "--seed", seed];
+        check_answer(&cachalot.chat(&options))
+    };
+    let first = ask("7");
+    assert_eq!(ask("7"), first);
+    assert_ne!(ask("8"), first);
+}
+
+#[test]
+fn limits_stops_and_instructions_are_obeyed() {
+    let cachalot = Cachalot::new();
+    let ask = |options: &[&str]| cachalot.chat(&[&["--temperature", "0"], options].concat());
+    let cut = ask(&["-p", "Count from one to a hundred.", "--max-tokens", "5"]);
+    check_answer(&cut);
+    assert!(text(&cut.stderr).contains("[cut: the token limit"), "{}", text(&cut.stderr));
+    let stats = ask(&["-p", "Hi", "--max-tokens", "5", "--stats"]);
+    assert!(text(&stats.stderr).contains(", 5 out, first after "), "{}", text(&stats.stderr));
+    let france = ["-p", "What is the capital of France?", "--max-tokens", "24"];
+    let stopped = check_answer(&ask(&[&france[..], &["--stop", "Paris"]].concat()));
+    assert!(!stopped.contains("Paris") && stopped.contains("capital"), "{stopped}");
+    let instructed =
+        ask(&[&france[..], &["--system", "You are a pirate. Answer as a pirate would."]].concat());
+    assert_ne!(instructed.stdout, ask(&france).stdout, "instructions must reach the model");
+}
+
+#[test]
+fn bad_arguments_are_refused_before_a_model_is_loaded() {
+    let cachalot = Cachalot::new();
+    let refuse = |arguments: &[&str], status, expected| {
+        check_refused(&cachalot.run(&[&["chat", "no-such-model"], arguments].concat()), status, expected);
+    };
+    refuse(&["-p", "x", "--temperature", "3"], 2, "allowed are numbers between 0 and 2");
+    refuse(&["-p", "x", "--temperature", "-1"], 2, "allowed are numbers between 0 and 2");
+    refuse(&["-p", "x", "--temperature", "nan"], 2, "allowed are numbers between 0 and 2");
+    refuse(&["-p", "x", "--top-p", "1.5"], 2, "allowed are numbers between 0 and 1");
+    refuse(&["-p", "x", "--max-tokens", "0"], 2, "--max-tokens");
+    refuse(&["-p", "x", "--threads", "0"], 2, "--threads");
+    refuse(&["-p", "x", "--seed", "x"], 2, "--seed");
+    refuse(&["-p", "x", "--think", "--no-think"], 2, "cannot be used with");
+    refuse(&["-p", "x", "--stop", ""], 1, "stop must be strings of 1 to 1024 bytes");
+    refuse(&["-p", "  "], 1, "the question is empty");
+    refuse(&[], 1, "the question is empty");
+    refuse(
+        &["-p", "x"],
+        1,
+        "\"no-such-model\" is neither an installed model nor a file nor in the catalogue",
+    );
+    let model = ["chat", "no-such-model"];
+    check_refused(&cachalot.piped(&model, b"\xff\xfe"), 1, "standard input is not UTF-8 text");
+}
+
+#[test]
+fn what_a_model_can_not_do_is_refused() {
+    let cachalot = Cachalot::new();
+    check_refused(&cachalot.chat(&["-p", "x", "--think"]), 1, "does not think");
+    let long = "word ".repeat(20_000);
+    let model = model();
+    let model = model.to_str().unwrap();
+    check_refused(&cachalot.piped(&["chat", model], long.as_bytes()), 1, "but the context holds 8192 in all");
+    check_refused(
+        &cachalot.chat(&["-p", "x", "--max-tokens", "9000"]),
+        1,
+        "9000 tokens of answer were asked for",
+    );
+    let not_a_model = cachalot.home.path().join("text.gguf");
+    std::fs::write(&not_a_model, "not a model").unwrap();
+    let output = cachalot.run(&["chat", not_a_model.to_str().unwrap(), "-p", "x"]);
+    check_refused(&output, 1, "text.gguf can't be loaded");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let cachalot = Cachalot::new();
+    let model = model();
+    let mut child = cachalot
+        .command(&["chat", model.to_str().unwrap(), "-p", "Tell me a long story.", "--temperature", "0"])
+        .spawn()
+        .expect("the program starts");
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0];
+    stdout.read_exact(&mut first).expect("an answer begins");
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// A server on a port of its own.
+struct Up {
+    child: Child,
+    address: SocketAddr,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Up {
+    fn start(cachalot: &Cachalot, arguments: &[&str]) -> Self {
+        let model = model();
+        let fixed = ["up", "--listen", "127.0.0.1:0", "--model", model.to_str().unwrap()];
+        let mut child =
+            cachalot.command(&[&fixed[..], arguments].concat()).spawn().expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let address = line.trim_end().strip_suffix('/').and_then(|line| line.rsplit_once("http://"));
+        let Some((_, address)) = address else {
+            let mut errors = String::new();
+            stderr.read_to_string(&mut errors).unwrap();
+            panic!("no address in {line:?}; {errors}");
+        };
+        Self { address: address.parse().unwrap(), child, stderr }
+    }
+
+    fn post(&self, body: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let (host, length) = (self.address, body.len());
+        write!(
+            stream,
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        BufReader::new(stream)
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// The next line that it logs.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn up_answers_and_ends_answers_in_flight() {
+    let cachalot = Cachalot::new();
+    let mut up = Up::start(&cachalot, &["--drain-seconds", "300"]);
+    let request = r#"{"model":"SmolLM2-135M-Instruct.Q4_1","stream":true,"temperature":0,"max_tokens":64,
+        "messages":[{"role":"user","content":"Count from one to a hundred in words."}]}"#;
+    let name = model().file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut answer = up.post(&request.replace("SmolLM2-135M-Instruct.Q4_1", &name));
+    let mut text = String::new();
+    while !text.contains("\"content\":\"O") && answer.read_line(&mut text).unwrap() > 0 {}
+    up.signal("TERM");
+    assert!(up.hear().starts_with("stopping"));
+    answer.read_to_string(&mut text).unwrap();
+    assert!(text.contains("\"finish_reason\":\"length\"") && text.contains("data: [DONE]"), "{text}");
+    assert!(up.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_second_signal_cuts_answers_with_a_last_event() {
+    let cachalot = Cachalot::new();
+    let mut up = Up::start(&cachalot, &["--drain-seconds", "300"]);
+    let name = model().file_stem().unwrap().to_str().unwrap().to_owned();
+    let request = format!(
+        r#"{{"model":"{name}","stream":true,"temperature":0,"logit_bias":{{"2":-100,"0":-100}},
+        "messages":[{{"role":"user","content":"Count from one to a hundred in words."}}]}}"#
+    );
+    let mut answer = up.post(&request);
+    let mut text = String::new();
+    while !text.contains("\"content\":\"O") && answer.read_line(&mut text).unwrap() > 0 {}
+    up.signal("INT");
+    assert!(up.hear().starts_with("stopping"));
+    up.signal("INT");
+    assert!(up.hear().starts_with("cutting"));
+    answer.read_to_string(&mut text).unwrap();
+    assert!(text.contains("insufficient_system_resource") && text.contains("data: [DONE]"), "{text}");
+    assert!(up.child.wait().unwrap().success());
+}
+
+#[test]
+fn up_says_why_it_can_not_listen() {
+    let cachalot = Cachalot::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    check_refused(&cachalot.run(&["up", "--listen", &address]), 1, "is in use: is another cachalot running?");
+    let open = cachalot.run(&["up", "--listen", "0.0.0.0:0"]);
+    check_refused(
+        &open,
+        1,
+        "until there are accounts, which come with a later version, only loopback is allowed",
+    );
+    check_refused(&cachalot.run(&["up", "--listen", "here"]), 1, "allowed are an address and a port");
+}
