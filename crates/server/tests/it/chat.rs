@@ -183,8 +183,9 @@ async fn a_client_that_goes_away_frees_the_engine() {
     while content(&stream.named().await.unwrap()).is_empty() {}
     assert_eq!(site.running("endless"), 1);
     drop(stream);
-    site.models.gate.open();
+    let drip = site.models.gate.drip();
     eventually("the streamed answer is cancelled", async || site.running("endless") == 0).await;
+    drop(drip);
 
     // The same without a stream: the response has not begun when the client goes.
     site.models.gate.allow(0);
@@ -192,8 +193,7 @@ async fn a_client_that_goes_away_frees_the_engine() {
     let asking = tokio::spawn(async move { client.post(PATH, &ask("endless", &json!({}))).await.status });
     eventually("the answer is queued", async || site.running("endless") == 1).await;
     asking.abort();
-    // It would end by itself only after 2000 tokens; it gets 20 steps.
-    site.models.gate.allow(20);
+    let _drip = site.models.gate.drip();
     eventually("the whole answer is cancelled", async || site.running("endless") == 0).await;
 }
 
@@ -213,11 +213,9 @@ async fn a_full_queue_is_said_and_so_is_a_wait_in_vain() {
     assert_eq!(events[0].json()["error"]["code"], "queue_timeout");
     assert_eq!(events[1].data, "[DONE]");
     // Its place is free again, and the same happens to one that doesn't stream.
-    let busy = async || site.running("endless") > 1;
-    site.models.gate.allow(1);
-    eventually("the place is free", async || !busy().await).await;
+    let _drip = site.models.gate.drip();
+    eventually("the place is free", async || site.running("endless") <= 1).await;
     site.client.post(PATH, &ask("endless", &json!({}))).await.is_error(503, "queue_timeout");
-    site.models.gate.open();
 }
 
 #[tokio::test]

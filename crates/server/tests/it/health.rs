@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Setup, Site};
+use crate::support::{Setup, Site, eventually};
 
 #[tokio::test]
 async fn the_process_is_up_and_ready() {
@@ -34,6 +34,9 @@ async fn metrics_have_the_names_of_the_field() {
     let asked = json!({"model": "plain", "messages": [{"role": "user", "content": "Hi"}]});
     assert_eq!(site.client.post("/v1/chat/completions", &asked).await.status, 200);
     site.client.get("/no/such/page.html").await.is_error(404, "not_found");
+    // The engine counts an end after it has said it.
+    let ended = r#"cachalot_request_finished_total{model_name="plain",finished_reason="stop"} 1"#;
+    eventually("the end is counted", async || site.client.get("/metrics").await.text().contains(ended)).await;
     let reply = site.client.get("/metrics").await;
     assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let text = reply.text();
@@ -45,11 +48,11 @@ async fn metrics_have_the_names_of_the_field() {
         r#"cachalot_generation_tokens_total{model_name="plain"} 18"#,
         r#"cachalot_num_requests_running{model_name="plain"} 0"#,
         r#"cachalot_num_requests_waiting{model_name="plain"} 0"#,
-        r#"cachalot_request_finished_total{model_name="plain",finished_reason="stop"} 1"#,
         "# TYPE cachalot_inter_token_latency_seconds histogram",
         "# TYPE cachalot_http_request_duration_seconds histogram",
         "# TYPE cachalot_kv_blocks_free gauge",
-        "cachalot_http_connections 1",
+        "# TYPE cachalot_http_connections gauge",
+        "cachalot_http_requests_in_flight 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }

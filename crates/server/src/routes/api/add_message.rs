@@ -1,13 +1,13 @@
 //! `POST /api/conversations/{id}/messages`: a question, and its answer, which begins to be written.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::{NewTurn, ParentChoice};
 
 use super::views::MessageView;
-use super::{check_model, id};
+use super::{OfConversation, check_model};
 use crate::answers::{Plan, spawn};
 use crate::app::App;
 use crate::body::{self, Given};
@@ -34,10 +34,9 @@ pub(crate) struct Turn {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(conversation): Path<String>,
+    OfConversation(conversation_id): OfConversation,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Turn>), ApiError> {
-    let conversation_id = id(&conversation, "conversation")?;
     check_content(&app, &asked.content)?;
     let conversation = app.store.conversation(conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
@@ -48,7 +47,9 @@ pub(crate) async fn handle(
         parent: match asked.parent_id {
             Given::Absent => ParentChoice::Newest,
             Given::Null => ParentChoice::Root,
-            Given::Value(parent) => ParentChoice::Message(id(&parent, "message")?),
+            Given::Value(parent) => ParentChoice::Message(
+                parent.parse().map_err(|_| ApiError::not_found("there is no such message"))?,
+            ),
         },
         title_if_none: title(&asked.content),
         content: asked.content,

@@ -1,12 +1,12 @@
 //! `PATCH /api/conversations/{id}`: another title, model or instructions.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Deserialize;
 use store::ConversationChange;
 
 use super::views::ConversationView;
-use super::{check_model, id};
+use super::{OfConversation, check_model};
 use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
@@ -22,10 +22,9 @@ pub(crate) struct Asked {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(conversation): Path<String>,
+    OfConversation(conversation): OfConversation,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<Json<ConversationView>, ApiError> {
-    let conversation = id(&conversation, "conversation")?;
     let settings = &app.settings;
     let title = asked.title.map(|title| title.trim().to_owned());
     if let Some(title) = &title {

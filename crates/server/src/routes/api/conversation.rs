@@ -1,10 +1,10 @@
 //! `GET /api/conversations/{id}`: a conversation with the whole tree of its messages, oldest first.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 
-use super::id;
+use super::OfConversation;
 use super::views::{ConversationView, MessageView};
 use crate::app::App;
 use crate::error::ApiError;
@@ -17,9 +17,8 @@ pub(crate) struct Tree {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(conversation): Path<String>,
+    OfConversation(conversation): OfConversation,
 ) -> Result<Json<Tree>, ApiError> {
-    let conversation = id(&conversation, "conversation")?;
     let messages = app.store.messages(conversation).await?;
     let conversation = app.store.conversation(conversation).await?;
     Ok(Json(Tree {

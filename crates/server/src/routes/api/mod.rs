@@ -12,14 +12,39 @@ pub(super) mod stop;
 pub(super) mod stream;
 mod views;
 
-use std::str::FromStr;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use store::{ConversationId, MessageId};
 
 use crate::app::App;
 use crate::error::ApiError;
 
-/// An id in a path; text that is no id names nothing.
-fn id<Id: FromStr>(text: &str, what: &str) -> Result<Id, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found(format!("there is no such {what}")))
+/// The conversation that a path names. Text that is no id names nothing.
+pub(crate) struct OfConversation(ConversationId);
+
+/// The message that a path names, and the conversation that the path says it belongs to.
+pub(crate) struct OfMessage(ConversationId, MessageId);
+
+impl FromRequestParts<App> for OfConversation {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let named = Path::<String>::from_request_parts(parts, app).await.ok();
+        let id = named.and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such conversation"))
+    }
+}
+
+impl FromRequestParts<App> for OfMessage {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let named = Path::<(String, String)>::from_request_parts(parts, app).await.ok();
+        let ids =
+            named.and_then(|Path((conversation, id))| Some((conversation.parse().ok()?, id.parse().ok()?)));
+        ids.map(|(conversation, id)| Self(conversation, id))
+            .ok_or_else(|| ApiError::not_found("there is no such message"))
+    }
 }
 
 /// Checks that a model can be asked, before anything is stored for it.

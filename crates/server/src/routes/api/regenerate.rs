@@ -1,13 +1,13 @@
 //! `POST /api/conversations/{id}/messages/{message}/regenerate`: another answer to the same question.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::NewAnswer;
 
 use super::views::MessageView;
-use super::{check_model, id};
+use super::{OfMessage, check_model};
 use crate::answers::{Plan, spawn};
 use crate::app::App;
 use crate::body;
@@ -26,11 +26,9 @@ pub(crate) struct Answer {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path((conversation, message)): Path<(String, String)>,
+    OfMessage(conversation_id, beside): OfMessage,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    let conversation_id = id(&conversation, "conversation")?;
-    let beside = id(&message, "message")?;
     let conversation = app.store.conversation(conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
     check_model(&app, &model).await?;

@@ -2,9 +2,9 @@
 //! ended is no error.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
-use super::id;
+use super::OfMessage;
 use super::views::MessageView;
 use crate::answers::{Found, find};
 use crate::app::App;
@@ -13,10 +13,10 @@ use crate::error::ApiError;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path((conversation, message)): Path<(String, String)>,
+    OfMessage(conversation, message): OfMessage,
     _body: JsonBytes,
 ) -> Result<Json<MessageView>, ApiError> {
-    let found = find(&app, id(&conversation, "conversation")?, id(&message, "message")?).await?;
+    let found = find(&app, conversation, message).await?;
     let message = match found {
         Found::Live(live) => {
             live.stop();

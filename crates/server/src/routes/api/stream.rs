@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::id;
+use super::OfMessage;
 use super::views::MessageView;
 use crate::answers::{Found, Live, News, Seen, find};
 use crate::app::App;
@@ -26,9 +26,9 @@ struct DeltaView {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path((conversation, message)): Path<(String, String)>,
+    OfMessage(conversation, message): OfMessage,
 ) -> Result<Response, ApiError> {
-    let found = find(&app, id(&conversation, "conversation")?, id(&message, "message")?).await?;
+    let found = find(&app, conversation, message).await?;
     let keep_alive = app.settings.keep_alive;
     Ok(match found {
         Found::Live(live) => {

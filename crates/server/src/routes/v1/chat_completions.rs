@@ -141,8 +141,7 @@ fn finish_reason(finish: &Finish) -> Result<FinishReason, String> {
 }
 
 fn failed(why: &str) -> ApiError {
-    let message = format!("the model could not go on: {why}");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "generation_failed", message)
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "generation_failed", why)
 }
 
 fn too_long_in_queue(waited: Duration) -> String {

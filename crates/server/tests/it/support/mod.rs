@@ -67,7 +67,7 @@ impl Setup {
         let folder = self.folder.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let clock = Arc::new(ManualClock::new());
         let path: PathBuf = folder.path().join("chats.db");
-        let store = SqliteStore::open(&path, clock.clone(), Rng::from_seed(1)).await.unwrap();
+        let store = SqliteStore::open(&path, clock.clone(), Rng::from_os().unwrap()).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let config = HubConfig { default_model: self.default_model.to_owned(), loaded_max: 8 };
         let hub = Hub::new(Box::new(self.models.clone()), config);

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use base::{ManualClock, Rng, TokenId};
 use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, Thinking};
@@ -8,6 +9,7 @@ use models::LoadedModel;
 use models::batch::{BlockId, Chunk, Model, ModelError, ModelInfo, Wanted};
 use models::template::{ChatTemplate, SpecialTexts};
 use models::tokenizer::{Tokenizer, TokenizerFacts};
+use tokio::task::JoinHandle;
 
 const CONTROLS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 const TAGS: [&str; 2] = ["<think>", "</think>"];
@@ -34,11 +36,32 @@ impl Gate {
         self.allow(usize::MAX);
     }
 
+    /// Lets steps through one by one, slowly, until what is returned is dropped: what a test asks for comes long
+    /// before an answer without end reaches the end of the context.
+    pub(crate) fn drip(&self) -> Drip {
+        let gate = self.clone();
+        Drip(tokio::spawn(async move {
+            loop {
+                gate.allow(1);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }))
+    }
+
     fn pass(&self) {
         let mut allowed = self.0.1.wait_while(self.0.0.lock().unwrap(), |allowed| *allowed == 0).unwrap();
         if *allowed != usize::MAX {
             *allowed -= 1;
         }
+    }
+}
+
+/// Stops dripping when dropped.
+pub(crate) struct Drip(JoinHandle<()>);
+
+impl Drop for Drip {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -172,7 +195,8 @@ impl Model for FakeModel {
                 *said += 1;
                 let row = logits.len();
                 logits.resize(row + self.info.vocab_size, 0.0);
-                logits[row + token.unwrap_or(self.script.then) as usize] = 40.0;
+                // So far above the others that they have no probability at all.
+                logits[row + token.unwrap_or(self.script.then) as usize] = 1000.0;
             }
         }
         Ok(())
