@@ -46,7 +46,10 @@ impl ByteLevelBpe {
             .enumerate()
             .map(|(index, merge)| {
                 let (left, right) = split_merge(merge).ok_or_else(|| TokenizerError::Merge {
-                    detail: format!("entry {index} is {:?}; expected two tokens with a space", shorten(merge)),
+                    detail: format!(
+                        "entry {index} is {:?}; expected two tokens with a space",
+                        shorten(merge)
+                    ),
                 })?;
                 for token in [left.to_owned(), right.to_owned(), format!("{left}{right}")] {
                     if !text_tokens.contains_key(token.as_str()) {

@@ -136,9 +136,7 @@ impl Tokenizer {
             matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined)
         }))?;
         let added_text = Finder::new(
-            vocab
-                .iter()
-                .filter(|&(id, _, kind)| kind == TokenKind::UserDefined && !vocab.is_structure(id)),
+            vocab.iter().filter(|&(id, _, kind)| kind == TokenKind::UserDefined && !vocab.is_structure(id)),
         )?;
         let (output, output_ends) = output_bytes(&vocab, &encoder);
         Ok(Self {

@@ -130,7 +130,8 @@ impl ScoreBpe {
         }
         while let Some(Join { left, right, bytes, .. }) = queue.pop() {
             // An entry is stale if either side was joined with something else since.
-            if symbols.bytes(left) + symbols.bytes(right) != bytes || symbols.next(left) != Some(right) {
+            let joined = [left, right].iter().any(|&side| symbols.bytes(side) == 0);
+            if joined || symbols.bytes(left) + symbols.bytes(right) != bytes || symbols.next(left) != Some(right) {
                 continue;
             }
             symbols.join(left, right);
