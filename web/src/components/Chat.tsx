@@ -47,16 +47,15 @@ export function Chat() {
   return <Thread />;
 }
 
-/** How many of the last messages are drawn: all of them, shortly after the chat was opened. */
-function useDrawn(count: number): number {
-  const [drawn, setDrawn] = useState(FIRST_DRAWN);
+/** How many of the earliest messages are not drawn yet: none, shortly after the chat was opened. */
+function useHidden(count: number): number {
+  const [hidden, setHidden] = useState(Math.max(0, count - FIRST_DRAWN));
   useEffect(() => {
-    if (drawn >= count) return;
-    const timer = setTimeout(() => startTransition(() => setDrawn((before) => before + DRAWN_STEP)), 30);
+    if (hidden === 0) return;
+    const timer = setTimeout(() => startTransition(() => setHidden(Math.max(0, hidden - DRAWN_STEP))), 30);
     return () => clearTimeout(timer);
-  }, [drawn, count]);
-  // What comes in later adds to what is drawn.
-  return Math.min(Math.min(drawn, count), count);
+  }, [hidden]);
+  return hidden;
 }
 
 function Thread() {
@@ -72,7 +71,7 @@ function Thread() {
     const last = store.open.leaf === null ? undefined : store.open.messages.byId[store.open.leaf];
     return last?.status === "generating" ? last.id : null;
   });
-  const drawn = useDrawn(path.length);
+  const hidden = useHidden(path.length);
   const { scroller, content, atEnd, toEnd, follow } = useStickToEnd(generating !== null || pending !== null);
 
   const shown = useMemo(() => {
@@ -100,7 +99,7 @@ function Thread() {
       <div className="scroller" ref={scroller}>
         <div className="thread" ref={content}>
           {empty && <Greeting />}
-          {shown.slice(Math.max(0, shown.length - drawn)).map((message) => (
+          {shown.slice(Math.min(hidden, Math.max(0, shown.length - FIRST_DRAWN))).map((message) => (
             <MessageOf key={message} id={message} versions={versions.get(message) ?? []} locked={locked} />
           ))}
           {pending !== null && <PendingMessage content={pending.content} />}

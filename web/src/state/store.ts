@@ -350,9 +350,13 @@ export async function edit(id: string, text: string): Promise<void> {
   if (!taken) changeOpen(conversation, (open) => ({ ...open, editing: { id, text } }));
 }
 
+/** The answers for which another one is being asked. */
+const regenerating = new Set<string>();
+
 export async function regenerate(message: string): Promise<void> {
   const { id } = get().open;
-  if (id === null) return;
+  if (id === null || regenerating.has(message)) return;
+  regenerating.add(message);
   changeOpen(id, (open) => ({ ...open, failure: null }));
   try {
     const { assistant } = await api.regenerate(id, message, choices());
@@ -362,6 +366,8 @@ export async function regenerate(message: string): Promise<void> {
     const failure = failureOf(error);
     changeOpen(id, (open) => ({ ...open, failure }));
     if (failure.kind === "conflict") void reloadOpen();
+  } finally {
+    regenerating.delete(message);
   }
 }
 
