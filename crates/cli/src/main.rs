@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{chat, list, rm, show, up};
+use crate::commands::{bench, chat, list, rm, show, up};
 use crate::home::Context;
 
 /// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
@@ -35,6 +35,7 @@ enum Command {
     List(list::Arguments),
     Show(show::Arguments),
     Rm(rm::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -46,6 +47,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Show(arguments) => show::run(&context, &arguments),
         Command::Rm(arguments) => rm::run(&context, &arguments),
+        Command::Bench(arguments) => bench::run(&context, &arguments),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `cachalot chat` and `cachalot up` as a person or a script runs them, with a real model.
 
+#![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

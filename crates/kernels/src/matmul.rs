@@ -258,18 +258,28 @@ fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, 
         let lines = &lines[g * group_lines..][..group_lines];
         let first_word = g * GROUP / 4;
         let mut dots = [s.zero_i(); C];
+        let mut low = [s.zero_i(); C];
         if zero_point != 0 {
             for c in 0..C {
                 dots[c] = s.offset(zero_point, x.negative_sums[group][c][0]);
+                low[c] = s.offset(zero_point, x.negative_sums[group][c][1]);
             }
         }
-        s.dots::<WIDTH, C>(lines, &x.high_words[block], first_word, &mut dots);
-        for c in 0..C {
-            let low =
-                if zero_point == 0 { s.zero_i() } else { s.offset(zero_point, x.negative_sums[group][c][1]) };
-            dots[c] = s.join_planes(dots[c], low);
+        // Integers, so that the order is free.
+        let (high_words, low_words) = (&x.high_words[block], &x.low_words[block]);
+        if C <= S::TILE_OF_PLANES {
+            let words = [high_words, low_words];
+            s.dots_of_planes::<WIDTH, C>(lines, words, first_word, [&mut dots, &mut low]);
+            for c in 0..C {
+                dots[c] = s.join_planes(dots[c], low[c]);
+            }
+        } else {
+            s.dots::<WIDTH, C>(lines, high_words, first_word, &mut dots);
+            for c in 0..C {
+                dots[c] = s.join_planes(dots[c], low[c]);
+            }
+            s.dots::<WIDTH, C>(lines, low_words, first_word, &mut dots);
         }
-        s.dots::<WIDTH, C>(lines, &x.low_words[block], first_word, &mut dots);
         let scale = s.load_f16(&scales[if MIN { 2 * g } else { g }]);
         for c in 0..C {
             let both = s.mul(scale, s.splat(x.scales[block][c]));

@@ -26,6 +26,7 @@ mod plain {
 }
 
 /// From this size on, memory is mapped by itself, lazily zeroed, in huge pages where the system grants them.
+#[cfg(unix)]
 const MAPPED_BYTES_MIN: usize = 4 << 20;
 #[cfg(unix)]
 const HUGE_PAGE: usize = 2 << 20;

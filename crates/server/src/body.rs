@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -69,18 +70,38 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
+/// A body's share of the room that there is for all bodies. It grows with what has come in, not with what was
+/// announced: announcing costs nothing.
+struct Room<'a> {
+    kib: &'a Semaphore,
+    held: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Room<'a> {
+    fn new(kib: &'a Semaphore) -> Self {
+        Self { kib, held: None }
+    }
+
+    fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let more = bytes.div_ceil(1024).saturating_sub(held);
+        let full = |_| ApiError::busy("too_many_bodies", "too many requests are being read; try again");
+        let more = self.kib.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX)).map_err(full)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            held => *held = Some(more),
+        }
+        Ok(())
+    }
+}
+
 async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
     let limit = app.settings.body_bytes_max;
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    // A body of unknown length may become as large as is allowed.
-    let kib = announced.unwrap_or(limit).min(limit).div_ceil(1024);
-    let _held = app
-        .bodies_kib
-        .try_acquire_many(u32::try_from(kib).unwrap_or(u32::MAX))
-        .map_err(|_| ApiError::busy("too_many_bodies", "too many requests are being read; try again"))?;
+    let mut room = Room::new(&app.bodies_kib);
     let mut body = request.into_body();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(limit).min(64 << 10));
     let mut too_large = announced.is_some_and(|announced| announced > limit);
@@ -98,6 +119,7 @@ async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
                 break;
             }
         } else {
+            room.grow_to(bytes.len() + data.len())?;
             bytes.extend_from_slice(&data);
         }
     }

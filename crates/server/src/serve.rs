@@ -6,6 +6,7 @@ use base::{Clock, Rng};
 use dialogue::Hub;
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept;
@@ -77,6 +78,21 @@ impl Server {
         housekeeping.abort();
         Ok(())
     }
+}
+
+/// Ready when the process is asked to end, by SIGTERM or by SIGINT (Ctrl-C).
+///
+/// # Errors
+/// When the operating system lets no signal be waited for.
+pub fn termination() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Puts the text of answers being written on disk, again and again.

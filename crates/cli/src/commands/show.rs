@@ -15,6 +15,10 @@ pub(crate) struct Arguments {
     /// The name of an installed model, or a path to a GGUF file.
     model: String,
 
+    /// Only the path of the file.
+    #[arg(long, conflicts_with_all = ["tensors", "template", "json"])]
+    path: bool,
+
     /// Also every tensor.
     #[arg(long)]
     tensors: bool,
@@ -36,6 +40,10 @@ const JSON_ARRAY_MAX: usize = 64;
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let model = Library::open(&context.home)?.resolve(&arguments.model)?;
+    if arguments.path {
+        writeln!(std::io::stdout(), "{}", model.path.display())?;
+        return Ok(());
+    }
     let file = Gguf::open(&model.path)?;
     let mut out = std::io::stdout().lock();
     if arguments.json {

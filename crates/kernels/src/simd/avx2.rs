@@ -38,6 +38,7 @@ impl Simd for Avx2 {
     type F = F;
     type I = I;
     const TILE: usize = 4;
+    const TILE_OF_PLANES: usize = 0;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {

@@ -27,6 +27,7 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     const TILE: usize = 12;
+    const TILE_OF_PLANES: usize = 8;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -215,6 +216,40 @@ impl Simd for Avx512 {
                     for c in 0..C {
                         let word = _mm512_set1_epi32(x[c][first_word + l]);
                         dots[c] = _mm512_dpbusd_epi32(dots[c], codes, word);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dots_of_planes<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: [&[[i32; 8]; C]; 2],
+        first_word: usize,
+        dots: [&mut [__m512i; C]; 2],
+    ) {
+        let [high, low] = dots;
+        for (l, line) in lines.iter().enumerate() {
+            // SAFETY: see the impl.
+            unsafe {
+                let codes = _mm512_load_si512(line.0.as_ptr().cast());
+                let nibble = _mm512_set1_epi8(15);
+                let parts = if WIDTH == 4 {
+                    let high_nibbles = _mm512_srli_epi16::<4>(codes);
+                    [_mm512_and_si512(codes, nibble), _mm512_and_si512(high_nibbles, nibble)]
+                } else {
+                    [codes; 2]
+                };
+                let words = if WIDTH == 4 { 2 } else { 1 };
+                for part in 0..words {
+                    let word = first_word + words * l + part;
+                    for c in 0..C {
+                        let x_high = _mm512_set1_epi32(x[0][c][word]);
+                        high[c] = _mm512_dpbusd_epi32(high[c], parts[part], x_high);
+                        let x_low = _mm512_set1_epi32(x[1][c][word]);
+                        low[c] = _mm512_dpbusd_epi32(low[c], parts[part], x_low);
                     }
                 }
             }

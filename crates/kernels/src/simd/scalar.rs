@@ -35,6 +35,7 @@ impl Simd for Scalar {
     type F = F;
     type I = I;
     const TILE: usize = 4;
+    const TILE_OF_PLANES: usize = 0;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {

@@ -49,9 +49,10 @@ impl Attention {
             k: input(weights, &name("k"), kv_width, hidden)?,
             v: input(weights, &name("v"), kv_width, hidden)?,
             o: Linear::load(weights, &name("output"), hidden, q_width)?,
-            head_norms: match parts.head_norms {
-                true => Some((head_norm("q_norm")?, head_norm("k_norm")?)),
-                false => None,
+            head_norms: if parts.head_norms {
+                Some((head_norm("q_norm")?, head_norm("k_norm")?))
+            } else {
+                None
             },
             head_dim,
         })

@@ -164,8 +164,8 @@ impl Keys<'_> {
         format!("{}.{key}", self.architecture)
     }
 
-    fn refuse(&self, key: &str, allowed: String, given: impl ToString) -> ConfigError {
-        ConfigError::Value { key: self.name(key), allowed, given: given.to_string() }
+    fn refuse(&self, key: &str, allowed: String, given: impl std::fmt::Display) -> ConfigError {
+        ConfigError::Value { key: self.name(key), allowed, given: format!("{given}") }
     }
 
     fn size(&self, key: &str, max: usize) -> Result<usize, ConfigError> {

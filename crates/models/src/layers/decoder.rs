@@ -46,9 +46,10 @@ impl Decoder {
             (0..config.layers).map(|layer| Block::load(weights, layer, config, parts)).collect();
         let blocks = blocks?;
         let output_norm = RmsNorm::load(weights, "output_norm", hidden, config.norm_epsilon)?;
-        let head = match weights.has("output.weight") {
-            true => Some(weights.matrix("output.weight", vocab_size, hidden)?),
-            false => None,
+        let head = if weights.has("output.weight") {
+            Some(weights.matrix("output.weight", vocab_size, hidden)?)
+        } else {
+            None
         };
         weights.refuse_unused(architecture)?;
         let shape = KvShape {

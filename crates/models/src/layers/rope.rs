@@ -123,8 +123,8 @@ mod tests {
         let rope = Rope::new(&settings(RopeScaling::Linear { factor: 1.0 }), RopeStyle::HalfSplit, None);
         let mut rows = RopeRows::default();
         rope.fill(&[0], &mut rows);
-        assert!(rows.cos.iter().all(|&cos| cos == 1.0) && rows.sin.iter().all(|&sin| sin == 0.0));
-        assert_eq!(rows.cos.len(), 32);
+        assert_eq!(rows.cos, [1.0; 32]);
+        assert_eq!(rows.sin, [0.0; 32]);
     }
 
     #[test]

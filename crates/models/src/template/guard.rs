@@ -37,13 +37,41 @@ const EXPRESSION_PARTS_MAX: usize = 4096;
 const CHEAP_FILTERS: [&str; 9] =
     ["length", "count", "first", "last", "default", "d", "list", "tojson", "safe"];
 const CHEAP_TESTS: [&str; 16] = [
-    "defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "true", "false", "mapping",
-    "sequence", "iterable", "callable", "odd", "even",
+    "defined",
+    "undefined",
+    "none",
+    "string",
+    "number",
+    "integer",
+    "float",
+    "boolean",
+    "true",
+    "false",
+    "mapping",
+    "sequence",
+    "iterable",
+    "callable",
+    "odd",
+    "even",
 ];
 /// Filters that give no list.
 const SCALAR_FILTERS: [&str; 16] = [
-    "trim", "upper", "lower", "tojson", "length", "count", "string", "int", "float", "join", "replace", "title",
-    "capitalize", "round", "abs", "indent",
+    "trim",
+    "upper",
+    "lower",
+    "tojson",
+    "length",
+    "count",
+    "string",
+    "int",
+    "float",
+    "join",
+    "replace",
+    "title",
+    "capitalize",
+    "round",
+    "abs",
+    "indent",
 ];
 
 /// A template that is safe to compile and run, and its strings.
@@ -60,7 +88,12 @@ pub(super) fn guarded(source: &str, syntax: SyntaxConfig) -> Result<Guarded, Tem
     }
     let print = |source: &str, syntax: SyntaxConfig, guards: bool| {
         let tree = parse(source, "chat", syntax).map_err(|error| syntax_error(&error))?;
-        let mut printer = Printer { out: String::with_capacity(source.len() * 2), guards, strings: Strings::default(), parts: 0 };
+        let mut printer = Printer {
+            out: String::with_capacity(source.len() * 2),
+            guards,
+            strings: Strings::default(),
+            parts: 0,
+        };
         printer.statement(&tree)?;
         Ok::<_, TemplateError>(printer)
     };
@@ -262,7 +295,8 @@ impl Printer {
         for (index, parameter) in declared.args.iter().enumerate() {
             self.text(if index > 0 { ", " } else { "" });
             self.target(parameter)?;
-            if let Some(default) = index.checked_sub(required).and_then(|index| declared.defaults.get(index)) {
+            if let Some(default) = index.checked_sub(required).and_then(|index| declared.defaults.get(index))
+            {
                 self.text("=");
                 self.operand(default)?;
             }
@@ -389,7 +423,11 @@ impl Printer {
             Expr::Filter(filter) => {
                 if let Some(value) = &filter.expr {
                     self.text("(");
-                    if CHEAP_FILTERS.contains(&filter.name) { self.operand(value)? } else { self.guard(value)? }
+                    if CHEAP_FILTERS.contains(&filter.name) {
+                        self.operand(value)?
+                    } else {
+                        self.guard(value)?
+                    }
                     self.text("|");
                 }
                 self.text(filter.name);
@@ -398,7 +436,11 @@ impl Printer {
             }
             Expr::Test(test) => {
                 self.text("(");
-                if CHEAP_TESTS.contains(&test.name) { self.operand(&test.expr)? } else { self.guard(&test.expr)? }
+                if CHEAP_TESTS.contains(&test.name) {
+                    self.operand(&test.expr)?
+                } else {
+                    self.guard(&test.expr)?
+                }
                 self.text(" is ");
                 self.text(test.name);
                 if !test.args.is_empty() {

@@ -202,7 +202,7 @@ impl ChatTemplate {
         messages: &[TemplateMessage],
         options: &RenderOptions,
     ) -> Result<Rendered, TemplateError> {
-        let messages = self.admit(messages)?;
+        let messages = Self::admit(messages)?;
         let text = self.run(&messages, options)?;
         let user =
             provenance::trace(&text, &messages, &self.strings, &mut |masked| self.run(masked, options).ok());
@@ -213,7 +213,7 @@ impl ChatTemplate {
     }
 
     /// Checks the size of a conversation and drops old reasoning.
-    fn admit(&self, messages: &[TemplateMessage]) -> Result<Vec<TemplateMessage>, TemplateError> {
+    fn admit(messages: &[TemplateMessage]) -> Result<Vec<TemplateMessage>, TemplateError> {
         let too_large = |what, allowed, given| Err(TemplateError::TooLarge { what, allowed, given });
         if messages.len() > MESSAGES_MAX {
             return too_large("messages", MESSAGES_MAX, messages.len());

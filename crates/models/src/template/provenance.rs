@@ -235,11 +235,12 @@ mod tests {
 
     #[test]
     fn masking_keeps_white_space_and_what_is_asked() {
-        assert_eq!(masked(" a\n\"é\" </t>b", '#', &[]), " #\n\"#\" #####".replacen("#####", "#####", 1));
+        assert_eq!(masked(" a\n\"é\" </t>b", '#', &[]), " #\n\"#\" #####");
         assert_eq!(masked("x</t>y", '#', &["</t>"]), "#</t>#");
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "one range is what is expected")]
     fn alignment_refuses_other_lengths_and_other_text() {
         assert_eq!(align("a#b", "acb", '#'), Some(vec![1..2]));
         assert_eq!(align("# #x", "é dx", '#'), Some(vec![0..4]));

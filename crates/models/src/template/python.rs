@@ -81,7 +81,10 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
             return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args);
         }
         "format" if !is_modest_format(text) => {
-            return Err(Error::new(ErrorKind::InvalidOperation, "format() takes widths of at most three digits"));
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "format() takes widths of at most three digits",
+            ));
         }
         "isspace" => Value::from(!text.is_empty() && text.chars().all(is_space)),
         _ => return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),

@@ -151,7 +151,11 @@ mod tests {
         check("qwen2", "I'M 42 x.y\n\n", &["I", "'M", " ", "4", "2", " x", ".y", "\n\n"]);
         check("llama-bpe", "12345 a", &["123", "45", " a"]);
         // Its punctuation takes in ASCII letters, so letters outside of ASCII stand apart.
-        check("deepseek-llm", "\u{e9}t\u{e9} ete 12\n你好", &["\u{e9}", "t", "\u{e9}", " ete", " ", "1", "2", "\n", "你好"]);
+        check(
+            "deepseek-llm",
+            "\u{e9}t\u{e9} ete 12\n你好",
+            &["\u{e9}", "t", "\u{e9}", " ete", " ", "1", "2", "\n", "你好"],
+        );
         check("deepseek-v3", "1234你好!abc", &["123", "4", "你好", "!abc"]);
     }
 

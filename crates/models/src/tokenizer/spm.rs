@@ -131,7 +131,10 @@ impl ScoreBpe {
         while let Some(Join { left, right, bytes, .. }) = queue.pop() {
             // An entry is stale if either side was joined with something else since.
             let joined = [left, right].iter().any(|&side| symbols.bytes(side) == 0);
-            if joined || symbols.bytes(left) + symbols.bytes(right) != bytes || symbols.next(left) != Some(right) {
+            if joined
+                || symbols.bytes(left) + symbols.bytes(right) != bytes
+                || symbols.next(left) != Some(right)
+            {
                 continue;
             }
             symbols.join(left, right);

@@ -25,9 +25,19 @@ fn facts(json: &str) -> TokenizerFacts {
         model: json["model"].as_str().unwrap().to_owned(),
         pre: json["pre"].as_str().map(str::to_owned),
         tokens: strings(&json["tokens"]),
-        token_types: json["token_types"].as_array().unwrap().iter().map(|kind| kind.as_i64().unwrap() as i32).collect(),
+        token_types: json["token_types"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|kind| kind.as_i64().unwrap() as i32)
+            .collect(),
         merges: strings(&json["merges"]),
-        scores: json["scores"].as_array().unwrap().iter().map(|score| score.as_f64().unwrap() as f32).collect(),
+        scores: json["scores"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|score| score.as_f64().unwrap() as f32)
+            .collect(),
         bos: id("bos"),
         eos: id("eos"),
         unknown: id("unknown"),
@@ -56,7 +66,8 @@ fn smollm2() -> (Tokenizer, Gguf) {
              export CACHALOT_TEST_MODEL=$(cargo run --release -p cachalot -- show smollm2-135m --path)"
         );
     };
-    let gguf = Gguf::open(&path).unwrap_or_else(|error| panic!("CACHALOT_TEST_MODEL, {}: {error}", path.display()));
+    let gguf =
+        Gguf::open(&path).unwrap_or_else(|error| panic!("CACHALOT_TEST_MODEL, {}: {error}", path.display()));
     (Tokenizer::from_gguf(gguf.metadata()).unwrap(), gguf)
 }
 
@@ -82,7 +93,9 @@ fn check_golden(tokenizer: &Tokenizer, expected: &str) {
     for (group, (ids, expected)) in ids.chunks(10).zip(&hashes).enumerate() {
         let mut sum = Sha256::new();
         for line in ids {
-            line.iter().for_each(|id| sum.update(id.to_le_bytes()));
+            for id in line {
+                sum.update(id.to_le_bytes());
+            }
             sum.update([0xff; 4]);
         }
         let sum: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

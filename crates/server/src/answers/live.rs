@@ -248,11 +248,11 @@ mod tests {
                     if let Some((message, seen)) = &mut reader
                         && count % reads_every == 0
                     {
-                        add(message, live.news(seen));
+                        add(message, &live.news(seen));
                     }
                 }
                 let (mut message, mut seen) = reader.unwrap_or_else(|| live.snapshot());
-                add(&mut message, live.news(&mut seen));
+                add(&mut message, &live.news(&mut seen));
                 assert_eq!(
                     (message.content.as_str(), message.reasoning.as_deref()),
                     ("抹香鲸", Some("hm, é"))
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    fn add(message: &mut Message, news: News) {
+    fn add(message: &mut Message, news: &News) {
         message.content.push_str(&news.content);
         if !news.reasoning.is_empty() {
             message.reasoning.get_or_insert_default().push_str(&news.reasoning);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use store::Status;
+use store::{Limits, NewTurn, ParentChoice, Status};
 
 use crate::support::{Event, Setup, Site, Streaming, eventually};
 
@@ -417,4 +417,28 @@ async fn capacities_hold() {
         reply.json()["error"]["code"] == "full"
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_writes_is_interrupted_when_looked_at() {
+    let site = Site::new().await;
+    let conversation = site.conversation("plain").await;
+    let id = conversation.rsplit('/').next().unwrap().parse().unwrap();
+    // As it would be if its end could not be stored.
+    let turn = NewTurn {
+        conversation_id: id,
+        parent: ParentChoice::Root,
+        content: "hello".to_owned(),
+        model: "plain".to_owned(),
+        title_if_none: String::new(),
+        limits: Limits { messages_max: 10, bytes_max: 1000 },
+    };
+    let turn = site.store.add_turn(turn).await.unwrap();
+    let assistant = json!({"id": turn.assistant.id.to_string()});
+    let done = assemble(&site.join(&conversation, &assistant).await.rest().await);
+    assert_eq!(done["status"], "interrupted");
+    let stop = format!("{}/stop", message_path(&conversation, &assistant));
+    assert_eq!(site.client.post(&stop, &json!({})).await.json(), done);
+    let (_, answer) = site.ask_and_wait(&conversation, json!({"content": "go on"})).await;
+    assert_eq!(answer["status"], "complete");
 }

@@ -102,9 +102,10 @@ async fn bodies_together_have_a_limit_too() {
     })
     .serve()
     .await;
-    // One that comes slowly holds all the room.
+    // One that has come in almost whole holds all the room.
     let mut slow = TcpStream::connect(site.address).await.unwrap();
     slow.write_all(&post_head("content-length: 4096")).await.unwrap();
+    slow.write_all(&[b' '; 4095]).await.unwrap();
     let asked = json!({"model": "nobody", "messages": [{"role": "user", "content": "x"}]});
     let refused = async || {
         let reply = site.client.post("/v1/chat/completions", &asked).await;

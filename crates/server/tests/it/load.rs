@@ -14,8 +14,8 @@ const TURNS: usize = 3;
 async fn sixty_four_chats_stream_at_once() {
     let site = Site::new().await;
     let chat = async |number: usize| {
-        let model = if number % 2 == 0 { "plain" } else { "thinker" };
-        let expected = if number % 2 == 0 { "Hello, whale! 🐋" } else { "Two km." };
+        let model = if number.is_multiple_of(2) { "plain" } else { "thinker" };
+        let expected = if number.is_multiple_of(2) { "Hello, whale! 🐋" } else { "Two km." };
         let made = site.client.post("/api/conversations", &json!({"model": model})).await;
         assert_eq!(made.status, 201, "{}", made.text());
         let path = format!("/api/conversations/{}", made.json()["id"].as_str().unwrap());

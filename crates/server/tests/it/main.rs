@@ -8,5 +8,6 @@ mod guard;
 mod health;
 mod limits;
 mod load;
+mod logs;
 mod shutdown;
 mod support;

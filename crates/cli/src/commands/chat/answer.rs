@@ -24,7 +24,7 @@ pub(super) fn ask(
 ) -> anyhow::Result<Told> {
     let prompt = dialogue.check(request)?;
     runtime.block_on(async {
-        // Before the answer starts, so that no Ctrl-C falls between.
+        // Listened to from the first turn of the loop on.
         let mut interrupted = pin!(tokio::signal::ctrl_c());
         let mut answer = dialogue.start(prompt)?;
         let (mut reasoning, mut content) = (String::new(), String::new());

@@ -13,7 +13,8 @@ const INTERRUPTED: i32 = 130;
 /// Asks one question: the answer goes to standard output, all else to standard error.
 pub(super) fn run(dialogue: &Dialogue, session: Session, question: &str, stats: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
+    // Not locked: the engine's thread must be able to say why it ends.
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let style = Style {
         dim: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         terminal: stdout.is_terminal(),

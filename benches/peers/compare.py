@@ -1,0 +1,334 @@
+"""Our prefill, decode, cold start and memory against llama.cpp's, on the same file, in alternating runs.
+
+    python benches/peers/compare.py MODEL.gguf --cachalot target/release/cachalot --python VENV/bin/python
+
+Every run is a fresh process that measures itself once (one warm-up prefill, one measured prefill, one measured decode).
+A round runs each contender once, and rounds alternate, so that a change of the machine's speed falls on all alike. What
+is reported is the median over rounds and the spread from the least to the greatest. The page cache is warm: the file is
+read once before. llama.cpp runs with flash attention off and on, and the better of the two counts. When `llama-bench` is
+on the PATH it joins as a further contender.
+
+Writes benches/record/DATE-MACHINE.md and .json. Needs Python's standard library only; --python names the interpreter of
+the environment that has llama-cpp-python (benches/peers/requirements.txt).
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HERE = pathlib.Path(__file__).parent
+RECORD = HERE.parent / "record"
+METRICS = ["prefill_tokens_s", "decode_tokens_s", "load_ms", "ttft_cold_ms", "ttft_ms", "peak_rss_mib"]
+OURS = "cachalot"
+
+
+@dataclass
+class Contender:
+    """A program to measure: its command for a number of threads, and how its output is read."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    read: Callable[[str], dict]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--cachalot", help="our binary; without it only the peers are measured")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has llama-cpp-python")
+    parser.add_argument("--threads", default="1,2", help="thread counts, with commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--generate", type=int, default=128)
+    parser.add_argument("--no-record", action="store_true", help="print only")
+    options = parser.parse_args()
+    options.threads = [int(count) for count in options.threads.split(",")]
+    return options
+
+
+def contenders(options: argparse.Namespace) -> list[Contender]:
+    """Who takes part: us, llama.cpp twice, and what else is installed."""
+    prompt, generate = str(options.prompt), str(options.generate)
+    found = []
+    if options.cachalot:
+        found.append(
+            Contender(
+                OURS,
+                lambda threads: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
+                                 "-t", str(threads), "-r", "1", "--json"],
+                read_json,
+            )  # fmt: skip
+        )
+    for flash in ("off", "on"):
+        found.append(
+            Contender(
+                f"llama.cpp, flash attention {flash}",
+                lambda threads, flash=flash: [options.python, str(HERE / "llama_cpp_run.py"), options.model,
+                                              "--prompt", prompt, "--generate", generate,
+                                              "--threads", str(threads), "--flash-attention", flash],
+                read_json,
+            )  # fmt: skip
+        )
+    if shutil.which("llama-bench"):
+        found.append(
+            Contender(
+                "llama-bench",
+                lambda threads: ["llama-bench", "-m", options.model, "-p", prompt, "-n", generate,
+                                 "-t", str(threads), "-r", "1", "-o", "json"],
+                read_llama_bench,
+            )  # fmt: skip
+        )
+    return found
+
+
+def read_json(text: str) -> dict:
+    """The last line, or the whole, of a program that prints one JSON object."""
+    try:
+        report = json.loads(text)
+    except json.JSONDecodeError:
+        report = json.loads(text.strip().splitlines()[-1])
+    return {
+        "prefill_tokens_s": report["prefill"]["tokens_s"],
+        "decode_tokens_s": report["decode"]["tokens_s"],
+        "load_ms": report["load_ms"],
+        "ttft_cold_ms": report["ttft_cold_ms"],
+        "ttft_ms": report["ttft_ms"],
+        "facts": {key: report[key] for key in ("version", "system", "isa", "python_rss_bytes") if key in report},
+    }
+
+
+def read_llama_bench(text: str) -> dict:
+    """llama-bench prints one entry for the prompt and one for the generation."""
+    found: dict = {"facts": {}}
+    for entry in json.loads(text):
+        key = "prefill_tokens_s" if entry["n_gen"] == 0 else "decode_tokens_s"
+        found[key] = entry["avg_ts"]
+        found["facts"]["version"] = f"llama-bench build {entry['build_commit']}"
+    return found
+
+
+def measure(contender: Contender, threads: int) -> dict:
+    """One run. Memory is the peak resident size of the process, as the kernel counts it, mapped file included."""
+    command = contender.command(threads)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        errors.seek(0)
+        if process.returncode != 0:
+            tail = errors.read().decode(errors="replace")[-2000:]
+            raise SystemExit(f"{contender.name} failed with {process.returncode}: {' '.join(command)}\n{tail}")
+        found = contender.read(output.read().decode())
+    found["peak_rss_mib"] = usage.ru_maxrss / 1024
+    found["load_average"] = os.getloadavg()[0]
+    return found
+
+
+def run(options: argparse.Namespace) -> dict:
+    """All rounds: `{threads: {contender: [run, ...]}}`. The model must be in the page cache: `sum_of` has read it."""
+    entrants = contenders(options)
+    results: dict = {}
+    for threads in options.threads:
+        runs: dict = {contender.name: [] for contender in entrants}
+        for number in range(options.rounds):
+            # Every other round goes backwards, so that no one always follows the same neighbour.
+            for contender in entrants if number % 2 == 0 else reversed(entrants):
+                found = measure(contender, threads)
+                runs[contender.name].append(found)
+                shown = ", ".join(f"{name} {found[name]:.0f}" for name in METRICS if name in found)
+                print(f"threads {threads} round {number + 1} {contender.name}: {shown}", file=sys.stderr)
+        results[str(threads)] = runs
+    return results
+
+
+def summary(results: dict) -> dict:
+    """Median, least and greatest of every metric: `{threads: {contender: {metric: [median, least, greatest]}}}`."""
+    found: dict = {}
+    for threads, runs in results.items():
+        for name, rows in runs.items():
+            for metric in METRICS:
+                values = [row[metric] for row in rows if metric in row]
+                if values:
+                    numbers = [statistics.median(values), min(values), max(values)]
+                    found.setdefault(threads, {}).setdefault(name, {})[metric] = numbers
+    return found
+
+
+def ratios(summarised: dict) -> dict:
+    """Ours over the best peer's, by threads and metric; above 1 is better for us in every one of them."""
+    found: dict = {}
+    for threads, by_name in summarised.items():
+        if OURS not in by_name:
+            continue
+        for metric in METRICS:
+            peers = [row[metric][0] for name, row in by_name.items() if name != OURS and metric in row]
+            if not peers:
+                continue
+            ours = by_name[OURS][metric][0]
+            higher = metric.endswith("tokens_s")
+            found.setdefault(threads, {})[metric] = ours / max(peers) if higher else min(peers) / ours
+    return found
+
+
+def sum_of(path: pathlib.Path) -> str:
+    """SHA-256 of a file, read in pieces: a child's peak memory starts from its parent's size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def machine() -> dict:
+    """The processor and its flags, as the kernel names them."""
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    value = lambda key: (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) or [None, "unknown"])[1]  # noqa: E731
+    wanted = re.compile(r"^(avx|fma|f16c|bmi2|amx|vnni)")
+    memory = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    return {
+        "cpu": value("model name"),
+        "family_model_stepping": f"{value('cpu family')}/{value('model')}/{value('stepping')}",
+        "cores": os.cpu_count(),
+        "flags": sorted(flag for flag in value("flags").split() if wanted.match(flag)),
+        "memory_gib": round(int(memory[1]) / 2**20, 1) if memory else None,
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        "virtual_machine": "hypervisor" in value("flags").split(),
+    }
+
+
+def command_shown(options: argparse.Namespace, contender: Contender, threads: int) -> str:
+    """A command without this machine's paths."""
+    known = {options.model: "MODEL", options.python: "python", options.cachalot: "cachalot"}
+    known[str(HERE / "llama_cpp_run.py")] = "benches/peers/llama_cpp_run.py"
+    return " ".join(known.get(word, word) for word in contender.command(threads))
+
+
+def markdown(record: dict) -> str:
+    """The record for people."""
+    cpu = record["machine"]
+    lines = [
+        f"# {record['date']}, {cpu['cpu']}, {cpu['cores']} cores",
+        "",
+        f"{record['model']['name']} ({record['model']['bytes']} bytes), prefill of {record['prompt']} tokens, then decode "
+        f"of {record['generate']}. {record['rounds']} alternating rounds, each run a fresh process; median (least to "
+        "greatest). The page cache was warm.",
+        "",
+        f"Family/model/stepping {cpu['family_model_stepping']}, {cpu['memory_gib']} GiB, "
+        f"{'virtual machine' if cpu['virtual_machine'] else 'bare metal'}, {cpu['system']}. "
+        f"Load average at the end of the runs: {record['load_average'][0]:.1f} to {record['load_average'][1]:.1f}.",
+        "",
+        f"Flags: {' '.join(cpu['flags'])}",
+        "",
+    ]
+    titles = {
+        "prefill_tokens_s": "prefill, tokens/s",
+        "decode_tokens_s": "decode, tokens/s",
+        "load_ms": "load, ms",
+        "ttft_cold_ms": "start of loading to first token, ms",
+        "ttft_ms": "first token when loaded, ms",
+        "peak_rss_mib": "peak memory, MiB",
+    }
+    for threads, by_name in record["summary"].items():
+        lines += [f"## {threads} thread{'s' if threads != '1' else ''}", ""]
+        lines += ["| | " + " | ".join(by_name) + " | ours / best peer |", "|" + "---|" * (len(by_name) + 2)]
+        for metric, title in titles.items():
+            cells = []
+            for row in by_name.values():
+                if metric in row:
+                    median, least, greatest = row[metric]
+                    cells.append(f"{median:.1f} ({least:.1f} to {greatest:.1f})")
+                else:
+                    cells.append("")
+            ratio = record["ratios"].get(threads, {}).get(metric)
+            lines.append(f"| {title} | " + " | ".join(cells) + f" | {f'{ratio:.2f}x' if ratio else ''} |")
+        lines.append("")
+    lines += [
+        "A ratio above 1 is in our favour, also for times and memory. Peak memory counts the mapped file; llama.cpp's "
+        f"includes {record['python_rss_mib']:.0f} MiB of Python and library. llama.cpp samples nothing, and neither "
+        "does `cachalot bench`: both stop at the logits.",
+        "",
+        "Commands (one round each):",
+        "",
+        "```",
+        *record["commands"],
+        "```",
+        "",
+        "Versions: " + "; ".join(record["versions"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def versions(options: argparse.Namespace, results: dict) -> list[str]:
+    """What took part."""
+    found = []
+    if options.cachalot:
+        described = subprocess.run([options.cachalot, "--version"], capture_output=True, text=True, check=True)
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+        found.append(f"{described.stdout.strip()} at commit {commit.stdout.strip() or 'unknown'}")
+    for runs in results.values():
+        for rows in runs.values():
+            facts = rows[0]["facts"]
+            for key in ("version", "system", "isa"):
+                if key in facts and facts[key] not in found:
+                    found.append(facts[key])
+    return found
+
+
+def main() -> None:
+    options = arguments()
+    model = pathlib.Path(options.model)
+    model_sum = sum_of(model)
+    results = run(options)
+    summarised = summary(results)
+    rows = [row for runs in results.values() for name in runs for row in runs[name]]
+    cpu = machine()
+    record = {
+        "date": datetime.date.today().isoformat(),
+        "machine": cpu,
+        "model": {
+            "name": model.name,
+            "bytes": model.stat().st_size,
+            "sha256": model_sum,
+        },
+        "prompt": options.prompt,
+        "generate": options.generate,
+        "rounds": options.rounds,
+        "load_average": [min(row["load_average"] for row in rows), max(row["load_average"] for row in rows)],
+        "commands": [
+            command_shown(options, contender, threads)
+            for threads in options.threads
+            for contender in contenders(options)
+        ],
+        "versions": versions(options, results),
+        "python_rss_mib": max(row["facts"].get("python_rss_bytes", 0) for row in rows) / 2**20,
+        "summary": summarised,
+        "ratios": ratios(summarised),
+        "runs": results,
+    }
+    text = markdown(record)
+    print(text)
+    if not options.no_record:
+        RECORD.mkdir(exist_ok=True)
+        slug = re.sub(r"[^a-z0-9]+", "-", f"{cpu['cpu']} {cpu['family_model_stepping']} {cpu['cores']} cores".lower())
+        name = f"{record['date']}-{slug.strip('-')}"
+        (RECORD / f"{name}.md").write_text(text)
+        (RECORD / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        print(f"wrote benches/record/{name}.md and .json", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

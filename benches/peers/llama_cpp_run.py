@@ -1,0 +1,121 @@
+"""One measurement of llama.cpp, in a fresh process, printed as one line of JSON.
+
+Runs llama.cpp through the C functions that llama-cpp-python exposes, so that no Python stands in the measured loops
+but one call per step. The order within the process:
+
+1. load the model, make a context, evaluate the prompt: `load_ms`, `ttft_cold_ms` (nothing is warm but the page cache);
+2. evaluate the prompt again, and decode `--generate` tokens one by one: the measured prefill and decode.
+
+The fields are those of `cachalot bench --json`, which does the same in the same order with `-r 1`.
+
+Tokens are a fixed pseudo-random list; llama.cpp samples nothing (its logits are fetched, which waits for them).
+"""
+
+import argparse
+import ctypes
+import json
+import resource
+import sys
+import time
+
+import llama_cpp
+from llama_cpp import llama_cpp as api
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--generate", type=int, default=128)
+    parser.add_argument("--flash-attention", choices=["on", "off"], default="off")
+    return parser.parse_args()
+
+
+def token_list(count: int, vocabulary: int) -> list[int]:
+    """Plain tokens, the same in every run: a linear congruential sequence over the vocabulary past its specials."""
+    state, tokens = 12345, []
+    for _ in range(count):
+        state = (state * 1103515245 + 12345) % 2**31
+        tokens.append(100 + state % (vocabulary - 100))
+    return tokens
+
+
+def load(options: argparse.Namespace):
+    """The model and a context of it; `n_ubatch` is the whole prompt, as llama.cpp's own benchmark has it at 512."""
+    model_parameters = api.llama_model_default_params()
+    model_parameters.n_gpu_layers = 0
+    model = api.llama_model_load_from_file(options.model.encode(), model_parameters)
+    if not model:
+        sys.exit(f"llama.cpp can't load {options.model}")
+    context_parameters = api.llama_context_default_params()
+    context_parameters.n_ctx = options.prompt + options.generate
+    context_parameters.n_batch = context_parameters.n_ubatch = 512
+    context_parameters.n_threads = context_parameters.n_threads_batch = options.threads
+    context_parameters.flash_attn_type = 1 if options.flash_attention == "on" else 0
+    context_parameters.no_perf = True
+    context = api.llama_init_from_model(model, context_parameters)
+    if not context:
+        sys.exit("llama.cpp can't make a context")
+    return model, context
+
+
+def decode(context, tokens: list[int]) -> None:
+    """One step over the next tokens, until the logits of the last are there."""
+    array = (ctypes.c_int32 * len(tokens))(*tokens)
+    status = api.llama_decode(context, api.llama_batch_get_one(array, len(tokens)))
+    if status != 0:
+        sys.exit(f"llama_decode gave {status}")
+    api.llama_get_logits_ith(context, -1)
+
+
+def main() -> None:
+    options = arguments()
+    api.llama_log_set(QUIET, ctypes.c_void_p(0))
+    api.llama_backend_init()
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    start = time.perf_counter()
+    model, context = load(options)
+    loaded = time.perf_counter()
+    vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
+    tokens = token_list(options.prompt + options.generate, vocabulary)
+    prompt, rest = tokens[: options.prompt], tokens[options.prompt :]
+    first = time.perf_counter()
+    decode(context, prompt)
+    cold = time.perf_counter() - first
+
+    api.llama_memory_clear(api.llama_get_memory(context), True)
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    decode(context, prompt)
+    prefilled, prefilled_cpu = time.perf_counter(), time.process_time()
+    for token in rest:
+        decode(context, [token])
+    end, end_cpu = time.perf_counter(), time.process_time()
+
+    print(
+        json.dumps(
+            {
+                "prefill": {"tokens": len(prompt), "tokens_s": len(prompt) / (prefilled - begin)},
+                "decode": {"tokens": len(rest), "tokens_s": len(rest) / max(end - prefilled, 1e-9)},
+                "prefill_cpu_s": prefilled_cpu - begin_cpu,
+                "decode_cpu_s": end_cpu - prefilled_cpu,
+                "load_ms": (loaded - start) * 1e3,
+                "ttft_cold_ms": (loaded - start + cold) * 1e3,
+                "ttft_ms": (prefilled - begin) * 1e3,
+                "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "python_rss_bytes": before_kib * 1024,
+                "version": f"llama-cpp-python {llama_cpp.__version__}",
+                "system": api.llama_print_system_info().decode().strip(),
+            }
+        )
+    )
+
+
+@api.llama_log_callback
+def QUIET(level, text, user_data):
+    """llama.cpp's log is not wanted in the output."""
+
+
+if __name__ == "__main__":
+    main()

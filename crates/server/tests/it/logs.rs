@@ -1,0 +1,94 @@
+//! The log never holds what people write, nor what they are told.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{Setup, Site};
+
+/// A log that is kept.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Kept {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// In no other test, so that it can only come from this one.
+const SECRET: &str = "krakatoa-zanzibar";
+
+async fn everything_that_may_be_logged(site: &Site) {
+    let chat = "/v1/chat/completions";
+    let message = json!([{"role": "user", "content": SECRET}]);
+    for asked in [
+        json!({"model": "plain", "messages": message}),
+        json!({"model": "thinker", "messages": message, "stream": true}),
+        json!({"model": "failing", "messages": message}),
+        json!({"model": "failing", "messages": message, "stream": true}),
+        json!({"model": "plain", "messages": message, "temperature": SECRET}),
+        json!({"model": "plain", "messages": [{"role": SECRET, "content": SECRET}]}),
+        json!({"model": "plain", "messages": [{"role": "user", "content": SECRET.repeat(1000)}]}),
+        json!({"model": "plain", "messages": message, "stop": SECRET, "user": SECRET}),
+    ] {
+        site.client.post(chat, &asked).await;
+    }
+    let headers = [("content-type", "application/json"), ("authorization", SECRET), ("cookie", SECRET)];
+    site.client.request("POST", chat, &headers, format!("{{\"{SECRET}").into_bytes()).await;
+    site.client.get(&format!("/api/conversations?before={SECRET}")).await;
+    site.client.get(&format!("/{SECRET}")).await;
+    site.client.request("GET", "/", &[("host", SECRET)], Vec::new()).await;
+
+    let made = site.client.post("/api/conversations", &json!({"model": "thinker"})).await.json();
+    let path = format!("/api/conversations/{}", made["id"].as_str().unwrap());
+    site.client.send("PATCH", &path, &json!({"title": SECRET, "system": SECRET})).await;
+    site.client.send("PATCH", &path, &json!({"title": SECRET.repeat(100)})).await;
+    for model in ["thinker", "failing", "broken"] {
+        let asked = json!({"content": SECRET, "model": model});
+        let turn = site.client.post(&format!("{path}/messages"), &asked).await.json();
+        let id = turn["assistant"]["id"].as_str().unwrap();
+        site.client.get(&format!("{path}/messages/{id}/stream")).await;
+    }
+    site.store.close().await.unwrap();
+    site.client.post(&format!("{path}/messages"), &json!({"content": SECRET})).await;
+}
+
+#[tokio::test]
+async fn nothing_that_was_said_is_in_the_log() {
+    let log = Kept::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    // For the whole process: engines and databases log from threads of their own.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let site = Setup::default().serve().await;
+    everything_that_may_be_logged(&site).await;
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        log.contains("/v1/chat/completions") && log.contains("status=200"),
+        "the log is there: {log:.2000}"
+    );
+    for said in [SECRET, "Hello, whale", "Two km", "Deep."] {
+        let line = log.lines().find(|line| line.contains(said));
+        assert_eq!(line, None, "{said:?} is in the log");
+    }
+}
