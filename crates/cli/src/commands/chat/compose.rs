@@ -53,22 +53,22 @@ impl Composer {
             return None;
         }
         self.text.push_str(line);
-        self.complete()
+        Some(self.complete())
     }
 
     fn push_fenced(&mut self, line: &str) -> Option<String> {
         if let Some(line) = line.trim_end().strip_suffix(FENCE) {
             self.text.push_str(line);
-            return self.complete().map(|text| text.trim_matches('\n').to_owned());
+            return Some(self.complete().trim_matches('\n').to_owned());
         }
         self.text.push_str(line);
         self.text.push('\n');
         None
     }
 
-    fn complete(&mut self) -> Option<String> {
+    fn complete(&mut self) -> String {
         self.state = State::Empty;
-        Some(std::mem::take(&mut self.text))
+        std::mem::take(&mut self.text)
     }
 }
 
