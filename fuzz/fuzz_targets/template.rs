@@ -5,7 +5,9 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use models::template::{BUILT_IN_NAMES, ChatTemplate, RenderOptions, SpecialTexts, TemplateMessage, built_in_source};
+use models::template::{
+    BUILT_IN_NAMES, ChatTemplate, RenderOptions, SpecialTexts, TemplateMessage, built_in_source,
+};
 use models::tokenizer::Part;
 
 #[derive(Arbitrary, Debug)]
@@ -24,11 +26,8 @@ fuzz_target!(|input: Input<'_>| {
         .get(usize::from(input.built_in))
         .and_then(|name| built_in_source(name))
         .unwrap_or(input.source);
-    let specials = SpecialTexts {
-        bos: Some("<s>".to_owned()),
-        eos: Some("</s>".to_owned()),
-        ..SpecialTexts::default()
-    };
+    let specials =
+        SpecialTexts { bos: Some("<s>".to_owned()), eos: Some("</s>".to_owned()), ..SpecialTexts::default() };
     let Ok(template) = ChatTemplate::from_source(source, specials) else { return };
     let messages: Vec<TemplateMessage> = input
         .messages

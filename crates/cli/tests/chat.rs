@@ -121,9 +121,15 @@ fn limits_stops_and_instructions_are_obeyed() {
     let france = ["-p", "What is the capital of France?", "--max-tokens", "24"];
     let stopped = check_answer(&ask(&[&france[..], &["--stop", "Paris"]].concat()));
     assert!(!stopped.contains("Paris") && stopped.contains("capital"), "{stopped}");
-    let instructed =
-        ask(&[&france[..], &["--system", "You are a pirate. Answer as a pirate would."]].concat());
-    assert_ne!(instructed.stdout, ask(&france).stdout, "instructions must reach the model");
+    let tokens_in = |options: &[&str]| {
+        let stats = text(&ask(&[&france[..], &["--stats"], options].concat()).stderr).to_owned();
+        let number = stats.split(" tokens in").next().and_then(|head| head.split_whitespace().last());
+        number
+            .and_then(|number| number.parse::<u32>().ok())
+            .unwrap_or_else(|| panic!("no count in {stats:?}"))
+    };
+    let instructed = tokens_in(&["--system", &"Answer as a pirate would. ".repeat(20)]);
+    assert!(instructed > tokens_in(&[]) + 40, "instructions must reach the model");
 }
 
 #[test]
@@ -250,11 +256,11 @@ fn up_answers_and_ends_answers_in_flight() {
     let cachalot = Cachalot::new();
     let mut up = Up::start(&cachalot, &["--drain-seconds", "300"]);
     let request = r#"{"model":"SmolLM2-135M-Instruct.Q4_1","stream":true,"temperature":0,"max_tokens":64,
-        "messages":[{"role":"user","content":"Count from one to a hundred in words."}]}"#;
+        "logit_bias":{"2":-100,"0":-100},"messages":[{"role":"user","content":"Count from one to a hundred in words."}]}"#;
     let name = model().file_stem().unwrap().to_str().unwrap().to_owned();
     let mut answer = up.post(&request.replace("SmolLM2-135M-Instruct.Q4_1", &name));
     let mut text = String::new();
-    while !text.contains("\"content\":\"O") && answer.read_line(&mut text).unwrap() > 0 {}
+    while !text.contains("\"delta\":{\"content\":") && answer.read_line(&mut text).unwrap() > 0 {}
     up.signal("TERM");
     assert!(up.hear().starts_with("stopping"));
     answer.read_to_string(&mut text).unwrap();
@@ -273,7 +279,7 @@ fn a_second_signal_cuts_answers_with_a_last_event() {
     );
     let mut answer = up.post(&request);
     let mut text = String::new();
-    while !text.contains("\"content\":\"O") && answer.read_line(&mut text).unwrap() > 0 {}
+    while !text.contains("\"delta\":{\"content\":") && answer.read_line(&mut text).unwrap() > 0 {}
     up.signal("INT");
     assert!(up.hear().starts_with("stopping"));
     up.signal("INT");

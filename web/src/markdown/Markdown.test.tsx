@@ -1,7 +1,10 @@
-import { cleanup, render, waitFor } from "@testing-library/react";
+import { cleanup, configure, render, waitFor } from "@testing-library/react";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startLanguages } from "../i18n";
 import { Markdown } from "./Markdown";
+
+// The formula and code renderers load lazily; how long that takes is no concern of these tests.
+configure({ asyncUtilTimeout: 60_000 });
 
 beforeAll(startLanguages);
 afterEach(cleanup);

@@ -78,7 +78,10 @@ describe("the first message of a chat", () => {
     const calls = serve(working);
     await store.saveSystem("Be brief.");
     expect(await store.send("Hi")).toBe(true);
-    await vi.waitFor(() => expect(useStore.getState().open.messages.byId["a"]?.status).toBe("complete"));
+    await vi.waitFor(
+      () => expect(useStore.getState().open.messages.byId["a"]?.status).toBe("complete"),
+      60_000,
+    );
     expect(calls.filter(({ method }) => method !== "GET")).toEqual([
       { method: "POST", path: "/api/conversations", body: { model: "small" } },
       { method: "PATCH", path: "/api/conversations/c", body: { system: "Be brief." } },
@@ -217,7 +220,10 @@ describe("stopping", () => {
   it("doesn't put an older text over the last event's", async () => {
     serve(working);
     await store.send("Hi");
-    await vi.waitFor(() => expect(useStore.getState().open.messages.byId["a"]?.status).toBe("complete"));
+    await vi.waitFor(
+      () => expect(useStore.getState().open.messages.byId["a"]?.status).toBe("complete"),
+      60_000,
+    );
     serve({
       "POST /api/conversations/c/messages/a/stop": () =>
         answer("a", "q", { status: "stopped", content: "Hel" }),

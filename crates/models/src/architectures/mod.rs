@@ -27,7 +27,7 @@ pub enum ArchitectureError {
     Weights(#[from] WeightsError),
 }
 
-/// Values of `general.architecture` that [`load`] takes.
+/// Values of `general.architecture` that can be loaded.
 pub const SUPPORTED: &[&str] = &[llama::NAME, qwen2::NAME, qwen3::NAME];
 
 /// Makes the model of the architecture that the file names.

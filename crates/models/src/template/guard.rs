@@ -12,24 +12,23 @@
 
 use std::fmt::Write as _;
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, CompareOpKind, Expr, Macro, Stmt, UnaryOpKind};
+use minijinja::Error;
+use minijinja::machinery::ast::{
+    BinOpKind, CallArg, Expr, Filter, ForLoop, IfExpr, Macro, SetBlock, Slice, Stmt, Test, UnaryOpKind,
+    WithBlock,
+};
 use minijinja::machinery::parse;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Error, ErrorKind, State};
 
 use super::error::TemplateError;
 use super::provenance::Strings;
+use super::syntax::{compare_symbol, is_scalar, operator_symbol};
 
 /// The name of the function that guards a value.
 pub(super) const GUARD: &str = "__guard";
 /// The name of the function that guards what becomes an attribute of a namespace.
 pub(super) const GUARD_HELD: &str = "__guard_held";
-/// How deep lists and maps may nest.
-const DEPTH_MAX: usize = 32;
-/// The stack on which templates are parsed. The parser and the compiler go as deep as the longest chain of operators,
-/// which is bounded by the length of a template; only what is used is ever backed by memory.
-const PARSER_STACK_BYTES: usize = 256 << 20;
 /// Most parts of one expression. The compiler takes quadratic time in the length of a chain of operators.
 const EXPRESSION_PARTS_MAX: usize = 4096;
 
@@ -53,25 +52,6 @@ const CHEAP_TESTS: [&str; 16] = [
     "callable",
     "odd",
     "even",
-];
-/// Filters that give no list.
-const SCALAR_FILTERS: [&str; 16] = [
-    "trim",
-    "upper",
-    "lower",
-    "tojson",
-    "length",
-    "count",
-    "string",
-    "int",
-    "float",
-    "join",
-    "replace",
-    "title",
-    "capitalize",
-    "round",
-    "abs",
-    "indent",
 ];
 
 /// A template that is safe to compile and run, and its strings.
@@ -102,19 +82,6 @@ pub(super) fn guarded(source: &str, syntax: SyntaxConfig) -> Result<Guarded, Tem
         return Err(TemplateError::Syntax { detail: "the template is ambiguous".to_owned() });
     }
     Ok(Guarded { source: printed.out, strings: printed.strings })
-}
-
-/// Runs `work` on a stack that is deep enough for any template.
-pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TemplateError> {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("template".to_owned())
-            .stack_size(PARSER_STACK_BYTES)
-            .spawn_scoped(scope, work)
-            .map_err(|error| TemplateError::Failed { detail: format!("no thread for the parser: {error}") })?
-            .join()
-            .map_err(|_| TemplateError::Failed { detail: "the parser gave up".to_owned() })
-    })
 }
 
 pub(super) fn syntax_error(error: &Error) -> TemplateError {
@@ -154,43 +121,9 @@ impl Printer {
                 self.string(raw.raw, false);
                 self.text(" }}");
             }
-            Stmt::ForLoop(each) => {
-                self.text("{% for ");
-                self.target(&each.target)?;
-                self.text(" in ");
-                // Taking an item apart copies it.
-                if matches!(each.target, Expr::Var(_)) {
-                    self.operand(&each.iter)?;
-                } else {
-                    self.guard(&each.iter)?;
-                }
-                if let Some(filter) = &each.filter_expr {
-                    self.text(" if ");
-                    self.operand(filter)?;
-                }
-                self.text(if each.recursive { " recursive %}" } else { " %}" });
-                self.statements(&each.body)?;
-                if !each.else_body.is_empty() {
-                    self.text("{% else %}");
-                    self.statements(&each.else_body)?;
-                }
-                self.text("{% endfor %}");
-            }
+            Stmt::ForLoop(each) => self.for_loop(each)?,
             Stmt::IfCond(_) => self.condition(statement)?,
-            Stmt::WithBlock(with) => {
-                self.text("{% with ");
-                for (index, (target, value)) in with.assignments.iter().enumerate() {
-                    self.text(if index > 0 { ", " } else { "" });
-                    let plain = matches!(target, Expr::Var(_));
-                    self.text(if plain { "" } else { "(" });
-                    self.target(target)?;
-                    self.text(if plain { "=" } else { ")=" });
-                    self.assigned(target, value)?;
-                }
-                self.text(" %}");
-                self.statements(&with.body)?;
-                self.text("{% endwith %}");
-            }
+            Stmt::WithBlock(with) => self.with_block(with)?,
             Stmt::Set(set) => {
                 self.text("{% set ");
                 self.target(&set.target)?;
@@ -198,17 +131,7 @@ impl Printer {
                 self.assigned(&set.target, &set.expr)?;
                 self.text(" %}");
             }
-            Stmt::SetBlock(set) => {
-                self.text("{% set ");
-                self.target(&set.target)?;
-                if let Some(filter) = &set.filter {
-                    self.text(" | ");
-                    self.expression(filter, false)?;
-                }
-                self.text(" %}");
-                self.statements(&set.body)?;
-                self.text("{% endset %}");
-            }
+            Stmt::SetBlock(set) => self.set_block(set)?,
             Stmt::FilterBlock(block) => {
                 self.text("{% filter ");
                 self.expression(&block.filter, false)?;
@@ -247,6 +170,59 @@ impl Printer {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn for_loop(&mut self, each: &ForLoop<'_>) -> Printed {
+        self.text("{% for ");
+        self.target(&each.target)?;
+        self.text(" in ");
+        // Taking an item apart copies it.
+        if matches!(each.target, Expr::Var(_)) {
+            self.operand(&each.iter)?;
+        } else {
+            self.guard(&each.iter)?;
+        }
+        if let Some(filter) = &each.filter_expr {
+            self.text(" if ");
+            self.operand(filter)?;
+        }
+        self.text(if each.recursive { " recursive %}" } else { " %}" });
+        self.statements(&each.body)?;
+        if !each.else_body.is_empty() {
+            self.text("{% else %}");
+            self.statements(&each.else_body)?;
+        }
+        self.text("{% endfor %}");
+        Ok(())
+    }
+
+    fn with_block(&mut self, with: &WithBlock<'_>) -> Printed {
+        self.text("{% with ");
+        for (index, (target, value)) in with.assignments.iter().enumerate() {
+            self.text(if index > 0 { ", " } else { "" });
+            let plain = matches!(target, Expr::Var(_));
+            self.text(if plain { "" } else { "(" });
+            self.target(target)?;
+            self.text(if plain { "=" } else { ")=" });
+            self.assigned(target, value)?;
+        }
+        self.text(" %}");
+        self.statements(&with.body)?;
+        self.text("{% endwith %}");
+        Ok(())
+    }
+
+    fn set_block(&mut self, set: &SetBlock<'_>) -> Printed {
+        self.text("{% set ");
+        self.target(&set.target)?;
+        if let Some(filter) = &set.filter {
+            self.text(" | ");
+            self.expression(filter, false)?;
+        }
+        self.text(" %}");
+        self.statements(&set.body)?;
+        self.text("{% endset %}");
         Ok(())
     }
 
@@ -365,6 +341,10 @@ impl Printer {
         self.guard_sought(expr, false)
     }
 
+    fn guard_unless(&mut self, cheap: bool, expr: &Expr<'_>) -> Printed {
+        if cheap { self.operand(expr) } else { self.guard(expr) }
+    }
+
     fn guard_sought(&mut self, expr: &Expr<'_>, sought: bool) -> Printed {
         if !self.guards || is_scalar(expr) {
             return self.expression(expr, sought);
@@ -382,18 +362,7 @@ impl Printer {
         match expr {
             Expr::Var(variable) => self.text(variable.id),
             Expr::Const(constant) => self.constant(&constant.value, sought)?,
-            Expr::Slice(slice) => {
-                self.guard(&slice.expr)?;
-                self.text("[");
-                self.optional(slice.start.as_ref())?;
-                self.text(":");
-                self.optional(slice.stop.as_ref())?;
-                if slice.step.is_some() {
-                    self.text(":");
-                    self.optional(slice.step.as_ref())?;
-                }
-                self.text("]");
-            }
+            Expr::Slice(slice) => self.slice(slice)?,
             Expr::UnaryOp(unary) => {
                 self.text(if matches!(unary.op, UnaryOpKind::Not) { "(not " } else { "(-" });
                 self.operand(&unary.expr)?;
@@ -409,45 +378,9 @@ impl Printer {
                 }
                 self.text(")");
             }
-            Expr::IfExpr(choice) => {
-                self.text("(");
-                self.operand(&choice.true_expr)?;
-                self.text(" if ");
-                self.operand(&choice.test_expr)?;
-                if let Some(otherwise) = &choice.false_expr {
-                    self.text(" else ");
-                    self.operand(otherwise)?;
-                }
-                self.text(")");
-            }
-            Expr::Filter(filter) => {
-                if let Some(value) = &filter.expr {
-                    self.text("(");
-                    if CHEAP_FILTERS.contains(&filter.name) {
-                        self.operand(value)?
-                    } else {
-                        self.guard(value)?
-                    }
-                    self.text("|");
-                }
-                self.text(filter.name);
-                self.arguments(&filter.args, matches!(filter.name, "trim" | "replace" | "split"))?;
-                self.text(if filter.expr.is_some() { ")" } else { "" });
-            }
-            Expr::Test(test) => {
-                self.text("(");
-                if CHEAP_TESTS.contains(&test.name) {
-                    self.operand(&test.expr)?
-                } else {
-                    self.guard(&test.expr)?
-                }
-                self.text(" is ");
-                self.text(test.name);
-                if !test.args.is_empty() {
-                    self.arguments(&test.args, true)?;
-                }
-                self.text(")");
-            }
+            Expr::IfExpr(choice) => self.choice(choice)?,
+            Expr::Filter(filter) => self.filter(filter)?,
+            Expr::Test(test) => self.test(test)?,
             Expr::GetAttr(attribute) => {
                 self.base(&attribute.expr)?;
                 self.text(".");
@@ -476,6 +409,57 @@ impl Printer {
                 self.text("}");
             }
         }
+        Ok(())
+    }
+
+    fn slice(&mut self, slice: &Slice<'_>) -> Printed {
+        self.guard(&slice.expr)?;
+        self.text("[");
+        self.optional(slice.start.as_ref())?;
+        self.text(":");
+        self.optional(slice.stop.as_ref())?;
+        if slice.step.is_some() {
+            self.text(":");
+            self.optional(slice.step.as_ref())?;
+        }
+        self.text("]");
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: &IfExpr<'_>) -> Printed {
+        self.text("(");
+        self.operand(&choice.true_expr)?;
+        self.text(" if ");
+        self.operand(&choice.test_expr)?;
+        if let Some(otherwise) = &choice.false_expr {
+            self.text(" else ");
+            self.operand(otherwise)?;
+        }
+        self.text(")");
+        Ok(())
+    }
+
+    fn filter(&mut self, filter: &Filter<'_>) -> Printed {
+        if let Some(value) = &filter.expr {
+            self.text("(");
+            self.guard_unless(CHEAP_FILTERS.contains(&filter.name), value)?;
+            self.text("|");
+        }
+        self.text(filter.name);
+        self.arguments(&filter.args, matches!(filter.name, "trim" | "replace" | "split"))?;
+        self.text(if filter.expr.is_some() { ")" } else { "" });
+        Ok(())
+    }
+
+    fn test(&mut self, test: &Test<'_>) -> Printed {
+        self.text("(");
+        self.guard_unless(CHEAP_TESTS.contains(&test.name), &test.expr)?;
+        self.text(" is ");
+        self.text(test.name);
+        if !test.args.is_empty() {
+            self.arguments(&test.args, true)?;
+        }
+        self.text(")");
         Ok(())
     }
 
@@ -612,127 +596,5 @@ impl Printer {
             }
         }
         self.out.push('"');
-    }
-}
-
-/// Whether an expression gives no list or map, or else fails.
-fn is_scalar(expr: &Expr<'_>) -> bool {
-    match expr {
-        Expr::Const(_) | Expr::Compare(_) | Expr::Test(_) | Expr::UnaryOp(_) => true,
-        Expr::BinOp(binary) => match binary.op {
-            // Adding a list to something else than a list fails.
-            BinOpKind::Add => is_scalar(&binary.right) || is_scalar(&binary.left),
-            BinOpKind::Mul | BinOpKind::ScAnd | BinOpKind::ScOr => {
-                is_scalar(&binary.right) && is_scalar(&binary.left)
-            }
-            _ => true,
-        },
-        Expr::IfExpr(choice) => {
-            is_scalar(&choice.true_expr) && choice.false_expr.as_ref().is_none_or(|other| is_scalar(other))
-        }
-        Expr::Filter(filter) => SCALAR_FILTERS.contains(&filter.name),
-        _ => false,
-    }
-}
-
-fn operator_symbol(op: BinOpKind) -> &'static str {
-    match op {
-        BinOpKind::Eq => "==",
-        BinOpKind::Ne => "!=",
-        BinOpKind::Lt => "<",
-        BinOpKind::Lte => "<=",
-        BinOpKind::Gt => ">",
-        BinOpKind::Gte => ">=",
-        BinOpKind::ScAnd => "and",
-        BinOpKind::ScOr => "or",
-        BinOpKind::Add => "+",
-        BinOpKind::Sub => "-",
-        BinOpKind::Mul => "*",
-        BinOpKind::Div => "/",
-        BinOpKind::FloorDiv => "//",
-        BinOpKind::Rem => "%",
-        BinOpKind::Pow => "**",
-        BinOpKind::Concat => "~",
-        BinOpKind::In => "in",
-    }
-}
-
-fn compare_symbol(op: CompareOpKind) -> &'static str {
-    match op {
-        CompareOpKind::Eq => "==",
-        CompareOpKind::Ne => "!=",
-        CompareOpKind::Lt => "<",
-        CompareOpKind::Lte => "<=",
-        CompareOpKind::Gt => ">",
-        CompareOpKind::Gte => ">=",
-        CompareOpKind::In => "in",
-        CompareOpKind::NotIn => "not in",
-    }
-}
-
-/// What [`GUARD`] does: walks a value and pays for it; a lazy sequence comes back as a list.
-pub(super) fn guard(state: &mut State, value: Value) -> Result<Value, Error> {
-    if value.kind() != ValueKind::Iterable {
-        walk(state, &value, 0)?;
-        return Ok(value);
-    }
-    let mut items = Vec::new();
-    for item in value.try_iter()? {
-        walk(state, &item, 1)?;
-        items.push(item);
-    }
-    Ok(Value::from(items))
-}
-
-/// What [`GUARD_HELD`] does: as [`guard`], and keeps namespaces out of namespaces, which could come to hold themselves
-/// and would never be freed.
-pub(super) fn guard_held(state: &mut State, value: Value) -> Result<Value, Error> {
-    let value = guard(state, value)?;
-    if has_namespace(&value)? {
-        return Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot hold a namespace"));
-    }
-    Ok(value)
-}
-
-/// Whether there is a namespace in a value that was walked before.
-fn has_namespace(value: &Value) -> Result<bool, Error> {
-    if value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace")) {
-        return Ok(true);
-    }
-    let is_map = value.kind() == ValueKind::Map;
-    if is_map || matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
-        for item in value.try_iter()? {
-            if has_namespace(&item)? || (is_map && has_namespace(&value.get_item(&item)?)?) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Pays for everything in a value that would be visited by formatting or comparing it.
-pub(super) fn walk(state: &State, value: &Value, depth: usize) -> Result<(), Error> {
-    match value.kind() {
-        ValueKind::String if depth > 0 => {
-            state.consume_fuel(1 + value.as_str().map_or(0, str::len) as u64 / 64)
-        }
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
-            if depth >= DEPTH_MAX {
-                return Err(Error::new(ErrorKind::InvalidOperation, "lists and maps nest too deeply"));
-            }
-            state.consume_fuel(1)?;
-            let is_map = value.kind() == ValueKind::Map;
-            for item in value.try_iter()? {
-                walk(state, &item, depth + 1)?;
-                if is_map {
-                    walk(state, &value.get_item(&item)?, depth + 1)?;
-                }
-            }
-            Ok(())
-        }
-        // Also for the item that an iterator gives when it failed.
-        ValueKind::Invalid => Err(Error::new(ErrorKind::InvalidOperation, "invalid value")),
-        _ if depth > 0 => state.consume_fuel(1),
-        _ => Ok(()),
     }
 }

@@ -21,8 +21,10 @@ mod guard;
 mod provenance;
 mod python;
 mod source;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,6 +57,9 @@ const FUEL_PER_MESSAGE: u64 = 400;
 const FUEL_CONTENT_PASSES: u64 = 32;
 /// How deep macros, loops and includes may nest.
 const RECURSION_MAX: usize = 100;
+/// The stack on which templates are parsed. The parser and the compiler go as deep as the longest chain of operators,
+/// which is bounded by the length of a template; only what is used is ever backed by memory.
+const PARSER_STACK_BYTES: usize = 256 << 20;
 /// The tag that begins reasoning.
 const THINK: &str = "<think>";
 /// The name under which the template is kept in its environment.
@@ -172,7 +177,7 @@ impl ChatTemplate {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(TemplateError::SourceTooLong { allowed: SOURCE_BYTES_MAX, given: source.len() });
         }
-        let (env, mut strings) = guard::on_deep_stack(|| compile(source))??;
+        let (env, mut strings) = on_deep_stack(|| compile(source))??;
         for text in [&specials.bos, &specials.eos, &specials.unknown, &specials.padding].into_iter().flatten()
         {
             strings.add_written(text);
@@ -238,18 +243,20 @@ impl ChatTemplate {
         env.set_fuel(Some(
             FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_CONTENT_PASSES * (bytes as u64 / 64),
         ));
-        let template = env.get_template(NAME).map_err(failure)?;
+        let template = env.get_template(NAME).map_err(|error| failure(&error))?;
         let mut out = Capped { bytes: Vec::new(), bytes_max: OUTPUT_BYTES_MAX.saturating_add(bytes * 2) };
-        template.render_captured_to(self.context(messages, options), &mut out).map_err(failure)?;
+        template
+            .render_captured_to(self.context(messages, options), &mut out)
+            .map_err(|error| failure(&error))?;
         String::from_utf8(out.bytes).map_err(|error| TemplateError::Failed { detail: error.to_string() })
     }
 
     fn context(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Value {
         let messages: Vec<Value> = messages
             .iter()
-            .map(|TemplateMessage { role, content, reasoning }| match reasoning {
-                Some(reasoning) => context! { role, content, reasoning_content => reasoning },
-                None => context! { role, content },
+            .map(|TemplateMessage { role, content, reasoning }| {
+                let Some(reasoning) = reasoning else { return context! { role, content } };
+                context! { role, content, reasoning_content => reasoning }
             })
             .collect();
         let mut variables = BTreeMap::from([
@@ -291,6 +298,19 @@ impl ChatTemplate {
     }
 }
 
+/// Runs `work` on a stack that is deep enough for any template.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, TemplateError> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("template".to_owned())
+            .stack_size(PARSER_STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|error| TemplateError::Failed { detail: format!("no thread for the parser: {error}") })?
+            .join()
+            .map_err(|_| TemplateError::Failed { detail: "the parser gave up".to_owned() })
+    })
+}
+
 /// Compiles a template, with everything that templates expect.
 fn compile(source: &str) -> Result<(Environment<'static>, Strings), TemplateError> {
     let syntax = SyntaxConfig::builder()
@@ -306,10 +326,10 @@ fn compile(source: &str) -> Result<(Environment<'static>, Strings), TemplateErro
     env.set_debug(false);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     python::install(&mut env);
-    env.add_function(guard::GUARD, guard::guard);
-    env.add_function(guard::GUARD_HELD, guard::guard_held);
+    env.add_function(guard::GUARD, walk::guard);
+    env.add_function(guard::GUARD_HELD, walk::guard_held);
     env.set_formatter(|out, state, value| {
-        guard::walk(state, value, 0)?;
+        walk::walk(state, value, 0)?;
         minijinja::escape_formatter(out, state, value)
     });
     env.add_template_owned(NAME, guarded.source).map_err(|error| guard::syntax_error(&error))?;
@@ -321,8 +341,8 @@ fn message_bytes(message: &TemplateMessage) -> usize {
 }
 
 /// Says what went wrong in a rendering.
-fn failure(error: minijinja::Error) -> TemplateError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+fn failure(error: &minijinja::Error) -> TemplateError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(raised) = cause.downcast_ref::<python::Raised>() {
             return TemplateError::Refused { message: raised.0.clone() };

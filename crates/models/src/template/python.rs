@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use minijinja::value::{Kwargs, Rest, Tuple, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 
-use super::guard;
+use super::walk;
 
 /// What a template said in `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(super) fn is_space(character: char) -> bool {
 /// Methods that minijinja's Python compatibility lacks or does differently; the rest is passed on to it.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let Some(text) = value.as_str() else {
-        guard::walk(state, value, 0)?;
+        walk::walk(state, value, 0)?;
         return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args);
     };
     // Work on a string costs by its length, also where the result is short.
@@ -77,7 +77,7 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
         "removeprefix" => Value::from(text.strip_prefix(required(0)?).unwrap_or(text)),
         "removesuffix" => Value::from(text.strip_suffix(required(0)?).unwrap_or(text)),
         "join" => {
-            guard::walk(state, args.first().unwrap_or(&Value::UNDEFINED), 0)?;
+            walk::walk(state, args.first().unwrap_or(&Value::UNDEFINED), 0)?;
             return minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args);
         }
         "format" if !is_modest_format(text) => {

@@ -61,6 +61,11 @@ fn conversation(json: &Json) -> Vec<TemplateMessage> {
         .collect()
 }
 
+/// Bytes in hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+}
+
 #[test]
 fn built_in_templates_render_as_the_transformers_library_does() {
     let golden = golden();
@@ -70,7 +75,7 @@ fn built_in_templates_render_as_the_transformers_library_does() {
     for name in BUILT_IN_NAMES {
         let expected = &golden["templates"][name];
         let source = built_in_source(name).unwrap();
-        let sum: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum = hex(&Sha256::digest(source));
         assert_eq!(expected["sha256"], sum.as_str(), "{name} changed: run golden/templates/make.py");
         let text = |key: &str| expected[key].as_str().map(str::to_owned);
         let specials = SpecialTexts { bos: text("bos"), eos: text("eos"), ..SpecialTexts::default() };
@@ -109,8 +114,7 @@ fn functions_of_templates_do_what_they_do_in_the_transformers_library() {
         let source = case["template"].as_str().unwrap();
         let given = ChatTemplate::from_source(source, specials.clone())
             .and_then(|template| template.render(&messages, &options))
-            .map(|rendered| rendered.text().to_owned())
-            .unwrap_or_else(|error| error.to_string());
+            .map_or_else(|error| error.to_string(), |rendered| rendered.text().to_owned());
         let expected = case["text"].as_str().unwrap();
         if given != expected {
             wrong.push(format!("{source}\n  expected {expected:?}\n  given    {given:?}"));

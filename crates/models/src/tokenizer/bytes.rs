@@ -33,14 +33,12 @@ impl ByteAlphabet {
     pub(super) fn read(&self, token: &str, out: &mut Vec<u8>) {
         let start = out.len();
         for character in token.chars() {
-            match self.byte(character) {
-                Some(byte) => out.push(byte),
-                None => {
-                    out.truncate(start);
-                    out.extend_from_slice(token.as_bytes());
-                    return;
-                }
-            }
+            let Some(byte) = self.byte(character) else {
+                out.truncate(start);
+                out.extend_from_slice(token.as_bytes());
+                return;
+            };
+            out.push(byte);
         }
     }
 

@@ -75,6 +75,11 @@ fn lines() -> Vec<String> {
     golden_file!("lines.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Bytes in hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+}
+
 /// Compares all lines with what the reference made of them.
 #[track_caller]
 fn check_golden(tokenizer: &Tokenizer, expected: &str) {
@@ -98,7 +103,7 @@ fn check_golden(tokenizer: &Tokenizer, expected: &str) {
             }
             sum.update([0xff; 4]);
         }
-        let sum: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum = hex(&sum.finalize());
         assert_eq!(sum[..16], *expected, "lines {} to {}", group * 10, group * 10 + 9);
     }
 }

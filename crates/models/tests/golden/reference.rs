@@ -87,17 +87,19 @@ impl Position {
     }
 }
 
-/// The positions of the prompts, by one program; outer list by prompt.
-pub(crate) fn positions(path: &str, prompts: &[Prompt]) -> Vec<Vec<Position>> {
+/// What one program says about the positions of `wanted`, prompts of [`prompts`]; outer list by prompt.
+pub(crate) fn positions(path: &str, wanted: &[Prompt]) -> Vec<Vec<Position>> {
     let bytes = fs::read(golden(path)).unwrap_or_else(|error| panic!("golden/{path}: {error}"));
-    let total: usize = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
-    assert_eq!(
-        bytes.len(),
-        total * RECORD_BYTES,
-        "golden/{path} must have a record for each token of the prompts"
-    );
-    let mut records = bytes.chunks_exact(RECORD_BYTES).map(position);
-    prompts.iter().map(|prompt| records.by_ref().take(prompt.tokens.len()).collect()).collect()
+    let all = prompts();
+    let total: usize = all.iter().map(|prompt| prompt.tokens.len()).sum();
+    assert_eq!(bytes.len(), total * RECORD_BYTES, "golden/{path}: a record for each token of the prompts");
+    let mut records = bytes.chunks_exact(RECORD_BYTES);
+    let by_prompt =
+        all.iter().map(|prompt| (prompt, records.by_ref().take(prompt.tokens.len()).collect::<Vec<_>>()));
+    by_prompt
+        .filter(|(prompt, _)| wanted.iter().any(|wanted| wanted.name == prompt.name))
+        .map(|(_, records)| records.into_iter().map(position).collect())
+        .collect()
 }
 
 fn position(record: &[u8]) -> Position {

@@ -1,15 +1,52 @@
 //! SmolLM2-135M-Instruct `Q4_1` against llama.cpp and against an f32 forward of the dequantised weights.
 
+use std::ops::RangeInclusive;
+
 use base::TokenId;
 use kernels::Isa;
+use serde_json::Value;
 
-use crate::reference::{Position, golden_json, positions, prompts, smollm};
+use crate::reference::{Position, Prompt, golden_json, positions, prompts, smollm};
 use crate::runner::{all_logits, first, isas, load};
 
-/// Allowed mean of KL(reference || ours), in nats.
-const DIVERGENCE_MEAN_MAX: f64 = 1e-3;
 /// Longer prompts are left to the vector kernels.
 const SCALAR_TOKENS_MAX: usize = 110;
+
+/// What is asked of our logits against one reference.
+struct Comparison {
+    /// The reference's file.
+    path: &'static str,
+    /// Allowed mean of KL(reference || ours), in nats.
+    divergence_mean: RangeInclusive<f64>,
+    /// The first token must be the reference's wherever the reference's largest logit leads by more than this.
+    margin: f32,
+}
+
+/// golden/README.md has what was measured against these.
+fn comparisons(prompts: &[Prompt]) -> [Comparison; 3] {
+    let record = golden_json("logits/record.json")["difference"]["llama_cpp"].take();
+    let margin = record["margin_noise_llama_cpp"].as_f64().expect("record.json has the margin noise") as f32;
+    // llama.cpp rounds activations to 8 bits and is that far from the f32 forward; who is as far from it as the f32
+    // forward is, is exact.
+    let own_noise = mean_by_prompt(&record["kl_to_float32_top64_and_rest_mean_by_prompt"], prompts);
+    [
+        Comparison { path: "logits/float32.bin", divergence_mean: 0.0..=1e-5, margin: 0.02 },
+        Comparison { path: "logits/llama_cpp_f32.bin", divergence_mean: 0.0..=1e-5, margin: 0.02 },
+        Comparison {
+            path: "logits/llama_cpp.bin",
+            divergence_mean: 0.97 * own_noise..=1.03 * own_noise,
+            margin: margin + 0.02,
+        },
+    ]
+}
+
+/// The mean over all positions, from the means over each prompt's.
+fn mean_by_prompt(means: &Value, prompts: &[Prompt]) -> f64 {
+    let mean =
+        |prompt: &Prompt| means[&prompt.name].as_f64().expect("record.json has a mean for each prompt");
+    let sum: f64 = prompts.iter().map(|prompt| mean(prompt) * prompt.tokens.len() as f64).sum();
+    sum / prompts.iter().map(|prompt| prompt.tokens.len() as f64).sum::<f64>()
+}
 
 /// How our logits differ from a reference's.
 #[derive(Debug, Default)]
@@ -36,72 +73,59 @@ impl Difference {
         }
     }
 
-    fn divergence_mean(&self) -> f64 {
-        self.divergence_sum / self.positions as f64
+    /// What breaks the comparison's terms.
+    fn failures(&self, isa: Isa, comparison: &Comparison) -> Vec<String> {
+        let Comparison { path, divergence_mean, margin } = comparison;
+        let mean = self.divergence_sum / self.positions as f64;
+        let Self { positions, divergence_max, first_differs, margin_lost, .. } = self;
+        let isa = isa.name();
+        println!(
+            "{path:25} {isa:7} {positions} positions: KL mean {mean:.2e} max {divergence_max:.2e}, \
+             another first token at {first_differs}, margins to {margin_lost:.3}"
+        );
+        let mut failures = Vec::new();
+        if !divergence_mean.contains(&mean) {
+            let (least, most) = (divergence_mean.start(), divergence_mean.end());
+            failures.push(format!("{path}, {isa}: mean KL {mean:.2e}, allowed {least:.2e} to {most:.2e}"));
+        }
+        if margin_lost > margin {
+            failures.push(format!(
+                "{path}, {isa}: another first token at margin {margin_lost}, allowed {margin}"
+            ));
+        }
+        failures
     }
 }
 
-/// The margin beyond which the two references always have the same first token: `record.json` measures it.
-fn margin_noise(key: &str) -> f32 {
-    golden_json("logits/record.json")["difference"][key].as_f64().expect("record.json has the margin noise")
-        as f32
-}
-
-/// Compares with the reference in `path`; the margins of `noise` are not asked to agree.
-fn check(path: &str, noise: &str) {
-    let prompts = prompts();
-    let references = positions(path, &prompts);
-    let noise = margin_noise(noise);
-    let model = smollm();
+fn check(isa: Isa, prompts: &[Prompt]) -> Vec<String> {
+    let mut loaded = load(&smollm(), isa, 2);
+    let vocab_size = loaded.info.vocab_size;
+    let logits: Vec<Vec<f32>> =
+        prompts.iter().map(|prompt| all_logits(&mut *loaded.model, &prompt.tokens, 512)).collect();
     let mut failures = Vec::new();
-    for isa in isas() {
-        let mut loaded = load(&model, isa, 2);
-        let vocab_size = loaded.info.vocab_size;
+    for comparison in comparisons(prompts) {
         let mut difference = Difference::default();
-        for (prompt, reference) in prompts.iter().zip(&references) {
-            if matches!(isa, Isa::Scalar) && prompt.tokens.len() > SCALAR_TOKENS_MAX {
-                continue;
-            }
-            let logits = all_logits(&mut *loaded.model, &prompt.tokens, 512);
-            for (reference, logits) in reference.iter().zip(logits.chunks_exact(vocab_size)) {
+        for (references, logits) in positions(comparison.path, prompts).iter().zip(&logits) {
+            for (reference, logits) in references.iter().zip(logits.chunks_exact(vocab_size)) {
                 difference.add(reference, logits);
             }
         }
-        let mean = difference.divergence_mean();
-        println!(
-            "{path} {:7} {} positions: KL mean {mean:.2e} max {:.2e}; another first token at {}, margins to {:.3}",
-            isa.name(),
-            difference.positions,
-            difference.divergence_max,
-            difference.first_differs,
-            difference.margin_lost,
-        );
-        if difference.margin_lost > noise {
-            failures.push(format!(
-                "{}: first tokens differ at margin {}",
-                isa.name(),
-                difference.margin_lost
-            ));
-        }
-        if mean >= DIVERGENCE_MEAN_MAX {
-            failures.push(format!("{}: mean KL {mean:.2e}", isa.name()));
-        }
+        failures.extend(difference.failures(isa, &comparison));
     }
-    assert!(
-        failures.is_empty(),
-        "against {path} (first tokens must agree beyond margin {noise}, mean KL be under {DIVERGENCE_MEAN_MAX:.0e}): \
-         {failures:#?}"
-    );
+    failures
 }
 
 #[test]
-fn smollm_agrees_with_the_float32_forward() {
-    check("logits/float32.bin", "margin_noise");
-}
-
-#[test]
-fn smollm_agrees_with_llama_cpp() {
-    check("logits/llama_cpp.bin", "margin_noise_llama_cpp");
+fn smollm_agrees_with_the_float32_forward_and_with_llama_cpp() {
+    let mut failures = Vec::new();
+    for isa in isas() {
+        let scalar = matches!(isa, Isa::Scalar);
+        let fits = |prompt: &Prompt| !scalar || prompt.tokens.len() <= SCALAR_TOKENS_MAX;
+        let prompts: Vec<Prompt> = prompts().into_iter().filter(fits).collect();
+        assert!(prompts.len() >= 7);
+        failures.extend(check(isa, &prompts));
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 /// The prompts are the ten of 1 to 600 tokens that the figures in the README are about.

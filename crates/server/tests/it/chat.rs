@@ -25,7 +25,7 @@ async fn transcript(client: &Client, asked: &Value) -> String {
     let mut text = String::new();
     for event in stream.rest().await {
         assert_eq!(event.name, "", "events of this API have no names");
-        text.push_str(&format!("data: {}\n\n", event.data));
+        text.extend(["data: ", &event.data, "\n\n"]);
     }
     text
 }
