@@ -16,8 +16,8 @@
 //! or NaN scale, so that every product of it is infinite or NaN.
 //!
 //! Rows stand in tiles of as many as a kernel's registers hold: within a tile of width W, the numbers that one step
-//! of the kernel needs are neighbours. Shapes, for each tile: codes of each plane `[block][W][32]`, scales, negative sums of both planes and
-//! scaled sums `[block][W]`, the same of half blocks `[block][2][W]`, floats `[col][W]`.
+//! of the kernel needs are neighbours. Shapes, for each tile: codes of each plane `[block][W][32]`, scales, negative
+//! sums of both planes and scaled sums `[block][W]`, the same of half blocks `[block][2][W]`, floats `[col][W]`.
 
 use std::ops::{BitOr, Range};
 

@@ -129,7 +129,8 @@ impl KvCache {
         });
     }
 
-    /// Keys and values of a head in a block: `[block_tokens / 16][head_dim]` of 16, and `[block_tokens][padded / 16]` of 16.
+    /// Keys and values of a head in a block: `[block_tokens / 16][head_dim]` of 16 positions, and
+    /// `[block_tokens][padded / 16]` of 16 dimensions.
     pub(crate) fn head(&self, layer: usize, block: u32, head: usize) -> (&[[u16; LANES]], &[[u16; LANES]]) {
         let shape = self.shape;
         let index = (layer * shape.blocks + block as usize) * shape.kv_heads + head;

@@ -77,7 +77,7 @@ pub(crate) trait Simd: Copy {
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     /// Lanes below `count` from `a`, the others from `b`.
     fn first(self, count: usize, a: Self::F, b: Self::F) -> Self::F;
-    /// `(a[0], -a[1], ...)`-style pairing for rotations: swaps the lanes of each pair.
+    /// Swaps the two lanes of each pair: 1, 0, 3, 2, ...
     fn swap_pairs(self, a: Self::F) -> Self::F;
     /// To the nearest integer, ties to even; exact for |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
@@ -109,7 +109,8 @@ pub(crate) trait Simd: Copy {
     /// ```text
     /// for each line l, row r, activation row c:
     ///     WIDTH 8:  dots[c][r] += sum_i line[4 r + i] * x[c][word l][i]
-    ///     WIDTH 4:  dots[c][r] += sum_i (line[4 r + i] & 15) * x[c][word 2 l][i] + (line[4 r + i] >> 4) * x[c][word 2 l + 1][i]
+    ///     WIDTH 4:  dots[c][r] += sum_i (line[4 r + i] & 15) * x[c][word 2 l][i]
+    ///                           + sum_i (line[4 r + i] >> 4) * x[c][word 2 l + 1][i]
     /// ```
     fn dots<const WIDTH: usize, const C: usize>(
         self,

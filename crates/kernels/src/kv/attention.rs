@@ -46,8 +46,8 @@ pub struct AttentionChunk<'a> {
     pub blocks: &'a [u32],
 }
 
-/// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks' rows
-/// are `0..n` in order. Keys and values of all positions that rows see must have been written.
+/// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks'
+/// rows are `0..n` in order. Keys and values of all positions that rows see must have been written.
 ///
 /// # Panics
 /// When lengths don't fit, heads aren't a multiple of the cache's, chunks leave out rows, or a block table is too
@@ -443,7 +443,11 @@ fn prefetch<S: Simd>(s: S, vectors: &[[u16; LANES]]) {
     }
 }
 
-/// Scores of V vectors of positions, from the `first`-th on: `scores[r][16 v + lane] = sum_d q[d][r] * keys[v][d][lane]`.
+/// Scores of V vectors of positions, from the `first`-th on:
+///
+/// ```text
+/// scores[r][16 v + lane] = sum_d q[d][r] * keys[v][d][lane]
+/// ```
 #[inline(always)]
 fn score<S: Simd, const R: usize, const V: usize>(
     s: S,
