@@ -9,6 +9,7 @@ import {
   questions,
   SHORT_QUESTION,
   screenshot,
+  stop,
   test,
   textOf,
   wordsOf,
@@ -39,7 +40,7 @@ test.describe("when the server goes away", () => {
       await screenshot(page, "interrupted");
       await answers(page).locator(".note").getByRole("button", { name: "Regenerate" }).click();
       await begun(page);
-      await page.getByRole("button", { name: "Stop answering" }).click();
+      await stop(page);
       await expect(page.getByRole("group", { name: "Versions" })).toContainText("2/2");
     } finally {
       await mortal.dispose();

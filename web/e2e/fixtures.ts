@@ -54,9 +54,10 @@ export const test = base.extend<Options & TestFixtures, WorkerFixtures>({
 
 export { expect } from "@playwright/test";
 
-/** Asks for something that takes this small model long to write. */
-export const LONG_QUESTION = "Write a very long story about a whale, with many chapters.";
+/** What this small model answers in a few words, in a few hundred, and with far more than a test waits for. */
 export const SHORT_QUESTION = "Say hello.";
+export const MEDIUM_QUESTION = "What is photosynthesis? Explain in detail.";
+export const LONG_QUESTION = "Write an essay about the history of bread.";
 
 export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
 export const answers = (page: Page): Locator => page.locator("article.message-assistant");
@@ -78,6 +79,21 @@ export async function ended(page: Page): Promise<Locator> {
   const answer = answers(page).last();
   await expect(answer).toHaveAttribute("data-status", /^(?:complete|length)$/, { timeout: 180_000 });
   return answer;
+}
+
+/** Stops the answer that is being written, and waits until it has stopped. */
+export async function stop(page: Page): Promise<Locator> {
+  await page.getByRole("button", { name: "Stop answering" }).click();
+  const answer = answers(page).last();
+  await expect(answer).toHaveAttribute("data-status", "stopped");
+  return answer;
+}
+
+/** Waits until the answer says more than `before`. */
+export async function grown(answer: Locator, before: string): Promise<void> {
+  await expect
+    .poll(async () => (await wordsOf(answer)).length, { timeout: 60_000 })
+    .toBeGreaterThan(before.length + 40);
 }
 
 /** Waits until the first words of the last answer are on the page, while it is still being written. */

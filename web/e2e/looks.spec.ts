@@ -7,10 +7,13 @@ import {
   ended,
   expect,
   expectAccessible,
+  grown,
   LONG_QUESTION,
   SHORT_QUESTION,
   screenshot,
+  stop,
   test,
+  wordsOf,
 } from "./fixtures";
 import { rich, thought } from "./mock-texts.mjs";
 import { conversationOf, show } from "./samples";
@@ -142,8 +145,9 @@ test("the end of an answer stays in sight until the reader scrolls up", async ({
   const latest = page.getByRole("button", { name: "Jump to latest" });
   await expect(latest).toBeVisible();
   const top = await scroller.evaluate((element) => element.scrollTop);
-  await ended(page);
+  await grown(answers(page), await wordsOf(answers(page)));
   expect(await scroller.evaluate((element) => element.scrollTop)).toBe(top);
+  await stop(page);
   await latest.click();
   await expect.poll(distance).toBeLessThan(40);
   await expect(latest).toBeHidden();

@@ -47,7 +47,7 @@ function ModelLine({ model }: { model: Model }) {
   const facts = [
     model.parameters > 0 ? t("model.parameters", { number: countText(model.parameters) }) : null,
     t("model.size", { size: bytesText(model.bytes, i18n.language) }),
-    t("model.context", { tokens: contextText(model.context) }),
+    model.context > 0 ? t("model.context", { tokens: contextText(model.context) }) : null,
     model.thinking === "none" ? null : t("model.thinks"),
   ];
   return (
