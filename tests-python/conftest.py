@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -49,6 +50,12 @@ class Server:
         """The body of a page."""
         with urllib.request.urlopen(self.url + path) as response:
             return response.read().decode()
+
+    def gauge(self, name: str) -> float:
+        """A number of the engine from `/metrics`."""
+        found = re.findall(rf"^cachalot_{name}{{[^}}]*}} (\S+)$", self.get("/metrics"), re.MULTILINE)
+        assert len(found) == 1, f"/metrics has {len(found)} of cachalot_{name}, with one model it should have 1"
+        return float(found[0])
 
     def wait_until_ready(self) -> None:
         """Returns when `/readyz` says so; fails when the program ends before."""

@@ -282,16 +282,24 @@ def test_a_body_that_is_not_json_is_refused(server: Server) -> None:
     assert json.loads(caught.value.read())["error"]["message"]
 
 
-def test_streams_that_are_left_free_the_server(client: openai.OpenAI, model: str) -> None:
+def test_streams_that_are_left_free_their_place(server: Server, client: openai.OpenAI, model: str) -> None:
     expected = text(ask(client, model))
-    # More than run at once by default, each good for thousands of tokens: if they went on, the last request would wait
-    # for them until the client's own limit.
-    for _ in range(24):
+    streams = []
+    for _ in range(6):
         stream = ask(client, model, stream=True, max_tokens=8000, logit_bias={"28": 100})
-        for number, _ in enumerate(stream):
-            if number == 3:
-                break
+        for _, chunk in zip(range(3), stream):
+            assert chunk.choices[0].finish_reason is None
+        streams.append(stream)
+    assert server.gauge("num_requests_running") == 6
+    assert server.gauge("kv_blocks_free") < server.gauge("kv_blocks")
+    for stream in streams:
         stream.close()
+    # Cancelled within a step. Were they to go on, they would take 48,000 tokens.
+    deadline = time.monotonic() + 30
+    while server.gauge("num_requests_running") > 0 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.gauge("num_requests_running") == 0
+    assert server.gauge("kv_blocks_free") == server.gauge("kv_blocks")
     assert text(ask(client, model)) == expected
 
 

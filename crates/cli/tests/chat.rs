@@ -125,7 +125,7 @@ fn limits_stops_and_instructions_are_obeyed() {
         let stats = text(&ask(&[&france[..], &["--stats"], options].concat()).stderr).to_owned();
         let number = stats.split(" tokens in").next().and_then(|head| head.split_whitespace().last());
         number
-            .and_then(|number| number.parse::<u32>().ok())
+            .and_then(|number| number.trim_start_matches('[').parse::<u32>().ok())
             .unwrap_or_else(|| panic!("no count in {stats:?}"))
     };
     let instructed = tokens_in(&["--system", &"Answer as a pirate would. ".repeat(20)]);
