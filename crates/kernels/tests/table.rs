@@ -120,6 +120,36 @@ fn integer_products_of_extremes_match_f64() {
     }
 }
 
+/// Scales that f16 has no numbers for: the product is that of the rows which `row_f32` gives.
+#[test]
+fn products_of_tiny_and_huge_scales_match_their_rows() {
+    let (rows, cols, pool) = (20, 96, Pool::new(1));
+    for factor in [3e-12_f32, 7e11] {
+        let mut matrix = CodeMatrix::random(rows, cols, CodeWidth::Four, 32, 0, true);
+        for row in &mut matrix.rows {
+            row.scales.iter_mut().chain(&mut row.mins).for_each(|x| *x *= factor);
+        }
+        let x = random(cols, 1.0);
+        for isa in isas() {
+            let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
+            let mut activations = Activations::new();
+            activations.prepare(isa, &pool, &x, cols, packed.needs());
+            let mut out = vec![f32::NAN; rows];
+            matmul(isa, &pool, &packed, &activations, &mut out);
+            let (mut expected, mut magnitudes) = (Vec::new(), Vec::new());
+            for row in 0..rows {
+                let mut weights = vec![0.0; cols];
+                packed.row_f32(row, &mut weights);
+                let products = weights.iter().zip(&x).map(|(&w, &x)| f64::from(w) * f64::from(x));
+                expected.push(products.clone().sum());
+                magnitudes.push(products.map(f64::abs).sum());
+            }
+            // What quantising the activations costs.
+            check_close(&format!("{isa:?} scales of {factor:e}"), &out, &expected, &magnitudes, 1e-4);
+        }
+    }
+}
+
 #[test]
 fn float_products_match_f64() {
     let pool = Pool::new(2);
