@@ -23,6 +23,7 @@ test.describe("when the server goes away", () => {
   test("the page says so, and tells the interrupted answer when it is back", async ({ page }) => {
     const mortal = await Server.create();
     try {
+      await page.context().addCookies(mortal.administrator.cookies);
       await page.goto(mortal.url);
       await ask(page, LONG_QUESTION);
       const answer = await begun(page);
@@ -50,6 +51,7 @@ test.describe("when the server goes away", () => {
   test("a message that it did not take is kept", async ({ page }) => {
     const mortal = await Server.create();
     try {
+      await page.context().addCookies(mortal.administrator.cookies);
       await page.goto(mortal.url);
       await expect(page.getByRole("button", { name: /^Model: / })).toBeVisible();
       await mortal.crash();

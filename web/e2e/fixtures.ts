@@ -5,6 +5,8 @@ import { Server } from "./server";
 interface Options {
   /** Console errors that a test provokes. */
   expectedErrors: RegExp[];
+  /** Whether the page is the administrator's; otherwise nobody is signed in. */
+  signedIn: boolean;
 }
 
 interface TestFixtures {
@@ -18,6 +20,7 @@ interface WorkerFixtures {
 
 export const test = base.extend<Options & TestFixtures, WorkerFixtures>({
   expectedErrors: [[], { option: true }],
+  signedIn: [true, { option: true }],
 
   server: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the fixtures that are needed from this pattern
@@ -30,6 +33,8 @@ export const test = base.extend<Options & TestFixtures, WorkerFixtures>({
   ],
 
   baseURL: async ({ server }, use) => use(server.url),
+
+  storageState: async ({ server, signedIn }, use) => use(signedIn ? server.administrator : undefined),
 
   watched: [
     async ({ context, expectedErrors }, use) => {

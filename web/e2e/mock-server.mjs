@@ -1,10 +1,12 @@
 // A stand-in for the server, to work on the page without a model: `npm run build && npm run mock`, or `npm run dev`
-// beside it. It keeps everything in memory and serves web/dist under the product's Content-Security-Policy.
+// beside it. It keeps everything in memory and serves web/dist under the product's Content-Security-Policy. One signs in as
+// ada or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no strangers.
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { answerAccount, error, seedAccounts, sessionOf, setupToken } from "./mock-accounts.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
 const port = Number(process.env.PORT ?? 8080);
@@ -50,10 +52,10 @@ const models = [
 const conversations = new Map();
 const DAY = 86_400_000;
 
-function addConversation(title, age_ms, model = "smollm2-135m") {
+function addConversation(owner, title, age_ms, model = "smollm2-135m") {
   const at = Date.now() - age_ms;
   const conversation = { id: randomUUID(), title, model, system: null, created_ms: at, updated_ms: at };
-  conversations.set(conversation.id, { conversation, messages: [], listeners: new Map() });
+  conversations.set(conversation.id, { owner, conversation, messages: [], listeners: new Map() });
   return conversations.get(conversation.id);
 }
 
@@ -78,7 +80,7 @@ function addMessage(held, role, content, parent_id, more = {}) {
   return message;
 }
 
-function seed() {
+function seed(owner) {
   const titles = [
     "Why is the sky blue?",
     "天空为什么是蓝色的",
@@ -86,8 +88,8 @@ function seed() {
     "Refactor a parser",
   ];
   for (let index = 0; index < 90; index += 1)
-    addConversation(`${titles[index % titles.length]} ${index}`, DAY * (1 + index * 0.7));
-  const long = addConversation("A long chat of 200 messages", DAY * 0.5);
+    addConversation(owner, `${titles[index % titles.length]} ${index}`, DAY * (1 + index * 0.7));
+  const long = addConversation(owner, "A long chat of 200 messages", DAY * 0.5);
   let parent = null;
   for (let index = 0; index < 100; index += 1) {
     parent = addMessage(long, "user", `Question ${index}: how does part ${index} work?`, parent).id;
@@ -100,7 +102,7 @@ function seed() {
       parent,
     ).id;
   }
-  const showcase = addConversation("Code, formulas and a table", 60_000, "qwen3-0.6b");
+  const showcase = addConversation(owner, "Code, formulas and a table", 60_000, "qwen3-0.6b");
   const user = addMessage(
     showcase,
     "user",
@@ -113,7 +115,7 @@ function seed() {
     usage: { prompt_tokens: 20, completion_tokens: 412, reasoning_tokens: 90 },
     timing: { queued_ms: 2, ttft_ms: 210, total_ms: 6400 },
   });
-  const ends = addConversation("How answers end", 30_000);
+  const ends = addConversation(owner, "How answers end", 30_000);
   let last = null;
   for (const [status, error] of [
     ["stopped", null],
@@ -165,15 +167,13 @@ function begin(held, parent_id, body) {
   return message;
 }
 
-const refuse = (status, message) => ({
-  status,
-  body: { error: { message, type: "invalid_request_error", param: null, code: null } },
-});
+const refuse = (status, message) => error(status, null, message);
 
-function list(query) {
+function list(query, owner) {
   const limit = Number(query.get("limit") ?? 50);
   const before = Number(query.get("before") ?? Number.MAX_SAFE_INTEGER);
   const all = [...conversations.values()]
+    .filter((held) => held.owner === owner)
     .map((held) => held.conversation)
     .sort((a, b) => b.updated_ms - a.updated_ms);
   const page = all.filter((conversation) => conversation.updated_ms < before).slice(0, limit);
@@ -184,13 +184,13 @@ function list(query) {
   };
 }
 
-function answer(method, parts, query, body) {
+function answer(method, parts, query, body, owner) {
   if (parts[0] === "models") return { status: 200, body: { models, default: "smollm2-135m" } };
-  if (parts.length === 1 && method === "GET") return { status: 200, body: list(query) };
+  if (parts.length === 1 && method === "GET") return { status: 200, body: list(query, owner) };
   if (parts.length === 1)
-    return { status: 201, body: addConversation("", 0, body.model ?? "smollm2-135m").conversation };
+    return { status: 201, body: addConversation(owner, "", 0, body.model ?? "smollm2-135m").conversation };
   const held = conversations.get(parts[1]);
-  if (held === undefined) return refuse(404, "no such conversation");
+  if (held?.owner !== owner) return refuse(404, "no such conversation");
   const { conversation, messages } = held;
   if (parts.length === 2) {
     if (method === "GET") return { status: 200, body: { conversation, messages } };
@@ -244,24 +244,32 @@ function file(path, response) {
   response.end(readFileSync(served));
 }
 
-seed();
-createServer(async (request, response) => {
-  const url = new URL(request.url ?? "/", "http://mock");
-  if (!url.pathname.startsWith("/api/")) return file(url.pathname, response);
+async function answerApi(url, request, response) {
   const parts = url.pathname.slice("/api/".length).split("/").map(decodeURIComponent);
-  if (parts[4] === "stream") {
+  const owner = sessionOf(request)?.user;
+  if (parts[4] === "stream" && owner !== undefined) {
     const held = conversations.get(parts[1]);
     const message = held?.messages.find((known) => known.id === parts[3]);
-    if (held !== undefined && message !== undefined) return stream(held, message, response);
+    if (held?.owner === owner && message !== undefined) return stream(held, message, response);
   }
   let text = "";
   for await (const chunk of request) text += chunk;
-  const { status, body } = answer(
-    request.method,
-    parts,
-    url.searchParams,
-    text === "" ? {} : JSON.parse(text),
-  );
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(body === null ? undefined : JSON.stringify(body));
-}).listen(port, "127.0.0.1", () => console.log(`mock: http://127.0.0.1:${port}/`));
+  const body = text === "" ? {} : JSON.parse(text);
+  const told =
+    answerAccount(request.method, parts, body, request) ??
+    answer(request.method, parts, url.searchParams, body, owner);
+  response.writeHead(told.status, { "content-type": "application/json", ...told.headers });
+  response.end(told.body === null ? undefined : JSON.stringify(told.body));
+}
+
+const base = `http://127.0.0.1:${port}`;
+if (process.env.SETUP !== "1") seed(seedAccounts());
+createServer(async (request, response) => {
+  const url = new URL(request.url ?? "/", base);
+  if (url.pathname === "/readyz") return response.end();
+  if (url.pathname.startsWith("/api/")) return answerApi(url, request, response);
+  return file(url.pathname, response);
+}).listen(port, "127.0.0.1", () => {
+  console.log(`mock: ${base}/`);
+  if (process.env.SETUP === "1") console.log(`first administrator: ${base}/setup#${setupToken}`);
+});

@@ -3,10 +3,17 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type BrowserContext, request } from "@playwright/test";
 
 const READY_MS_MAX = 120_000;
+const LINK_MS_MAX = 10_000;
 const STOP_MS_MAX = 30_000;
 const LOG_LENGTH_MAX = 20_000;
+
+/** The first administrator, as whom the tests are signed in. */
+export const ADMINISTRATOR = { name: "Ahab", password: "the whale sings at dusk" } as const;
+
+type StorageState = Awaited<ReturnType<BrowserContext["storageState"]>>;
 
 /** The value of a variable that names a file; the suite fails without it. */
 function fileOf(variable: string): string {
@@ -39,6 +46,7 @@ export class Server {
   readonly #port: number;
   #process: ChildProcess | null = null;
   #log = "";
+  #state: StorageState | null = null;
 
   private constructor(port: number) {
     this.#port = port;
@@ -46,9 +54,45 @@ export class Server {
   }
 
   static async create(): Promise<Server> {
+    const server = await Server.createEmpty();
+    await server.#setUp();
+    return server;
+  }
+
+  /** A server without any user. */
+  static async createEmpty(): Promise<Server> {
     const server = new Server(await freePort());
     await server.start();
     return server;
+  }
+
+  /** The one-time link that the program prints as long as there is no user. */
+  async setupLink(): Promise<string> {
+    const end = performance.now() + LINK_MS_MAX;
+    while (performance.now() < end) {
+      const link = /https?:\/\/\S+\/setup#[\w-]+/.exec(this.#log)?.[0];
+      // It may name the machine as others reach it; the tests stay at one address, as the cookie does.
+      if (link !== undefined) return this.url + link.slice(link.indexOf("/setup#"));
+      await pause(50);
+    }
+    throw new Error(`the server printed no setup link:\n${this.#log}`);
+  }
+
+  /** What a browser of the administrator keeps: the cookie of a session. */
+  get administrator(): StorageState {
+    if (this.#state === null) throw new Error("the server has no administrator yet");
+    return this.#state;
+  }
+
+  async #setUp(): Promise<void> {
+    const link = await this.setupLink();
+    const browser = await request.newContext({ baseURL: this.url, extraHTTPHeaders: { origin: this.url } });
+    const response = await browser.post("/api/setup", {
+      data: { token: link.slice(link.indexOf("#") + 1), ...ADMINISTRATOR },
+    });
+    if (!response.ok()) throw new Error(`the setup was refused: ${await response.text()}`);
+    this.#state = await browser.storageState();
+    await browser.dispose();
   }
 
   /** Starts the program, at the same address and with the same data as before. */

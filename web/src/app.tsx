@@ -1,118 +1,44 @@
-import { Menu as MenuIcon, PanelLeftOpen, SquarePen } from "lucide-react";
-import { Dialog } from "radix-ui";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
-import { Chat } from "./components/Chat";
-import { IconButton } from "./components/IconButton";
-import { ModelPicker } from "./components/ModelPicker";
-import { ConnectionLine, NoticeLine } from "./components/Notices";
-import { Sidebar } from "./components/Sidebar";
-import { SystemDialog } from "./components/SystemDialog";
-import { Tips } from "./components/Tips";
-import { recall, remember } from "./state/storage";
-import { startNewChat, useStore } from "./state/store";
+import { AccountPage } from "./components/account/AccountPage";
+import { LoginPage } from "./components/account/LoginPage";
+import { SetupPage } from "./components/account/SetupPage";
+import { SignUpPage } from "./components/account/SignUpPage";
+import { ChatPage } from "./components/ChatPage";
+import { ConnectionLine } from "./components/Notices";
+import { useSession } from "./state/session";
 
-const narrow = window.matchMedia("(max-width: 767px)");
-
-function useNarrow(): boolean {
-  return useSyncExternalStore(
-    (onChange) => {
-      narrow.addEventListener("change", onChange);
-      return () => narrow.removeEventListener("change", onChange);
-    },
-    () => narrow.matches,
-  );
-}
-
-/** Keys for all of the page: Ctrl+Shift+O a new chat, Ctrl+K the search, Shift+Escape the message field. */
-function useShortcuts(openSidebar: () => void): void {
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      const command = event.ctrlKey || event.metaKey;
-      const key = event.key.toLowerCase();
-      if (command && event.shiftKey && key === "o") {
-        event.preventDefault();
-        startNewChat();
-      } else if (command && !event.shiftKey && key === "k") {
-        event.preventDefault();
-        openSidebar();
-        requestAnimationFrame(() => document.getElementById("search")?.focus());
-      } else if (event.shiftKey && event.key === "Escape") {
-        document.getElementById("composer")?.focus();
-      }
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [openSidebar]);
-}
-
-function useTitle(): string {
-  const { t } = useTranslation();
-  const title = useStore((state) => {
-    const { id, conversation } = state.open;
-    return state.list.find((known) => known.id === id)?.title ?? conversation?.title ?? "";
-  });
-  useEffect(() => {
-    document.title = title === "" ? t("app.name") : `${title} · ${t("app.name")}`;
-  }, [title, t]);
-  return title;
-}
-
+/** What the address shows to whoever is signed in. Another user's page is another page: nothing of it is kept. */
 export function App() {
+  const state = useSession((session) => session.state);
+  const page = useSession((session) => session.page);
+  const user = useSession((session) => session.user);
+  if (state !== "known") return <Unknown />;
+  if (user === null) {
+    if (page === "setup") return <SetupPage />;
+    return page === "sign-up" ? <SignUpPage /> : <LoginPage />;
+  }
+  return page === "account" ? <AccountPage key={user.id} user={user} /> : <ChatPage key={user.id} />;
+}
+
+/** As long as the server hasn't said who is signed in. */
+function Unknown() {
   const { t } = useTranslation();
-  const isNarrow = useNarrow();
-  const [wideOpen, setWideOpen] = useState(recall("sidebar") !== "closed");
-  const [drawerOpen, setDrawerOpen] = useState(false);
-  const setSidebar = (open: boolean) => {
-    if (narrow.matches) {
-      setDrawerOpen(open);
-    } else {
-      setWideOpen(open);
-      remember("sidebar", open ? null : "closed");
-    }
-  };
-  useShortcuts(() => setSidebar(true));
-  const title = useTitle();
-  const showsButton = isNarrow || !wideOpen;
+  const asking = useSession((session) => session.state === "asking");
+  useEffect(() => {
+    document.title = t("app.name");
+  }, [t]);
   return (
-    <div className="app">
-      <a className="skip" href="#composer">
-        {t("app.skip")}
-      </a>
-      {isNarrow ? (
-        <Dialog.Root open={drawerOpen} onOpenChange={setDrawerOpen}>
-          <Dialog.Portal>
-            <Dialog.Overlay className="overlay" />
-            <Dialog.Content className="drawer" aria-describedby={undefined}>
-              <Dialog.Title className="sr-only">{t("sidebar.label")}</Dialog.Title>
-              <Sidebar onChosen={() => setDrawerOpen(false)} onClose={() => setDrawerOpen(false)} />
-            </Dialog.Content>
-          </Dialog.Portal>
-        </Dialog.Root>
-      ) : (
-        wideOpen && <Sidebar onChosen={() => {}} onClose={() => setSidebar(false)} />
+    <div className="entry">
+      <ConnectionLine />
+      {asking && (
+        <main className="centred entry-waiting">
+          <div role="status">
+            <span className="spinner" aria-hidden="true" />
+            <span className="sr-only">{t("app.loading")}</span>
+          </div>
+        </main>
       )}
-      <main aria-label={t("chat.label")}>
-        <h1 className="sr-only">{title === "" ? t("app.name") : title}</h1>
-        <header className="head">
-          {showsButton && (
-            <IconButton
-              icon={isNarrow ? MenuIcon : PanelLeftOpen}
-              size={20}
-              label={t("sidebar.open")}
-              onClick={() => setSidebar(true)}
-            />
-          )}
-          <ModelPicker />
-          <span className="grow" />
-          <SystemDialog />
-          {showsButton && <IconButton icon={SquarePen} label={t("sidebar.newChat")} onClick={startNewChat} />}
-        </header>
-        <ConnectionLine />
-        <Chat />
-      </main>
-      <NoticeLine />
-      <Tips />
     </div>
   );
 }

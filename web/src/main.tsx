@@ -3,7 +3,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";
 import { startLanguages } from "./i18n";
-import { start } from "./state/store";
+import { start } from "./state/start";
 import { startTheme } from "./state/theme";
 
 const root = document.getElementById("root");

@@ -22,6 +22,14 @@ impl Rng {
         Ok(Self(ChaCha8Rng::from_seed(seed)))
     }
 
+    /// Another stream, seeded with 256 bits of this one: neither tells anything about the other.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let mut seed = [0_u8; 32];
+        self.fill(&mut seed);
+        Self(ChaCha8Rng::from_seed(seed))
+    }
+
     /// Uniform over all 64-bit values.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
@@ -59,6 +67,20 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn a_fork_is_another_stream_and_the_same_each_time() {
+        let draw = || {
+            let mut rng = Rng::from_seed(7);
+            let mut fork = rng.fork();
+            [rng.next_u64(), fork.next_u64(), rng.next_u64(), fork.next_u64()]
+        };
+        let drawn = draw();
+        assert_eq!(drawn, draw());
+        for (index, number) in drawn.iter().enumerate() {
+            assert!(!drawn[..index].contains(number));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `cachalot` program: reads the command line and hands over to one file per command.
 
 mod commands;
+mod cookie_key;
 mod home;
 mod loading;
 mod pull;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, chat, list, rm, show, up};
+use crate::commands::{bench, chat, list, rm, show, up, user};
 use crate::home::Context;
 
 /// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
@@ -36,6 +37,7 @@ enum Command {
     Show(show::Arguments),
     Rm(rm::Arguments),
     Bench(bench::Arguments),
+    User(user::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -48,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Show(arguments) => show::run(&context, &arguments),
         Command::Rm(arguments) => rm::run(&context, &arguments),
         Command::Bench(arguments) => bench::run(&context, &arguments),
+        Command::User(arguments) => user::run(&context, arguments),
     }
 }
 

@@ -303,3 +303,34 @@ fn up_says_why_it_can_not_listen() {
     );
     check_refused(&cachalot.run(&["up", "--listen", "here"]), 1, "allowed are an address and a port");
 }
+
+#[test]
+fn accounts_are_looked_after_while_the_server_is_stopped() {
+    let cachalot = Cachalot::new();
+    check_refused(&cachalot.run(&["user", "list"]), 1, "no server has been started");
+    // The database as a server leaves it.
+    std::fs::write(cachalot.home.path().join("cachalot.db"), "").unwrap();
+    let password = b"krill at four hundred fathoms\n";
+    let added = cachalot.piped(&["user", "add", "Ahab"], password);
+    assert!(text(&added.stdout).contains("Ahab can sign in (admin)"), "{}", text(&added.stderr));
+    let added = cachalot.piped(&["user", "add", "Ishmael"], password);
+    assert!(text(&added.stdout).contains("Ishmael can sign in (user)"), "{}", text(&added.stderr));
+    check_refused(&cachalot.piped(&["user", "add", "ISHMAEL"], password), 1, "taken");
+    check_refused(&cachalot.piped(&["user", "add", "Starbuck"], b"password\n"), 1, "password");
+    check_refused(&cachalot.piped(&["user", "add", "a@b"], password), 1, "@");
+    check_refused(&cachalot.run(&["user", "rm", "ahab"]), 1, "last administrator");
+    check_refused(&cachalot.run(&["user", "rm", "nobody"]), 1, "no user");
+    for order in [["role", "ishmael", "admin"], ["role", "ahab", "user"]] {
+        let done = cachalot.run(&[&["user"], &order[..]].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    assert!(cachalot.run(&["user", "disable", "ahab"]).status.success());
+    let listed = cachalot.run(&["user", "list"]);
+    let lines: Vec<Vec<_>> =
+        text(&listed.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines, [vec!["Ahab", "user", "-", "disabled"], vec!["Ishmael", "admin", "-"]]);
+    assert!(cachalot.run(&["user", "enable", "ahab"]).status.success());
+    assert!(cachalot.piped(&["user", "password", "ahab"], b"another one, far longer\n").status.success());
+    assert!(cachalot.run(&["user", "rm", "ahab"]).status.success());
+    assert_eq!(text(&cachalot.run(&["user", "list"]).stdout).lines().count(), 1);
+}

@@ -7,6 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,7 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
+use tower::ServiceExt as _;
 
+use crate::accounts::Peer;
 use crate::app::App;
 
 /// Pause after a failed accept: with no file descriptor left, trying again at once would only burn a core.
@@ -62,8 +67,9 @@ pub(crate) async fn run(
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, slot)) => {
-                let served = serve(Arc::clone(app), stream, router.clone(), app.draining.subscribe());
+            Ok((stream, peer, slot)) => {
+                let router = router.clone();
+                let served = serve(Arc::clone(app), stream, peer, router, app.draining.subscribe());
                 connections.spawn(async move {
                     served.await;
                     drop(slot);
@@ -83,24 +89,28 @@ pub(crate) async fn run(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, address) = listener.accept().await?;
     // Each event of a stream goes out by itself.
     stream.set_nodelay(true)?;
-    Ok((stream, slot))
+    Ok((stream, Peer::new(address), slot))
 }
 
-async fn serve(app: App, stream: TcpStream, router: Router, mut draining: watch::Receiver<bool>) {
+async fn serve(app: App, stream: TcpStream, peer: Peer, router: Router, mut draining: watch::Receiver<bool>) {
     let settings = &app.settings;
     let _open = app.metrics.connection_opened();
     let stream = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(Body::new)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.head_timeout)
         .max_buf_size(settings.head_bytes_max)
         .max_headers(FIELDS_MAX)
-        .serve_connection(stream, TowerToHyperService::new(router));
+        .serve_connection(stream, TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let told_to_end = async {
         // The sender lives as long as the server.

@@ -6,6 +6,7 @@ use dialogue::Hub;
 use store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) accounts: Accounts,
     /// Conversations' answers being written.
     pub(crate) answers: Answers,
     pub(crate) web: WebApp,
@@ -32,14 +34,24 @@ pub(crate) struct State {
     pub(crate) checks: Arc<Semaphore>,
     /// Whether the server is shutting down.
     pub(crate) draining: watch::Sender<bool>,
-    rng: Mutex<Rng>,
+    /// Names of requests and answers.
+    names: Mutex<Rng>,
+    /// Salts. A stream of their own, so that names, which are seen, have nothing to do with them.
+    salts: Mutex<Rng>,
 }
 
 impl State {
-    pub(crate) fn new(parts: Parts) -> App {
+    pub(crate) fn new(mut parts: Parts) -> App {
         let settings = parts.settings;
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        let start = Start {
+            settings: &settings,
+            cores,
+            cookie_key: &parts.cookie_key,
+            setup_token: parts.setup_token,
+        };
         Arc::new(Self {
+            accounts: Accounts::new(&start, &mut parts.rng),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
             web: WebApp::embedded(),
@@ -48,7 +60,8 @@ impl State {
             )),
             checks: Arc::new(Semaphore::new(cores)),
             draining: watch::Sender::new(false),
-            rng: Mutex::new(parts.rng),
+            salts: Mutex::new(parts.rng.fork()),
+            names: Mutex::new(parts.rng),
             hub: parts.hub,
             store: parts.store,
             clock: parts.clock,
@@ -58,8 +71,15 @@ impl State {
 
     /// 16 hexadecimal digits that nobody has seen before.
     pub(crate) fn random_name(&self) -> String {
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         format!("{:016x}", rng.next_u64())
+    }
+
+    /// 16 bytes that nobody can guess.
+    pub(crate) fn random_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.salts.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
+        bytes
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -38,6 +38,22 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// 422 that is not about the form of a field.
+    pub(crate) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// 401: the endpoint belongs to those who are signed in.
+    pub(crate) fn not_signed_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_signed_in", "sign in first")
+    }
+
+    /// 429 with the time after which to come back.
+    pub(crate) fn too_many(code: &'static str, message: impl Into<String>, retry_after_s: u64) -> Self {
+        let retry_after_s = Some(u32::try_from(retry_after_s).unwrap_or(u32::MAX));
+        Self { retry_after_s, ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, message) }
+    }
+
     /// 503 with a hint when to come back.
     pub(crate) fn busy(code: &'static str, message: impl Into<String>) -> Self {
         Self { retry_after_s: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
@@ -69,6 +85,9 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => "service_unavailable_error",
             status if status.is_server_error() => "server_error",
             StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             _ => "invalid_request_error",
         };
         let body = ErrorBody::new(kind, self.code, &self.message);
@@ -113,6 +132,10 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound { what } => Self::not_found(format!("there is no such {what}")),
             StoreError::Conflict(why) => Self::new(StatusCode::CONFLICT, "conflict", why),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "full", error.to_string()),
+            StoreError::Taken { what } => {
+                let code = if what == "name" { "name_taken" } else { "email_taken" };
+                Self::new(StatusCode::CONFLICT, code, error.to_string())
+            }
             StoreError::Busy(_) => {
                 let busy = Self::busy("database_busy", "the database is busy; try again");
                 Self { note: Some(error.to_string()), ..busy }

@@ -6,6 +6,7 @@
 //! host.
 
 mod accept;
+mod accounts;
 mod answers;
 mod app;
 mod body;
@@ -18,5 +19,7 @@ mod settings;
 mod sse;
 mod webapp;
 
+pub use accounts::{Allowance, PasswordCost, hash_password, user_name};
+pub use routes::{Audience, api_paths};
 pub use serve::{Parts, ServeError, Server, termination};
 pub use settings::Settings;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::{Clock, Rng};
 use dialogue::Hub;
-use store::Store;
+use store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, timeout};
@@ -15,7 +15,6 @@ use crate::routes;
 use crate::settings::Settings;
 
 /// What a server is made of.
-#[derive(Debug)]
 pub struct Parts {
     /// Its bounds.
     pub settings: Settings,
@@ -25,8 +24,12 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness, for the names of requests and answers.
+    /// Randomness, for the names of requests and answers and for salts.
     pub rng: Rng,
+    /// Signs session cookies. Whoever has it can be anybody.
+    pub cookie_key: [u8; 32],
+    /// What makes the first administrator; given where there is no user yet.
+    pub setup_token: Option<String>,
 }
 
 /// Why a server did not serve.
@@ -40,6 +43,9 @@ pub enum ServeError {
         /// Where it would have listened.
         address: SocketAddr,
     },
+    /// Which sessions were revoked can't be read, and without that none can be trusted.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The listener is broken.
     #[error("the listening socket failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -72,6 +78,8 @@ impl Server {
             return Err(ServeError::NotLoopback { address });
         }
         let app = self.app;
+        let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
+        app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
         let connections = accept::run(&app, listener, routes::router(&app), shutdown).await;
         drain(&app, connections).await;
@@ -99,12 +107,29 @@ pub fn termination() -> std::io::Result<impl Future<Output = ()>> {
 async fn keep_house(app: App) {
     let mut ticks = tokio::time::interval(app.settings.progress_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = 0_u64;
     loop {
         ticks.tick().await;
         if let Err(error) = app.store.save_progress(app.answers.take_progress()).await {
             tracing::error!(%error, "the text of answers being written could not be saved");
         }
+        tick += 1;
+        if tick.is_multiple_of(TICKS_PER_NOTE) {
+            note_seen(&app).await;
+        }
         app.metrics.upkeep();
+    }
+}
+
+/// When a device was last seen matters by the minute, not by the second.
+const TICKS_PER_NOTE: u64 = 64;
+
+async fn note_seen(app: &App) {
+    let seen = app.accounts.take_seen();
+    if !seen.is_empty()
+        && let Err(error) = app.store.touch_sessions(seen).await
+    {
+        tracing::error!(%error, "when sessions were last seen could not be saved");
     }
 }
 
@@ -130,6 +155,7 @@ async fn drain(app: &App, mut connections: accept::Connections) {
     if timeout(settings.cut_timeout.max(Duration::from_secs(1)), stopped).await.is_err() {
         tracing::warn!("a model did not stop in time");
     }
+    note_seen(app).await;
     if let Err(error) = app.store.close().await {
         tracing::error!(%error, "the database could not be closed");
     }

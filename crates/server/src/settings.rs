@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use store::Limits;
 
+use crate::accounts::{Allowance, PasswordCost};
+
 /// Sizes and times of a server. Everything that a stranger can grow has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -39,10 +41,22 @@ pub struct Settings {
     pub system_bytes_max: usize,
     /// Most conversations in one page of the list.
     pub page_max: u32,
-    /// Conversations kept.
+    /// Conversations kept of each user.
     pub conversations_max: u64,
     /// What one conversation may hold.
     pub conversation: Limits,
+    /// Whether strangers may make accounts. The first administrator is made in any case.
+    pub sign_up: bool,
+    /// How long somebody stays signed in.
+    pub session_lifetime: Duration,
+    /// Devices on which one user is signed in at once; the one seen longest ago makes room.
+    pub sessions_max: u64,
+    /// What a password's hash costs.
+    pub password_cost: PasswordCost,
+    /// Failed logins for one name from one network.
+    pub attempts_by_name: Allowance,
+    /// Failed logins for any name, and sign-ups, from one network.
+    pub attempts_by_network: Allowance,
 }
 
 impl Default for Settings {
@@ -67,6 +81,12 @@ impl Default for Settings {
             page_max: 100,
             conversations_max: 100_000,
             conversation: Limits { messages_max: 4000, bytes_max: 32 << 20 },
+            sign_up: true,
+            session_lifetime: Duration::from_hours(30 * 24),
+            sessions_max: 20,
+            password_cost: PasswordCost::default(),
+            attempts_by_name: Allowance { burst: 10, interval: Duration::from_secs(30) },
+            attempts_by_network: Allowance { burst: 60, interval: Duration::from_secs(10) },
         }
     }
 }

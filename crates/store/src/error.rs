@@ -3,10 +3,16 @@ use std::path::PathBuf;
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no such row (or it belongs to another conversation).
+    /// There is no such row, or it is another user's or another conversation's: the two look alike.
     #[error("no such {what}")]
     NotFound {
-        /// `conversation` or `message`.
+        /// `conversation`, `message`, `user` or `session`.
+        what: &'static str,
+    },
+    /// Another user has this already.
+    #[error("this {what} is taken")]
+    Taken {
+        /// `name` or `email address`.
         what: &'static str,
     },
     /// The row is in a state in which this can't be done.
@@ -35,6 +41,47 @@ pub enum StoreError {
         path: PathBuf,
         /// What the operating system says.
         source: std::io::Error,
+    },
+    /// Texts in the database are sealed and the master key's file is gone.
+    #[error(
+        "the master key {} is missing, and what users wrote can't be read without it: put the file back from a backup",
+        path.display()
+    )]
+    KeyMissing {
+        /// The master key's file.
+        path: PathBuf,
+    },
+    /// The master key's file has a mode wider than 0600.
+    #[error(
+        "the master key {} has mode {mode:04o}, which is wider than 0600: chmod 600 it, and think of who may have \
+         read it",
+        path.display()
+    )]
+    KeyExposed {
+        /// The master key's file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The master key's file holds something else than keys.
+    #[error("the master key {} can't be used: {reason}", path.display())]
+    KeyUnusable {
+        /// The master key's file.
+        path: PathBuf,
+        /// What is wrong with it, without a part of it.
+        reason: String,
+    },
+    /// The master key's file is not the one that the users' keys were wrapped with.
+    #[error(
+        "the master key {} is not the one that this database was written with (generation {generation}): put the \
+         right file back from a backup",
+        path.display()
+    )]
+    KeyWrong {
+        /// The master key's file.
+        path: PathBuf,
+        /// The generation that is missing or different.
+        generation: u32,
     },
     /// The schema is newer than this program, or was changed by other hands.
     #[error("the database's schema can't be brought to this program's: {0}")]

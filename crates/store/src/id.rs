@@ -40,6 +40,12 @@ macro_rules! id_type {
                 Self(bytes)
             }
         }
+
+        impl From<$name> for [u8; 16] {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
     };
 }
 
@@ -51,6 +57,16 @@ id_type! {
 id_type! {
     /// Id of a message; its text form is that of a UUID.
     MessageId
+}
+
+id_type! {
+    /// Id of a user; its text form is that of a UUID.
+    UserId
+}
+
+id_type! {
+    /// Id of a session; its text form is that of a UUID. It is no secret: it can be guessed.
+    SessionId
 }
 
 /// Where the dashes stand in the text form.

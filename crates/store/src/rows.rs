@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{ConversationId, MessageId, ParseIdError};
+use crate::{ConversationId, MessageId, ParseIdError, UserId};
 
 /// A conversation: its settings; the messages hang off it in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,8 @@ macro_rules! word_type {
         }
     };
 }
+
+pub(crate) use word_type;
 
 word_type! {
     /// Who wrote a message.
@@ -249,6 +251,8 @@ pub struct NewAnswer {
 /// The text of an answer so far, the whole of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
+    /// Whose it is.
+    pub owner: UserId,
     /// The answer.
     pub id: MessageId,
     /// Its content so far.
@@ -259,7 +263,7 @@ pub struct Progress {
     pub reasoning_ms: Option<u64>,
 }
 
-/// How an answer ended.
+/// How an answer ended. Whose it is stands in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The whole text.

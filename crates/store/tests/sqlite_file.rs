@@ -10,14 +10,31 @@ use std::sync::Arc;
 
 use base::{Rng, SystemClock};
 use store::{
-    ConversationStore as _, Limits, MessageStore as _, NewConversation, NewTurn, Outcome, PageRequest,
-    ParentChoice, Progress, SqliteStore, Status, StoreError, StoreHealth as _,
+    ConversationStore as _, Limits, MasterKeys, MessageStore as _, NewConversation, NewTurn, NewUser,
+    Outcome, PageRequest, ParentChoice, Progress, SqliteStore, Status, StoreError, StoreHealth as _, UserId,
+    UserRole, UserStore as _,
 };
 
 const LIMITS: Limits = Limits { messages_max: 1_000_000, bytes_max: 1 << 40 };
 
 async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Arc::new(SystemClock::new()), Rng::from_os().unwrap()).await
+    let keys = MasterKeys::in_file(path.with_file_name("master.key"));
+    SqliteStore::open(path, keys, Arc::new(SystemClock::new()), Rng::from_os().unwrap()).await
+}
+
+/// The only user of the store, made if there is none yet.
+async fn owner(store: &SqliteStore) -> UserId {
+    if let Some(user) = store.user_by_login("Ahab".to_owned()).await.unwrap() {
+        return user.id;
+    }
+    let first = NewUser {
+        name: "Ahab".to_owned(),
+        email: None,
+        role: UserRole::Admin,
+        password_hash: None,
+        first: true,
+    };
+    store.add_user(first).await.unwrap().id
 }
 
 fn mode(path: &Path) -> u32 {
@@ -30,10 +47,10 @@ async fn only_the_owner_can_read_the_files() {
     let home = folder.path().join("made/by/us");
     let path = home.join("chats.db");
     let store = open(&path).await.unwrap();
-    store.add_conversation(NewConversation::default(), 10).await.unwrap();
+    store.add_conversation(owner(&store).await, NewConversation::default(), 10).await.unwrap();
     assert_eq!(mode(&home), 0o700);
     let files: Vec<PathBuf> = std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 3, "the database, its log and its lock: {files:?}");
+    assert!(files.len() >= 4, "the database, its log, its lock and the master key: {files:?}");
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
@@ -75,9 +92,11 @@ async fn what_was_left_generating_is_interrupted_and_keeps_its_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chats.db");
     let store = open(&path).await.unwrap();
-    let conversation = store.add_conversation(NewConversation::default(), 10).await.unwrap().id;
-    let turn = store.add_turn(question(conversation, "how deep?")).await.unwrap();
+    let owner = owner(&store).await;
+    let conversation = store.add_conversation(owner, NewConversation::default(), 10).await.unwrap().id;
+    let turn = store.add_turn(owner, question(conversation, "how deep?")).await.unwrap();
     let text = Progress {
+        owner,
         id: turn.assistant.id,
         content: "two kilo".to_owned(),
         reasoning: Some("deep".to_owned()),
@@ -85,7 +104,7 @@ async fn what_was_left_generating_is_interrupted_and_keeps_its_text() {
     };
     store.save_progress(vec![text]).await.unwrap();
     drop(store);
-    let answer = open(&path).await.unwrap().message(conversation, turn.assistant.id).await.unwrap();
+    let answer = open(&path).await.unwrap().message(owner, conversation, turn.assistant.id).await.unwrap();
     assert_eq!(answer.status, Status::Interrupted);
     assert_eq!((answer.content.as_str(), answer.reasoning.as_deref()), ("two kilo", Some("deep")));
 }
@@ -147,12 +166,14 @@ fn kill_in_the_middle(path: &Path, after_lines: usize) -> Vec<String> {
 #[tokio::main(flavor = "current_thread")]
 async fn look(path: &Path, acknowledged: &[String]) {
     let store = open(path).await.unwrap();
+    let owner = owner(&store).await;
     let mut complete = 0;
     for fact in acknowledged {
         let [conversation, message, status, content] = fact.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{fact:?}");
         };
-        let found = store.message(conversation.parse().unwrap(), message.parse().unwrap()).await.unwrap();
+        let found =
+            store.message(owner, conversation.parse().unwrap(), message.parse().unwrap()).await.unwrap();
         match status {
             "complete" => {
                 assert_eq!((found.status, found.content.as_str()), (Status::Complete, content));
@@ -165,9 +186,9 @@ async fn look(path: &Path, acknowledged: &[String]) {
     }
     assert!(complete > 0);
     // No conversation is there with half a turn.
-    let page = store.conversations(PageRequest { limit: 1000, before: None }).await.unwrap();
+    let page = store.conversations(owner, PageRequest { limit: 1000, before: None }).await.unwrap();
     for conversation in page.conversations {
-        assert_eq!(store.messages(conversation.id).await.unwrap().len() % 2, 0);
+        assert_eq!(store.messages(owner, conversation.id).await.unwrap().len() % 2, 0);
     }
     store.check_integrity().await.unwrap();
 }
@@ -175,18 +196,25 @@ async fn look(path: &Path, acknowledged: &[String]) {
 #[tokio::main(flavor = "current_thread")]
 async fn victim(path: &Path) -> ! {
     let store = open(path).await.unwrap();
+    let owner = owner(&store).await;
     let say = |fact: String| {
         let mut out = std::io::stdout().lock();
         out.write_all(format!("ack {fact}\n").as_bytes()).unwrap();
         out.flush().unwrap();
     };
     loop {
-        let conversation = store.add_conversation(NewConversation::default(), u64::MAX).await.unwrap().id;
-        let turn = store.add_turn(question(conversation, "question")).await.unwrap();
+        let conversation =
+            store.add_conversation(owner, NewConversation::default(), u64::MAX).await.unwrap().id;
+        let turn = store.add_turn(owner, question(conversation, "question")).await.unwrap();
         say(format!("{conversation} {} complete question", turn.user.id));
         let id = turn.assistant.id;
-        let text =
-            |content: &str| Progress { id, content: content.to_owned(), reasoning: None, reasoning_ms: None };
+        let text = |content: &str| Progress {
+            owner,
+            id,
+            content: content.to_owned(),
+            reasoning: None,
+            reasoning_ms: None,
+        };
         for content in ["a", "ab", "abc"] {
             store.save_progress(vec![text(content)]).await.unwrap();
             say(format!("{conversation} {id} progress {content}"));

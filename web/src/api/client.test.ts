@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { api, onReached } from "./client";
+import { api, cutOff, onReached, onSignedOut, retryAfterOf } from "./client";
 
 afterEach(() => {
   vi.unstubAllGlobals();
   onReached(() => {});
+  onSignedOut(() => {});
 });
 
 function respond(response: () => Response) {
@@ -58,4 +59,48 @@ describe("api", () => {
     await api.conversations("a&b", 20);
     expect(fetched.mock.calls[0]?.[0]).toBe("/api/conversations?limit=20&before=a%26b");
   });
+
+  it("hears of a session that has ended, and of no other 401", async () => {
+    let heard = 0;
+    onSignedOut(() => {
+      heard += 1;
+    });
+    const refuse = (code: string) => Response.json({ error: { message: "", code } }, { status: 401 });
+    respond(() => refuse("wrong_login"));
+    await expect(api.login("a", "b")).rejects.toMatchObject({ code: "wrong_login" });
+    expect(heard).toBe(0);
+    respond(() => refuse("not_signed_in"));
+    await expect(api.models()).rejects.toMatchObject({ code: "not_signed_in" });
+    expect(heard).toBe(1);
+  });
+
+  it("takes the field at fault and the wait", async () => {
+    const body = { error: { message: "", code: "invalid_parameter", param: "name" } };
+    respond(() => Response.json(body, { status: 422, headers: { "retry-after": "3" } }));
+    await expect(api.models()).rejects.toMatchObject({ param: "name", retryAfter_s: 3 });
+  });
+
+  it("never settles what was cut off", async () => {
+    let settled = false;
+    respond(() => Response.json({ models: [], default: null }));
+    void api.models().finally(() => {
+      settled = true;
+    });
+    cutOff();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(settled).toBe(false);
+    await expect(api.models()).resolves.toEqual({ models: [], default: null });
+  });
 });
+
+it.each([
+  [null, null],
+  ["", null],
+  ["7", 7],
+  ["0", 0],
+  ["-3", 0],
+  ["1.2", 2],
+  ["soon", null],
+  ["Thu, 01 Jan 1970 00:01:00 GMT", 50],
+  ["Thu, 01 Jan 1970 00:00:05 GMT", 0],
+])("Retry-After %j is %s seconds", (text, seconds) => expect(retryAfterOf(text, 10_000)).toBe(seconds));

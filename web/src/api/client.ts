@@ -1,18 +1,38 @@
-import type { Conversation, ConversationPage, ConversationTree, Message, Models } from "./types";
+import type {
+  Conversation,
+  ConversationPage,
+  ConversationTree,
+  Device,
+  Message,
+  Models,
+  Session,
+} from "./types";
 
 /** How long a plain request may take. Streams have their own watch. */
 const REQUEST_MS_MAX = 30_000;
+
+interface Details {
+  code: string | null;
+  param: string | null;
+  retryAfter_s: number | null;
+}
 
 /** A refusal of the server, or (status 0) a server that could not be reached. */
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string | null;
+  /** The field of the request that is at fault. */
+  readonly param: string | null;
+  /** When the server wants to be asked again, in seconds from now. */
+  readonly retryAfter_s: number | null;
 
-  constructor(status: number, message: string, code: string | null = null) {
+  constructor(status: number, message: string, more: Partial<Details> = {}) {
     super(message);
     this.name = "ApiError";
     this.status = status;
-    this.code = code;
+    this.code = more.code ?? null;
+    this.param = more.param ?? null;
+    this.retryAfter_s = more.retryAfter_s ?? null;
   }
 
   get unreachable(): boolean {
@@ -28,6 +48,26 @@ export function onReached(listener: Reached): void {
   reached = listener;
 }
 
+let signedOut = (): void => {};
+
+/** Calls `listener` whenever the server says that the request belonged to no session. */
+export function onSignedOut(listener: () => void): void {
+  signedOut = listener;
+}
+
+let era = new AbortController();
+
+/**
+ * Cuts off all plain requests that are under way. They never settle: what they would bring belongs to a user who is gone, and
+ * must not reach the page of the next one.
+ */
+export function cutOff(): void {
+  era.abort();
+  era = new AbortController();
+}
+
+const never = <T>(): Promise<T> => new Promise(() => {});
+
 /** `fetch` whose failures are `ApiError`s; an abort by `init.signal` stays an abort. */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   let response: Response;
@@ -41,25 +81,56 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
   }
   // A proxy in front answers for a server that is gone.
   reached(response.status !== 502 && response.status !== 504);
-  if (!response.ok) throw await refusal(response);
+  if (!response.ok) {
+    const error = await refusal(response);
+    if (error.code === "not_signed_in" && init.signal?.aborted !== true) signedOut();
+    throw error;
+  }
   return response;
+}
+
+/** The seconds of a Retry-After field, which may also hold a date. */
+export function retryAfterOf(text: string | null, now_ms: number): number | null {
+  if (text === null || text.trim() === "") return null;
+  const seconds = Number(text);
+  if (Number.isFinite(seconds)) return Math.max(0, Math.ceil(seconds));
+  const at_ms = Date.parse(text);
+  return Number.isNaN(at_ms) ? null : Math.max(0, Math.ceil((at_ms - now_ms) / 1000));
 }
 
 async function refusal(response: Response): Promise<ApiError> {
   let message = response.statusText === "" ? `HTTP ${response.status}` : response.statusText;
-  let code: string | null = null;
+  const details: Details = {
+    code: null,
+    param: null,
+    retryAfter_s: retryAfterOf(response.headers.get("retry-after"), Date.now()),
+  };
   try {
-    const body = (await response.json()) as { error?: { message?: unknown; code?: unknown } };
+    const body = (await response.json()) as {
+      error?: { message?: unknown; code?: unknown; param?: unknown };
+    };
     if (typeof body.error?.message === "string") message = body.error.message;
-    if (typeof body.error?.code === "string") code = body.error.code;
+    if (typeof body.error?.code === "string") details.code = body.error.code;
+    if (typeof body.error?.param === "string") details.param = body.error.param;
   } catch {
     // Not every refusal has a body of ours.
   }
-  return new ApiError(response.status, message, code);
+  return new ApiError(response.status, message, details);
 }
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const init: RequestInit = { method, signal: AbortSignal.timeout(REQUEST_MS_MAX) };
+  const { signal } = era;
+  try {
+    const answer = await callOnce<T>(method, path, body, signal);
+    return signal.aborted ? never() : answer;
+  } catch (error) {
+    if (signal.aborted) return never();
+    throw error;
+  }
+}
+
+async function callOnce<T>(method: string, path: string, body: unknown, cut: AbortSignal): Promise<T> {
+  const init: RequestInit = { method, signal: AbortSignal.any([cut, AbortSignal.timeout(REQUEST_MS_MAX)]) };
   if (method !== "GET") {
     init.headers = { "content-type": "application/json" };
     init.body = JSON.stringify(body ?? {});
@@ -85,7 +156,34 @@ export interface NewMessage {
   model?: string;
 }
 
+export interface NewUser {
+  name: string;
+  password: string;
+  email?: string;
+}
+
 export const api = {
+  session: () => call<Session>("GET", "/api/session"),
+
+  setUp: (token: string, user: NewUser) => call<Session>("POST", "/api/setup", { token, ...user }),
+
+  signUp: (user: NewUser) => call<Session>("POST", "/api/sign-up", user),
+
+  login: (login: string, password: string) => call<Session>("POST", "/api/login", { login, password }),
+
+  logout: () => call<void>("POST", "/api/logout"),
+
+  sessions: () => call<{ sessions: Device[] }>("GET", "/api/sessions"),
+
+  revokeSession: (id: string) => call<void>("DELETE", `/api/sessions/${encodeURIComponent(id)}`),
+
+  revokeOtherSessions: () => call<void>("DELETE", "/api/sessions"),
+
+  changePassword: (old: string, password: string) =>
+    call<void>("POST", "/api/account/password", { old, new: password }),
+
+  deleteAccount: (password: string) => call<void>("POST", "/api/account/delete", { password }),
+
   models: () => call<Models>("GET", "/api/models"),
 
   conversations: (before: string | null, limit: number) => {

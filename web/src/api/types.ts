@@ -1,5 +1,32 @@
 /** The JSON of the server's `/api`, as it goes over the wire. Times are Unix milliseconds. */
 
+export interface User {
+  id: string;
+  name: string;
+  email: string | null;
+  role: "user" | "operator" | "admin";
+  created_ms: number;
+}
+
+export interface Session {
+  user: User | null;
+  /** There is no user yet: the first one becomes the administrator. */
+  setup: boolean;
+  /** Strangers may make themselves an account. */
+  sign_up: boolean;
+}
+
+/** A place where the user is signed in. */
+export interface Device {
+  id: string;
+  created_ms: number;
+  seen_ms: number;
+  /** What the browser calls itself. */
+  agent: string;
+  address: string;
+  current: boolean;
+}
+
 type Thinking = "none" | "always" | "switchable";
 
 export interface Model {

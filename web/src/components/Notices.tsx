@@ -1,6 +1,7 @@
 import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
-import { dismissNotice, probeNow, useStore } from "../state/store";
+import { probeNow } from "../state/start";
+import { dismissNotice, useStore } from "../state/store";
 
 const SHOWN_MS = 5000;
 

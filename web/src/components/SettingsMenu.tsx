@@ -1,8 +1,11 @@
-import { Monitor, Moon, Settings, Sun } from "lucide-react";
+import { LogOut, Monitor, Moon, Settings, Sun, UserRound } from "lucide-react";
+import { DropdownMenu } from "radix-ui";
 import { useTranslation } from "react-i18next";
 import { chooseLanguage, type Language, languages } from "../i18n";
+import { go, signOut, useSession } from "../state/session";
 import { type ThemeChoice, useTheme } from "../state/theme";
-import { Menu, MenuChoices } from "./Menu";
+import { IconButton } from "./IconButton";
+import { Menu, MenuChoices, MenuItem } from "./Menu";
 
 const themes = [
   ["light", Sun],
@@ -10,19 +13,26 @@ const themes = [
   ["system", Monitor],
 ] as const;
 
-export function SettingsMenu() {
+/** What one can set; a compact button where it stands in a corner of its own. */
+export function SettingsMenu({ compact = false }: { compact?: boolean }) {
   const { t, i18n } = useTranslation();
   const { choice, choose } = useTheme();
   return (
     <Menu
-      side="top"
+      side={compact ? "bottom" : "top"}
+      align={compact ? "end" : "start"}
       trigger={
-        <button type="button" className="side-button">
-          <Settings size={18} aria-hidden />
-          {t("settings.label")}
-        </button>
+        compact ? (
+          <IconButton icon={Settings} label={t("settings.label")} />
+        ) : (
+          <button type="button" className="side-button">
+            <Settings size={18} aria-hidden />
+            {t("settings.label")}
+          </button>
+        )
       }
     >
+      {!compact && <AccountItems />}
       <MenuChoices<ThemeChoice>
         label={t("settings.theme")}
         value={choice}
@@ -48,5 +58,29 @@ export function SettingsMenu() {
         }))}
       />
     </Menu>
+  );
+}
+
+function AccountItems() {
+  const { t } = useTranslation();
+  const name = useSession((state) => state.user?.name);
+  if (name === undefined) return null;
+  return (
+    <>
+      <DropdownMenu.Group aria-label={t("settings.signedInAs", { name })}>
+        <DropdownMenu.Label className="menu-name" dir="auto">
+          {name}
+        </DropdownMenu.Label>
+        <MenuItem onSelect={() => go("/account")}>
+          <UserRound size={16} aria-hidden />
+          {t("settings.account")}
+        </MenuItem>
+        <MenuItem onSelect={() => void signOut()}>
+          <LogOut size={16} aria-hidden />
+          {t("settings.signOut")}
+        </MenuItem>
+      </DropdownMenu.Group>
+      <hr className="menu-line" />
+    </>
   );
 }

@@ -43,3 +43,27 @@ export function monthText(year: number, month: number, language: string): string
   const date = new Date(year, month, 1);
   return new Intl.DateTimeFormat(language, { month: "long", year: "numeric" }).format(date);
 }
+
+const AGO = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+] as const;
+
+/** "5 minutes ago", and a date for what is further back than a month. */
+export function agoText(at_ms: number, now_ms: number, language: string): string {
+  const passed_ms = Math.max(0, now_ms - at_ms);
+  if (passed_ms > 30 * AGO[0][1])
+    return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(at_ms);
+  const [unit, length_ms] = AGO.find(([, length_ms]) => passed_ms >= length_ms) ?? AGO[2];
+  const text = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  return text.format(-Math.floor(passed_ms / length_ms), unit);
+}
+
+/** A wait as one would say it: in seconds up to two minutes, in minutes beyond. */
+export function waitText(wait_s: number, language: string): string {
+  const [value, unit] = wait_s <= 120 ? [wait_s, "second"] : [Math.ceil(wait_s / 60), "minute"];
+  return new Intl.NumberFormat(language, { style: "unit", unit: String(unit), unitDisplay: "long" }).format(
+    Number(value),
+  );
+}

@@ -1,5 +1,14 @@
-import { expect, it } from "vitest";
-import { conversationOfPath, pathOf } from "./route";
+import { describe, expect, it } from "vitest";
+import type { Session } from "../api/types";
+import {
+  allowedPath,
+  conversationOfPath,
+  pageOfPath,
+  pathOf,
+  pathVia,
+  returnPath,
+  setupToken,
+} from "./route";
 
 it("reads back the address that it makes", () => {
   for (const id of ["0198-abc", "a/b", "ä %", null]) expect(conversationOfPath(pathOf(id))).toBe(id);
@@ -8,3 +17,110 @@ it("reads back the address that it makes", () => {
 it.each(["/", "/c/", "/c", "/d/x", "/c/x/y", "/c/%"])("%s is no conversation", (path) => {
   expect(conversationOfPath(path)).toBeNull();
 });
+
+it.each([
+  ["/login", "login"],
+  ["/login/", "login"],
+  ["/sign-up", "sign-up"],
+  ["/setup", "setup"],
+  ["/account", "account"],
+  ["/", "chat"],
+  ["/c/x", "chat"],
+  ["/LOGIN", "chat"],
+  ["/constructor", "chat"],
+  ["/login/x", "chat"],
+])("%s shows the page %s", (path, page) => expect(pageOfPath(path)).toBe(page));
+
+describe("the way back after signing in", () => {
+  it.each(["/", "/account", "/c/0198-abc", "/c/a%2Fb", "/c/%C3%A4"])("leads to %s", (path) => {
+    expect(returnPath(`?next=${encodeURIComponent(path)}`)).toBe(path);
+    const via = pathVia("/login", path);
+    expect(via.startsWith("/login")).toBe(true);
+    expect(returnPath(via.slice("/login".length))).toBe(path);
+  });
+
+  it.each([
+    "",
+    "//whale.invalid",
+    "///whale.invalid/c/x",
+    "https://whale.invalid/c/x",
+    "https:whale.invalid",
+    "/\\whale.invalid",
+    "\\\\whale.invalid",
+    "/c//whale.invalid",
+    "/c/x/../../api/logout",
+    "javascript:alert(1)",
+    " /account",
+    "/account\n",
+    "/account?x=//whale.invalid",
+    "/login?next=/login",
+    "/sign-up",
+    "/setup#token",
+    "/api/session",
+    "/c/%",
+  ])("does not lead to %j", (path) => {
+    expect(returnPath(`?next=${encodeURIComponent(path)}`)).toBe("/");
+    expect(pathVia("/sign-up", path)).toBe("/sign-up");
+  });
+
+  it("stays within the conversation that it names, whatever that is called", () => {
+    for (const path of ["/c/@whale.invalid", "/c/%2F%2Fwhale.invalid", "/c/..%2F..", "/c/x?y#z"]) {
+      const back = new URL(returnPath(`?next=${encodeURIComponent(path)}`), "http://our.own/");
+      expect(back.origin).toBe("http://our.own");
+      expect(back.pathname).toMatch(/^\/c\/[^/]+$/);
+      expect(back.search + back.hash).toBe("");
+    }
+  });
+
+  it("takes the first of several, and none as a new chat", () => {
+    expect(returnPath("?next=/account&next=//whale.invalid")).toBe("/account");
+    expect(returnPath("")).toBe("/");
+  });
+});
+
+describe("what an address shows", () => {
+  const user = { id: "u", name: "Ahab", email: null, role: "user", created_ms: 0 } as const;
+  const session = (more: Partial<Session>): Session => ({ user: null, setup: false, sign_up: true, ...more });
+
+  it.each([
+    ["/", "", "/login"],
+    ["/c/x", "", "/login?next=%2Fc%2Fx"],
+    ["/account", "", "/login?next=%2Faccount"],
+    ["/login", "?next=%2Fc%2Fx", "/login?next=%2Fc%2Fx"],
+    ["/sign-up", "", "/sign-up"],
+    ["/setup", "", "/login"],
+  ])("to a stranger, of %s%s: %s", (path, search, shown) => {
+    expect(allowedPath(path, search, session({}))).toBe(shown);
+  });
+
+  it("to a stranger where none are taken: the login, and the same way back", () => {
+    expect(allowedPath("/sign-up", "?next=%2Fc%2Fx", session({ sign_up: false }))).toBe(
+      "/login?next=%2Fc%2Fx",
+    );
+  });
+
+  it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup"])(
+    "before there is a user, of %s: the setup",
+    (path) => expect(allowedPath(path, "", session({ setup: true }))).toBe("/setup"),
+  );
+
+  it.each([
+    ["/", "", "/"],
+    ["/c/x", "", "/c/x"],
+    ["/account", "", "/account"],
+    ["/login", "", "/"],
+    ["/login", "?next=%2Fc%2Fx", "/c/x"],
+    ["/sign-up", "?next=//whale.invalid", "/"],
+    ["/setup", "", "/"],
+  ])("to a user, of %s%s: %s", (path, search, shown) => {
+    expect(allowedPath(path, search, session({ user }))).toBe(shown);
+  });
+});
+
+it.each([
+  ["#abc-_1", "abc-_1"],
+  [" http://127.0.0.1:8080/setup#abc\n", "abc"],
+  ["abc", "abc"],
+  ["#", ""],
+  ["", ""],
+])("finds the token in %j", (text, token) => expect(setupToken(text)).toBe(token));

@@ -1,4 +1,18 @@
-/** The page has two routes: `/` is a new chat, `/c/{id}` a conversation. */
+import type { Session } from "../api/types";
+
+/** The addresses of the page: `/` is a new chat, `/c/{id}` a conversation, and the rest is about the account. */
+
+export type Page = "chat" | "login" | "sign-up" | "setup" | "account";
+
+const pages: Readonly<Record<string, Page>> = {
+  "/login": "login",
+  "/sign-up": "sign-up",
+  "/setup": "setup",
+  "/account": "account",
+};
+
+/** Anything that we don't know is a new chat, as the server gives the page for it. */
+export const pageOfPath = (path: string): Page => pages[path.replace(/\/$/, "")] ?? "chat";
 
 export function conversationOfPath(path: string): string | null {
   const id = /^\/c\/([^/]+)\/?$/.exec(path)?.[1];
@@ -16,4 +30,42 @@ export const pathOf = (conversation: string | null): string =>
 export function pushPath(conversation: string | null): void {
   const path = pathOf(conversation);
   if (window.location.pathname !== path) window.history.pushState(null, "", path);
+}
+
+// --- the way back after signing in ---
+
+const RETURN = "next";
+
+/**
+ * Where one goes after signing in. The address may come from a stranger's link, so that it is not followed but read: only what is a
+ * page of ours for someone signed in is made anew from what was read, and everything else is a new chat.
+ */
+export function returnPath(search: string): string {
+  const wanted = new URLSearchParams(search).get(RETURN) ?? "";
+  if (wanted === "/account") return wanted;
+  return pathOf(conversationOfPath(wanted));
+}
+
+/** The address of `page`, from which one comes back to `path` once signed in. */
+export function pathVia(page: "/login" | "/sign-up", path: string): string {
+  const back = returnPath(`?${new URLSearchParams({ [RETURN]: path })}`);
+  return back === "/" ? page : `${page}?${new URLSearchParams({ [RETURN]: back })}`;
+}
+
+/** What an address shows to whom: where `path` may not be looked at, another one stands in for it. */
+export function allowedPath(path: string, search: string, session: Session): string {
+  const page = pageOfPath(path);
+  if (session.user !== null) {
+    return page === "login" || page === "sign-up" || page === "setup" ? returnPath(search) : path + search;
+  }
+  if (session.setup) return page === "setup" ? path + search : "/setup";
+  if (page === "login" || (page === "sign-up" && session.sign_up)) return path + search;
+  if (page === "sign-up" || page === "setup") return pathVia("/login", returnPath(search));
+  return pathVia("/login", path);
+}
+
+/** The token in a link to the setup, or in what was pasted of one. */
+export function setupToken(text: string): string {
+  const trimmed = text.trim();
+  return trimmed.slice(trimmed.lastIndexOf("#") + 1);
 }

@@ -23,8 +23,40 @@ export function remember(
 
 const session = (): Storage => sessionStorage;
 
+/** Before the keys of what belongs to a user rather than to the browser. */
+const OWNED = "of.";
+
+let owner = "";
+
+/** Says whose things are kept from here on; `""` is nobody. What another user left behind goes. */
+export function setOwner(user: string): void {
+  owner = user;
+  if (user !== "") forgetOwned((key) => !key.startsWith(`cachalot.${OWNED}${user}.`));
+}
+
+/** Forgets what is kept of users, whoever they are, and of which `gone` is true. */
+export function forgetOwned(gone: (key: string) => boolean = () => true): void {
+  for (const storage of [() => localStorage, session]) {
+    try {
+      for (const key of Object.keys(storage())) {
+        if (key.startsWith(`cachalot.${OWNED}`) && gone(key)) storage().removeItem(key);
+      }
+    } catch {
+      // See above.
+    }
+  }
+}
+
+const owned = (key: string): string => `${OWNED}${owner}.${key}`;
+
+export const recallOwn = (key: string): string | null => recall(owned(key));
+
+export const rememberOwn = (key: string, value: string | null): void => remember(owned(key), value);
+
+const draftKey = (conversation: string | null): string => owned(`draft.${conversation ?? "new"}`);
+
 export const recallDraft = (conversation: string | null): string =>
-  recall(`draft.${conversation ?? "new"}`, session) ?? "";
+  recall(draftKey(conversation), session) ?? "";
 
 export const rememberDraft = (conversation: string | null, draft: string): void =>
-  remember(`draft.${conversation ?? "new"}`, draft === "" ? null : draft, session);
+  remember(draftKey(conversation), draft === "" ? null : draft, session);

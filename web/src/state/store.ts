@@ -1,5 +1,5 @@
 import { create } from "zustand";
-import { ApiError, api, type NewMessage, onReached } from "../api/client";
+import { ApiError, api, cutOff, type NewMessage } from "../api/client";
 import { follow as followStream } from "../api/follow";
 import type { Conversation, Message, Model } from "../api/types";
 import { DeltaBuffer, drawPause_ms } from "./buffer";
@@ -7,13 +7,20 @@ import type { Failure, Open } from "./conversation";
 import * as conversation from "./conversation";
 import { mergeConversations } from "./days";
 import { conversationOfPath, pushPath } from "./route";
-import { recall, recallDraft, remember, rememberDraft } from "./storage";
+import { recallDraft, recallOwn, rememberDraft, rememberOwn } from "./storage";
 
 const PAGE_SIZE = 40;
 /** Answers that are followed at once; browsers keep six connections to one server. */
 const FOLLOWED_MAX = 3;
 
-export type Notice = "renameFailed" | "deleteFailed" | "stopFailed" | "settingsFailed" | "copyFailed";
+export type Notice =
+  | "signOutFailed"
+  | "revokeFailed"
+  | "renameFailed"
+  | "deleteFailed"
+  | "stopFailed"
+  | "settingsFailed"
+  | "copyFailed";
 
 interface State {
   models: Model[];
@@ -34,7 +41,8 @@ interface State {
   draft: { text: string; serial: number };
 }
 
-export const useStore = create<State>(() => ({
+/** What the page knows before it has asked for anything; nothing of it is of a user. */
+const empty: State = {
   models: [],
   defaultModel: null,
   modelsState: "loading",
@@ -42,13 +50,15 @@ export const useStore = create<State>(() => ({
   listNext: null,
   listState: "loading",
   open: conversation.newOpen,
-  newModel: recall("model"),
+  newModel: null,
   newSystem: "",
-  thinking: recall("thinking") !== "off",
+  thinking: true,
   serverLost: false,
   notice: null,
   draft: { text: "", serial: 0 },
-}));
+};
+
+export const useStore = create<State>(() => empty);
 
 const { getState: get, setState: set } = useStore;
 
@@ -99,7 +109,7 @@ async function loadModels(): Promise<void> {
 export async function chooseModel(name: string): Promise<void> {
   const { open } = get();
   set({ newModel: name });
-  remember("model", name);
+  rememberOwn("model", name);
   if (open.id === null) return;
   const before = open.conversation;
   changeConversation(open.id, { model: name });
@@ -113,7 +123,7 @@ export async function chooseModel(name: string): Promise<void> {
 
 export function chooseThinking(thinking: boolean): void {
   set({ thinking });
-  remember("thinking", thinking ? null : "off");
+  rememberOwn("thinking", thinking ? null : "off");
 }
 
 /** The per-message choices, as the model allows them. */
@@ -411,64 +421,27 @@ export async function saveSystem(system: string): Promise<boolean> {
   }
 }
 
-// --- the server's coming and going ---
+// --- whose page it is ---
 
-const PROBE_MS = [1000, 2000, 4000, 8000] as const;
-let probe: ReturnType<typeof setTimeout> | undefined;
-let probes = 0;
-
-function scheduleProbe(): void {
-  if (probe !== undefined) return;
-  probe = setTimeout(
-    () => {
-      probe = undefined;
-      probes += 1;
-      void loadModels();
-    },
-    PROBE_MS[Math.min(probes, PROBE_MS.length - 1)],
-  );
-}
-
-/** Asks the server at once whether it is back. */
-export function probeNow(): void {
-  clearTimeout(probe);
-  probe = undefined;
-  probes = 0;
-  void loadModels();
-}
-
-function onServerReached(reached: boolean): void {
-  if (!reached) {
-    if (!get().serverLost) set({ serverLost: true });
-    scheduleProbe();
-    return;
-  }
-  if (!get().serverLost) return;
-  clearTimeout(probe);
-  probe = undefined;
-  probes = 0;
-  set({ serverLost: false });
-  void refresh();
-}
-
-async function refresh(): Promise<void> {
+export async function refresh(): Promise<void> {
   await Promise.all([loadModels(), loadList(), reloadOpen()]);
 }
 
-/** Starts the app: reads the address and everything that the page shows. */
-export function start(): void {
-  onReached(onServerReached);
-  window.addEventListener("popstate", () => {
-    const id = conversationOfPath(window.location.pathname);
-    if (id === null) startNewChat();
-    else void openConversation(id);
-  });
-  document.addEventListener("visibilitychange", () => {
-    // Another tab may have gone on with the conversation.
-    if (document.visibilityState === "visible") void refresh();
-  });
+/** Reads what the page shows of the user whose things are kept from now on. */
+export function enter(): void {
+  set({ newModel: recallOwn("model"), thinking: recallOwn("thinking") !== "off" });
   void loadModels();
   void loadList();
-  const id = conversationOfPath(window.location.pathname);
-  if (id !== null) void openConversation(id);
+}
+
+/** Forgets everything of the user, and what is on its way for them; only what the server never took stays, as a draft. */
+export function leave(): void {
+  const { pending } = get().open;
+  const place = conversationOfPath(window.location.pathname);
+  if (pending !== null && recallDraft(place) === "") rememberDraft(place, pending.content);
+  cutOff();
+  unfollowAll();
+  regenerating.clear();
+  const { serverLost, draft } = get();
+  set({ ...empty, serverLost, draft: { text: "", serial: draft.serial } });
 }

@@ -7,3 +7,4 @@ pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod show;
 pub(crate) mod up;
+pub(crate) mod user;

@@ -9,10 +9,11 @@ use anyhow::{Context as _, bail};
 use base::Rng;
 use dialogue::{DialogueConfig, Hub, HubConfig};
 use server::{Parts, Server, Settings};
-use store::SqliteStore;
+use store::{MasterKeys, SqliteStore, UserStore as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::cookie_key;
 use crate::home::Context;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
 
@@ -59,8 +60,14 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     let database = context.home.join("cachalot.db");
     std::fs::create_dir_all(&context.home)
         .with_context(|| format!("{} can't be made", context.home.display()))?;
-    let store = SqliteStore::open(&database, Arc::clone(&context.clock), random()?);
+    let keys = MasterKeys::in_file(context.home.join("master.key"));
+    let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?);
     let store = store.await.with_context(|| format!("{} can't be opened", database.display()))?;
+    let cookie_key = cookie_key::read_or_make(&context.home.join("cookie.key"), &mut random()?)?;
+    let setup_token = match store.users_count().await? {
+        0 => Some(hex(random()?)),
+        _ => None,
+    };
 
     let loader = Loader::new(context, arguments.threads, DialogueConfig::default());
     let default_model = model.name.clone();
@@ -78,10 +85,12 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
         store: Arc::new(store),
         clock: Arc::clone(&context.clock),
         rng: random()?,
+        cookie_key,
+        setup_token: setup_token.clone(),
     };
     let url = format!("http://{}/", listener.local_addr()?);
     let shutdown = stop_on_signals(hub)?;
-    announce(&url, &default_model, arguments.open);
+    announce(&url, &default_model, setup_token.as_deref(), arguments.open);
     Server::new(parts).serve(listener, shutdown).await?;
     Ok(())
 }
@@ -173,11 +182,19 @@ impl Signals {
     }
 }
 
-fn announce(url: &str, model: &str, open: bool) {
+/// Says where it serves and, where there is no user yet, how to become the first. The token stands behind `#`, which
+/// browsers don't send and servers don't log.
+fn announce(url: &str, model: &str, setup_token: Option<&str>, open: bool) {
+    let setup = setup_token.map(|token| format!("{url}setup#{token}"));
     let mut stdout = std::io::stdout().lock();
     // Whoever started it may not be listening any more.
-    let _ = writeln!(stdout, "Cachalot serves {model} at {url}").and_then(|()| stdout.flush());
-    if open && let Err(error) = open_browser(url) {
+    let _ = writeln!(stdout, "Cachalot serves {model} at {url}")
+        .and_then(|()| match &setup {
+            Some(setup) => writeln!(stdout, "There is no account yet. Make the administrator's at {setup}"),
+            None => Ok(()),
+        })
+        .and_then(|()| stdout.flush());
+    if open && let Err(error) = open_browser(setup.as_deref().unwrap_or(url)) {
         eprintln!("(no browser could be opened: {error})");
     }
 }
@@ -196,6 +213,11 @@ fn open_browser(url: &str) -> std::io::Result<()> {
     // Waited for by a thread of its own, so that it doesn't stay a zombie.
     std::thread::spawn(move || browser.wait());
     Ok(())
+}
+
+/// 128 random bits as text.
+fn hex(mut rng: Rng) -> String {
+    format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())
 }
 
 fn random() -> anyhow::Result<Rng> {

@@ -2,12 +2,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dialogue::Part;
-use store::{ConversationId, Message, MessageId, Progress, Status};
+use store::{ConversationId, Message, MessageId, Progress, Status, UserId};
 use tokio::sync::watch;
 
 /// An answer being written: its text so far, and those who wait for more.
 #[derive(Debug)]
 pub(crate) struct Live {
+    owner: UserId,
     /// As it was stored: empty.
     blank: Message,
     text: Mutex<Text>,
@@ -46,8 +47,9 @@ pub(crate) struct News {
 }
 
 impl Live {
-    pub(crate) fn new(blank: Message) -> Self {
+    pub(crate) fn new(owner: UserId, blank: Message) -> Self {
         Self {
+            owner,
             blank,
             text: Mutex::default(),
             version: watch::Sender::new(0),
@@ -57,6 +59,10 @@ impl Live {
 
     pub(crate) fn id(&self) -> MessageId {
         self.blank.id
+    }
+
+    pub(crate) fn owner(&self) -> UserId {
+        self.owner
     }
 
     pub(crate) fn conversation(&self) -> ConversationId {
@@ -110,6 +116,7 @@ impl Live {
 
     fn progress_of(&self, text: &Text) -> Progress {
         Progress {
+            owner: self.owner,
             id: self.blank.id,
             content: text.content.clone(),
             reasoning: (!text.reasoning.is_empty()).then(|| text.reasoning.clone()),
@@ -238,7 +245,7 @@ mod tests {
         ];
         for joins_after in 0..=pieces.len() {
             for reads_every in 1..=pieces.len() {
-                let live = Live::new(blank());
+                let live = Live::new(UserId::from([3; 16]), blank());
                 let mut reader = None;
                 for (count, (part, piece)) in pieces.iter().enumerate() {
                     if count == joins_after {
@@ -270,7 +277,7 @@ mod tests {
 
     #[test]
     fn reasoning_is_timed_until_the_answer_begins() {
-        let live = Live::new(blank());
+        let live = Live::new(UserId::from([3; 16]), blank());
         let at = Duration::from_millis;
         live.push(Part::Reasoning, "a", at(100));
         live.push(Part::Reasoning, "b", at(150));
@@ -283,7 +290,7 @@ mod tests {
 
     #[test]
     fn progress_is_given_once() {
-        let live = Live::new(blank());
+        let live = Live::new(UserId::from([3; 16]), blank());
         assert_eq!(live.take_progress(), None);
         live.push(Part::Content, "a", Duration::ZERO);
         assert_eq!(live.take_progress().map(|progress| progress.content), Some("a".to_owned()));

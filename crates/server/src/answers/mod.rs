@@ -7,7 +7,7 @@ mod write;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::{ConversationId, Message, MessageId, Outcome, Progress, Status, StoreError};
+use store::{ConversationId, Message, MessageId, Outcome, Progress, Status, StoreError, UserId};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore, watch};
 
 pub(crate) use live::{Live, News, Seen};
@@ -82,6 +82,14 @@ impl Answers {
         live.iter().filter_map(|live| live.take_progress()).collect()
     }
 
+    /// Ends all answers of a user who is deleted.
+    pub(crate) async fn stop_all_of(&self, owner: UserId) {
+        self.started().await;
+        for live in self.lock().values().filter(|live| live.owner() == owner) {
+            live.stop();
+        }
+    }
+
     /// Ends the answers of a conversation that was deleted.
     pub(crate) async fn stop_all(&self, conversation: ConversationId) {
         self.started().await;
@@ -116,13 +124,19 @@ impl Answers {
 }
 
 /// Finds a message of a conversation, being written or not.
-pub(crate) async fn find(app: &App, conversation: ConversationId, id: MessageId) -> Result<Found, ApiError> {
-    let live = |id| app.answers.get(id).filter(|live| live.conversation() == conversation);
+pub(crate) async fn find(
+    app: &App,
+    owner: UserId,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Found, ApiError> {
+    let is_it = |live: &Arc<Live>| live.owner() == owner && live.conversation() == conversation;
+    let live = |id| app.answers.get(id).filter(is_it);
     for _ in 0..2 {
         if let Some(live) = live(id) {
             return Ok(Found::Live(live));
         }
-        let message = app.store.message(conversation, id).await?;
+        let message = app.store.message(owner, conversation, id).await?;
         if message.status != Status::Generating {
             return Ok(Found::Ended(Box::new(message)));
         }
@@ -130,13 +144,14 @@ pub(crate) async fn find(app: &App, conversation: ConversationId, id: MessageId)
         app.answers.started().await;
     }
     // Nobody writes it: its end could not be stored. Its text is what the database has.
-    let message = app.store.message(conversation, id).await?;
-    Ok(Found::Ended(Box::new(end_abandoned(app, message).await?)))
+    let message = app.store.message(owner, conversation, id).await?;
+    Ok(Found::Ended(Box::new(end_abandoned(app, owner, message).await?)))
 }
 
-async fn end_abandoned(app: &App, message: Message) -> Result<Message, ApiError> {
+async fn end_abandoned(app: &App, owner: UserId, message: Message) -> Result<Message, ApiError> {
     let outcome = Outcome {
         text: Progress {
+            owner,
             id: message.id,
             content: message.content.clone(),
             reasoning: message.reasoning.clone(),
@@ -150,7 +165,7 @@ async fn end_abandoned(app: &App, message: Message) -> Result<Message, ApiError>
     match app.store.finish(outcome).await {
         Ok(ended) => Ok(ended),
         Err(StoreError::NotFound { .. }) => {
-            Ok(app.store.message(message.conversation_id, message.id).await?)
+            Ok(app.store.message(owner, message.conversation_id, message.id).await?)
         }
         Err(error) => Err(error.into()),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking};
 use futures_util::FutureExt as _;
-use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage};
+use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Live;
@@ -38,8 +38,8 @@ impl Ending {
 }
 
 /// Writes an answer that was stored as generating, on a task of its own.
-pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, blank: Message, plan: Plan) {
-    let live = Arc::new(Live::new(blank));
+pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, blank: Message, plan: Plan) {
+    let live = Arc::new(Live::new(owner, blank));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
     tokio::spawn(async move {
@@ -168,7 +168,7 @@ pub(crate) async fn start(
 
 async fn history(app: &App, live: &Live, system: Option<String>) -> Result<Vec<dialogue::Message>, ApiError> {
     let question = live.parent().ok_or_else(|| ApiError::internal("an answer to nothing"))?;
-    let branch = app.store.branch(live.conversation(), question).await?;
+    let branch = app.store.branch(live.owner(), live.conversation(), question).await?;
     let system = system.filter(|system| !system.trim().is_empty()).map(dialogue::Message::system);
     let said = branch.into_iter().map(|message| match message.role {
         Role::System => dialogue::Message::system(message.content),

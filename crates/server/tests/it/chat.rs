@@ -189,7 +189,7 @@ async fn a_client_that_goes_away_frees_the_engine() {
 
     // The same without a stream: the response has not begun when the client goes.
     site.models.gate.allow(0);
-    let client = site.client;
+    let client = site.client.clone();
     let asking = tokio::spawn(async move { client.post(PATH, &ask("endless", &json!({}))).await.status });
     eventually("the answer is queued", async || site.running("endless") == 1).await;
     asking.abort();

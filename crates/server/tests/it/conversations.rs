@@ -190,7 +190,7 @@ async fn stopping_keeps_what_is_written() {
     }
     let stop = format!("{}/stop", message_path(&conversation, &assistant));
     let stopping = {
-        let (client, stop) = (site.client, stop.clone());
+        let (client, stop) = (site.client.clone(), stop.clone());
         tokio::spawn(async move { client.post(&stop, &json!({})).await })
     };
     let _drip = site.models.gate.drip();
@@ -232,7 +232,8 @@ async fn an_answer_goes_on_when_nobody_listens_and_its_text_goes_to_disk() {
     drop(stream);
     let id = assistant["id"].as_str().unwrap().parse().unwrap();
     let conversation_id = assistant["conversation_id"].as_str().unwrap().parse().unwrap();
-    let stored = async || site.store.message(conversation_id, id).await.unwrap();
+    let owner = site.owner().await;
+    let stored = async || site.store.message(owner, conversation_id, id).await.unwrap();
     eventually("the text so far is on disk", async || stored().await.content.len() >= 7).await;
     assert_eq!(stored().await.status, Status::Generating);
     site.models.gate.open();
@@ -433,7 +434,7 @@ async fn an_answer_that_nobody_writes_is_interrupted_when_looked_at() {
         title_if_none: String::new(),
         limits: Limits { messages_max: 10, bytes_max: 1000 },
     };
-    let turn = site.store.add_turn(turn).await.unwrap();
+    let turn = site.store.add_turn(site.owner().await, turn).await.unwrap();
     let assistant = json!({"id": turn.assistant.id.to_string()});
     let done = assemble(&site.join(&conversation, &assistant).await.rest().await);
     assert_eq!(done["status"], "interrupted");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Setup, Site};
+use crate::support::{PASSWORD, SETUP_TOKEN, Setup, Site};
 
 /// A log that is kept.
 #[derive(Clone, Default)]
@@ -65,7 +65,16 @@ async fn everything_that_may_be_logged(site: &Site) {
         let id = turn["assistant"]["id"].as_str().unwrap();
         site.client.get(&format!("{path}/messages/{id}/stream")).await;
     }
+    for path in ["/api/login", "/api/sign-up", "/api/setup", "/api/account/password", "/api/account/delete"] {
+        let asked = json!({
+            "login": SECRET, "name": SECRET, "email": SECRET, "password": SECRET, "old": SECRET, "new": SECRET,
+            "token": SECRET,
+        });
+        site.client.post(path, &asked).await;
+    }
+    site.user(SECRET).await;
     site.store.close().await.unwrap();
+    site.client.post("/api/login", &json!({"login": SECRET, "password": SECRET})).await;
     site.client.post(&format!("{path}/messages"), &json!({"content": SECRET})).await;
 }
 
@@ -87,7 +96,9 @@ async fn nothing_that_was_said_is_in_the_log() {
         log.contains("/v1/chat/completions") && log.contains("status=200"),
         "the log is there: {log:.2000}"
     );
-    for said in [SECRET, "Hello, whale", "Two km", "Deep."] {
+    let cookie = site.client.cookie.clone().unwrap();
+    let (_, token) = cookie.split_once('=').unwrap();
+    for said in [SECRET, "Hello, whale", "Two km", "Deep.", PASSWORD, SETUP_TOKEN, token, "$argon2"] {
         let line = log.lines().find(|line| line.contains(said));
         assert_eq!(line, None, "{said:?} is in the log");
     }

@@ -9,5 +9,6 @@ mod health;
 mod limits;
 mod load;
 mod logs;
+mod people;
 mod shutdown;
 mod support;

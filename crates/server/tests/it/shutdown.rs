@@ -7,7 +7,7 @@ use base::{Rng, SystemClock};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
 use server::{Parts, ServeError, Server, Settings};
-use store::{MessageStore as _, SqliteStore, Status};
+use store::{MasterKeys, MessageStore as _, SqliteStore, Status};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Models, Setup, Site, within};
@@ -64,6 +64,7 @@ async fn answers_that_take_too_long_are_cut_with_a_proper_last_event() {
     let message = turn["assistant"]["id"].as_str().unwrap().to_owned();
     let mut page = site.client.open("GET", &format!("{path}/{message}/stream"), &[], Vec::new()).await;
 
+    let owner = site.owner().await;
     let (gate, folder) = (site.models.gate.clone(), Arc::clone(&site.folder));
     let ended = tokio::spawn(site.shut_down());
     // The model is in the middle of a step when the deadline comes.
@@ -78,9 +79,11 @@ async fn answers_that_take_too_long_are_cut_with_a_proper_last_event() {
     within("the server ends", ended).await.unwrap().unwrap();
 
     let path = folder.path().join("chats.db");
-    let store = SqliteStore::open(&path, Arc::new(SystemClock::new()), Rng::from_seed(9)).await.unwrap();
+    let keys = MasterKeys::in_file(folder.path().join("master.key"));
+    let store =
+        SqliteStore::open(&path, keys, Arc::new(SystemClock::new()), Rng::from_seed(9)).await.unwrap();
     let conversation = made["id"].as_str().unwrap().parse().unwrap();
-    let kept = store.message(conversation, message.parse().unwrap()).await.unwrap();
+    let kept = store.message(owner, conversation, message.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, Status::Interrupted);
 }
 
@@ -111,6 +114,8 @@ async fn only_loopback_is_listened_on() {
         store: Arc::new(store),
         clock: Arc::new(SystemClock::new()),
         rng: Rng::from_seed(1),
+        cookie_key: [5; 32],
+        setup_token: None,
     });
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let error = within("it is refused", server.serve(listener, std::future::pending())).await.unwrap_err();

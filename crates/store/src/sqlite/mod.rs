@@ -1,10 +1,14 @@
 //! SQLite behind the traits: one connection that writes and a pool that reads, so that nobody waits for a lock but
 //! writers for their turn.
 
+mod audit;
 mod conversations;
 mod file;
 mod messages;
 mod rows;
+mod sessions;
+mod upgrade;
+mod users;
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +21,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
-use crate::{IdMaker, StoreError, StoreFuture, StoreHealth};
+use crate::keys::MasterRing;
+use crate::seal::{Sealer, UserKey};
+use crate::{IdMaker, MasterKeys, StoreError, StoreFuture, StoreHealth, UserId};
 
 /// Connections that read. Each holds a thread and a page cache of up to 2 MB.
 const READERS: u32 = 4;
@@ -39,37 +45,54 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     ids: IdMaker,
+    sealer: Sealer,
     /// Held for as long as the store is open, so that no second process believes that our answers are interrupted.
     _lock: Option<File>,
 }
 
 impl SqliteStore {
     /// Opens the database file, makes it (mode 0600, in a directory with mode 0700) if there is none, and brings its
-    /// schema up to date. Answers that a dead process left generating become interrupted.
+    /// schema up to date. Texts that an earlier program left plain are sealed, and answers that a dead process left
+    /// generating become interrupted.
+    ///
+    /// Users' keys are drawn from `rng` too: seed it from the operating system wherever it matters.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::File`], [`StoreError::Schema`] if a newer program wrote it, and any
-    /// failure of the database.
-    pub async fn open(path: &Path, clock: Arc<dyn Clock>, rng: Rng) -> Result<Self, StoreError> {
+    /// failure of the database. If the master keys can't be used or are not this database's, it is left as it is:
+    /// [`StoreError::KeyMissing`], [`StoreError::KeyExposed`], [`StoreError::KeyUnusable`], [`StoreError::KeyWrong`].
+    pub async fn open(
+        path: &Path,
+        keys: MasterKeys,
+        clock: Arc<dyn Clock>,
+        rng: Rng,
+    ) -> Result<Self, StoreError> {
         let lock = file::prepare(path)?;
         let options = options().filename(path).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1, options.clone().pragma("journal_size_limit", LOG_BYTES_MAX)).await?;
-        MIGRATIONS.run(&writer).await?;
+        let (sealer, ids) = match upgrade::upgrade(&writer, &keys, clock, rng).await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                // Before the lock is let go: the next who opens it must not find us still there.
+                writer.close().await;
+                return Err(error);
+            }
+        };
         let readers = pool(READERS, options.pragma("query_only", "ON")).await?;
-        let store = Self { writer, readers, ids: IdMaker::new(clock, rng), _lock: Some(lock) };
-        store.mark_interrupted().await?;
-        Ok(store)
+        Ok(Self { writer, readers, ids, sealer, _lock: Some(lock) })
     }
 
-    /// A database that is gone when the store is dropped. For tests and for chats that leave no trace.
+    /// A database that is gone when the store is dropped, as are the keys in it. For tests and for chats that leave
+    /// no trace.
     ///
     /// # Errors
     /// Any failure of the database.
-    pub async fn in_memory(clock: Arc<dyn Clock>, rng: Rng) -> Result<Self, StoreError> {
+    pub async fn in_memory(clock: Arc<dyn Clock>, mut rng: Rng) -> Result<Self, StoreError> {
         // The database lives in its one connection, so readers take their turn with the writer.
         let writer = pool(1, options().in_memory(true)).await?;
         MIGRATIONS.run(&writer).await?;
-        Ok(Self { readers: writer.clone(), writer, ids: IdMaker::new(clock, rng), _lock: None })
+        let sealer = Sealer::new(MasterRing::random(&mut rng), rng.fork());
+        Ok(Self { readers: writer.clone(), writer, ids: IdMaker::new(clock, rng), sealer, _lock: None })
     }
 
     /// Reads the whole database and compares it with itself.
@@ -89,29 +112,32 @@ impl SqliteStore {
         }
     }
 
-    /// A transaction that holds the write lock from the start: it never has to give up half-way because another
-    /// took the lock between its read and its write.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        begin(&self.writer).await
     }
 
-    async fn mark_interrupted(&self) -> Result<(), StoreError> {
-        let marked = sqlx::query("UPDATE messages SET status = 'interrupted' WHERE status = 'generating'")
-            .execute(&self.writer)
-            .await?
-            .rows_affected();
-        if marked > 0 {
-            tracing::info!(
-                answers = marked,
-                "answers that the last process left unfinished are marked interrupted"
-            );
+    /// The key of a user; `None` if there is no such user. To be asked for before a connection is held: with the
+    /// database in memory there is only one.
+    async fn key(&self, user: UserId) -> Result<Option<Arc<UserKey>>, StoreError> {
+        if let Some(key) = self.sealer.ready(user) {
+            return Ok(Some(key));
         }
-        Ok(())
+        let row = sqlx::query("SELECT wrapped_key, key_generation FROM users WHERE id = ?")
+            .bind(user.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(|row| self.sealer.unwrap(user, &rows::wrapped_key(&row)?)).transpose()
     }
 
     fn now_ms(&self) -> i64 {
         self.ids.clock().unix_ms()
     }
+}
+
+/// A transaction that holds the write lock from the start: it never has to give up half-way because another took the
+/// lock between its read and its write.
+async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    Ok(writer.begin_with("BEGIN IMMEDIATE").await?)
 }
 
 fn options() -> SqliteConnectOptions {
@@ -157,91 +183,4 @@ impl StoreHealth for SqliteStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use base::SystemClock;
-
-    use super::*;
-    use crate::{ConversationStore as _, MessageStore as _};
-
-    async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open(path, Arc::new(SystemClock::new()), Rng::from_seed(1)).await
-    }
-
-    async fn pragma(pool: &SqlitePool, question: &'static str) -> String {
-        let row: (String,) = sqlx::query_as(question).fetch_one(pool).await.unwrap();
-        row.0
-    }
-
-    #[tokio::test]
-    async fn every_connection_has_the_settings_that_keep_what_was_acknowledged() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&folder.path().join("chats.db")).await.unwrap();
-        for pool in [&store.writer, &store.readers] {
-            assert_eq!(pragma(pool, "SELECT journal_mode FROM pragma_journal_mode").await, "wal");
-            assert_eq!(pragma(pool, "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous").await, "2");
-            assert_eq!(pragma(pool, "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys").await, "1");
-            assert_eq!(
-                pragma(pool, "SELECT CAST(secure_delete AS TEXT) FROM pragma_secure_delete").await,
-                "1"
-            );
-        }
-        let refused = sqlx::query("DELETE FROM messages").execute(&store.readers).await;
-        assert!(refused.is_err(), "a reader must not write");
-    }
-
-    #[tokio::test]
-    async fn every_step_of_the_schema_applies_on_the_one_before_and_keeps_its_rows() {
-        // Steps are applied one at a time, as releases did; rows written at the first are there after the last.
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("chats.db");
-        let early = pool(1, options().filename(&path).journal_mode(SqliteJournalMode::Wal)).await.unwrap();
-        let first = MIGRATIONS.iter().next().unwrap().version;
-        MIGRATIONS.run_to(first, &early).await.unwrap();
-        for statement in [
-            "INSERT INTO conversations VALUES
-                (1, '00000000-0000-7000-8000-000000000001', 'Whales', 'm', 'Be brief.', 1, 2)",
-            "INSERT INTO messages (id, conversation_id, role, status, content, created_ms) VALUES
-                ('00000000-0000-7000-8000-000000000002', '00000000-0000-7000-8000-000000000001',
-                 'user', 'complete', 'How deep?', 3)",
-        ] {
-            sqlx::query(statement).execute(&early).await.unwrap();
-        }
-        for step in MIGRATIONS.iter().skip(1) {
-            MIGRATIONS.run_to(step.version, &early).await.unwrap();
-        }
-        early.close().await;
-
-        let store = open(&path).await.unwrap();
-        let conversation = "00000000-0000-7000-8000-000000000001".parse().unwrap();
-        assert_eq!(store.conversation(conversation).await.unwrap().title, "Whales");
-        assert_eq!(store.messages(conversation).await.unwrap()[0].content, "How deep?");
-    }
-
-    #[tokio::test]
-    async fn a_database_of_a_newer_program_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("chats.db");
-        let store = open(&path).await.unwrap();
-        sqlx::query("INSERT INTO _sqlx_migrations VALUES (9999, 'the future', 0, TRUE, x'00', 0)")
-            .execute(&store.writer)
-            .await
-            .unwrap();
-        store.close().await.unwrap();
-        drop(store);
-        let error = open(&path).await.unwrap_err();
-        assert!(matches!(&error, StoreError::Schema(text) if text.contains("9999")), "{error}");
-    }
-
-    #[tokio::test]
-    async fn text_that_is_no_database_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("chats.db");
-        std::fs::write(
-            &path,
-            "this is not a database, but it is longer than a header of one hundred bytes".repeat(20),
-        )
-        .unwrap();
-        let error = open(&path).await.unwrap_err();
-        assert!(matches!(error, StoreError::Database(_)), "{error}");
-    }
-}
+mod tests;

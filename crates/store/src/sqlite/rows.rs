@@ -3,51 +3,118 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::{Conversation, Message, Role, Status, StoreError, Timing, Usage};
+use crate::keys::WrappedKey;
+use crate::seal::{Place, UserKey};
+use crate::{
+    AuditEntry, Conversation, ConversationId, Message, MessageId, Role, Session, Status, StoreError, Timing,
+    Usage, User, UserId, UserRole,
+};
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
 macro_rules! conversation_columns {
     () => {
-        "id, title, model, system, created_ms, updated_ms"
+        "id, title_sealed, model, system_sealed, created_ms, updated_ms"
     };
 }
 
 /// The columns that [`message`] reads, in a query on `messages`.
 macro_rules! message_columns {
     () => {
-        "id, conversation_id, parent_id, role, status, content, reasoning, reasoning_ms, error, model, created_ms, \
-         prompt_tokens, completion_tokens, reasoning_tokens, queued_ms, ttft_ms, total_ms"
+        "id, conversation_id, parent_id, role, status, content_sealed, reasoning_sealed, reasoning_ms, error_sealed, \
+         model, created_ms, prompt_tokens, completion_tokens, reasoning_tokens, queued_ms, ttft_ms, total_ms"
     };
 }
 
-pub(super) use {conversation_columns, message_columns};
+/// The columns that [`user`] reads, in a query on `users`.
+macro_rules! user_columns {
+    () => {
+        "id, name, email, role, created_ms, disabled_ms, password_hash, key_generation"
+    };
+}
 
-pub(super) fn conversation(row: &SqliteRow) -> Result<Conversation, StoreError> {
+/// The columns that [`session`] reads, in a query on `sessions`.
+macro_rules! session_columns {
+    () => {
+        "id, user_id, created_ms, seen_ms, expires_ms, agent, address"
+    };
+}
+
+pub(super) use {conversation_columns, message_columns, session_columns, user_columns};
+
+pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
+    Ok(User {
+        id: parsed(row, "id", "users.id")?,
+        name: row.try_get("name")?,
+        email: row.try_get("email")?,
+        role: word(row, "role", "users.role", UserRole::from_word)?,
+        created_ms: row.try_get("created_ms")?,
+        disabled_ms: row.try_get("disabled_ms")?,
+        password_hash: row.try_get("password_hash")?,
+        key_generation: generation(row)?,
+    })
+}
+
+/// From `wrapped_key` and `key_generation`.
+pub(super) fn wrapped_key(row: &SqliteRow) -> Result<WrappedKey, StoreError> {
+    Ok(WrappedKey { bytes: row.try_get("wrapped_key")?, generation: generation(row)? })
+}
+
+/// From `id`, where that is a user's.
+pub(super) fn user_id(row: &SqliteRow) -> Result<UserId, StoreError> {
+    parsed(row, "id", "users.id")
+}
+
+fn generation(row: &SqliteRow) -> Result<u32, StoreError> {
+    let number: i64 = row.try_get("key_generation")?;
+    u32::try_from(number).map_err(|_| damaged("users.key_generation", &number))
+}
+
+pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+    Ok(Session {
+        id: parsed(row, "id", "sessions.id")?,
+        user_id: parsed(row, "user_id", "sessions.user_id")?,
+        created_ms: row.try_get("created_ms")?,
+        seen_ms: row.try_get("seen_ms")?,
+        expires_ms: row.try_get("expires_ms")?,
+        agent: row.try_get("agent")?,
+        address: row.try_get("address")?,
+    })
+}
+
+/// From all columns of `audit` but the number.
+pub(super) fn audit_entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        at_ms: row.try_get("at_ms")?,
+        user_id: optional_parsed(row, "user_id", "audit.user_id")?,
+        event: row.try_get("event")?,
+        address: row.try_get("address")?,
+    })
+}
+
+pub(super) fn conversation(row: &SqliteRow, key: &UserKey) -> Result<Conversation, StoreError> {
+    let id: ConversationId = parsed(row, "id", "conversations.id")?;
     Ok(Conversation {
-        id: parsed(row, "id", "conversations.id")?,
-        title: row.try_get("title")?,
+        id,
+        title: key.open(Place::title(id), row.try_get("title_sealed")?)?,
         model: row.try_get("model")?,
-        system: row.try_get("system")?,
+        system: key.open_some(Place::system(id), row.try_get("system_sealed")?)?,
         created_ms: row.try_get("created_ms")?,
         updated_ms: row.try_get("updated_ms")?,
     })
 }
 
-pub(super) fn message(row: &SqliteRow) -> Result<Message, StoreError> {
-    let parent: Option<&str> = row.try_get("parent_id")?;
+pub(super) fn message(row: &SqliteRow, key: &UserKey) -> Result<Message, StoreError> {
+    let id: MessageId = parsed(row, "id", "messages.id")?;
     Ok(Message {
-        id: parsed(row, "id", "messages.id")?,
+        id,
         conversation_id: parsed(row, "conversation_id", "messages.conversation_id")?,
-        parent_id: match parent {
-            Some(text) => Some(text.parse().map_err(|_| damaged("messages.parent_id", &text))?),
-            None => None,
-        },
+        parent_id: optional_parsed(row, "parent_id", "messages.parent_id")?,
         role: word(row, "role", "messages.role", Role::from_word)?,
         status: word(row, "status", "messages.status", Status::from_word)?,
-        content: row.try_get("content")?,
-        reasoning: row.try_get("reasoning")?,
+        content: key.open(Place::content(id), row.try_get("content_sealed")?)?,
+        reasoning: key.open_some(Place::reasoning(id), row.try_get("reasoning_sealed")?)?,
         reasoning_ms: optional_count(row, "reasoning_ms", "messages.reasoning_ms")?,
-        error: row.try_get("error")?,
+        error: key.open_some(Place::error(id), row.try_get("error_sealed")?)?,
         model: row.try_get("model")?,
         created_ms: row.try_get("created_ms")?,
         usage: usage(row)?,
@@ -80,9 +147,22 @@ fn damaged(column: &'static str, value: &dyn ToString) -> StoreError {
     StoreError::Damaged { column, value: value.to_string() }
 }
 
-fn parsed<T: std::str::FromStr>(row: &SqliteRow, name: &str, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn parsed<T: std::str::FromStr>(
+    row: &SqliteRow,
+    name: &str,
+    column: &'static str,
+) -> Result<T, StoreError> {
     let text: &str = row.try_get(name)?;
     text.parse().map_err(|_| damaged(column, &text))
+}
+
+fn optional_parsed<T: std::str::FromStr>(
+    row: &SqliteRow,
+    name: &str,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let text: Option<&str> = row.try_get(name)?;
+    text.map(|text| text.parse().map_err(|_| damaged(column, &text))).transpose()
 }
 
 fn word<T>(

@@ -8,6 +8,7 @@ use store::NewConversation;
 
 use super::check_model;
 use super::views::ConversationView;
+use crate::accounts::Caller;
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -19,6 +20,7 @@ pub(crate) struct Asked {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<ConversationView>), ApiError> {
     let model = match asked.model {
@@ -29,6 +31,6 @@ pub(crate) async fn handle(
         None => app.hub.default_model().to_owned(),
     };
     let max = app.settings.conversations_max;
-    let made = app.store.add_conversation(NewConversation { model }, max).await?;
+    let made = app.store.add_conversation(caller.user, NewConversation { model }, max).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }

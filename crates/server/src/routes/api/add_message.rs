@@ -8,6 +8,7 @@ use store::{NewTurn, ParentChoice};
 
 use super::views::MessageView;
 use super::{OfConversation, check_model};
+use crate::accounts::Caller;
 use crate::answers::{Plan, spawn};
 use crate::app::App;
 use crate::body::{self, Given};
@@ -34,11 +35,12 @@ pub(crate) struct Turn {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfConversation(conversation_id): OfConversation,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Turn>), ApiError> {
     check_content(&app, &asked.content)?;
-    let conversation = app.store.conversation(conversation_id).await?;
+    let conversation = app.store.conversation(caller.user, conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
     check_model(&app, &model).await?;
     let plan = Plan { model: model.clone(), system: conversation.system, thinking: asked.thinking };
@@ -62,8 +64,8 @@ pub(crate) async fn handle(
     let turn = app
         .detached(async move {
             let _starting = worker.answers.starting().await;
-            let turn = worker.store.add_turn(turn).await?;
-            spawn(&worker, place, turn.assistant.clone(), plan);
+            let turn = worker.store.add_turn(caller.user, turn).await?;
+            spawn(&worker, place, caller.user, turn.assistant.clone(), plan);
             Ok(turn)
         })
         .await?;

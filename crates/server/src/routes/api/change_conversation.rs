@@ -7,6 +7,7 @@ use store::ConversationChange;
 
 use super::views::ConversationView;
 use super::{OfConversation, check_model};
+use crate::accounts::Caller;
 use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
@@ -22,6 +23,7 @@ pub(crate) struct Asked {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfConversation(conversation): OfConversation,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<Json<ConversationView>, ApiError> {
@@ -52,5 +54,5 @@ pub(crate) async fn handle(
         check_model(&app, model).await?;
     }
     let change = ConversationChange { title, model: asked.model, system };
-    Ok(Json(app.store.change_conversation(conversation, change).await?.into()))
+    Ok(Json(app.store.change_conversation(caller.user, conversation, change).await?.into()))
 }

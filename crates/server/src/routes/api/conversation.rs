@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::OfConversation;
 use super::views::{ConversationView, MessageView};
+use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -17,10 +18,11 @@ pub(crate) struct Tree {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfConversation(conversation): OfConversation,
 ) -> Result<Json<Tree>, ApiError> {
-    let messages = app.store.messages(conversation).await?;
-    let conversation = app.store.conversation(conversation).await?;
+    let messages = app.store.messages(caller.user, conversation).await?;
+    let conversation = app.store.conversation(caller.user, conversation).await?;
     Ok(Json(Tree {
         conversation: conversation.into(),
         messages: messages.into_iter().map(Into::into).collect(),

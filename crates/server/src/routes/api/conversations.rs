@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{Cursor, PageRequest};
 
 use super::views::ConversationView;
+use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -26,6 +27,7 @@ pub(crate) struct Page {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, ApiError> {
     let Query(asked) =
@@ -41,7 +43,7 @@ pub(crate) async fn handle(
         asked.before.as_deref().filter(|before| !before.is_empty()).map(str::parse::<Cursor>).transpose();
     let before =
         before.map_err(|_| ApiError::invalid("before", "before must be the `next` of an earlier page"))?;
-    let page = app.store.conversations(PageRequest { limit, before }).await?;
+    let page = app.store.conversations(caller.user, PageRequest { limit, before }).await?;
     Ok(Json(Page {
         conversations: page.conversations.into_iter().map(Into::into).collect(),
         next: page.next.map(|next| next.to_string()),

@@ -1,21 +1,36 @@
-//! The web app's API: models and conversations.
+//! The web app's API: accounts, models and conversations.
 
 pub(super) mod add_conversation;
 pub(super) mod add_message;
 pub(super) mod change_conversation;
+pub(super) mod change_password;
 pub(super) mod conversation;
 pub(super) mod conversations;
+pub(super) mod delete_account;
 pub(super) mod delete_conversation;
+pub(super) mod login;
+pub(super) mod logout;
 pub(super) mod models;
 pub(super) mod regenerate;
+pub(super) mod revoke_session;
+pub(super) mod revoke_sessions;
+pub(super) mod session;
+pub(super) mod sessions;
+pub(super) mod setup;
+pub(super) mod sign_up;
 pub(super) mod stop;
 pub(super) mod stream;
 mod views;
 
+use axum::Json;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use store::{ConversationId, MessageId};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use store::{ConversationId, MessageId, SessionId, User};
 
+use self::session::SessionView;
+use crate::accounts::{Password, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -63,4 +78,37 @@ async fn check_model(app: &App, name: &str) -> Result<(), ApiError> {
             Err(dialogue::HubError::NotFound { name: name.to_owned(), installed }.into())
         }
     }
+}
+
+/// Signs a user in and says so, with the cookie.
+async fn sign_in_response(
+    app: &App,
+    user: User,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let (_, cookie) = app.sign_in(&user, peer, agent.to_owned()).await?;
+    let view = SessionView::of(app, Some(user));
+    Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
+}
+
+/// The caller's own password, asked again before what can't be undone. Counted as a login, so that a stolen session
+/// can't be used to guess it.
+async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> Result<(), ApiError> {
+    let login = user.name.to_lowercase();
+    app.accounts.check_login(&login, peer, app.clock.monotonic())?;
+    if app.accounts.hasher.verify(given, user.password_hash.clone()).await? {
+        return Ok(());
+    }
+    app.accounts.login_failed(&login, peer, app.clock.monotonic());
+    app.audit("wrong_password", Some(user.id), peer).await;
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_password", "the password is wrong"))
+}
+
+/// From here on the cookies of these sessions are good for nothing.
+fn end_sessions(app: &App, sessions: &[SessionId]) {
+    let now_ms = app.clock.unix_ms();
+    let lifetime_ms = i64::try_from(app.settings.session_lifetime.as_millis()).unwrap_or(i64::MAX);
+    app.accounts.revoke(sessions, now_ms.saturating_add(lifetime_ms), now_ms);
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
+use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -25,7 +26,7 @@ struct Model {
     bytes: u64,
 }
 
-pub(crate) async fn handle(State(app): State<App>) -> Result<Json<Models>, ApiError> {
+pub(crate) async fn handle(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, ApiError> {
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
     let models = listed.into_iter().map(|listing| Model {

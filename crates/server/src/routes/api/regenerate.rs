@@ -8,6 +8,7 @@ use store::NewAnswer;
 
 use super::views::MessageView;
 use super::{OfMessage, check_model};
+use crate::accounts::Caller;
 use crate::answers::{Plan, spawn};
 use crate::app::App;
 use crate::body;
@@ -26,10 +27,11 @@ pub(crate) struct Answer {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfMessage(conversation_id, beside): OfMessage,
     body::Json(asked): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    let conversation = app.store.conversation(conversation_id).await?;
+    let conversation = app.store.conversation(caller.user, conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
     check_model(&app, &model).await?;
     let plan = Plan { model: model.clone(), system: conversation.system, thinking: asked.thinking };
@@ -40,8 +42,8 @@ pub(crate) async fn handle(
     let assistant = app
         .detached(async move {
             let _starting = worker.answers.starting().await;
-            let assistant = worker.store.add_answer(answer).await?;
-            spawn(&worker, place, assistant.clone(), plan);
+            let assistant = worker.store.add_answer(caller.user, answer).await?;
+            spawn(&worker, place, caller.user, assistant.clone(), plan);
             Ok(assistant)
         })
         .await?;

@@ -6,6 +6,7 @@ use axum::extract::State;
 
 use super::OfMessage;
 use super::views::MessageView;
+use crate::accounts::Caller;
 use crate::answers::{Found, find};
 use crate::app::App;
 use crate::body::JsonBytes;
@@ -13,10 +14,11 @@ use crate::error::ApiError;
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfMessage(conversation, message): OfMessage,
     _body: JsonBytes,
 ) -> Result<Json<MessageView>, ApiError> {
-    let found = find(&app, conversation, message).await?;
+    let found = find(&app, caller.user, conversation, message).await?;
     let message = match found {
         Found::Live(live) => {
             live.stop();

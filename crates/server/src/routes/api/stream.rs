@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::OfMessage;
 use super::views::MessageView;
+use crate::accounts::Caller;
 use crate::answers::{Found, Live, News, Seen, find};
 use crate::app::App;
 use crate::error::ApiError;
@@ -26,9 +27,10 @@ struct DeltaView {
 
 pub(crate) async fn handle(
     State(app): State<App>,
+    caller: Caller,
     OfMessage(conversation, message): OfMessage,
 ) -> Result<Response, ApiError> {
-    let found = find(&app, conversation, message).await?;
+    let found = find(&app, caller.user, conversation, message).await?;
     let keep_alive = app.settings.keep_alive;
     Ok(match found {
         Found::Live(live) => {

@@ -26,6 +26,27 @@ impl From<store::Conversation> for ConversationView {
 }
 
 #[derive(Debug, Serialize)]
+pub(crate) struct UserView {
+    id: String,
+    name: String,
+    email: Option<String>,
+    role: &'static str,
+    created_ms: i64,
+}
+
+impl From<store::User> for UserView {
+    fn from(user: store::User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            name: user.name,
+            email: user.email,
+            role: user.role.as_str(),
+            created_ms: user.created_ms,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct MessageView {
     id: String,
     conversation_id: String,

@@ -13,9 +13,11 @@ use tokio::task::JoinHandle;
 use super::within;
 
 /// Asks a server, with a new connection for each request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
+    /// `name=value` of the session, if somebody is signed in.
+    pub(crate) cookie: Option<String>,
 }
 
 /// A whole response.
@@ -47,6 +49,17 @@ fn json_body(value: &Value) -> Vec<u8> {
 }
 
 impl Client {
+    /// Nobody's.
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { address, cookie: None }
+    }
+
+    /// The same client, signed in as a response said.
+    pub(crate) fn signed_in(&self, reply: &Reply) -> Self {
+        let (cookie, _) = reply.header("set-cookie").split_once(';').expect("a cookie with attributes");
+        Self { cookie: Some(cookie.to_owned()), ..*self }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[], Vec::new()).await
     }
@@ -92,6 +105,11 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if let Some(cookie) = &self.cookie
+            && !headers.iter().any(|(name, _)| *name == "cookie")
+        {
+            request = request.header("cookie", cookie);
+        }
         let response =
             sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
         Streaming::new(response, connection)
@@ -109,6 +127,11 @@ impl Reply {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The body as JSON; null if it is empty.
+    pub(crate) fn json_or_null(&self) -> Value {
+        if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use base::{ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
-use server::{Parts, ServeError, Server, Settings};
-use store::{SqliteStore, Store};
+use serde_json::{Value, json};
+use server::{Parts, PasswordCost, ServeError, Server, Settings};
+use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) use client::{Client, Event, Streaming};
+pub(crate) use client::{Client, Event, Reply, Streaming};
 pub(crate) use models::Models;
 
 /// Longest that anything is waited for before a test is believed to hang.
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) default_model: &'static str,
     /// The folder of the database; a new one if not set.
     pub(crate) folder: Option<Arc<TempDir>>,
+    /// Whether the administrator is there and the site's client signed in.
+    pub(crate) administrator: bool,
 }
 
 impl Default for Setup {
@@ -37,9 +40,17 @@ impl Default for Setup {
         let settings = Settings {
             keep_alive: Duration::from_millis(40),
             progress_interval: Duration::from_millis(10),
+            // What it costs is no matter here.
+            password_cost: PasswordCost { memory_kib: 64, passes: 1 },
             ..Settings::default()
         };
-        Self { settings, models: Models::default(), default_model: "plain", folder: None }
+        Self {
+            settings,
+            models: Models::default(),
+            default_model: "plain",
+            folder: None,
+            administrator: true,
+        }
     }
 }
 
@@ -67,8 +78,10 @@ impl Setup {
         let folder = self.folder.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let clock = Arc::new(ManualClock::new());
         let path: PathBuf = folder.path().join("chats.db");
-        let store = SqliteStore::open(&path, clock.clone(), Rng::from_os().unwrap()).await.unwrap();
+        let keys = MasterKeys::in_file(folder.path().join("master.key"));
+        let store = SqliteStore::open(&path, keys, clock.clone(), Rng::from_os().unwrap()).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
+        let is_new = store.users_count().await.unwrap() == 0;
         let config = HubConfig { default_model: self.default_model.to_owned(), loaded_max: 8 };
         let hub = Hub::new(Box::new(self.models.clone()), config);
         let server = Server::new(Parts {
@@ -77,6 +90,8 @@ impl Setup {
             store: Arc::clone(&store),
             clock: clock.clone(),
             rng: Rng::from_seed(2),
+            cookie_key: [5; 32],
+            setup_token: is_new.then(|| SETUP_TOKEN.to_owned()),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -85,7 +100,12 @@ impl Setup {
             // A site that is dropped stops too.
             let _ = stopped.await;
         }));
-        let client = Client { address };
+        let mut client = Client::new(address);
+        if self.administrator {
+            let reply = if is_new { set_up(&client).await } else { sign_in(&client, ADMINISTRATOR).await };
+            assert!(reply.status < 300, "{}", reply.text());
+            client = client.signed_in(&reply);
+        }
         Site { address, client, models: self.models, hub, store, clock, folder, stop, served }
     }
 }
@@ -108,6 +128,40 @@ impl Site {
         let served = self.served;
         async move { served.await.unwrap() }
     }
+}
+
+/// What makes the first administrator of a site.
+pub(crate) const SETUP_TOKEN: &str = "4a6f6e6168206f6620746865207768616c";
+pub(crate) const ADMINISTRATOR: &str = "captain";
+/// Everybody's.
+pub(crate) const PASSWORD: &str = "krill at four hundred fathoms";
+
+pub(crate) async fn set_up(client: &Client) -> Reply {
+    let asked = json!({"token": SETUP_TOKEN, "name": ADMINISTRATOR, "password": PASSWORD});
+    client.post("/api/setup", &asked).await
+}
+
+pub(crate) async fn sign_in(client: &Client, login: &str) -> Reply {
+    client.post("/api/login", &json!({"login": login, "password": PASSWORD})).await
+}
+
+impl Site {
+    /// Somebody new, signed in, and their id.
+    pub(crate) async fn user(&self, name: &str) -> (Client, UserId) {
+        let nobody = Client::new(self.address);
+        let reply = nobody.post("/api/sign-up", &json!({"name": name, "password": PASSWORD})).await;
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        (nobody.signed_in(&reply), id_of(&reply.json()["user"]))
+    }
+
+    /// The id of whom the site's client is signed in as.
+    pub(crate) async fn owner(&self) -> UserId {
+        id_of(&self.client.get("/api/session").await.json()["user"])
+    }
+}
+
+fn id_of(user: &Value) -> UserId {
+    user["id"].as_str().unwrap().parse().unwrap()
 }
 
 /// Waits until something is so.

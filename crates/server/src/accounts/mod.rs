@@ -1,0 +1,192 @@
+//! Who calls: accounts, the sessions in which they are signed in, and the way in for the first administrator.
+
+mod address;
+mod attempts;
+mod caller;
+mod password;
+mod profile;
+mod revoked;
+mod setup;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use base::Rng;
+use store::{AuditEntry, NewSession, Session, SessionId, Store, StoreError, User, UserId};
+
+pub use password::{PasswordCost, hash_password};
+pub use profile::user_name;
+
+pub(crate) use address::Peer;
+pub use attempts::Allowance;
+use attempts::{Attempts, network};
+pub(crate) use caller::{Caller, authenticate, no_cookie};
+pub(crate) use password::{Hasher, Password};
+pub(crate) use profile::{check_email, check_name};
+use revoked::Revoked;
+pub(crate) use setup::SetupToken;
+use token::{SessionToken, TokenKey};
+
+use crate::app::State;
+use crate::error::ApiError;
+use crate::settings::Settings;
+
+/// Slots of each table of allowances: a megabyte for all.
+const SLOTS: usize = 1 << 14;
+
+/// The state of accounts that is not in the store.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    key: TokenKey,
+    revoked: Mutex<Revoked>,
+    /// When sessions were last seen, until it is noted in the store.
+    seen: Mutex<HashMap<SessionId, i64>>,
+    pub(crate) hasher: Hasher,
+    /// Failed logins for one name from one network.
+    by_name: Mutex<Attempts>,
+    /// Failed logins, and all sign-ups, from one network.
+    by_network: Mutex<Attempts>,
+    pub(crate) setup: SetupToken,
+}
+
+/// What [`Accounts`] starts from.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) cores: usize,
+    /// Signs session cookies.
+    pub(crate) cookie_key: &'a [u8; 32],
+    /// Given where there is no user yet.
+    pub(crate) setup_token: Option<String>,
+}
+
+impl Accounts {
+    pub(crate) fn new(start: &Start<'_>, rng: &mut Rng) -> Self {
+        let settings = start.settings;
+        let mut salt = [0; 16];
+        rng.fill(&mut salt);
+        Self {
+            key: TokenKey::new(start.cookie_key),
+            revoked: Mutex::default(),
+            seen: Mutex::default(),
+            // Half the cores at most: answers go on while people sign in.
+            hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
+            by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
+            by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),
+            setup: SetupToken::new(start.setup_token.clone()),
+        }
+    }
+
+    /// Reads which sessions were revoked before this process began.
+    pub(crate) async fn load(
+        &self,
+        store: &dyn Store,
+        now_ms: i64,
+        lifetime: Duration,
+    ) -> Result<(), StoreError> {
+        let since_ms = now_ms.saturating_sub(millis(lifetime));
+        let sessions = store.revoked_sessions(since_ms).await?;
+        let mut revoked = lock(&self.revoked);
+        for (session, expires_ms) in sessions {
+            revoked.add(session, expires_ms, now_ms);
+        }
+        Ok(())
+    }
+
+    /// Notes that sessions are no longer good.
+    pub(crate) fn revoke(&self, sessions: &[SessionId], expires_ms: i64, now_ms: i64) {
+        let mut revoked = lock(&self.revoked);
+        for &session in sessions {
+            revoked.add(session, expires_ms, now_ms);
+        }
+    }
+
+    /// When sessions were seen since the last call.
+    pub(crate) fn take_seen(&self) -> Vec<(SessionId, i64)> {
+        std::mem::take(&mut *lock(&self.seen)).into_iter().collect()
+    }
+
+    /// Whether this network may try this name; how long to wait if not.
+    pub(crate) fn check_login(&self, name: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        let network = network(peer.ip());
+        let checked = lock(&self.by_name).check(&(name, network), now);
+        checked.and_then(|()| lock(&self.by_network).check(&network, now)).map_err(too_many_attempts)
+    }
+
+    /// Notes a failed login.
+    pub(crate) fn login_failed(&self, name: &str, peer: Peer, now: Duration) {
+        let network = network(peer.ip());
+        lock(&self.by_name).take(&(name, network), now);
+        lock(&self.by_network).take(&network, now);
+    }
+
+    /// Notes a login.
+    pub(crate) fn login_succeeded(&self, name: &str, peer: Peer) {
+        lock(&self.by_name).forgive(&(name, network(peer.ip())));
+    }
+
+    /// Takes one of a network's sign-ups.
+    pub(crate) fn sign_up(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        let network = network(peer.ip());
+        let mut attempts = lock(&self.by_network);
+        attempts.check(&network, now).map_err(too_many_attempts)?;
+        attempts.take(&network, now);
+        Ok(())
+    }
+}
+
+fn too_many_attempts(wait: Duration) -> ApiError {
+    let seconds = wait.as_secs() + 1;
+    ApiError::too_many("too_many_attempts", format!("too many attempts; try again in {seconds} s"), seconds)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is good wherever a panic leaves it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl State {
+    /// Signs a user in: a session in the store, and the field that gives the browser its cookie.
+    pub(crate) async fn sign_in(
+        &self,
+        user: &User,
+        peer: Peer,
+        agent: String,
+    ) -> Result<(Session, HeaderValue), ApiError> {
+        let settings = &self.settings;
+        let lifetime = settings.session_lifetime;
+        let new = NewSession { user_id: user.id, agent, address: peer.ip().to_string(), lifetime };
+        // Who makes room for this one is no longer good from now on.
+        let now_ms = self.clock.unix_ms();
+        let session = self.store.add_session(new, settings.sessions_max).await?;
+        self.accounts.load(&*self.store, now_ms, Duration::ZERO).await?;
+        let token = SessionToken {
+            session: session.id,
+            user: user.id,
+            role: user.role,
+            user_since_ms: user.created_ms,
+            issued_ms: session.created_ms,
+        };
+        Ok((session, caller::cookie(self, &token)))
+    }
+
+    /// Notes an event of security. That it can't be noted keeps nobody from their account.
+    pub(crate) async fn audit(&self, event: &'static str, user_id: Option<UserId>, peer: Peer) {
+        let entry = AuditEntry {
+            at_ms: self.clock.unix_ms(),
+            user_id,
+            event: event.to_owned(),
+            address: peer.ip().to_string(),
+        };
+        if let Err(error) = self.store.audit(entry).await {
+            tracing::error!(%error, event, "an event of security could not be noted");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Passwords: what may be one, and their hashes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::error::ApiError;
+
+/// Shortest password, in characters (NIST SP 800-63B).
+pub(crate) const CHARS_MIN: usize = 8;
+/// Longest password, in characters.
+pub(crate) const CHARS_MAX: usize = 256;
+
+/// What a hash costs. The default is OWASP's choice for Argon2id: 19 MiB, two passes, one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordCost {
+    /// KiB of memory, at least 8.
+    pub memory_kib: u32,
+    /// Passes over it, at least 1.
+    pub passes: u32,
+}
+
+impl Default for PasswordCost {
+    fn default() -> Self {
+        Self { memory_kib: 19 << 10, passes: 2 }
+    }
+}
+
+/// A password as it came in. Wiped when dropped, and never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Password(Zeroizing<String>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+impl Password {
+    /// Refuses what is too short, too long or too easily guessed; `param` names the field.
+    pub(crate) fn check_strength(&self, param: &'static str, name: &str) -> Result<(), ApiError> {
+        let chars = self.0.chars().count();
+        if !(CHARS_MIN..=CHARS_MAX).contains(&chars) {
+            let message = format!(
+                "{param} must have between {CHARS_MIN} and {CHARS_MAX} characters, this one has {chars}"
+            );
+            return Err(ApiError::unprocessable("weak_password", message).with_param(param));
+        }
+        // It knows the passwords that were found in breaches most often, names, words, dates and keyboard walks.
+        let guesses = zxcvbn::zxcvbn(&self.0, &[name, "cachalot"]).guesses();
+        if guesses < GUESSES_MIN {
+            let message = format!(
+                "{param} is among the first {GUESSES_MIN} that an attacker tries: take several unrelated words, or more \
+                 characters"
+            );
+            return Err(ApiError::unprocessable("weak_password", message).with_param(param));
+        }
+        Ok(())
+    }
+}
+
+/// An online attacker is slowed to a few tries a minute: this many take years.
+const GUESSES_MIN: u64 = 1_000_000;
+
+/// Hashes and verifies, a few at a time: a flood of logins can take neither all cores nor the memory.
+#[derive(Debug)]
+pub(crate) struct Hasher {
+    argon2: Argon2<'static>,
+    /// One for each hash being computed.
+    turns: Arc<Semaphore>,
+    /// One for each that computes or waits.
+    places: Arc<Semaphore>,
+    /// Verified for names that don't exist, so that they take as long.
+    decoy: String,
+}
+
+/// Hashes that may wait for each that is computed.
+const WAITING_PER_TURN: usize = 32;
+
+impl Hasher {
+    /// A hasher that computes at most `at_once` hashes at a time.
+    pub(crate) fn new(cost: PasswordCost, at_once: usize, decoy_salt: &[u8; 16]) -> Self {
+        let params = Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None);
+        // Both are within what Argon2 allows.
+        let params = params.unwrap_or_default();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let at_once = at_once.max(1);
+        let decoy = hash(&argon2, b"nobody's password", decoy_salt).unwrap_or_default();
+        Self {
+            argon2,
+            turns: Arc::new(Semaphore::new(at_once)),
+            places: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_TURN))),
+            decoy,
+        }
+    }
+
+    /// The hash in PHC form.
+    pub(crate) async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String, ApiError> {
+        let argon2 = self.argon2.clone();
+        self.in_turn(move || hash(&argon2, password.0.as_bytes(), &salt))
+            .await?
+            .map_err(|error| ApiError::internal(format!("a password could not be hashed: {error}")))
+    }
+
+    /// Whether it is the password of this hash. Without a hash it is not, after as long.
+    pub(crate) async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool, ApiError> {
+        let argon2 = self.argon2.clone();
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.decoy.clone());
+        let matches = self
+            .in_turn(move || {
+                PasswordHash::new(&hash)
+                    .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
+            })
+            .await?;
+        Ok(known && matches)
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let full =
+            |_| ApiError::busy("busy", "too many people are signing in at once; try again in a moment");
+        let _place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| ApiError::internal("the semaphore of the hasher was closed"))?;
+        let computed = tokio::task::spawn_blocking(move || {
+            // Given back when the work is done, even if whoever asked for it has gone.
+            let _turn = turn;
+            work()
+        });
+        computed.await.map_err(|_| ApiError::internal("hashing a password panicked"))
+    }
+}
+
+/// The hash of a password that an operator sets, in PHC form.
+///
+/// # Errors
+/// What is wrong with the name or the password, in words for the operator.
+pub fn hash_password(password: String, name: &str, salt: [u8; 16]) -> Result<String, String> {
+    let password = Password(Zeroizing::new(password));
+    password.check_strength("password", name).map_err(|error| error.message().to_owned())?;
+    let hasher = Hasher::new(PasswordCost::default(), 1, &salt);
+    hash(&hasher.argon2, password.0.as_bytes(), &salt).map_err(|error| error.to_string())
+}
+
+fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<String, argon2::password_hash::Error> {
+    let hash: PasswordHash = argon2.hash_password_with_salt(password, salt)?;
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password(Zeroizing::new(text.to_owned()))
+    }
+
+    fn hasher(at_once: usize) -> Hasher {
+        Hasher::new(PasswordCost { memory_kib: 64, passes: 1 }, at_once, &[0; 16])
+    }
+
+    #[tokio::test]
+    async fn only_the_password_itself_verifies() {
+        let hasher = hasher(2);
+        let hash = hasher.hash(password("correct horse"), [1; 16]).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        assert!(hasher.verify(password("correct horse"), Some(hash.clone())).await.unwrap());
+        assert!(!hasher.verify(password("correct horse "), Some(hash)).await.unwrap());
+        assert!(!hasher.verify(password("nobody's password"), None).await.unwrap());
+        assert!(!hasher.verify(password("x"), Some("no hash".to_owned())).await.unwrap());
+    }
+
+    #[test]
+    fn the_default_is_what_owasp_recommends() {
+        let hasher = Hasher::new(PasswordCost::default(), 1, &[0; 16]);
+        assert!(hasher.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hasher.decoy);
+    }
+
+    #[test]
+    fn what_everybody_tries_first_is_refused() {
+        let check = |text: &str, accepted: bool| {
+            assert_eq!(password(text).check_strength("password", "moby").is_ok(), accepted, "{text}");
+        };
+        for weak in
+            ["", "short", "password", "12345678", "qwertyuiop", "iloveyou1", "mobymoby", "aaaaaaaaaaaa"]
+        {
+            check(weak, false);
+        }
+        check(&"x1".repeat(200), false);
+        for fine in ["correct horse battery", "kP9#fw2Lx", "抹香鲸潜得最深的鲸"] {
+            check(fine, true);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_refused_instead_of_piling_up() {
+        let hasher = Arc::new(hasher(1));
+        let hold = Arc::clone(&hasher.turns).acquire_owned().await.unwrap();
+        let waiting: Vec<_> = (0..=WAITING_PER_TURN)
+            .map(|_| {
+                let hasher = Arc::clone(&hasher);
+                tokio::spawn(async move { hasher.verify(password("x"), None).await })
+            })
+            .collect();
+        while hasher.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(hasher.verify(password("x"), None).await.is_err());
+        drop(hold);
+        for answer in waiting {
+            assert!(!answer.await.unwrap().unwrap());
+        }
+        assert!(!hasher.verify(password("x"), None).await.unwrap());
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let given: Password = serde_json::from_str("\"hunter2\"").unwrap();
+        assert_eq!(format!("{given:?}"), "Password(..)");
+    }
+}

@@ -1,0 +1,112 @@
+//! Names and email addresses: what may be one.
+
+use crate::error::ApiError;
+
+const NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
+/// RFC 5321's longest path, without its angle brackets.
+const EMAIL_BYTES_MAX: usize = 254;
+
+/// The name without the space around it.
+pub(crate) fn check_name(given: &str) -> Result<String, ApiError> {
+    let name = given.trim();
+    let chars = name.chars().count();
+    if !NAME_CHARS.contains(&chars) {
+        let (least, most) = (NAME_CHARS.start(), NAME_CHARS.end());
+        let message = format!("name must have between {least} and {most} characters, this one has {chars}");
+        return Err(ApiError::invalid("name", message));
+    }
+    if name.contains('@') {
+        return Err(ApiError::invalid(
+            "name",
+            "name must not contain @, so that it is not taken for an address",
+        ));
+    }
+    if name.chars().any(is_invisible) {
+        return Err(ApiError::invalid("name", "name must not contain control characters or invisible ones"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The name of an account as it is kept.
+///
+/// # Errors
+/// What may be a name, and what is wrong with this one.
+pub fn user_name(given: &str) -> Result<String, String> {
+    check_name(given).map_err(|error| error.message().to_owned())
+}
+
+/// Characters that make two names look alike or write over what stands beside them: controls, zero-width ones, marks
+/// of direction.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The email address, if any is given. Whether it reaches anybody only a letter to it can tell.
+pub(crate) fn check_email(given: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(email) = given.map(str::trim).filter(|email| !email.is_empty()) else { return Ok(None) };
+    let good = email.len() <= EMAIL_BYTES_MAX
+        && email.rsplit_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && !local.contains('@')
+                && domain.contains('.')
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
+        })
+        && !email
+            .chars()
+            .any(|c| c.is_whitespace() || is_invisible(c) || matches!(c, '<' | '>' | ',' | ';' | '"'));
+    if !good {
+        let message = format!(
+            "email must be one address such as name@example.org, at most {EMAIL_BYTES_MAX} bytes long"
+        );
+        return Err(ApiError::invalid("email", message));
+    }
+    Ok(Some(email.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let check = |given: &str, expected: Option<&str>| {
+            assert_eq!(check_name(given).ok().as_deref(), expected, "{given:?}");
+        };
+        check("Ada", Some("Ada"));
+        check("  抹香鲸 ", Some("抹香鲸"));
+        check("Ada Lovelace", Some("Ada Lovelace"));
+        check(&"é".repeat(64), Some(&"é".repeat(64)));
+        for bad in ["", " ", "A", "a@b", "a\u{0}b", "a\nb", "ad\u{200b}a", "\u{202e}ada", &"é".repeat(65)] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        let check = |given: &str, expected: Option<Option<&str>>| {
+            let found = check_email(Some(given)).ok();
+            assert_eq!(found.as_ref().map(Option::as_deref), expected, "{given:?}");
+        };
+        check("", Some(None));
+        check(" ada@example.org ", Some(Some("ada@example.org")));
+        check("a+b@ex-ample.co.uk", Some(Some("a+b@ex-ample.co.uk")));
+        for bad in [
+            "ada",
+            "@example.org",
+            "ada@",
+            "ada@example",
+            "ada@.org",
+            "ada@org.",
+            "a b@example.org",
+            "a@b@example.org",
+            "a@example.org\r\nBcc: b@example.org",
+            "a@example.org,b@example.org",
+            "<a@example.org>",
+        ] {
+            check(bad, None);
+        }
+        assert_eq!(check_email(None).unwrap(), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! `POST /api/account/delete`: the account is gone, with its conversations and the key that could read them.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+
+use super::{check_password, end_sessions};
+use crate::accounts::{Caller, Password, Peer, no_cookie};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    password: Password,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    peer: Peer,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<impl IntoResponse, ApiError> {
+    let user = caller.account(&app).await?;
+    check_password(&app, &user, asked.password, peer).await?;
+    let worker = App::clone(&app);
+    app.detached(async move {
+        let sessions = worker.store.sessions(user.id).await?;
+        worker.store.delete_user(user.id).await?;
+        worker.answers.stop_all_of(user.id).await;
+        end_sessions(&worker, &sessions.into_iter().map(|session| session.id).collect::<Vec<_>>());
+        worker.audit("account_deleted", Some(user.id), peer).await;
+        Ok(())
+    })
+    .await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, no_cookie(&app))]))
+}

@@ -1,0 +1,51 @@
+//! `POST /api/login`: name or email address, and password.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::sign_in_response;
+use crate::accounts::{Password, Peer};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    login: String,
+    password: Password,
+}
+
+/// Longer than any name and any address.
+const LOGIN_BYTES_MAX: usize = 512;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<Response, ApiError> {
+    let login = asked.login.trim().to_lowercase();
+    if login.len() > LOGIN_BYTES_MAX {
+        let message = format!("login may have at most {LOGIN_BYTES_MAX} bytes, this one has {}", login.len());
+        return Err(ApiError::invalid("login", message));
+    }
+    app.accounts.check_login(&login, peer, app.clock.monotonic())?;
+    // Somebody who doesn't exist, who is disabled and who mistypes get the same answer after the same work.
+    let user = app.store.user_by_login(login.clone()).await?;
+    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    let right = app.accounts.hasher.verify(asked.password, hash).await?;
+    match user.filter(|user| right && user.disabled_ms.is_none()) {
+        Some(user) => {
+            app.accounts.login_succeeded(&login, peer);
+            app.audit("login", Some(user.id), peer).await;
+            sign_in_response(&app, user, peer, &headers).await
+        }
+        None => {
+            app.accounts.login_failed(&login, peer, app.clock.monotonic());
+            app.audit("login_failed", None, peer).await;
+            Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "the name or the password is wrong"))
+        }
+    }
+}

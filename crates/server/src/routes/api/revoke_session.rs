@@ -1,0 +1,23 @@
+//! `DELETE /api/sessions/{id}`: signs one of the caller's devices out.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use store::SessionId;
+
+use super::end_sessions;
+use crate::accounts::{Caller, Peer};
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    peer: Peer,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id: SessionId = id.parse().map_err(|_| ApiError::not_found("there is no such session"))?;
+    app.store.revoke_session(caller.user, id).await?;
+    end_sessions(&app, &[id]);
+    app.audit("session_revoked", Some(caller.user), peer).await;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,20 @@
+//! `DELETE /api/sessions`: signs all of the caller's devices out but this one.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::end_sessions;
+use crate::accounts::{Caller, Peer};
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    peer: Peer,
+) -> Result<StatusCode, ApiError> {
+    let ended = app.store.revoke_sessions(caller.user, Some(caller.session)).await?;
+    end_sessions(&app, &ended);
+    app.audit("sessions_revoked", Some(caller.user), peer).await;
+    Ok(StatusCode::NO_CONTENT)
+}

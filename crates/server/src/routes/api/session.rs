@@ -1,0 +1,38 @@
+//! `GET /api/session`: who is signed in, if anybody, and what somebody who isn't may do.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::views::UserView;
+use crate::accounts::Caller;
+use crate::app::App;
+use crate::error::ApiError;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionView {
+    user: Option<UserView>,
+    /// Whether there is no user yet, and the first administrator may be made.
+    setup: bool,
+    /// Whether strangers may make an account.
+    sign_up: bool,
+}
+
+impl SessionView {
+    pub(super) fn of(app: &App, user: Option<store::User>) -> Self {
+        let setup = app.accounts.setup.is_open();
+        Self { user: user.map(UserView::from), setup, sign_up: app.settings.sign_up && !setup }
+    }
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Result<Caller, ApiError>,
+) -> Result<Json<SessionView>, ApiError> {
+    let user = match caller {
+        // Somebody whose account is gone is nobody here, not an error.
+        Ok(caller) => caller.account_if_any(&app).await?,
+        Err(_) => None,
+    };
+    Ok(Json(SessionView::of(&app, user)))
+}

@@ -1,0 +1,52 @@
+//! `POST /api/setup`: the first administrator, made by whoever has the link that the terminal showed.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use store::{NewUser, StoreError, UserRole};
+
+use super::sign_in_response;
+use crate::accounts::{Password, Peer, check_name};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    token: String,
+    name: String,
+    password: Password,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    body::Json(asked): body::Json<Asked>,
+) -> Result<Response, ApiError> {
+    let done = || {
+        let message = "there is an administrator already; sign in instead";
+        ApiError::new(StatusCode::CONFLICT, "already_set_up", message)
+    };
+    if !app.accounts.setup.is_open() {
+        return Err(done());
+    }
+    app.accounts.sign_up(peer, app.clock.monotonic())?;
+    if !app.accounts.setup.matches(&asked.token) {
+        let message = "this is not the token of the link that the terminal showed at the start";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_setup_token", message));
+    }
+    let name = check_name(&asked.name)?;
+    asked.password.check_strength("password", &name)?;
+    let password_hash = Some(app.accounts.hasher.hash(asked.password, app.random_bytes()).await?);
+    let new = NewUser { name, email: None, role: UserRole::Admin, password_hash, first: true };
+    let user = app.store.add_user(new).await.map_err(|error| match error {
+        StoreError::Conflict(_) => done(),
+        error => error.into(),
+    })?;
+    app.accounts.setup.close();
+    app.audit("first_administrator", Some(user.id), peer).await;
+    let signed_in = sign_in_response(&app, user, peer, &headers).await?;
+    Ok((StatusCode::CREATED, signed_in).into_response())
+}

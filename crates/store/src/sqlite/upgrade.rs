@@ -1,0 +1,236 @@
+//! What happens to a database before it is open: the master key is tried, the schema brought up to date, and texts
+//! that an earlier program left plain are sealed.
+
+use std::sync::Arc;
+
+use base::{Clock, Rng};
+use sqlx::Row as _;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+
+use super::rows::{parsed, user_id, wrapped_key};
+use super::{MIGRATIONS, begin};
+use crate::keys::{MasterKeys, MasterRing, WrappedKey};
+use crate::seal::{Place, Sealer, UserKey};
+use crate::{ConversationId, IdMaker, MessageId, StoreError, UserId};
+
+/// Rows that are sealed in one transaction. A conversation's limit bounds how much text that can be.
+const BATCH: i64 = 100;
+
+/// All of it, in the order in which nothing is lost if the process dies.
+pub(super) async fn upgrade(
+    writer: &SqlitePool,
+    keys: &MasterKeys,
+    clock: Arc<dyn Clock>,
+    mut rng: Rng,
+) -> Result<(Sealer, IdMaker), StoreError> {
+    let ring = migrate(writer, keys, &mut rng).await?;
+    let sealer = Sealer::new(ring, rng.fork());
+    let ids = IdMaker::new(clock, rng);
+    seal_texts(writer, &sealer, &ids).await?;
+    mark_interrupted(writer).await?;
+    Ok((sealer, ids))
+}
+
+/// Reads the master keys, and brings the schema up to date if they fit. Nothing is changed if they don't.
+async fn migrate(writer: &SqlitePool, keys: &MasterKeys, rng: &mut Rng) -> Result<MasterRing, StoreError> {
+    let ring = keys.read()?;
+    let wrapped = one_key_of_each_generation(writer).await?;
+    match &ring {
+        Some(ring) => {
+            for (user, wrapped) in &wrapped {
+                ring.unwrap(*user, wrapped)?;
+            }
+        }
+        None if !wrapped.is_empty() => return Err(keys.missing()),
+        None => {}
+    }
+    MIGRATIONS.run(writer).await?;
+    match ring {
+        Some(ring) => Ok(ring),
+        None => keys.make(rng),
+    }
+}
+
+/// Of a database that may be older than users.
+async fn one_key_of_each_generation(writer: &SqlitePool) -> Result<Vec<(UserId, WrappedKey)>, StoreError> {
+    let mut connection = writer.acquire().await?;
+    let there_are_users: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'first_user')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !there_are_users {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "SELECT id, wrapped_key, key_generation FROM users
+         WHERE number IN (SELECT MIN(number) FROM users GROUP BY key_generation)
+         UNION ALL SELECT id, wrapped_key, key_generation FROM first_user",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    rows.iter().map(|row| Ok((user_id(row)?, wrapped_key(row)?))).collect()
+}
+
+/// Seals what an earlier program left plain, and leaves no trace of it. Goes on where a process that died in the
+/// middle of it stopped.
+async fn seal_texts(writer: &SqlitePool, sealer: &Sealer, ids: &IdMaker) -> Result<(), StoreError> {
+    let waiting: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM chores WHERE name = 'seal texts')")
+        .fetch_one(writer)
+        .await?;
+    if !waiting {
+        return Ok(());
+    }
+    tracing::info!("the texts of an earlier version are being sealed; this is done once");
+    let key = first_user_key(writer, sealer, ids).await?;
+    let mut after = 0;
+    while let Some(last) = seal_conversations(writer, sealer, &key, after).await? {
+        after = last;
+    }
+    after = 0;
+    while let Some(last) = seal_messages(writer, sealer, &key, after).await? {
+        after = last;
+    }
+    // Pages that were moved or split may hold copies of what they once held, and so does the log.
+    sqlx::query("VACUUM").execute(writer).await?;
+    let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+    if checkpoint.try_get::<i64, _>(0)? != 0 {
+        return Err(StoreError::Busy("another process reads the log that has to be emptied".into()));
+    }
+    sqlx::query("DELETE FROM chores WHERE name = 'seal texts'").execute(writer).await?;
+    tracing::info!("all texts are sealed");
+    Ok(())
+}
+
+/// The key that the first user will get, made when it is first asked for.
+async fn first_user_key(
+    writer: &SqlitePool,
+    sealer: &Sealer,
+    ids: &IdMaker,
+) -> Result<Arc<UserKey>, StoreError> {
+    let mut transaction = begin(writer).await?;
+    let row = sqlx::query("SELECT id, wrapped_key, key_generation FROM first_user")
+        .fetch_optional(&mut *transaction)
+        .await?;
+    if let Some(row) = row {
+        return sealer.unwrap(user_id(&row)?, &wrapped_key(&row)?);
+    }
+    let id: UserId = ids.next();
+    let (key, wrapped) = sealer.new_key(id)?;
+    sqlx::query("INSERT INTO first_user (one, id, wrapped_key, key_generation) VALUES (1, ?, ?, ?)")
+        .bind(id.to_string())
+        .bind(wrapped.bytes)
+        .bind(i64::from(wrapped.generation))
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(key)
+}
+
+/// Seals one batch of conversations; the number of the last one, `None` if there was none.
+async fn seal_conversations(
+    writer: &SqlitePool,
+    sealer: &Sealer,
+    key: &UserKey,
+    after: i64,
+) -> Result<Option<i64>, StoreError> {
+    let mut transaction = begin(writer).await?;
+    let rows = sqlx::query(
+        "SELECT number, id, title, system FROM conversations
+         WHERE number > ? AND title_sealed IS NULL ORDER BY number LIMIT ?",
+    )
+    .bind(after)
+    .bind(BATCH)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for row in &rows {
+        let id: ConversationId = parsed(row, "id", "conversations.id")?;
+        sqlx::query(
+            "UPDATE conversations SET title_sealed = ?, system_sealed = ?, title = '', system = NULL
+             WHERE number = ?",
+        )
+        .bind(sealer.seal(key, Place::title(id), row.try_get("title")?)?)
+        .bind(sealer.seal_some(key, Place::system(id), row.try_get("system")?)?)
+        .bind(row.try_get::<i64, _>("number")?)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    last_number(rows.last())
+}
+
+/// Seals one batch of messages; the number of the last one, `None` if there was none.
+async fn seal_messages(
+    writer: &SqlitePool,
+    sealer: &Sealer,
+    key: &UserKey,
+    after: i64,
+) -> Result<Option<i64>, StoreError> {
+    let mut transaction = begin(writer).await?;
+    let rows = sqlx::query(
+        "SELECT number, id, content, reasoning, error FROM messages
+         WHERE number > ? AND content_sealed IS NULL ORDER BY number LIMIT ?",
+    )
+    .bind(after)
+    .bind(BATCH)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for row in &rows {
+        let id: MessageId = parsed(row, "id", "messages.id")?;
+        sqlx::query(
+            "UPDATE messages SET content_sealed = ?, reasoning_sealed = ?, error_sealed = ?,
+                content = '', reasoning = NULL, error = NULL
+             WHERE number = ?",
+        )
+        .bind(sealer.seal(key, Place::content(id), row.try_get("content")?)?)
+        .bind(sealer.seal_some(key, Place::reasoning(id), row.try_get("reasoning")?)?)
+        .bind(sealer.seal_some(key, Place::error(id), row.try_get("error")?)?)
+        .bind(row.try_get::<i64, _>("number")?)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    last_number(rows.last())
+}
+
+fn last_number(row: Option<&SqliteRow>) -> Result<Option<i64>, StoreError> {
+    Ok(row.map(|row| row.try_get("number")).transpose()?)
+}
+
+/// Answers that a dead process left generating become interrupted.
+async fn mark_interrupted(writer: &SqlitePool) -> Result<(), StoreError> {
+    let marked = sqlx::query("UPDATE messages SET status = 'interrupted' WHERE status = 'generating'")
+        .execute(writer)
+        .await?
+        .rows_affected();
+    if marked > 0 {
+        tracing::info!(
+            answers = marked,
+            "answers that the last process left unfinished are marked interrupted"
+        );
+    }
+    Ok(())
+}
+
+/// As much of opening as a process does that dies after some batches.
+#[cfg(test)]
+pub(super) async fn seal_some_texts(
+    writer: &SqlitePool,
+    master: std::path::PathBuf,
+    batches: u32,
+) -> Result<(), StoreError> {
+    let mut rng = Rng::from_seed(5);
+    let ring = migrate(writer, &MasterKeys::in_file(master), &mut rng).await?;
+    let sealer = Sealer::new(ring, rng.fork());
+    let ids = IdMaker::new(Arc::new(base::ManualClock::new()), rng);
+    let key = first_user_key(writer, &sealer, &ids).await?;
+    let (mut conversation, mut message) = (Some(0), Some(0));
+    for _ in 0..batches {
+        if let Some(after) = conversation {
+            conversation = seal_conversations(writer, &sealer, &key, after).await?;
+        } else if let Some(after) = message {
+            message = seal_messages(writer, &sealer, &key, after).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What users write can't be read without the master key, and nothing happens to it when that is missing.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{Rng, SystemClock};
+use store::{
+    ConversationChange, ConversationId, ConversationStore as _, Limits, MasterKeys, MessageId,
+    MessageStore as _, NewAnswer, NewConversation, NewTurn, NewUser, Outcome, ParentChoice, Progress,
+    SqliteStore, Status, StoreError, UserId, UserRole, UserStore as _,
+};
+
+const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 1 << 30 };
+
+/// A folder with a database and its key, and what is in it.
+struct Fixture {
+    folder: tempfile::TempDir,
+    owner: UserId,
+    conversation: ConversationId,
+    message: MessageId,
+}
+
+impl Fixture {
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("master.key")
+    }
+
+    /// All files but the key, in an order.
+    fn bytes(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension != "key"));
+        files.sort();
+        files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+
+    async fn open(&self) -> Result<SqliteStore, StoreError> {
+        open(self.folder.path()).await
+    }
+}
+
+async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
+    let keys = MasterKeys::in_file(folder.join("master.key"));
+    let rng = Rng::from_os().unwrap();
+    SqliteStore::open(&folder.join("chats.db"), keys, Arc::new(SystemClock::new()), rng).await
+}
+
+/// Every text that a user can write, each once through every way in which it comes in.
+const TEXTS: [&str; 10] = [
+    "a title given by the first question",
+    "a title given by hand",
+    "instructions before everything",
+    "a question about whales",
+    "an answer so far",
+    "a thought so far",
+    "the whole of the answer",
+    "the whole of the thought",
+    "why the answer failed",
+    "a text that was deleted with its conversation",
+];
+
+async fn written() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await.unwrap();
+    let first = NewUser {
+        name: "Ahab".to_owned(),
+        email: None,
+        role: UserRole::Admin,
+        password_hash: None,
+        first: true,
+    };
+    let owner = store.add_user(first).await.unwrap().id;
+    let add = || store.add_conversation(owner, NewConversation::default(), 10);
+    let turn = |conversation_id, content: &str, title: &str| NewTurn {
+        conversation_id,
+        parent: ParentChoice::Root,
+        content: content.to_owned(),
+        model: "m".to_owned(),
+        title_if_none: title.to_owned(),
+        limits: LIMITS,
+    };
+    let gone = add().await.unwrap().id;
+    store.add_turn(owner, turn(gone, TEXTS[9], TEXTS[9])).await.unwrap();
+    store.delete_conversation(owner, gone).await.unwrap();
+
+    let conversation = add().await.unwrap().id;
+    let turn = store.add_turn(owner, turn(conversation, TEXTS[3], TEXTS[0])).await.unwrap();
+    let text = |id, content: &str, reasoning: &str| Progress {
+        owner,
+        id,
+        content: content.to_owned(),
+        reasoning: Some(reasoning.to_owned()),
+        reasoning_ms: None,
+    };
+    let id = turn.assistant.id;
+    store.save_progress(vec![text(id, TEXTS[4], TEXTS[5])]).await.unwrap();
+    let outcome = Outcome {
+        text: text(id, TEXTS[6], TEXTS[7]),
+        status: Status::Failed,
+        error: Some(TEXTS[8].to_owned()),
+        usage: None,
+        timing: None,
+    };
+    store.finish(outcome).await.unwrap();
+    let beside =
+        NewAnswer { conversation_id: conversation, beside: id, model: "m".to_owned(), limits: LIMITS };
+    let writing = store.add_answer(owner, beside).await.unwrap().id;
+    store.save_progress(vec![text(writing, TEXTS[4], TEXTS[5])]).await.unwrap();
+    let change = ConversationChange {
+        title: Some(TEXTS[1].to_owned()),
+        system: Some(Some(TEXTS[2].to_owned())),
+        model: None,
+    };
+    store.change_conversation(owner, conversation, change).await.unwrap();
+    let fixture = Fixture { folder, owner, conversation, message: id };
+    assert_nothing_is_plain(&fixture, "while it is open");
+    drop(store);
+    fixture
+}
+
+fn assert_nothing_is_plain(fixture: &Fixture, when: &str) {
+    let files = fixture.bytes();
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    // What is not sealed is found, so what is would be.
+    assert!(files.iter().any(|(_, bytes)| holds(bytes, "Ahab")));
+    for (path, bytes) in files {
+        for text in TEXTS {
+            assert!(!holds(&bytes, text), "{text:?} in {} {when}", path.display());
+        }
+    }
+}
+
+async fn assert_texts_are_there(fixture: &Fixture) {
+    let store = fixture.open().await.unwrap();
+    let conversation = store.conversation(fixture.owner, fixture.conversation).await.unwrap();
+    assert_eq!((conversation.title.as_str(), conversation.system.as_deref()), (TEXTS[1], Some(TEXTS[2])));
+    let message = store.message(fixture.owner, fixture.conversation, fixture.message).await.unwrap();
+    assert_eq!((message.content.as_str(), message.reasoning.as_deref()), (TEXTS[6], Some(TEXTS[7])));
+    assert_eq!(message.error.as_deref(), Some(TEXTS[8]));
+}
+
+#[tokio::test]
+async fn no_text_stands_in_the_database_or_its_log() {
+    let fixture = written().await;
+    assert_nothing_is_plain(&fixture, "after it was dropped");
+    assert_texts_are_there(&fixture).await;
+    assert_nothing_is_plain(&fixture, "after it was read");
+}
+
+/// The key file is made into something else; opening must fail as expected and leave every byte as it was, and with
+/// the key back everything must be there.
+async fn check_refused(damage: impl Fn(&Path), expected: impl Fn(&StoreError) -> bool) {
+    let fixture = written().await;
+    // The log is written back as the last connection closes, so that opening has nothing else to do.
+    store::StoreHealth::close(&fixture.open().await.unwrap()).await.unwrap();
+    let key = fs::read(fixture.key()).unwrap();
+    let before = fixture.bytes();
+    damage(&fixture.key());
+    let damaged = fs::read(fixture.key()).ok();
+    let error = fixture.open().await.unwrap_err();
+    assert!(expected(&error), "{error}");
+    assert!(error.to_string().contains("master.key"), "{error}");
+    assert!(fixture.bytes() == before, "something was changed: {error}");
+    assert_eq!(fs::read(fixture.key()).ok(), damaged, "the key's file is left alone too");
+
+    let _ = fs::remove_file(fixture.key());
+    fs::write(fixture.key(), key).unwrap();
+    fs::set_permissions(fixture.key(), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_texts_are_there(&fixture).await;
+}
+
+#[tokio::test]
+async fn without_its_key_a_database_is_not_opened() {
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    check_refused(remove, |error| matches!(error, StoreError::KeyMissing { .. })).await;
+}
+
+#[tokio::test]
+async fn with_a_wrong_key_a_database_is_not_opened() {
+    let other = |generation: u32| {
+        move |path: &Path| fs::write(path, format!("{generation}:{}=\n", "A".repeat(43))).unwrap()
+    };
+    check_refused(other(1), |error| matches!(error, StoreError::KeyWrong { generation: 1, .. })).await;
+    check_refused(other(2), |error| matches!(error, StoreError::KeyWrong { generation: 1, .. })).await;
+}
+
+#[tokio::test]
+async fn with_a_file_that_is_no_key_or_no_secret_a_database_is_not_opened() {
+    let scribble = |path: &Path| fs::write(path, "not a key").unwrap();
+    check_refused(scribble, |error| matches!(error, StoreError::KeyUnusable { .. })).await;
+    let show = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    check_refused(show, |error| matches!(error, StoreError::KeyExposed { mode: 0o644, .. })).await;
+}
+
+#[tokio::test]
+async fn a_database_without_users_gets_a_new_key() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).await.unwrap());
+    fs::remove_file(folder.path().join("master.key")).unwrap();
+    drop(open(folder.path()).await.unwrap());
+    assert!(folder.path().join("master.key").exists());
+}
+
+#[tokio::test]
+async fn a_key_is_wrapped_anew_under_the_newest_master_and_the_old_one_may_go() {
+    let fixture = written().await;
+    let old = fs::read_to_string(fixture.key()).unwrap();
+    let new = format!("7:{}=\n", "A".repeat(43));
+    fs::write(fixture.key(), format!("{old}{new}")).unwrap();
+    let store = fixture.open().await.unwrap();
+    assert_eq!(store.user(fixture.owner).await.unwrap().key_generation, 1);
+    store.rewrap_key(fixture.owner).await.unwrap();
+    store.rewrap_key(fixture.owner).await.unwrap();
+    assert_eq!(store.user(fixture.owner).await.unwrap().key_generation, 7);
+    drop(store);
+    fs::write(fixture.key(), &new).unwrap();
+    assert_texts_are_there(&fixture).await;
+    fs::write(fixture.key(), &old).unwrap();
+    assert!(matches!(fixture.open().await, Err(StoreError::KeyWrong { generation: 7, .. })));
+}

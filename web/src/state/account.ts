@@ -1,0 +1,105 @@
+import { ApiError } from "../api/client";
+
+/** What people enter about themselves: what is allowed, and what the server says about it. */
+
+/** The fields of all forms. `old` is the password that one has, where `password` is the one that one chooses. */
+export type FieldName = "token" | "login" | "name" | "email" | "old" | "password";
+
+/** What can be wrong; there is a text for each. */
+export type Problem =
+  | "tokenMissing"
+  | "loginMissing"
+  | "passwordMissing"
+  | "nameLength"
+  | "nameCharacters"
+  | "nameInvalid"
+  | "nameTaken"
+  | "emailForm"
+  | "emailTaken"
+  | "passwordLength"
+  | "passwordWeak"
+  | "passwordSame"
+  | "wrongToken"
+  | "wrongLogin"
+  | "wrongPassword"
+  | "tooManyAttempts"
+  | "busy"
+  | "lastAdministrator"
+  | "unreachable"
+  | "other";
+
+export interface Refusal {
+  problem: Problem;
+  /** Where it is told; null for the whole form. */
+  field: FieldName | null;
+  /** How long nothing else is to be tried. */
+  wait_s: number | null;
+  /** The server's own words, for what we have none for. */
+  detail: string;
+}
+
+const NAME_LENGTH = { min: 2, max: 64 } as const;
+const PASSWORD_LENGTH = { min: 8, max: 256 } as const;
+
+/** As the server counts: characters, not UTF-16 units. */
+const within = (text: string, { min, max }: { min: number; max: number }): boolean => {
+  const { length } = [...text];
+  return length >= min && length <= max;
+};
+
+export function nameProblem(name: string): Problem | null {
+  if (/[@\p{Cc}]/u.test(name.trim())) return "nameCharacters";
+  return within(name.trim(), NAME_LENGTH) ? null : "nameLength";
+}
+
+/** Whether an address exists is only known by writing to it; this finds slips. */
+export function emailProblem(email: string): Problem | null {
+  return email.trim() === "" || /^[^\s@]+@[^\s@]+$/.test(email.trim()) ? null : "emailForm";
+}
+
+export function newPasswordProblem(password: string): Problem | null {
+  return within(password, PASSWORD_LENGTH) ? null : "passwordLength";
+}
+
+const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
+  wrong_setup_token: ["wrongToken", "token"],
+  wrong_login: ["wrongLogin", "old"],
+  wrong_password: ["wrongPassword", "old"],
+  weak_password: ["passwordWeak", "password"],
+  too_many_attempts: ["tooManyAttempts", null],
+  // The only thing that an account can be in the way of.
+  conflict: ["lastAdministrator", null],
+};
+
+const byParam: Readonly<Record<string, readonly [Problem, FieldName]>> = {
+  token: ["wrongToken", "token"],
+  login: ["wrongLogin", "old"],
+  name: ["nameInvalid", "name"],
+  email: ["emailForm", "email"],
+  password: ["passwordLength", "password"],
+  new: ["passwordLength", "password"],
+  old: ["wrongPassword", "old"],
+};
+
+function told(error: ApiError): readonly [Problem, FieldName | null] {
+  const { status, code, param } = error;
+  if (error.unreachable) return ["unreachable", null];
+  if (code === "name_taken" || code === "email_taken") {
+    const email = code === "email_taken" || param === "email";
+    return email ? ["emailTaken", "email"] : ["nameTaken", "name"];
+  }
+  const known = byCode[code ?? ""] ?? (status === 422 ? byParam[param ?? ""] : undefined);
+  if (known !== undefined) return known;
+  if (status === 429) return ["tooManyAttempts", null];
+  if (status === 502 || status === 503 || status === 504) return ["busy", null];
+  return ["other", null];
+}
+
+/** What the server's refusal means to whom it was given. */
+export function refusalOf(error: unknown): Refusal {
+  if (!(error instanceof ApiError))
+    return { problem: "other", field: null, wait_s: null, detail: String(error) };
+  const [problem, field] = told(error);
+  const wait_s = problem === "tooManyAttempts" || problem === "busy" ? error.retryAfter_s : null;
+  return { problem, field, wait_s, detail: error.message };
+}
