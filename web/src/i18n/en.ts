@@ -85,6 +85,7 @@ export const en = {
     retry: "Try now",
   },
   notice: {
+    sendFailed: "A message could not be sent. It was kept as a draft.",
     renameFailed: "The chat could not be renamed.",
     deleteFailed: "The chat could not be deleted.",
     stopFailed: "The answer could not be stopped.",

@@ -86,6 +86,7 @@ export const fr: Catalogue = {
     retry: "Réessayer",
   },
   notice: {
+    sendFailed: "Un message n'a pas pu être envoyé. Il a été gardé comme brouillon.",
     renameFailed: "La discussion n'a pas pu être renommée.",
     deleteFailed: "La discussion n'a pas pu être supprimée.",
     stopFailed: "La réponse n'a pas pu être arrêtée.",

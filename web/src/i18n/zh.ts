@@ -86,6 +86,7 @@ export const zh: Catalogue = {
     retry: "立即重试",
   },
   notice: {
+    sendFailed: "有一条消息未能发送，已保存为草稿。",
     renameFailed: "无法重命名对话。",
     deleteFailed: "无法删除对话。",
     stopFailed: "无法停止回答。",
