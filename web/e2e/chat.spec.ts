@@ -1,3 +1,4 @@
+import type { ConversationTree, Models } from "../src/api/types";
 import {
   answers,
   ask,
@@ -6,6 +7,7 @@ import {
   conversationId,
   ended,
   expect,
+  expectContinued,
   grown,
   LONG_QUESTION,
   MEDIUM_QUESTION,
@@ -14,7 +16,6 @@ import {
   screenshot,
   stop,
   test,
-  textOf,
   wordsOf,
 } from "./fixtures";
 
@@ -59,10 +60,12 @@ test("what is said earlier in the chat is not drawn again", async ({ page }) => 
     const observer = new MutationObserver((changes) => {
       redrawn += changes.length;
     });
-    for (const article of document.querySelectorAll("article .md, article .bubble")) {
-      observer.observe(article, { childList: true, characterData: true, subtree: true, attributes: true });
+    const texts = [...document.querySelectorAll("article .md, article .bubble")];
+    for (const text of texts) {
+      observer.observe(text, { childList: true, characterData: true, subtree: true, attributes: true });
     }
-    Object.assign(window, { redrawn: () => redrawn });
+    // What is put in the place of another is not seen to change.
+    Object.assign(window, { redrawn: () => redrawn + texts.filter((text) => !text.isConnected).length });
   });
   await ask(page, SHORT_QUESTION);
   await expect(answers(page)).toHaveCount(2);
@@ -74,14 +77,19 @@ test("an answer can be stopped", async ({ page }) => {
   await page.goto("/");
   await ask(page, LONG_QUESTION);
   await begun(page);
+  const shown = await wordsOf(answers(page));
   const answer = await stop(page);
+  await expect(composer(page)).toBeFocused();
   await expect(answer).toContainText("You stopped this answer.");
   const text = await wordsOf(answer);
+  expectContinued(shown, text);
   await screenshot(page, "stopped");
   await page.reload();
   await expect(answers(page)).toHaveAttribute("data-status", "stopped");
   expect(await wordsOf(answers(page))).toBe(text);
-  await ask(page, SHORT_QUESTION);
+  await composer(page).fill(SHORT_QUESTION);
+  await page.getByRole("button", { name: "Send message" }).click();
+  await expect(composer(page)).toBeFocused();
   await expect(answers(page)).toHaveCount(2);
   await ended(page);
 });
@@ -130,29 +138,38 @@ test("a question can be put in other words, and both branches stay", async ({ pa
 test("a refresh in the middle of an answer loses nothing", async ({ page }) => {
   await page.goto("/");
   await ask(page, LONG_QUESTION);
-  const before = await wordsOf(await begun(page));
+  await grown(await begun(page), "");
+  const before = await wordsOf(answers(page));
   await page.reload();
   const rejoined = await begun(page);
-  await expect(textOf(rejoined)).toContainText(before.slice(0, 12));
+  expectContinued(before, await wordsOf(rejoined));
   await screenshot(page, "rejoined");
   await grown(rejoined, before);
-  const streamed = await wordsOf(await stop(page));
-  // What was pieced together from the stream is what the server has.
+  // Read before the end, which brings the server's own text: what was pieced together from the stream.
+  const streamed = await wordsOf(rejoined);
+  expectContinued(before, streamed);
+  const stopped = await wordsOf(await stop(page));
+  expectContinued(streamed, stopped);
   await page.reload();
   await expect(answers(page)).toHaveAttribute("data-status", "stopped");
-  expect(await wordsOf(answers(page))).toBe(streamed);
+  expect(await wordsOf(answers(page))).toBe(stopped);
 });
 
-test("an answer is complete though its page was not there", async ({ page }) => {
+test("an answer is complete though its page was not there", async ({ page, server }) => {
   await page.goto("/");
   await ask(page, MEDIUM_QUESTION);
-  await conversationId(page);
+  await grown(await begun(page), "");
+  const before = await wordsOf(answers(page));
+  const id = await conversationId(page);
   const address = page.url();
   await page.goto("about:blank");
+  const status = async () => {
+    const tree = await page.request.get(`${server.url}/api/conversations/${id}`);
+    return ((await tree.json()) as ConversationTree).messages.at(-1)?.status;
+  };
+  await expect.poll(status, { timeout: 180_000 }).toMatch(/^(?:complete|length)$/);
   await page.goto(address);
-  const streamed = await wordsOf(await ended(page));
-  await page.reload();
-  expect(await wordsOf(await ended(page))).toBe(streamed);
+  expectContinued(before, await wordsOf(await ended(page)));
 });
 
 test("a second page shows the same answer while it is written", async ({ page, context }) => {
@@ -163,9 +180,12 @@ test("a second page shows the same answer while it is written", async ({ page, c
   await other.goto(page.url());
   const before = await wordsOf(await begun(other));
   await grown(answers(other), before);
-  await stop(other);
+  // Read before the end, which brings both the server's own text.
+  const streamed = [await wordsOf(answers(page)), await wordsOf(answers(other))];
+  const stopped = await wordsOf(await stop(other));
   await expect(answers(page)).toHaveAttribute("data-status", "stopped");
-  expect(await wordsOf(answers(page))).toBe(await wordsOf(answers(other)));
+  expect(await wordsOf(answers(page))).toBe(stopped);
+  for (const text of streamed) expectContinued(text, stopped);
 });
 
 test("an answer goes on while another chat is looked at", async ({ page }) => {
@@ -181,8 +201,8 @@ test("an answer goes on while another chat is looked at", async ({ page }) => {
   await page.goBack();
   await page.goBack();
   await expect(page).toHaveURL(new RegExp(`/c/${id}$`));
-  await grown(await begun(page), before);
-  await stop(page);
+  // It may have come to its end by now.
+  await grown(answers(page), before);
 });
 
 test("the system prompt belongs to its chat", async ({ page }) => {
@@ -203,13 +223,29 @@ test("the system prompt belongs to its chat", async ({ page }) => {
 });
 
 test("the model that answers can be seen and chosen", async ({ page }) => {
+  await page.route("**/api/models", async (route) => {
+    const response = await route.fetch();
+    const told = (await response.json()) as Models;
+    const installed = told.models.filter((known) => known.installed).slice(0, 1);
+    const another = installed.map((known) => ({ ...known, name: "another", title: "Another model" }));
+    await route.fulfill({ response, json: { ...told, models: [...told.models, ...another] } });
+  });
   await page.goto("/");
   await page.getByRole("button", { name: /^Model: / }).click();
   const model = page.getByRole("menuitemradio").first();
   await expect(model).toHaveAttribute("aria-checked", "true");
   await expect(model).toContainText(/MB|GB/);
   await screenshot(page, "models");
+  await page.getByRole("menuitemradio", { name: "Another model" }).click();
+  await expect(page.getByRole("button", { name: "Model: Another model" })).toBeVisible();
+  await page.reload();
+  await page.getByRole("button", { name: "Model: Another model" }).click();
+  await expect(page.getByRole("menuitemradio", { name: "Another model" })).toHaveAttribute(
+    "aria-checked",
+    "true",
+  );
   await model.click();
+  await expect(page.getByRole("button", { name: "Model: Another model" })).toBeHidden();
   await ask(page, SHORT_QUESTION);
   await ended(page);
 });

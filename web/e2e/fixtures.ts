@@ -64,6 +64,9 @@ export const SHORT_QUESTION = "Say hello.";
 export const MEDIUM_QUESTION = "What is photosynthesis? Explain in detail.";
 export const LONG_QUESTION = "Write an essay about the history of bread.";
 
+const TAIL_LENGTH = 8;
+const PATIENCE_MS = 45_000;
+
 export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
 export const answers = (page: Page): Locator => page.locator("article.message-assistant");
 export const questions = (page: Page): Locator => page.locator("article.message-user");
@@ -74,15 +77,31 @@ export async function wordsOf(answer: Locator): Promise<string> {
   return (await textOf(answer).textContent()) ?? "";
 }
 
+/**
+ * Fails unless `later` goes on from `before`. What is no letter or digit may be a mark of Markdown, which comes and goes
+ * with what follows it, and so may the last characters be.
+ */
+export function expectContinued(before: string, later: string): void {
+  const letters = (text: string) => text.replace(/[^\p{L}\p{N}]+/gu, "");
+  const settled = letters(before).slice(0, -TAIL_LENGTH);
+  expect(settled.length, "too little was shown to compare").toBeGreaterThan(0);
+  expect(letters(later).slice(0, settled.length)).toBe(settled);
+}
+
 export async function ask(page: Page, question: string): Promise<void> {
   await composer(page).fill(question);
   await composer(page).press("Enter");
 }
 
-/** Waits until the last answer has come to an end by itself. */
-export async function ended(page: Page): Promise<Locator> {
+/** Waits until the last answer has come to an end: by itself or, when the small model goes on and on, by the button. */
+export async function ended(page: Page, patience_ms = PATIENCE_MS): Promise<Locator> {
   const answer = answers(page).last();
-  await expect(answer).toHaveAttribute("data-status", /^(?:complete|length)$/, { timeout: 180_000 });
+  const byItself = answer.and(page.locator('[data-status="complete"], [data-status="length"]'));
+  await byItself
+    .waitFor({ timeout: patience_ms })
+    .catch(() => page.getByRole("button", { name: "Stop answering" }).click({ timeout: 5000 }))
+    .catch(() => {});
+  await expect(answer).toHaveAttribute("data-status", /^(?:complete|length|stopped)$/);
   return answer;
 }
 

@@ -73,8 +73,8 @@ interface Usage {
 
 interface Timing {
   queued_ms: number;
-  /** Time to the first token. */
-  ttft_ms: number;
+  /** Time to the first token, null when none came. */
+  ttft_ms: number | null;
   total_ms: number;
 }
 

@@ -20,10 +20,12 @@ interface Props {
   locked: boolean;
 }
 
+/** What a running answer itself says is of the moment when the page joined it. */
 function reasoningDuration(message: Message, live: Live | undefined): number | null {
-  if (message.reasoning_ms !== null) return message.reasoning_ms;
-  if (live === undefined || live.reasoningFrom_ms === null || live.reasoningTo_ms === null) return null;
-  return live.reasoningTo_ms - live.reasoningFrom_ms;
+  const from_ms = live?.reasoningFrom_ms ?? null;
+  const to_ms = live?.reasoningTo_ms ?? null;
+  if (message.status !== "generating" || from_ms === null || to_ms === null) return message.reasoning_ms;
+  return to_ms - from_ms;
 }
 
 /** Model, tokens, time: what one may want to know of an answer. */
@@ -34,7 +36,7 @@ function detailsOf(message: Message, t: TFunction, language: string): string {
   if (usage !== null) facts.push(t("message.tokens", { count: usage.completion_tokens }));
   if (timing !== null) {
     facts.push(secondsText(timing.total_ms, language));
-    const written_ms = timing.total_ms - timing.ttft_ms;
+    const written_ms = timing.total_ms - (timing.ttft_ms ?? timing.total_ms);
     if (usage !== null && usage.completion_tokens > 1 && written_ms > 0) {
       const rate = ((usage.completion_tokens - 1) * 1000) / written_ms;
       facts.push(t("message.rate", { rate: rate < 10 ? rate.toFixed(1) : Math.round(rate) }));
@@ -167,6 +169,7 @@ function Actions({
           className="button-icon"
           aria-label={`${t("message.details")}: ${details}`}
           data-tip={details}
+          data-tip-on-press
         >
           <Info size={16} aria-hidden />
         </button>

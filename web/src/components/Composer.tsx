@@ -4,7 +4,7 @@ import { useTranslation } from "react-i18next";
 import { recallDraft, rememberDraft } from "../state/storage";
 import { chooseThinking, currentModel, send, stop, useStore } from "../state/store";
 import { FailureNote } from "./FailureNote";
-import { byFinger } from "./focus";
+import { byFinger, focusComposer } from "./focus";
 import { IconButton } from "./IconButton";
 
 /** Where a finger writes, Enter is a new line and the button sends; Enter that ends an input method's choice is not ours. */
@@ -43,7 +43,7 @@ function useDraft(conversation: string | null) {
     setText(value);
     rememberDraft(conversation, value);
   };
-  return { text, write, serial: draft.serial };
+  return { text, write };
 }
 
 interface Props {
@@ -57,29 +57,28 @@ export function Composer({ generating }: Props) {
   const openState = useStore((state) => state.open.state);
   const busy = useStore((state) => state.open.pending !== null);
   const model = useStore(currentModel);
-  const { text, write, serial } = useDraft(conversation);
+  const { text, write } = useDraft(conversation);
   const field = useGrowing(text);
   const ready = model !== null && openState === "ready" && !busy && generating === null;
   const sendable = ready && text.trim() !== "";
 
-  // A new page, a chosen suggestion: one goes on writing. A phone would open its keyboard for it.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the conversation or the draft is another
+  // On a new page one goes on writing. A phone would open its keyboard for it.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when the conversation is another
   useEffect(() => {
-    if (!byFinger() || serial > 0) field.current?.focus();
-  }, [conversation, serial]);
+    if (!byFinger()) field.current?.focus();
+  }, [conversation]);
 
-  const submit = async () => {
+  const submit = () => {
     if (!sendable) return;
     const content = text;
     write("");
-    const taken = await send(content);
-    // Nothing that was written is lost, unless something newer stands in the field.
-    if (!taken && field.current?.value === "") write(content);
+    void send(content);
+    focusComposer();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (!isSendKey(event)) return;
     event.preventDefault();
-    void submit();
+    submit();
   };
   return (
     <div className="composer-area">
@@ -88,7 +87,7 @@ export function Composer({ generating }: Props) {
         className="composer"
         onSubmit={(event) => {
           event.preventDefault();
-          void submit();
+          submit();
         }}
       >
         <textarea
@@ -161,6 +160,7 @@ function StopButton({ message }: { message: string }) {
       onClick={() => {
         setStopping(message);
         void stop(message).finally(() => setStopping(null));
+        focusComposer();
       }}
     >
       <Square size={14} fill="currentColor" aria-hidden />

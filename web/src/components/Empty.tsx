@@ -28,7 +28,14 @@ export function Suggestions() {
     <ul className="suggestions" aria-label={t("chat.suggestions")}>
       {suggestions.map(([name, Icon]) => (
         <li key={name}>
-          <button type="button" onClick={() => putDraft(t(`suggestions.${name}.text`))}>
+          <button
+            type="button"
+            onClick={() => {
+              putDraft(t(`suggestions.${name}.text`));
+              // By a finger too: one goes on writing.
+              document.getElementById("composer")?.focus();
+            }}
+          >
             <Icon size={17} aria-hidden className="shrink-0" />
             <span>
               <span className="block font-medium">{t(`suggestions.${name}.title`)}</span>

@@ -112,7 +112,11 @@ function ConversationList({ query, onChosen }: { query: string; onChosen: () => 
   if (list.length === 0) return <p className="side-note">{t("sidebar.empty")}</p>;
   return (
     <div className="side-list">
-      {found.length === 0 && listState !== "more" && <p className="side-note">{t("sidebar.noMatch")}</p>}
+      {found.length === 0 && listState !== "more" && (
+        <p className="side-note">
+          {t(listState === "moreFailed" ? "sidebar.unreachable" : "sidebar.noMatch")}
+        </p>
+      )}
       {groups.map((group) => {
         const name = dayText(group.day);
         return (

@@ -14,6 +14,7 @@ export function useStickToEnd(active: boolean) {
   const content = useRef<HTMLDivElement>(null);
   const stuck = useRef(true);
   const following = useRef(true);
+  const growing = useRef(active);
   const [atEnd, setAtEnd] = useState(true);
 
   const distance = useCallback(() => {
@@ -32,11 +33,12 @@ export function useStickToEnd(active: boolean) {
   const follow = useCallback((duration_ms: number) => {
     following.current = true;
     return setTimeout(() => {
-      following.current = false;
+      following.current = growing.current;
     }, duration_ms);
   }, []);
 
   useEffect(() => {
+    growing.current = active;
     if (active) {
       following.current = true;
       return;
@@ -61,7 +63,11 @@ export function useStickToEnd(active: boolean) {
       if (event.deltaY < 0 && element.scrollHeight > element.clientHeight) stuck.current = false;
     };
     const observer = new ResizeObserver(() => {
-      if (stuck.current && following.current) element.scrollTop = element.scrollHeight;
+      if (stuck.current && following.current) {
+        element.scrollTop = element.scrollHeight;
+        // A text that shrank has moved the page up, and not the reader.
+        top = element.scrollTop;
+      }
       setAtEnd(distance() <= END_PX);
     });
     observer.observe(inner);

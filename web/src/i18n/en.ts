@@ -203,6 +203,7 @@ export const en = {
   notice: {
     signOutFailed: "You could not be signed out. Try again.",
     revokeFailed: "The session could not be ended. Try again.",
+    sendFailed: "A message could not be sent. It was kept as a draft.",
     renameFailed: "The chat could not be renamed.",
     deleteFailed: "The chat could not be deleted.",
     stopFailed: "The answer could not be stopped.",

@@ -204,6 +204,7 @@ export const fr: Catalogue = {
   notice: {
     signOutFailed: "La déconnexion n'a pas abouti. Réessayez.",
     revokeFailed: "La session n'a pas pu être fermée. Réessayez.",
+    sendFailed: "Un message n'a pas pu être envoyé. Il a été gardé comme brouillon.",
     renameFailed: "La discussion n'a pas pu être renommée.",
     deleteFailed: "La discussion n'a pas pu être supprimée.",
     stopFailed: "La réponse n'a pas pu être arrêtée.",

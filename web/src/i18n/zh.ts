@@ -202,6 +202,7 @@ export const zh: Catalogue = {
   notice: {
     signOutFailed: "无法退出登录，请重试。",
     revokeFailed: "无法结束该会话，请重试。",
+    sendFailed: "有一条消息未能发送，已保存为草稿。",
     renameFailed: "无法重命名对话。",
     deleteFailed: "无法删除对话。",
     stopFailed: "无法停止回答。",

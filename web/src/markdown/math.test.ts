@@ -99,6 +99,11 @@ describe("while the text streams in", () => {
     check("so $\\frac{a", "so ", true);
   });
 
+  it("shows a bracket that its paragraph has not closed", () => {
+    check("so \\(x\n\nand on", "so \\\\\\(x\n\nand on", true);
+    check("so \\[x\n\nand on", "so ", true);
+  });
+
   it("doesn't hold back prices, nor text that is no formula after all", () => {
     check("it costs $5", "it costs \\$5", true);
     check("$HOME is", "\\$HOME is", true);

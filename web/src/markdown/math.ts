@@ -164,7 +164,8 @@ class Prose {
       return;
     }
     const rest = this.#text.length - this.#at;
-    if (close === this.#text.length && this.#streaming && rest < HELD_BACK_MAX) {
+    const open = close === this.#text.length && end >= this.#text.length;
+    if (open && this.#streaming && rest < HELD_BACK_MAX) {
       this.#at = this.#text.length;
       return;
     }

@@ -39,6 +39,16 @@ describe("a running answer", () => {
     expect(rejoined.live["a"]?.link).toBe("joined");
   });
 
+  it("has thought as long as the server says, and on from there", () => {
+    const thinking = { ...running, reasoning: "hm", reasoning_ms: 3000 };
+    const joined = open.snapshot(started, thinking, 10_000);
+    expect(joined.live["a"]).toMatchObject({ reasoningFrom_ms: 7000, reasoningTo_ms: null });
+    const writing = open.append(joined, "a", [{ part: "content", text: "Yes" }], 12_000);
+    expect(writing.live["a"]).toMatchObject({ reasoningFrom_ms: 7000, reasoningTo_ms: 12_000 });
+    const late = open.snapshot(joined, { ...thinking, reasoning_ms: 4000, content: "Yes" }, 60_000);
+    expect(late.live["a"]).toMatchObject({ reasoningFrom_ms: 56_000, reasoningTo_ms: 60_000 });
+  });
+
   it("shows a lost connection and keeps its text", () => {
     const some = open.lost(open.append(started, "a", [{ part: "content", text: "half" }], 0), "a");
     expect(some.live["a"]?.link).toBe("lost");

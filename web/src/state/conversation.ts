@@ -93,12 +93,12 @@ const idle: Live = { link: "joined", reasoningFrom_ms: null, reasoningTo_ms: nul
 
 /** Everything so far, as the server tells it on (re)joining. */
 export function snapshot(open: Open, message: Message, now_ms: number): Open {
-  const before = open.live[message.id] ?? idle;
   const thinks = (message.reasoning ?? "") !== "";
   const live: Live = {
     link: "joined",
-    reasoningFrom_ms: before.reasoningFrom_ms ?? (thinks ? now_ms : null),
-    reasoningTo_ms: before.reasoningTo_ms ?? (thinks && message.content !== "" ? now_ms : null),
+    // The server knows how long the model has thought before the page was there.
+    reasoningFrom_ms: thinks ? now_ms - (message.reasoning_ms ?? 0) : null,
+    reasoningTo_ms: thinks && message.content !== "" ? now_ms : null,
   };
   return {
     ...open,

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ConversationPage, Model } from "../api/types";
+import type { ConversationPage, Delta, Message, Model } from "../api/types";
 import { answer, conversation, message } from "../testing";
 import { newOpen } from "./conversation";
+import { recallDraft, recallOwn, rememberDraft } from "./storage";
 import * as store from "./store";
 
 const { useStore } = store;
@@ -26,7 +27,7 @@ function serve(answers: Answers): Call[] {
     calls.push(call);
     const found = answers[`${call.method} ${path.split("?")[0]}`];
     if (found === undefined) throw new TypeError(`nothing is prepared for ${call.method} ${path}`);
-    const body = found(call);
+    const body = await found(call);
     if (body instanceof Response) return body;
     return typeof body === "number" ? new Response(null, { status: body }) : Response.json(body);
   });
@@ -49,9 +50,42 @@ const model = (name: string, thinking: Model["thinking"] = "none", installed = t
 const stream = (id: string) => () =>
   new Response(`event: done\ndata: ${JSON.stringify(answer(id, "q", { content: "Hello." }))}\n\n`);
 
+/** A stream that the test writes as it goes. */
+function written() {
+  let out: ReadableStreamDefaultController<Uint8Array> | undefined;
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      out = controller;
+    },
+  });
+  return {
+    response: new Response(body),
+    write: (...events: [name: string, data: Message | Delta][]) =>
+      out?.enqueue(
+        new TextEncoder().encode(
+          events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join(""),
+        ),
+      ),
+    cut: () => out?.close(),
+  };
+}
+
+/** An answer that the test gives when it likes. */
+function later<T>() {
+  let give: (value: T) => void = () => {};
+  const promise = new Promise<T>((resolve) => {
+    give = resolve;
+  });
+  return { promise, give };
+}
+
+const opened = () => useStore.getState().open;
+const pause = (duration_ms: number) => new Promise((resolve) => setTimeout(resolve, duration_ms));
+
 const initial = useStore.getInitialState();
 
 beforeEach(() => {
+  store.startNewChat();
   localStorage.clear();
   sessionStorage.clear();
   useStore.setState({
@@ -107,6 +141,53 @@ describe("the first message of a chat", () => {
     expect(calls.at(-1)).toMatchObject({ method: "DELETE", path: "/api/conversations/c" });
   });
 
+  it("leaves none behind either when its system prompt is refused", async () => {
+    const calls = serve({
+      ...working,
+      "PATCH /api/conversations/c": () => 503,
+      "DELETE /api/conversations/c": () => 204,
+    });
+    await store.saveSystem("Be brief.");
+    expect(await store.send("Hi")).toBe(false);
+    expect(opened()).toMatchObject({ id: null, pending: null, failure: { kind: "busy" } });
+    expect(calls.at(-1)).toMatchObject({ method: "DELETE", path: "/api/conversations/c" });
+    expect(useStore.getState().newSystem).toBe("Be brief.");
+  });
+
+  it("goes to the model that it was sent to, whichever chat is opened meanwhile", async () => {
+    const made = later<unknown>();
+    const calls = serve({
+      ...working,
+      "POST /api/conversations": () => made.promise,
+      "GET /api/conversations/other": () => ({
+        conversation: conversation("other", 2, { model: "thinker" }),
+        messages: [],
+      }),
+    });
+    const sending = store.send("Hi");
+    await store.openConversation("other");
+    made.give(conversation("c", 1));
+    expect(await sending).toBe(true);
+    const sent = calls.find(({ path }) => path.endsWith("/messages"));
+    expect(sent?.body).toEqual({ content: "Hi", parent_id: null, model: "small" });
+    expect(opened()).toMatchObject({ id: "other", messages: { order: [] } });
+  });
+
+  it("leaves another new chat alone that is begun meanwhile", async () => {
+    const made = later<unknown>();
+    serve({ ...working, "POST /api/conversations": () => made.promise });
+    const sending = store.send("Hi");
+    store.startNewChat();
+    await store.saveSystem("Be long.");
+    rememberDraft(null, "Something else");
+    made.give(conversation("c", 1));
+    expect(await sending).toBe(true);
+    expect(opened()).toEqual(newOpen);
+    expect(useStore.getState().newSystem).toBe("Be long.");
+    expect(recallDraft(null)).toBe("Something else");
+    expect(window.location.pathname).toBe("/");
+  });
+
   it("says that the server is gone", async () => {
     serve({});
     expect(await store.send("Hi")).toBe(false);
@@ -114,7 +195,213 @@ describe("the first message of a chat", () => {
   });
 });
 
+describe("a message that the server does not take", () => {
+  const field = () => useStore.getState().draft;
+  /** A chat `c` that is open, and another. */
+  const chats: Answers = {
+    ...working,
+    "GET /api/conversations/c": () => ({ conversation: conversation("c", 1), messages: [] }),
+    "GET /api/conversations/other": () => ({ conversation: conversation("other", 2), messages: [] }),
+  };
+
+  it("is in the field again, above what was written meanwhile", async () => {
+    serve({ ...chats, "POST /api/conversations/c/messages": () => 503 });
+    await store.openConversation("c");
+    await store.send("Hi");
+    expect(field()).toEqual({ text: "Hi", serial: 1 });
+    expect(recallDraft("c")).toBe("Hi");
+    rememberDraft("c", "newer");
+    await store.send("older");
+    expect(field()).toEqual({ text: "older\n\nnewer", serial: 2 });
+    expect(useStore.getState().notice).toBeNull();
+  });
+
+  it.each([
+    ["another chat", () => store.openConversation("other")],
+    ["a new chat", store.startNewChat],
+  ])("is kept in its own chat when %s is opened, and that is told", async (_, leave) => {
+    const refusal = later<number>();
+    serve({ ...chats, "POST /api/conversations/c/messages": () => refusal.promise });
+    await store.openConversation("c");
+    const sending = store.send("Hi");
+    await leave();
+    refusal.give(503);
+    await sending;
+    expect(recallDraft("c")).toBe("Hi");
+    expect(field().serial).toBe(0);
+    expect(recallDraft(null)).toBe("");
+    expect(opened().failure).toBeNull();
+    expect(useStore.getState().notice?.text).toBe("sendFailed");
+  });
+
+  it("is kept for the next new chat when it was to begin one", async () => {
+    const refusal = later<number>();
+    serve({
+      ...chats,
+      "POST /api/conversations/c/messages": () => refusal.promise,
+      "DELETE /api/conversations/c": () => 204,
+    });
+    const sending = store.send("Hi");
+    await vi.waitFor(() => expect(opened().id).toBe("c"));
+    rememberDraft("c", "meanwhile");
+    await store.openConversation("other");
+    refusal.give(503);
+    await sending;
+    expect(recallDraft(null)).toBe("Hi\n\nmeanwhile");
+    expect(opened()).toMatchObject({ id: "other", failure: null });
+  });
+
+  it("is kept as a draft when it was an edited question", async () => {
+    const refusal = later<number>();
+    serve({
+      ...chats,
+      "GET /api/conversations/c": () => ({
+        conversation: conversation("c", 1),
+        messages: [message("q", null), answer("a", "q")],
+      }),
+      "POST /api/conversations/c/messages": () => refusal.promise,
+    });
+    await store.openConversation("c");
+    const editing = store.edit("q", "Better");
+    await store.openConversation("other");
+    refusal.give(503);
+    await editing;
+    expect(recallDraft("c")).toBe("Better");
+    expect(opened().editing).toBeNull();
+  });
+});
+
+describe("an answer that streams in", () => {
+  const running = answer("a", "q", { status: "generating", content: "" });
+  const content = (text: string): ["delta", Delta] => ["delta", { part: "content", text }];
+  const shown = () => opened().messages.byId["a"];
+
+  it("is whole at every moment, over a cut connection too", async () => {
+    const streams = [written(), written()];
+    const [first, second] = streams;
+    let joined = 0;
+    serve({
+      ...working,
+      "GET /api/conversations/c/messages/a/stream": () => streams[joined++]?.response,
+    });
+    await store.send("Hi");
+    first?.write(["snapshot", { ...running, content: "One" }], content(" two"));
+    await vi.waitFor(() => expect(shown()?.content).toBe("One two"));
+    // A snapshot holds what still waits to be drawn.
+    first?.write(content(" three"), ["snapshot", { ...running, content: "One two three" }]);
+    await pause(100);
+    expect(shown()?.content).toBe("One two three");
+    first?.write(content(" four"));
+    first?.cut();
+    await vi.waitFor(() => expect(opened().live["a"]?.link).toBe("lost"));
+    expect(shown()?.content).toBe("One two three four");
+    await vi.waitFor(() => expect(joined).toBe(2), 10_000);
+    second?.write(["snapshot", { ...running, content: "One two three four five" }], content(" six"));
+    await vi.waitFor(() => expect(shown()?.content).toBe("One two three four five six"));
+    expect(shown()?.status).toBe("generating");
+    second?.write(content(" seven"), ["done", { ...running, status: "complete", content: "All." }]);
+    await pause(100);
+    expect(shown()).toMatchObject({ status: "complete", content: "All." });
+  });
+
+  it("is drawn less often when its reasoning is long", async () => {
+    const stream = written();
+    serve({ ...working, "GET /api/conversations/c/messages/a/stream": () => stream.response });
+    await store.send("Hi");
+    const reasoning = "hm ".repeat(20_000);
+    stream.write(["snapshot", { ...running, reasoning }]);
+    await vi.waitFor(() => expect(shown()?.reasoning).toBe(reasoning));
+    const began = performance.now();
+    stream.write(["delta", { part: "reasoning", text: "so" }]);
+    await vi.waitFor(() => expect(shown()?.reasoning).toBe(`${reasoning}so`), {
+      timeout: 10_000,
+      interval: 5,
+    });
+    expect(performance.now() - began).toBeGreaterThan(150);
+  });
+});
+
+describe("the followed answers", () => {
+  it("are the newest three, and another one when one of them ends", async () => {
+    const messages = [
+      message("q", null),
+      ...["a1", "a2", "a3", "a4"].map((id) => answer(id, "q", { status: "generating" })),
+    ];
+    const streams = new Map<string, ReturnType<typeof written>>();
+    const joining = (id: string) => () => {
+      const stream = written();
+      streams.set(id, stream);
+      return stream.response;
+    };
+    serve({
+      ...working,
+      "GET /api/conversations/c": () => ({ conversation: conversation("c", 1), messages }),
+      ...Object.fromEntries(
+        ["a", "a1", "a2", "a3", "a4"].map((id) => [
+          `GET /api/conversations/c/messages/${id}/stream`,
+          joining(id),
+        ]),
+      ),
+    });
+    await store.openConversation("c");
+    await vi.waitFor(() => expect([...streams.keys()]).toEqual(["a2", "a3", "a4"]));
+    // A fourth takes the place of the oldest.
+    await store.send("Hi");
+    await vi.waitFor(() => expect([...streams.keys()]).toEqual(["a2", "a3", "a4", "a"]));
+    streams.get("a2")?.write(["snapshot", answer("a2", "q", { status: "generating", content: "unheard" })]);
+    streams.get("a")?.write(["done", answer("a", "q", { content: "Hello." })]);
+    streams.delete("a2");
+    await vi.waitFor(() => expect([...streams.keys()]).toEqual(["a3", "a4", "a", "a2"]));
+    expect(opened().messages.byId["a2"]?.content).toBe("a2");
+  });
+});
+
+describe("reloading the open chat", () => {
+  it("does not lose what was sent while the server was read", async () => {
+    const asked = later<unknown>();
+    const old = { conversation: conversation("c", 1), messages: [] };
+    const sent = [message("q", null), answer("a", "q", { content: "Hello." })];
+    const trees = [old, asked.promise, { ...old, messages: sent }];
+    serve({ ...working, "GET /api/conversations/c": () => trees.shift() });
+    await store.openConversation("c");
+    const reloading = store.reloadOpen();
+    await store.send("Hi");
+    asked.give(old);
+    await reloading;
+    expect(opened().messages.order).toEqual(["q", "a"]);
+    expect(trees).toEqual([]);
+  });
+});
+
 describe("the choice of a model", () => {
+  it("is remembered for new chats, told to the server for an open one, and taken back when refused", async () => {
+    const calls = serve({
+      ...working,
+      "GET /api/conversations/c": () => ({
+        conversation: conversation("c", 1, { model: "small" }),
+        messages: [],
+      }),
+    });
+    const current = () => store.currentModel(useStore.getState())?.name;
+    await store.chooseModel("thinker");
+    expect(calls).toEqual([]);
+    expect(current()).toBe("thinker");
+    expect(recallOwn("model")).toBe("thinker");
+    await store.openConversation("c");
+    expect(current()).toBe("small");
+    await store.chooseModel("thinker");
+    expect(calls.at(-1)).toEqual({
+      method: "PATCH",
+      path: "/api/conversations/c",
+      body: { model: "thinker" },
+    });
+    expect(current()).toBe("thinker");
+    serve({ "PATCH /api/conversations/c": () => 500 });
+    await store.chooseModel("small");
+    expect(current()).toBe("thinker");
+    expect(useStore.getState().notice?.text).toBe("settingsFailed");
+  });
+
   it("falls back from what isn't installed", () => {
     const choose = (newModel: string | null, models: Model[]) => {
       useStore.setState({ newModel, models });
@@ -192,6 +479,17 @@ describe("the list", () => {
     expect(calls).toHaveLength(2);
     await store.loadList();
     expect(shown()).toEqual(["d", "b", "a"]);
+  });
+
+  it("stays as it is when a page fails, until it is asked again", async () => {
+    const pages = [page([["b", 2]], "2"), 500, page([["a", 1]], null)];
+    serve({ "GET /api/conversations": () => pages.shift() });
+    await store.loadList();
+    await store.loadMore();
+    expect(useStore.getState()).toMatchObject({ listState: "moreFailed", listNext: "2" });
+    await store.loadMore();
+    expect(shown()).toEqual(["b", "a"]);
+    expect(useStore.getState().listState).toBe("ready");
   });
 
   it("takes a new name back when the server refuses it", async () => {

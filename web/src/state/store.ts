@@ -1,7 +1,7 @@
 import { create } from "zustand";
 import { ApiError, api, cutOff, type NewMessage } from "../api/client";
 import { follow as followStream } from "../api/follow";
-import type { Conversation, Message, Model } from "../api/types";
+import type { Conversation, ConversationTree, Message, Model } from "../api/types";
 import { DeltaBuffer, drawPause_ms } from "./buffer";
 import type { Failure, Open } from "./conversation";
 import * as conversation from "./conversation";
@@ -16,6 +16,7 @@ const FOLLOWED_MAX = 3;
 export type Notice =
   | "signOutFailed"
   | "revokeFailed"
+  | "sendFailed"
   | "renameFailed"
   | "deleteFailed"
   | "stopFailed"
@@ -28,7 +29,7 @@ interface State {
   modelsState: "loading" | "ready" | "unreachable";
   list: Conversation[];
   listNext: string | null;
-  listState: "loading" | "ready" | "more" | "unreachable";
+  listState: "loading" | "ready" | "more" | "moreFailed" | "unreachable";
   open: Open;
   /** Chosen for the next new chat. */
   newModel: string | null;
@@ -157,7 +158,7 @@ export async function loadList(): Promise<void> {
 
 export async function loadMore(): Promise<void> {
   const { listNext, listState } = get();
-  if (listNext === null || listState !== "ready") return;
+  if (listNext === null || (listState !== "ready" && listState !== "moreFailed")) return;
   set({ listState: "more" });
   try {
     const page = await api.conversations(listNext, PAGE_SIZE);
@@ -167,7 +168,8 @@ export async function loadMore(): Promise<void> {
       listState: "ready",
     }));
   } catch {
-    set({ listState: "ready" });
+    // Not "ready": a search would ask again at once, and so without end.
+    set({ listState: "moreFailed" });
   }
 }
 
@@ -225,6 +227,11 @@ function followRunning(): void {
 
 function followMessage(id: string, message: string): void {
   if (followed.has(message)) return;
+  const [oldest] = followed.keys();
+  if (oldest !== undefined && followed.size >= FOLLOWED_MAX) {
+    followed.get(oldest)?.abort();
+    followed.delete(oldest);
+  }
   const controller = new AbortController();
   followed.set(message, controller);
   const change = (edit: (open: Open) => Open) => {
@@ -232,7 +239,10 @@ function followMessage(id: string, message: string): void {
   };
   const buffer = new DeltaBuffer(
     (deltas) => change((open) => conversation.append(open, message, deltas, Date.now())),
-    () => drawPause_ms(get().open.messages.byId[message]?.content.length ?? 0),
+    () => {
+      const drawn = get().open.messages.byId[message];
+      return drawPause_ms((drawn?.content.length ?? 0) + (drawn?.reasoning?.length ?? 0));
+    },
   );
   const follower = {
     onSnapshot: (snapshot: Message) => {
@@ -255,7 +265,10 @@ function followMessage(id: string, message: string): void {
     },
   };
   void followStream(id, message, follower, controller.signal).finally(() => {
-    if (followed.get(message) === controller) followed.delete(message);
+    if (followed.get(message) !== controller) return;
+    followed.delete(message);
+    // One that had no connection may have this one's. A refused answer is not asked for again: it is being reloaded.
+    if (get().open.messages.byId[message]?.status !== "generating") followRunning();
   });
 }
 
@@ -279,7 +292,13 @@ export async function reloadOpen(): Promise<void> {
   const { id } = get().open;
   if (id === null) return;
   try {
-    const tree = await api.conversation(id);
+    let order: readonly string[];
+    let tree: ConversationTree;
+    do {
+      // What came to the page meanwhile may be missing from what the server read.
+      order = get().open.messages.order;
+      tree = await api.conversation(id);
+    } while (get().open.id === id && get().open.messages.order !== order);
     changeOpen(id, (open) => conversation.loaded(open, tree));
     if (get().open.id === id) followRunning();
   } catch (error) {
@@ -291,57 +310,92 @@ export async function reloadOpen(): Promise<void> {
   }
 }
 
-/** What was written meanwhile goes on in the field. */
-function moveDraft(from: string | null, to: string | null): void {
-  rememberDraft(to, recallDraft(from));
-  rememberDraft(from, "");
+/** Keeps a text in the field of a conversation, which need not be open, above what stands there already. */
+function keepDraft(conversation: string | null, text: string): void {
+  if (text === "") return;
+  const newer = recallDraft(conversation);
+  const draft = newer === "" ? text : `${text}\n\n${newer}`;
+  rememberDraft(conversation, draft);
+  if (get().open.id === conversation) putDraft(draft);
 }
 
-/** The id of the open conversation, which is made on the server if it is new. */
-async function ensureConversation(): Promise<{ id: string; created: boolean }> {
+/** What was written meanwhile goes on in the field. */
+function moveDraft(from: string | null, to: string | null): void {
+  const text = recallDraft(from);
+  rememberDraft(from, "");
+  keepDraft(to, text);
+}
+
+/** Changes the open conversation, if `pending` is still on its way in it: new chats have no id to tell them apart. */
+function changeAsking(pending: Open["pending"], change: (open: Open) => Open): void {
+  set((state) => (state.open.pending === pending ? { open: change(state.open) } : {}));
+}
+
+/** A conversation without a message would only clutter the list. */
+function discard(id: string): void {
+  void api.deleteConversation(id).catch(() => {});
+}
+
+/** The id of the open conversation, which is made on the server for `pending` if it is new. */
+async function ensureConversation(pending: Open["pending"]): Promise<{ id: string; created: boolean }> {
   const { open, newSystem } = get();
   if (open.id !== null) return { id: open.id, created: false };
   let made = await api.createConversation(currentModel(get())?.name ?? null);
-  if (newSystem.trim() !== "") made = await api.changeConversation(made.id, { system: newSystem });
-  moveDraft(null, made.id);
-  changeOpen(null, (before) => ({ ...before, id: made.id, conversation: made }));
+  try {
+    if (newSystem.trim() !== "") made = await api.changeConversation(made.id, { system: newSystem });
+  } catch (error) {
+    discard(made.id);
+    throw error;
+  }
+  if (get().open.pending === pending) moveDraft(null, made.id);
+  changeAsking(pending, (before) => ({ ...before, id: made.id, conversation: made }));
   return { id: made.id, created: true };
 }
 
 /** Sends a message below `parent_id` and follows its answer. False when the server did not take it. */
 async function ask(content: string, parent_id: string | null): Promise<boolean> {
   const from = get().open.id;
-  changeOpen(from, (open) => ({ ...open, pending: { content, parent_id }, failure: null }));
+  const pending = { content, parent_id };
+  const message: NewMessage = { content, parent_id, ...choices() };
+  changeOpen(from, (open) => ({ ...open, pending, failure: null }));
   let made: { id: string; created: boolean } | null = null;
   try {
-    made = await ensureConversation();
-    const message: NewMessage = { content, parent_id, ...choices() };
+    made = await ensureConversation(pending);
     const { user, assistant } = await api.send(made.id, message);
     changeOpen(made.id, (open) => conversation.follow(open, user, assistant));
     if (get().open.id === made.id) {
       pushPath(made.id);
       followMessage(made.id, assistant.id);
     }
-    set({ newSystem: made.created ? "" : get().newSystem });
     void loadList();
     return true;
   } catch (error) {
     const failure = failureOf(error);
+    const refused = (open: Open): Open => ({ ...open, pending: null, failure });
+    const before = get().open;
     if (made?.created) {
-      // A conversation without a message would only clutter the list.
-      void api.deleteConversation(made.id).catch(() => {});
+      discard(made.id);
       moveDraft(made.id, null);
-      changeOpen(made.id, (open) => ({ ...open, id: null, conversation: null }));
+      changeOpen(made.id, (open) => ({ ...refused(open), id: null, conversation: null }));
+    } else if (from === null) {
+      changeAsking(pending, refused);
+    } else {
+      changeOpen(from, refused);
     }
-    const id = made?.created ? null : from;
-    changeOpen(id, (open) => ({ ...open, pending: null, failure }));
+    // Another chat is open: it is no place for this failure.
+    if (get().open === before) notify("sendFailed");
     if (failure.kind === "conflict") void reloadOpen();
     return false;
   }
 }
 
-/** Sends what the composer holds, at the end of the shown path. */
-export const send = (content: string): Promise<boolean> => ask(content, get().open.leaf);
+/** Sends what the composer held, at the end of the shown path. What the server does not take is in the field again. */
+export async function send(content: string): Promise<boolean> {
+  const { id, leaf } = get().open;
+  const taken = await ask(content, leaf);
+  if (!taken) keepDraft(id, content);
+  return taken;
+}
 
 /** Opens a question for editing, or closes it for null. */
 export function startEditing(id: string | null): void {
@@ -357,7 +411,9 @@ export async function edit(id: string, text: string): Promise<void> {
   const parent_id = get().open.messages.byId[id]?.parent_id ?? null;
   startEditing(null);
   const taken = await ask(text, parent_id);
-  if (!taken) changeOpen(conversation, (open) => ({ ...open, editing: { id, text } }));
+  if (taken) return;
+  if (get().open.id !== conversation) keepDraft(conversation, text);
+  changeOpen(conversation, (open) => ({ ...open, editing: { id, text } }));
 }
 
 /** The answers for which another one is being asked. */
