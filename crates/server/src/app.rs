@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) checks: Arc<Semaphore>,
     /// Whether the server is shutting down.
     pub(crate) draining: watch::Sender<bool>,
+    /// Whether what still runs must end now, without waiting for a model.
+    pub(crate) cut: watch::Sender<bool>,
     rng: Mutex<Rng>,
 }
 
@@ -48,6 +50,7 @@ impl State {
             )),
             checks: Arc::new(Semaphore::new(cores)),
             draining: watch::Sender::new(false),
+            cut: watch::Sender::new(false),
             rng: Mutex::new(parts.rng),
             hub: parts.hub,
             store: parts.store,
@@ -64,6 +67,12 @@ impl State {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Ready when what still runs must end now. Cancel-safe.
+    pub(crate) async fn cut_off(&self) {
+        // The sender lives as long as we do.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Runs `work` to its end even if the caller, whose client may go away, is dropped.

@@ -18,5 +18,5 @@ mod settings;
 mod sse;
 mod webapp;
 
-pub use serve::{Parts, ServeError, Server, termination};
+pub use serve::{Parts, ServeError, Server};
 pub use settings::Settings;

@@ -35,7 +35,7 @@ pub(crate) struct Turn {
 pub(crate) async fn handle(
     State(app): State<App>,
     OfConversation(conversation_id): OfConversation,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Turn>), ApiError> {
     check_content(&app, &asked.content)?;
     let conversation = app.store.conversation(conversation_id).await?;

@@ -23,7 +23,7 @@ pub(crate) struct Asked {
 pub(crate) async fn handle(
     State(app): State<App>,
     OfConversation(conversation): OfConversation,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Json<ConversationView>, ApiError> {
     let settings = &app.settings;
     let title = asked.title.map(|title| title.trim().to_owned());

@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 pub(crate) async fn handle(
     State(app): State<App>,
     OfMessage(conversation_id, beside): OfMessage,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let conversation = app.store.conversation(conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
