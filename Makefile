@@ -43,6 +43,8 @@ check: web-check rust-check ## formats, lints, documentation, house rules
 rust-check: $(VENV)/ready | web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	CARGO_TARGET_DIR=target/fuzz cargo clippy --manifest-path fuzz/Cargo.toml --bins --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked --quiet
 	cargo xtask tidy
 	cargo deny --all-features check licenses bans sources
@@ -77,6 +79,7 @@ e2e-client: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## the official opena
 
 e2e-page: $(BINARY) $(CACHALOT_TEST_MODEL) web/node_modules/.package-lock.json ## the page of the real program in Chromium
 	@if scripts/install-chromium; then \
+	  export CHROMIUM="$${CHROMIUM:-$$(command -v chromium)}"; \
 	  cd web && CACHALOT_BIN=$(CURDIR)/$(BINARY) npm run e2e; \
 	else \
 	  scripts/not-run needed "the page in Chromium (make e2e-page): there is no chromium"; \

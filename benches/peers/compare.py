@@ -4,7 +4,8 @@
 
 Every run is a fresh process that measures itself once (one warm-up prefill, one measured prefill, one measured decode).
 A round runs each contender once, and rounds alternate, so that a change of the machine's speed falls on all alike. What
-is reported is the median over rounds and the spread from the least to the greatest. The page cache is warm: the file is
+is reported is the median over rounds and the spread from the least to the greatest. At the largest number of threads a
+second set of rounds decodes for eight sequences at once as well. The page cache is warm: the file is
 read once before. llama.cpp runs with flash attention off and on, and the better of the two counts. When `llama-bench` is
 on the PATH it joins as a further contender.
 
@@ -31,7 +32,9 @@ from dataclasses import dataclass
 HERE = pathlib.Path(__file__).parent
 RECORD = HERE.parent / "record"
 METRICS = ["prefill_tokens_s", "decode_tokens_s", "load_ms", "ttft_cold_ms", "ttft_ms", "peak_rss_mib"]
+AT_ONCE = ["decode_tokens_s", "total_tokens_s", "each_tokens_s"]
 OURS = "cachalot"
+SEQUENCES = 8
 
 
 @dataclass
@@ -58,16 +61,17 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def contenders(options: argparse.Namespace) -> list[Contender]:
-    """Who takes part: us, llama.cpp twice, and what else is installed."""
+def contenders(options: argparse.Namespace, sequences: int = 1) -> list[Contender]:
+    """Who takes part: us, llama.cpp twice, and what else is installed; several sequences at once only the first two."""
     prompt, generate = str(options.prompt), str(options.generate)
+    more = ["--sequences", str(sequences)] if sequences > 1 else []
     found = []
     if options.cachalot:
         found.append(
             Contender(
                 OURS,
                 lambda threads: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
-                                 "-t", str(threads), "-r", "1", "--json"],
+                                 "-t", str(threads), "-r", "1", "--json", *more],
                 read_json,
             )  # fmt: skip
         )
@@ -77,11 +81,11 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
                 f"llama.cpp, flash attention {flash}",
                 lambda threads, flash=flash: [options.python, str(HERE / "llama_cpp_run.py"), options.model,
                                               "--prompt", prompt, "--generate", generate,
-                                              "--threads", str(threads), "--flash-attention", flash],
+                                              "--threads", str(threads), "--flash-attention", flash, *more],
                 read_json,
             )  # fmt: skip
         )
-    if shutil.which("llama-bench"):
+    if sequences == 1 and shutil.which("llama-bench"):
         found.append(
             Contender(
                 "llama-bench",
@@ -99,7 +103,10 @@ def read_json(text: str) -> dict:
         report = json.loads(text)
     except json.JSONDecodeError:
         report = json.loads(text.strip().splitlines()[-1])
+    at_once = {f"{name}_tokens_s": report["together"][name]["tokens_s"] for name in ("total", "each")
+               if "together" in report}  # fmt: skip
     return {
+        **at_once,
         "prefill_tokens_s": report["prefill"]["tokens_s"],
         "decode_tokens_s": report["decode"]["tokens_s"],
         "load_ms": report["load_ms"],
@@ -137,29 +144,31 @@ def measure(contender: Contender, threads: int) -> dict:
     return found
 
 
+def rounds(entrants: list[Contender], threads: int, count: int) -> dict:
+    """Some rounds: `{contender: [run, ...]}`. The model must be in the page cache: `sum_of` has read it."""
+    runs: dict = {contender.name: [] for contender in entrants}
+    for number in range(count):
+        # Every other round goes backwards, so that no one always follows the same neighbour.
+        for contender in entrants if number % 2 == 0 else reversed(entrants):
+            found = measure(contender, threads)
+            runs[contender.name].append(found)
+            shown = ", ".join(f"{name} {found[name]:.0f}" for name in METRICS + AT_ONCE if name in found)
+            print(f"threads {threads} round {number + 1} {contender.name}: {shown}", file=sys.stderr)
+    return runs
+
+
 def run(options: argparse.Namespace) -> dict:
-    """All rounds: `{threads: {contender: [run, ...]}}`. The model must be in the page cache: `sum_of` has read it."""
+    """All rounds: `{threads: {contender: [run, ...]}}`."""
     entrants = contenders(options)
-    results: dict = {}
-    for threads in options.threads:
-        runs: dict = {contender.name: [] for contender in entrants}
-        for number in range(options.rounds):
-            # Every other round goes backwards, so that no one always follows the same neighbour.
-            for contender in entrants if number % 2 == 0 else reversed(entrants):
-                found = measure(contender, threads)
-                runs[contender.name].append(found)
-                shown = ", ".join(f"{name} {found[name]:.0f}" for name in METRICS if name in found)
-                print(f"threads {threads} round {number + 1} {contender.name}: {shown}", file=sys.stderr)
-        results[str(threads)] = runs
-    return results
+    return {str(threads): rounds(entrants, threads, options.rounds) for threads in options.threads}
 
 
-def summary(results: dict) -> dict:
+def summary(results: dict, metrics: list[str]) -> dict:
     """Median, least and greatest of every metric: `{threads: {contender: {metric: [median, least, greatest]}}}`."""
     found: dict = {}
     for threads, runs in results.items():
         for name, rows in runs.items():
-            for metric in METRICS:
+            for metric in metrics:
                 values = [row[metric] for row in rows if metric in row]
                 if values:
                     numbers = [statistics.median(values), min(values), max(values)]
@@ -167,13 +176,13 @@ def summary(results: dict) -> dict:
     return found
 
 
-def ratios(summarised: dict) -> dict:
+def ratios(summarised: dict, metrics: list[str]) -> dict:
     """Ours over the best peer's, by threads and metric; above 1 is better for us in every one of them."""
     found: dict = {}
     for threads, by_name in summarised.items():
         if OURS not in by_name:
             continue
-        for metric in METRICS:
+        for metric in metrics:
             peers = [row[metric][0] for name, row in by_name.items() if name != OURS and metric in row]
             if not peers:
                 continue
@@ -216,6 +225,22 @@ def command_shown(options: argparse.Namespace, contender: Contender, threads: in
     return " ".join(known.get(word, word) for word in contender.command(threads))
 
 
+def table(by_name: dict, ratios_of: dict, titles: dict) -> list[str]:
+    """Contenders as columns, metrics as rows."""
+    lines = ["| | " + " | ".join(by_name) + " | ours / best peer |", "|" + "---|" * (len(by_name) + 2)]
+    for metric, title in titles.items():
+        cells = []
+        for row in by_name.values():
+            if metric in row:
+                median, least, greatest = row[metric]
+                cells.append(f"{median:.1f} ({least:.1f} to {greatest:.1f})")
+            else:
+                cells.append("")
+        ratio = ratios_of.get(metric)
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {f'{ratio:.2f}x' if ratio else ''} |")
+    return lines
+
+
 def markdown(record: dict) -> str:
     """The record for people."""
     cpu = record["machine"]
@@ -243,18 +268,20 @@ def markdown(record: dict) -> str:
     }
     for threads, by_name in record["summary"].items():
         lines += [f"## {threads} thread{'s' if threads != '1' else ''}", ""]
-        lines += ["| | " + " | ".join(by_name) + " | ours / best peer |", "|" + "---|" * (len(by_name) + 2)]
-        for metric, title in titles.items():
-            cells = []
-            for row in by_name.values():
-                if metric in row:
-                    median, least, greatest = row[metric]
-                    cells.append(f"{median:.1f} ({least:.1f} to {greatest:.1f})")
-                else:
-                    cells.append("")
-            ratio = record["ratios"].get(threads, {}).get(metric)
-            lines.append(f"| {title} | " + " | ".join(cells) + f" | {f'{ratio:.2f}x' if ratio else ''} |")
-        lines.append("")
+        lines += [*table(by_name, record["ratios"].get(threads, {}), titles), ""]
+    at_once = record["at_once"]
+    titles = {
+        "decode_tokens_s": "one sequence, tokens/s",
+        "total_tokens_s": f"{SEQUENCES} sequences together, tokens/s",
+        "each_tokens_s": "each of them, tokens/s",
+    }
+    for threads, by_name in at_once["summary"].items():
+        lines += [f"## Eight at once, {threads} thread{'s' if threads != '1' else ''}", ""]
+        lines += [
+            f"{SEQUENCES} sequences decode in one batch, each after a prompt of {record['prompt']} tokens; runs of their own.",
+            "",
+        ]
+        lines += [*table(by_name, at_once["ratios"].get(threads, {}), titles), ""]
     lines += [
         "A ratio above 1 is in our favour, also for times and memory. Peak memory counts the mapped file; llama.cpp's "
         f"includes {record['python_rss_mib']:.0f} MiB of Python and library. llama.cpp samples nothing, and neither "
@@ -293,8 +320,12 @@ def main() -> None:
     model = pathlib.Path(options.model)
     model_sum = sum_of(model)
     results = run(options)
-    summarised = summary(results)
-    rows = [row for runs in results.values() for name in runs for row in runs[name]]
+    summarised = summary(results, METRICS)
+    most = max(options.threads)
+    entrants = contenders(options, SEQUENCES)
+    at_once = {str(most): rounds(entrants, most, options.rounds)}
+    summarised_at_once = summary(at_once, AT_ONCE)
+    rows = [row for found in (results, at_once) for runs in found.values() for name in runs for row in runs[name]]
     cpu = machine()
     record = {
         "date": datetime.date.today().isoformat(),
@@ -312,12 +343,19 @@ def main() -> None:
             command_shown(options, contender, threads)
             for threads in options.threads
             for contender in contenders(options)
-        ],
+        ]
+        + [command_shown(options, contender, most) for contender in entrants],
         "versions": versions(options, results),
         "python_rss_mib": max(row["facts"].get("python_rss_bytes", 0) for row in rows) / 2**20,
         "summary": summarised,
-        "ratios": ratios(summarised),
+        "ratios": ratios(summarised, METRICS),
         "runs": results,
+        "at_once": {
+            "sequences": SEQUENCES,
+            "summary": summarised_at_once,
+            "ratios": ratios(summarised_at_once, AT_ONCE),
+            "runs": at_once,
+        },
     }
     text = markdown(record)
     print(text)

@@ -4,7 +4,8 @@ Runs llama.cpp through the C functions that llama-cpp-python exposes, so that no
 but one call per step. The order within the process:
 
 1. load the model, make a context, evaluate the prompt: `load_ms`, `ttft_cold_ms` (nothing is warm but the page cache);
-2. evaluate the prompt again, and decode `--generate` tokens one by one: the measured prefill and decode.
+2. evaluate the prompt again, and decode `--generate` tokens one by one: the measured prefill and decode;
+3. with `--sequences N`, evaluate the prompt for each of N sequences, and decode for all of them, N tokens a batch.
 
 The fields are those of `cachalot bench --json`, which does the same in the same order with `-r 1`.
 
@@ -28,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
+    parser.add_argument("--sequences", type=int, default=1, help="also decode for so many at once")
     parser.add_argument("--flash-attention", choices=["on", "off"], default="off")
     return parser.parse_args()
 
@@ -49,7 +51,8 @@ def load(options: argparse.Namespace):
     if not model:
         sys.exit(f"llama.cpp can't load {options.model}")
     context_parameters = api.llama_context_default_params()
-    context_parameters.n_ctx = options.prompt + options.generate
+    context_parameters.n_ctx = options.sequences * (options.prompt + options.generate)
+    context_parameters.n_seq_max = options.sequences
     context_parameters.n_batch = context_parameters.n_ubatch = 512
     context_parameters.n_threads = context_parameters.n_threads_batch = options.threads
     context_parameters.flash_attn_type = 1 if options.flash_attention == "on" else 0
@@ -67,6 +70,32 @@ def decode(context, tokens: list[int]) -> None:
     if status != 0:
         sys.exit(f"llama_decode gave {status}")
     api.llama_get_logits_ith(context, -1)
+
+
+def decode_together(context, prompt: list[int], generate: int, sequences: int) -> float:
+    """Seconds for `generate` batches of one token for each of `sequences`, after the same prompt in all."""
+    api.llama_memory_clear(api.llama_get_memory(context), True)
+    batch = api.llama_batch_init(max(len(prompt), sequences), 0, 1)
+
+    def step(rows: list[tuple[int, int, int, bool]]) -> None:
+        """Rows are (token, position, sequence, whether logits are wanted)."""
+        batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, position, wanted
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
+        status = api.llama_decode(context, batch)
+        if status != 0:
+            sys.exit(f"llama_decode gave {status}")
+        api.llama_get_logits_ith(context, -1)
+
+    for sequence in range(sequences):
+        step([(token, i, sequence, i + 1 == len(prompt)) for i, token in enumerate(prompt)])
+    start = time.perf_counter()
+    for i in range(generate):
+        step([(prompt[(i + s) % len(prompt)], len(prompt) + i, s, True) for s in range(sequences)])
+    spent = time.perf_counter() - start
+    api.llama_batch_free(batch)
+    return spent
 
 
 def main() -> None:
@@ -93,11 +122,19 @@ def main() -> None:
         decode(context, [token])
     end, end_cpu = time.perf_counter(), time.process_time()
 
+    together = {}
+    if options.sequences > 1:
+        spent = max(decode_together(context, prompt, len(rest), options.sequences), 1e-9)
+        each = {"tokens": len(rest), "tokens_s": len(rest) / spent}
+        total = {name: value * options.sequences for name, value in each.items()}
+        together = {"together": {"sequences": options.sequences, "total": total, "each": each}}
+
     print(
         json.dumps(
             {
                 "prefill": {"tokens": len(prompt), "tokens_s": len(prompt) / (prefilled - begin)},
                 "decode": {"tokens": len(rest), "tokens_s": len(rest) / max(end - prefilled, 1e-9)},
+                **together,
                 "prefill_cpu_s": prefilled_cpu - begin_cpu,
                 "decode_cpu_s": end_cpu - prefilled_cpu,
                 "load_ms": (loaded - start) * 1e3,

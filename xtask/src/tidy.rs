@@ -78,6 +78,7 @@ fn findings() -> Result<Vec<String>> {
         found.extend(pure_part_findings(&root, folder, words)?);
     }
     found.extend(unsafe_findings(&root)?);
+    found.extend(concrete_store_findings(&root)?);
     found.extend(large_file_findings(&root)?);
     Ok(found)
 }
@@ -157,6 +158,38 @@ fn unsafe_findings(root: &Path) -> Result<Vec<String>> {
 /// Files outside kernels that may hold `unsafe`, each for one system call.
 const UNSAFE_OUTSIDE_KERNELS: &[&str] = &["crates/models/src/gguf/mod.rs"];
 
+/// Stores by the names of their types, which only the crate that has them, the binary and tests may spell: everyone
+/// else takes the traits.
+const CONCRETE_STORES: &[&str] = &["SqliteStore"];
+const MAY_BUILD_STORES: &[&str] = &["crates/store", "crates/cli"];
+
+fn concrete_store_findings(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for file in rust_files(&root.join("crates"))? {
+        let place = file.strip_prefix(root).unwrap_or(&file);
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        found.extend(concrete_stores_in(place, &text));
+    }
+    Ok(found)
+}
+
+fn concrete_stores_in(place: &Path, text: &str) -> Vec<String> {
+    let is_test = place.components().any(|part| part.as_os_str() == "tests");
+    if is_test || MAY_BUILD_STORES.iter().any(|crate_| place.starts_with(crate_)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for store in CONCRETE_STORES.iter().filter(|store| code.contains(**store)) {
+            let allowed = MAY_BUILD_STORES.join(", ");
+            let place = place.display();
+            found.push(format!("{place}:{}: {store}; allowed only in: {allowed} and tests", number + 1));
+        }
+    }
+    found
+}
+
 fn large_file_findings(root: &Path) -> Result<Vec<String>> {
     let listing =
         Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().context("git ls-files")?;
@@ -213,6 +246,21 @@ mod tests {
         check("cachalot-kernels", &["tokio"], &["cachalot-kernels names tokio"]);
         check("cachalot-server", &["sqlx"], &["cachalot-server names sqlx"]);
         check("cachalot-novelty", &[], &["has no line"]);
+    }
+
+    #[test]
+    fn concrete_stores_are_for_the_binary_and_tests() {
+        let check = |place: &str, text: &str, expected: usize| {
+            let found = concrete_stores_in(Path::new(place), text);
+            assert_eq!(found.len(), expected, "{place}: {found:?}");
+        };
+        let builds = "\nlet store = SqliteStore::open(path)?;";
+        check("crates/server/src/lib.rs", builds, 1);
+        check("crates/dialogue/src/hub.rs", "use store::SqliteStore;", 1);
+        check("crates/server/src/lib.rs", "// As SqliteStore has it.", 0);
+        check("crates/server/tests/it/main.rs", builds, 0);
+        check("crates/cli/src/commands/up.rs", builds, 0);
+        check("crates/store/src/sqlite/mod.rs", builds, 0);
     }
 
     #[test]

@@ -17,14 +17,22 @@ use crate::pull::{self, progress};
 /// What a MODEL argument stands for: an installed name or a path. A model of the catalogue or a source
 /// (`hf:owner/repo/file.gguf`, a URL, ...) that isn't installed is pulled first. None is the default model.
 pub(crate) fn resolve_or_pull(context: &Context, model: Option<&str>) -> anyhow::Result<ResolvedModel> {
+    resolve_or_pull_with(context, model, progress::for_stderr().as_mut())
+}
+
+/// As [`resolve_or_pull`], with somebody else told how the pull goes.
+pub(crate) fn resolve_or_pull_with(
+    context: &Context,
+    model: Option<&str>,
+    progress: &mut dyn progress::Progress,
+) -> anyhow::Result<ResolvedModel> {
     let catalog = Catalog::built_in();
     let library = Library::open(&context.home)?;
     let model = model.unwrap_or(&catalog.default);
     match library.resolve(model) {
         Ok(resolved) => Ok(resolved),
         Err(LibraryError::NotInstalled { .. } | LibraryError::FileMissing { .. }) => {
-            let mut progress = progress::for_stderr();
-            let pulled = pull::pull(&library, catalog, model, progress.as_mut())?;
+            let pulled = pull::pull(&library, catalog, model, Arc::clone(&context.clock), progress)?;
             Ok(library.resolve(&pulled.model.name)?)
         }
         Err(error) => Err(error.into()),

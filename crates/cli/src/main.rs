@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{bench, chat, list, rm, show, up, user};
 use crate::home::Context;
+use crate::pull::text::printable;
 
 /// A DeepSeek of one's own: pull reasoning and chat models, talk to them in a terminal, over HTTP or in a browser.
 #[derive(Debug, Parser)]
@@ -58,7 +59,8 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // A file may have had a hand in the text.
+            eprintln!("error: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

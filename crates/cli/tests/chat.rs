@@ -178,6 +178,15 @@ fn what_a_model_can_not_do_is_refused() {
 }
 
 #[test]
+fn an_error_does_not_command_the_terminal() {
+    let cachalot = Cachalot::new();
+    let path = cachalot.home.path().join("evil\u{1b}[2J.gguf");
+    std::fs::write(&path, "not a model").unwrap();
+    let output = cachalot.run(&["chat", path.to_str().unwrap(), "-p", "x"]);
+    check_refused(&output, 1, "evil\\u{1b}[2J.gguf can't be loaded");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let cachalot = Cachalot::new();
     let model = model();

@@ -20,7 +20,7 @@ use crate::split::{CLOSING, OPENING, Start};
 pub struct DialogueConfig {
     /// Most bytes of KV cache. What `running_max` answers of full context need is enough, and no more is taken.
     pub kv_bytes_max: u64,
-    /// Tokens of a step of the engine.
+    /// Most tokens of a step of the engine; large models take fewer, so that a step stays short.
     pub step_tokens_max: usize,
     /// Most answers generated at once.
     pub running_max: usize,
@@ -29,10 +29,21 @@ pub struct DialogueConfig {
 }
 
 impl Default for DialogueConfig {
-    /// 2 GiB of KV cache, steps of 512 tokens, 8 answers at once, 64 waiting.
+    /// 2 GiB of KV cache, steps of at most 512 tokens, 8 answers at once, 64 waiting.
     fn default() -> Self {
         Self { kv_bytes_max: 2 << 30, step_tokens_max: 512, running_max: 8, waiting_max: 64 }
     }
+}
+
+/// Weights times tokens that two slow cores get through in about a second: a model of 8 billion weights reads some
+/// 17 tokens a second there. While a step reads a prompt, answers in progress, cancellation and shutdown wait for it.
+const STEP_WORK: u64 = 1 << 37;
+/// A step of fewer tokens would only load the weights more often.
+const STEP_TOKENS_MIN: usize = 16;
+
+/// Tokens of a step that take about a second on a slow machine. What an answer says doesn't depend on it.
+fn step_tokens(parameters: u64) -> usize {
+    usize::try_from(STEP_WORK / parameters.max(1)).unwrap_or(usize::MAX).max(STEP_TOKENS_MIN)
 }
 
 impl DialogueConfig {
@@ -47,7 +58,7 @@ impl DialogueConfig {
         let allowed = usize::try_from(self.kv_bytes_max / block_bytes).unwrap_or(usize::MAX);
         EngineConfig {
             kv_blocks: wanted.min(allowed).max(1),
-            step_tokens_max: self.step_tokens_max,
+            step_tokens_max: self.step_tokens_max.min(step_tokens(info.parameters)),
             running_max: self.running_max,
             waiting_max: self.waiting_max,
         }
@@ -353,4 +364,39 @@ fn detect_thinking(template: &ChatTemplate) -> Thinking {
 /// Whether the template, not a message, ends the prompt with the closing tag, white space aside.
 fn ends_with_closing(parts: &[tokenizer::Part<'_>]) -> bool {
     matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(CLOSING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_models_take_small_steps() {
+        let steps = |parameters: u64, config: DialogueConfig| {
+            let info = ModelInfo {
+                architecture: "llama".to_owned(),
+                vocab_size: 1000,
+                context_length: 4096,
+                layers: 2,
+                kv_bytes_per_token: 64,
+                weight_bytes: parameters,
+                parameters,
+            };
+            config.engine(&info).step_tokens_max
+        };
+        let default = DialogueConfig::default();
+        // SmolLM2-135M, Qwen2.5 0.5B and 1.5B, Llama 3.1 8B, Llama 3.1 70B.
+        for (parameters, expected) in [
+            (134_515_008, 512),
+            (494_032_768, 278),
+            (1_543_714_304, 89),
+            (8_030_261_312, 17),
+            (70_553_706_560, 16),
+        ] {
+            assert_eq!(steps(parameters, default), expected, "{parameters}");
+        }
+        assert_eq!(steps(0, default), 512);
+        // What one asks for is the most that one gets.
+        assert_eq!(steps(8_030_261_312, DialogueConfig { step_tokens_max: 4, ..default }), 4);
+    }
 }

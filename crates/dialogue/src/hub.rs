@@ -50,7 +50,7 @@ pub struct HubConfig {
 /// A model of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubListing {
-    /// What the source says.
+    /// What the source says, and the model itself once it is loaded.
     pub model: ModelListing,
     /// Whether it is in memory.
     pub loaded: bool,
@@ -156,13 +156,19 @@ impl Hub {
         &self.shared.config.default_model
     }
 
-    /// Every model that the source knows, installed or not. Reads the disk.
+    /// Every model that the source knows, installed or not. A loaded one says itself whether it thinks and how much
+    /// it holds. Reads the disk.
     pub fn list(&self) -> Vec<HubListing> {
         let models = self.shared.source.list();
         let state = self.shared.lock();
-        let loaded =
-            |name: &str| matches!(state.models.get(name), Some(Slot { stage: Stage::Loaded(_), .. }));
-        models.into_iter().map(|model| HubListing { loaded: loaded(&model.name), model }).collect()
+        let listing = |model: ModelListing| match state.models.get(&model.name) {
+            Some(Slot { stage: Stage::Loaded(dialogue), .. }) => {
+                let (context, thinking) = (dialogue.context(), dialogue.thinking());
+                HubListing { loaded: true, model: ModelListing { context, thinking, ..model } }
+            }
+            _ => HubListing { loaded: false, model },
+        };
+        models.into_iter().map(listing).collect()
     }
 
     /// The models in memory, by name.

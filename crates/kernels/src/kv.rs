@@ -46,14 +46,15 @@ impl KvCache {
     /// # Panics
     /// When `block_tokens` isn't a positive multiple of 32, or the size overflows.
     pub fn new(shape: KvShape) -> Self {
-        let tokens = shape.block_tokens;
-        assert!(
-            tokens > 0 && tokens.is_multiple_of(KV_TILE),
-            "a block of {tokens} tokens: multiples of 32 are allowed"
-        );
-        let heads = shape.layers.checked_mul(shape.blocks).and_then(|x| x.checked_mul(shape.kv_heads));
-        let len = heads.and_then(|heads| heads.checked_mul(head_len(shape)));
-        Self { shape, data: Aligned::zeroed(len.expect("the size of the KV cache overflows")) }
+        Self { shape, data: Aligned::zeroed(len(shape)) }
+    }
+
+    /// What [`Self::bytes`] would be for a cache of this shape; none is made.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn bytes_of(shape: KvShape) -> usize {
+        len(shape) * size_of::<u16>()
     }
 
     /// What it was made for.
@@ -137,6 +138,17 @@ impl KvCache {
         let len = head_len(shape);
         self.data[index * len..][..len].as_chunks().0.split_at(shape.block_tokens * shape.head_dim / LANES)
     }
+}
+
+/// Numbers in a cache.
+fn len(shape: KvShape) -> usize {
+    let tokens = shape.block_tokens;
+    assert!(
+        tokens > 0 && tokens.is_multiple_of(KV_TILE),
+        "a block of {tokens} tokens: multiples of 32 are allowed"
+    );
+    let heads = shape.layers.checked_mul(shape.blocks).and_then(|x| x.checked_mul(shape.kv_heads));
+    heads.and_then(|heads| heads.checked_mul(head_len(shape))).expect("the size of the KV cache overflows")
 }
 
 /// Values of a head in a block.

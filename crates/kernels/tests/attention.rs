@@ -90,6 +90,7 @@ impl Sequence {
 /// Fills a cache with NaN, as a block that another sequence has left might be.
 fn poisoned(isa: Isa, pool: &Pool, shape: KvShape) -> KvCache {
     let mut cache = KvCache::new(shape);
+    assert_eq!(KvCache::bytes_of(shape), cache.bytes());
     let table: Vec<u32> = (0..shape.blocks as u32).collect();
     let nan = vec![f32::NAN; shape.blocks * shape.block_tokens * shape.kv_heads * shape.head_dim];
     for layer in 0..shape.layers {

@@ -188,3 +188,95 @@ fn code_layout(format: Format) -> SourceLayout {
         Format::Q6K => codes(CodeWidth::Eight, 16, 32, false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use kernels::Activations;
+
+    use super::*;
+    use crate::gguf::testing::GgufWriter;
+
+    /// Rounding of scales to f16.
+    const ROUNDING: f64 = 1.0 / 2048.0;
+
+    /// The vectors of a format, `times` over, as a file with one matrix.
+    fn file(format: Format, cols: usize, times: usize) -> Gguf {
+        let name = format!("../../golden/formats/{}.blocks", format.name());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let blocks = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let data = blocks.repeat(times);
+        let rows = data.len() / format.row_bytes(cols);
+        let writer = GgufWriter::new().tensor("w.weight", &[cols as u64, rows as u64], format, &data);
+        Gguf::from_bytes(writer.finish()).unwrap()
+    }
+
+    /// What is added up for each value of a row: the scaled code and the minimum, both without sign.
+    fn magnitudes(format: Format, row: &[u8], values: &[f32]) -> Vec<f64> {
+        let SourceLayout::Codes(CodeLayout { group, zero_point, .. }) = code_layout(format) else {
+            return values.iter().map(|&value| f64::from(value.abs())).collect();
+        };
+        let mut codes = CodeRow::default();
+        decode_codes(format, row, &mut codes);
+        let magnitude = |(column, &code): (usize, &u8)| {
+            let scaled = f64::from(codes.scales[column / group]) * (f64::from(code) - f64::from(zero_point));
+            scaled.abs() + codes.mins.get(column / group).map_or(0.0, |&min| f64::from(min.abs()))
+        };
+        codes.codes.iter().enumerate().map(magnitude).collect()
+    }
+
+    /// Packs a format's vectors and compares rows and a product with the dequantised rows.
+    fn check(format: Format, cols: usize, isa: Isa) {
+        let (pool, file) = (Pool::new(2), file(format, cols, 7));
+        let tensor = file.tensor("w.weight").unwrap();
+        let rows = tensor.info.shape[1] as usize;
+        let packed = Weights::new(&file, isa, &pool).matrix("w.weight", rows, cols).unwrap();
+        // Whole numbers of which every block has 127: quantising them loses nothing.
+        let x: Vec<f32> =
+            (0..cols).map(|i| if i % 32 == 5 { 127.0 } else { ((i * 37) % 255) as f32 - 127.0 }).collect();
+        let mut activations = Activations::new();
+        activations.prepare(isa, &pool, &x, cols, packed.needs());
+        let mut product = vec![f32::NAN; rows];
+        kernels::matmul(isa, &pool, &packed, &activations, &mut product);
+        for (row, bytes) in tensor.data.chunks_exact(format.row_bytes(cols)).enumerate() {
+            let what = format!("{} {} row {row} of {cols}", format.name(), isa.name());
+            let (mut expected, mut given) = (vec![f32::NAN; cols], vec![f32::NAN; cols]);
+            dequantize_row(format, bytes, &mut expected);
+            packed.row_f32(row, &mut given);
+            let magnitudes = magnitudes(format, bytes, &expected);
+            // A scale so far below the row's largest that f16 can't hold both.
+            let lost = magnitudes.iter().copied().fold(0.0, f64::max) / f64::from(1_u32 << 30);
+            for (column, magnitude) in magnitudes.iter().enumerate() {
+                let error = (f64::from(given[column]) - f64::from(expected[column])).abs();
+                let allowed = ROUNDING * magnitude + lost;
+                assert!(
+                    error <= allowed,
+                    "{what}, column {column}: {} not {}",
+                    given[column],
+                    expected[column]
+                );
+            }
+            let sum: f64 = expected.iter().zip(&x).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum();
+            let bound: f64 = magnitudes.iter().zip(&x).map(|(m, &x)| (m + lost) * f64::from(x.abs())).sum();
+            let error = (f64::from(product[row]) - sum).abs();
+            assert!(error <= ROUNDING * bound, "{what}: the product is {} not {sum}", product[row]);
+        }
+    }
+
+    #[test]
+    fn every_format_of_a_file_goes_through_the_kernels() {
+        for format in Format::ALL {
+            for isa in Isa::available() {
+                for blocks in [1, 3] {
+                    // Floats have blocks of one value and 64 vectors.
+                    check(
+                        format,
+                        if format.block_len() == 1 { 32 } else { blocks * format.block_len() },
+                        isa,
+                    );
+                }
+            }
+        }
+    }
+}

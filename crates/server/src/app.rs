@@ -38,6 +38,8 @@ pub(crate) struct State {
     names: Mutex<Rng>,
     /// Salts. A stream of their own, so that names, which are seen, have nothing to do with them.
     salts: Mutex<Rng>,
+    /// Whether what still runs must end now, without waiting for a model.
+    pub(crate) cut: watch::Sender<bool>,
 }
 
 impl State {
@@ -62,6 +64,7 @@ impl State {
             draining: watch::Sender::new(false),
             salts: Mutex::new(parts.rng.fork()),
             names: Mutex::new(parts.rng),
+            cut: watch::Sender::new(false),
             hub: parts.hub,
             store: parts.store,
             clock: parts.clock,
@@ -84,6 +87,12 @@ impl State {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Ready when what still runs must end now. Cancel-safe.
+    pub(crate) async fn cut_off(&self) {
+        // The sender lives as long as we do.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Runs `work` to its end even if the caller, whose client may go away, is dropped.

@@ -1,19 +1,21 @@
 //! Bodies of requests: bounded in size, in time and all together.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::ApiError;
 
-/// The bytes of a JSON body.
-pub(crate) struct JsonBytes(pub(crate) Bytes);
+/// The bytes of a JSON body, and the room that they take.
+pub(crate) struct JsonBytes(pub(crate) Bytes, pub(crate) Room);
 
 impl FromRequest<App> for JsonBytes {
     type Rejection = ApiError;
@@ -28,24 +30,27 @@ impl FromRequest<App> for JsonBytes {
             let message = format!("the body must come in within {} s", app.settings.body_timeout.as_secs());
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
         };
-        timeout(app.settings.body_timeout, reading).await.map_err(slow)?.map(Self)
+        timeout(app.settings.body_timeout, reading)
+            .await
+            .map_err(slow)?
+            .map(|(bytes, room)| Self(bytes, room))
     }
 }
 
-/// A JSON body of a known shape; an empty one is as good as `{}`.
-pub(crate) struct Json<T>(pub(crate) T);
+/// A JSON body of a known shape, and the room that it takes; an empty one is as good as `{}`.
+pub(crate) struct Json<T>(pub(crate) T, pub(crate) Room);
 
 impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let JsonBytes(bytes) = JsonBytes::from_request(request, app).await?;
+        let JsonBytes(bytes, room) = JsonBytes::from_request(request, app).await?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         let wrong = |error: serde_json::Error| {
             let message = format!("the body is not what this endpoint takes: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", message)
         };
-        serde_json::from_slice(text).map(Self).map_err(wrong)
+        serde_json::from_slice(text).map(|value| Self(value, room)).map_err(wrong)
     }
 }
 
@@ -71,22 +76,23 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A body's share of the room that there is for all bodies. It grows with what has come in, not with what was
-/// announced: announcing costs nothing.
-struct Room<'a> {
-    kib: &'a Semaphore,
-    held: Option<SemaphorePermit<'a>>,
+/// announced: announcing costs nothing. To be kept while what the body said is held.
+pub(crate) struct Room {
+    kib: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
-impl<'a> Room<'a> {
-    fn new(kib: &'a Semaphore) -> Self {
-        Self { kib, held: None }
+impl Room {
+    fn new(kib: &Arc<Semaphore>) -> Self {
+        Self { kib: Arc::clone(kib), held: None }
     }
 
     fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let held = self.held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(1024).saturating_sub(held);
         let full = |_| ApiError::busy("too_many_bodies", "too many requests are being read; try again");
-        let more = self.kib.try_acquire_many(u32::try_from(more).unwrap_or(u32::MAX)).map_err(full)?;
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.kib).try_acquire_many_owned(more).map_err(full)?;
         match &mut self.held {
             Some(held) => held.merge(more),
             held => *held = Some(more),
@@ -95,7 +101,7 @@ impl<'a> Room<'a> {
     }
 }
 
-async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
+async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
     let limit = app.settings.body_bytes_max;
     let announced = request
         .headers()
@@ -128,5 +134,5 @@ async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
         let message = format!("the body may have at most {limit} bytes, this one has {given}");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
     }
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), room))
 }

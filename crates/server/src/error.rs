@@ -19,6 +19,11 @@ pub(crate) struct ApiError {
     retry_after_s: Option<u32>,
 }
 
+/// What was given, for a message: its first 100 characters.
+pub(crate) fn shortened(given: &str) -> &str {
+    given.char_indices().nth(100).map_or(given, |(end, _)| &given[..end])
+}
+
 /// Left in the extensions of a response for the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Note(pub(crate) String);

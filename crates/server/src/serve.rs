@@ -6,7 +6,6 @@ use base::{Clock, Rng};
 use dialogue::Hub;
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept;
@@ -88,21 +87,6 @@ impl Server {
     }
 }
 
-/// Ready when the process is asked to end, by SIGTERM or by SIGINT (Ctrl-C).
-///
-/// # Errors
-/// When the operating system lets no signal be waited for.
-pub fn termination() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 /// Puts the text of answers being written on disk, again and again.
 async fn keep_house(app: App) {
     let mut ticks = tokio::time::interval(app.settings.progress_interval);
@@ -138,11 +122,18 @@ async fn drain(app: &App, mut connections: accept::Connections) {
     tracing::info!(connections = connections.len(), answers = app.answers.len(), "shutting down");
     // From here on models refuse requests; what they are at goes on, and is cut at the deadline.
     app.hub.shutdown(settings.drain_timeout);
-    let all_ended = async {
+    let mut all_ended = async || {
         connections.ended().await;
         app.answers.none_left().await;
     };
-    if timeout(settings.drain_timeout.saturating_add(settings.cut_timeout), all_ended).await.is_err() {
+    let half = settings.cut_timeout / 2;
+    let mut ended = timeout(settings.drain_timeout.saturating_add(half), all_ended()).await;
+    if ended.is_err() {
+        // A model that is in the middle of a long step can't cut anything: it is done without it.
+        app.cut.send_replace(true);
+        ended = timeout(half, all_ended()).await;
+    }
+    if ended.is_err() {
         tracing::warn!(
             connections = connections.len(),
             answers = app.answers.len(),

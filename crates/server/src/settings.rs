@@ -27,7 +27,8 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// At shutdown: how long answers may go on before they are cut.
     pub drain_timeout: Duration,
-    /// At shutdown: how long the last events may then take to reach disks and clients.
+    /// At shutdown: how long the last events may then take to reach disks and clients. A model that has not cut its
+    /// answers after half of it, being in the middle of a long step, is not waited for.
     pub cut_timeout: Duration,
     /// How often the text of answers being written goes to disk.
     pub progress_interval: Duration,

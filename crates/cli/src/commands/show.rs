@@ -101,7 +101,7 @@ fn as_text(model: &ResolvedModel, file: &Gguf, all_tensors: bool, whole_template
     match file.metadata().str(TEMPLATE_KEY) {
         Ok(Some(template)) => write_template(&mut out, template, whole_template),
         Ok(None) => out.push_str("\nNo chat template\n"),
-        Err(error) => drop(writeln!(out, "\nChat template: {error}")),
+        Err(error) => drop(writeln!(out, "\nChat template: {}", printable(&error.to_string()))),
     }
     out
 }

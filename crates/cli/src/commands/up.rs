@@ -16,6 +16,10 @@ use tokio::sync::oneshot;
 use crate::cookie_key;
 use crate::home::Context;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
+use crate::pull::text::printable;
+
+/// How long work that is left behind may go on at the end.
+const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Serves the web app and the API.
 #[derive(Debug, clap::Args)]
@@ -50,7 +54,14 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()
     let address = loopback(&arguments.listen)?;
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(context, arguments, address))
+    block_on(runtime, serve(context, arguments, address))
+}
+
+/// Runs to the end. A model that doesn't stop, or a pull that can't be interrupted, does not hold the program up.
+fn block_on<T>(runtime: tokio::runtime::Runtime, work: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFT_BEHIND_MAX);
+    done
 }
 
 async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) -> anyhow::Result<()> {
@@ -188,7 +199,7 @@ fn announce(url: &str, model: &str, setup_token: Option<&str>, open: bool) {
     let setup = setup_token.map(|token| format!("{url}setup#{token}"));
     let mut stdout = std::io::stdout().lock();
     // Whoever started it may not be listening any more.
-    let _ = writeln!(stdout, "Cachalot serves {model} at {url}")
+    let _ = writeln!(stdout, "Cachalot serves {} at {url}", printable(model))
         .and_then(|()| match &setup {
             Some(setup) => writeln!(stdout, "There is no account yet. Make the administrator's at {setup}"),
             None => Ok(()),
@@ -236,6 +247,21 @@ fn log_to_stderr() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_that_never_ends_does_not_hold_the_program_up() {
+        let (never, hold) = std::sync::mpsc::channel::<()>();
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            block_on(runtime, async move {
+                drop(tokio::task::spawn_blocking(move || hold.recv()));
+            });
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        drop(never);
+    }
 
     #[test]
     fn only_loopback_is_listened_on() {

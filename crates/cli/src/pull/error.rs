@@ -9,6 +9,8 @@ use super::text::size;
 pub(crate) enum PullError {
     #[error("{given:?} is neither in the catalogue (known: {}) nor a source ({problem})", known.join(", "))]
     Unknown { given: String, known: Vec<String>, problem: String },
+    #[error("the pull was given up")]
+    Cancelled,
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error("not enough disk space in {}: {} needed, {} free", path.display(), size(*needed), size(*free))]
@@ -55,7 +57,14 @@ pub(crate) enum PullError {
 impl PullError {
     /// Whether another source would fail in the same way.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self, Self::Library(_) | Self::NoSpace { .. } | Self::DiskFull { .. } | Self::Disk { .. })
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::Library(_)
+                | Self::NoSpace { .. }
+                | Self::DiskFull { .. }
+                | Self::Disk { .. }
+        )
     }
 
     pub(super) fn disk(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {

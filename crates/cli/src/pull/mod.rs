@@ -10,17 +10,21 @@ mod partial;
 mod pip;
 pub(crate) mod progress;
 mod space;
+mod stale;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base::Clock;
 use models::catalog::{Catalog, CatalogEntry, Location, Source};
 use models::gguf::Gguf;
 use models::library::{InstalledModel, Library, NewModel};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use error::PullError;
 use hf::HfSettings;
@@ -30,7 +34,7 @@ pub(crate) use progress::Progress;
 /// What to fetch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
-    /// A name in the catalogue, or a source: `hf:owner/repo/file.gguf`, a URL, `file:PATH`, `pip:…`.
+    /// A name in the catalogue, or a source: `hf:owner/repo/file.gguf`, a URL, a path, `file:PATH`, `pip:…`.
     pub(crate) what: String,
     /// Another name to install it under.
     pub(crate) name: Option<String>,
@@ -52,16 +56,19 @@ pub(crate) struct Settings {
     pub(crate) proxies: bool,
     /// A connection over which nothing comes for so long is broken.
     pub(crate) stall: Duration,
+    /// Tells which unfinished downloads are abandoned.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Settings {
-    pub(crate) fn from_environment() -> Self {
+    pub(crate) fn from_environment(clock: Arc<dyn Clock>) -> Self {
         Self {
             hf: HfSettings::from_environment(),
             python: "python3".to_owned(),
             pip_environment: Vec::new(),
             proxies: true,
             stall: Duration::from_mins(1),
+            clock,
         }
     }
 }
@@ -79,10 +86,11 @@ pub(crate) fn pull(
     library: &Library,
     catalog: &Catalog,
     what: &str,
+    clock: Arc<dyn Clock>,
     progress: &mut dyn Progress,
 ) -> Result<Pulled, PullError> {
     let request = Request { what: what.to_owned(), ..Request::default() };
-    pull_with(&Settings::from_environment(), library, catalog, &request, progress)
+    pull_with(&Settings::from_environment(clock), library, catalog, &request, progress)
 }
 
 /// As [`pull`], with everything given.
@@ -96,20 +104,26 @@ pub(crate) fn pull_with(
     let plan = Plan::new(catalog, request)?;
     let mut waiting = || progress.say(&format!("Another process is pulling {}: waiting for it", plan.name));
     let _lock = library.lock(&format!("model {}", plan.name), &mut waiting)?;
-    if let Some(model) = already_there(library, &plan)? {
+    // Whether the source has another file by now shows when it is fetched.
+    if !request.repin
+        && let Some(model) = already_there(library, &plan)?
+    {
         return Ok(Pulled { model, already: true });
     }
+    stale::clean(&library.partial_directory(), settings.clock.as_ref());
     if let Some(note) = plan.entry.and_then(|entry| entry.note.as_ref()) {
         progress.say(&format!("Note: {note}"));
     }
     let mut failures = Vec::new();
     for source in &plan.sources {
-        let place = source.location.to_string();
+        let place = shown(&source.location);
         progress.say(&format!("Pulling {} from {place}", plan.name));
         let attempt = Attempt { settings, library, plan: &plan, source, repin: request.repin };
         match attempt.run(progress) {
             Ok(model) => return Ok(Pulled { model, already: false }),
             Err(error) if error.is_local() => return Err(error),
+            // A source may have failed because its program was interrupted too.
+            Err(_) if progress.cancelled() => return Err(PullError::Cancelled),
             Err(error) => {
                 if plan.sources.len() > failures.len() + 1 {
                     progress.say(&format!("That did not work: {error}"));
@@ -134,14 +148,16 @@ impl<'a> Plan<'a> {
         let entry = catalog.get(&request.what);
         let mut sources = match entry {
             Some(entry) => entry.sources.clone(),
-            None => match request.what.parse::<Location>() {
-                Ok(location) => vec![Source { location, sha256: None }],
-                Err(error) => {
-                    let known = catalog.entries().iter().map(|entry| entry.name.clone()).collect();
-                    let problem = format!("{}; allowed: {}", error.problem, error.allowed);
-                    return Err(PullError::Unknown { given: request.what.clone(), known, problem });
+            None => {
+                match request.what.parse::<Location>().or_else(|error| file_of(&request.what).ok_or(error)) {
+                    Ok(location) => vec![Source { location, sha256: None }],
+                    Err(error) => {
+                        let known = catalog.entries().iter().map(|entry| entry.name.clone()).collect();
+                        let problem = format!("{}; allowed: {}", error.problem, error.allowed);
+                        return Err(PullError::Unknown { given: request.what.clone(), known, problem });
+                    }
                 }
-            },
+            }
         };
         if let Some(sha256) = &request.sha256 {
             for source in &mut sources {
@@ -160,12 +176,40 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// The location of a file that a path names.
+fn file_of(path: &str) -> Option<Location> {
+    let path = Path::new(path);
+    path.is_file().then(|| std::path::absolute(path).ok()).flatten().map(|path| Location::File { path })
+}
+
+/// The location for messages: the query of a URL may hold a signature.
+fn shown(location: &Location) -> String {
+    match location {
+        Location::Http { .. } => location.default_name(),
+        other => other.to_string(),
+    }
+}
+
+/// The location as it is kept: a query, which may hold a signature, becomes a hash, so that two locations stay two.
+fn kept(location: &Location) -> Location {
+    match location {
+        Location::Http { url } => match url.split_once('?') {
+            Some((url, query)) => {
+                let hash = partial::hex(&Sha256::digest(query.as_bytes())[..8]);
+                Location::Http { url: format!("{url}#query-{hash}") }
+            }
+            None => location.clone(),
+        },
+        other => other.clone(),
+    }
+}
+
 /// The model of that name, if it is there, whole, and what was asked for.
 fn already_there(library: &Library, plan: &Plan<'_>) -> Result<Option<InstalledModel>, PullError> {
     let Some(model) = library.find(&plan.name)? else { return Ok(None) };
     let whole = model.path.metadata().is_ok_and(|facts| facts.is_file() && facts.len() == model.bytes);
     // Names that are not the catalogue's stand for their source.
-    let same_source = plan.entry.is_some() || model.source == plan.sources[0].location.to_string();
+    let same_source = plan.entry.is_some() || model.source == kept(&plan.sources[0].location).to_string();
     Ok((whole && same_source && plan.accepts(&model.sha256)).then_some(model))
 }
 
@@ -185,8 +229,9 @@ impl Attempt<'_> {
             return Ok(model);
         }
         // Another name may have the same source.
+        let place = shown(location);
         let mut waiting =
-            || progress.say(&format!("Another process is downloading from {location}: waiting for it"));
+            || progress.say(&format!("Another process is downloading from {place}: waiting for it"));
         let _lock = self.library.lock(&format!("source {location}"), &mut waiting)?;
         let mut partial = Partial::open(self.library.partial_paths(location), progress)?;
         let missing = self.estimated_bytes().saturating_sub(partial.length());
@@ -212,7 +257,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let bytes = blob.metadata().map_err(PullError::disk("read", &blob))?.len();
-        let source = self.source.location.to_string();
+        let source = kept(&self.source.location).to_string();
         let new = NewModel { name: &self.plan.name, file: &blob, sha256, bytes, source: &source };
         Ok(Some(self.library.install(&new)?))
     }
@@ -269,12 +314,13 @@ impl Attempt<'_> {
                 Err(PullError::WrongSum { expected: expected.clone(), given: sha256.to_owned() })
             };
         }
-        match self.library.pin(location)? {
+        let location = kept(location);
+        match self.library.pin(&location)? {
             Some(pinned) if pinned == sha256 => Ok(()),
             Some(pinned) if !self.repin => Err(PullError::WrongPin { pinned, given: sha256.to_owned() }),
             _ => {
                 Gguf::open(partial.path()).map_err(PullError::NotAModel)?;
-                self.library.set_pin(location, sha256)?;
+                self.library.set_pin(&location, sha256)?;
                 progress.say(&format!(
                     "No checksum is known for this source; pinned to what came: SHA-256 {sha256}"
                 ));
@@ -284,7 +330,7 @@ impl Attempt<'_> {
     }
 
     fn install(&self, partial: &Partial, sha256: &str) -> Result<InstalledModel, PullError> {
-        let source = self.source.location.to_string();
+        let source = kept(&self.source.location).to_string();
         let (name, file, bytes) = (self.plan.name.as_str(), partial.path(), partial.length());
         let model = self.library.install(&NewModel { name, file, sha256, bytes, source: &source })?;
         partial.forget_origin();

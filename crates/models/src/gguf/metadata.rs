@@ -79,6 +79,15 @@ impl Metadata {
         })
     }
 
+    /// How many elements an array has, whatever they are; none where the key is missing or no array. For checks
+    /// before anything is copied.
+    pub fn array_len(&self, key: &str) -> Option<usize> {
+        match self.get(key)? {
+            Value::Array(array) => Some(array.len()),
+            _ => None,
+        }
+    }
+
     /// A string.
     ///
     /// # Errors
@@ -155,7 +164,7 @@ fn missing(key: &str, wanted: &'static str) -> GgufError {
 
 fn narrow<T: TryFrom<i128>>(value: &Value) -> Option<Vec<T>> {
     let Value::Array(array) = value else { return None };
-    array.integers()?.into_iter().map(|number| T::try_from(number).ok()).collect()
+    array.integers_as()
 }
 
 /// Type and, for short scalars, the value.

@@ -138,22 +138,32 @@ impl Array {
         }
     }
 
-    /// The elements as integers, or `None` when they are not integers.
+    /// The elements as integers of 16 bytes each, or `None` when they are not integers. For short arrays.
     pub fn integers(&self) -> Option<Vec<i128>> {
-        fn wide<T: Copy + Into<i128>>(items: &[T]) -> Vec<i128> {
-            items.iter().map(|item| (*item).into()).collect()
+        self.integers_as()
+    }
+
+    /// The elements as `T`, or `None` when they are not integers or one doesn't fit. Takes the memory of the result
+    /// and no more.
+    pub(super) fn integers_as<T: TryFrom<i128>>(&self) -> Option<Vec<T>> {
+        fn each<N: Copy + Into<i128>, T: TryFrom<i128>>(items: &[N]) -> Option<Vec<T>> {
+            let mut out = Vec::with_capacity(items.len());
+            for item in items {
+                out.push(T::try_from((*item).into()).ok()?);
+            }
+            Some(out)
         }
-        Some(match self {
-            Self::U8(items) => wide(items),
-            Self::I8(items) => wide(items),
-            Self::U16(items) => wide(items),
-            Self::I16(items) => wide(items),
-            Self::U32(items) => wide(items),
-            Self::I32(items) => wide(items),
-            Self::U64(items) => wide(items),
-            Self::I64(items) => wide(items),
-            _ => return None,
-        })
+        match self {
+            Self::U8(items) => each(items),
+            Self::I8(items) => each(items),
+            Self::U16(items) => each(items),
+            Self::I16(items) => each(items),
+            Self::U32(items) => each(items),
+            Self::I32(items) => each(items),
+            Self::U64(items) => each(items),
+            Self::I64(items) => each(items),
+            _ => None,
+        }
     }
 }
 

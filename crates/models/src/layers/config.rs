@@ -205,13 +205,18 @@ impl Keys<'_> {
         // Files from before the scaling keys say `rope.scale_linear`.
         let old_factor = self.positive_or("rope.scale_linear", 1.0)?;
         let factor = self.positive_or("rope.scaling.factor", old_factor)?;
+        let attention_factor = self.positive_or("rope.scaling.attn_factor", 1.0)?;
+        if kind != Some("yarn") && attention_factor.to_bits() != 1.0_f32.to_bits() {
+            let allowed = "1 where rope.scaling.type is not yarn".to_owned();
+            return Err(self.refuse("rope.scaling.attn_factor", allowed, attention_factor));
+        }
         let scaling = match kind {
             None | Some("linear") => RopeScaling::Linear { factor },
             Some("none") => RopeScaling::Linear { factor: 1.0 },
             Some("yarn") => RopeScaling::Yarn {
                 factor,
                 original_context: self.size("rope.scaling.original_context_length", CONTEXT_MAX)?,
-                attention_factor: self.positive_or("rope.scaling.attn_factor", 1.0)?,
+                attention_factor,
                 beta_fast: self.positive_or("rope.scaling.yarn_beta_fast", 32.0)?,
                 beta_slow: self.positive_or("rope.scaling.yarn_beta_slow", 1.0)?,
             },
@@ -278,6 +283,29 @@ mod tests {
             "longrope; allowed: none, linear or yarn",
         );
         assert!(read(&[("expert_count", Value::from(0_u32)), ("vocab_size", Value::from(300_u32))]).is_ok());
+    }
+
+    #[test]
+    fn the_attention_factor_is_for_yarn_alone() {
+        let with = |kind: Option<&str>, factor: f32| {
+            let mut extra = vec![
+                ("rope.scaling.attn_factor", Value::from(factor)),
+                ("rope.scaling.original_context_length", Value::from(64_u32)),
+            ];
+            extra.extend(kind.map(|kind| ("rope.scaling.type", Value::from(kind))));
+            read(&extra)
+        };
+        for kind in [None, Some("none"), Some("linear")] {
+            assert!(with(kind, 1.0).is_ok());
+            let error = with(kind, 0.5).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "llama.rope.scaling.attn_factor is 0.5; allowed: 1 where rope.scaling.type is not yarn"
+            );
+        }
+        assert!(with(Some("yarn"), 0.5).is_ok());
+        // What only yarn reads is not dropped silently either: a bad value is refused with any type.
+        assert!(with(None, f32::NAN).is_err());
     }
 
     #[test]

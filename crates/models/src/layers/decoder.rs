@@ -66,7 +66,7 @@ impl Decoder {
             vocab_size,
             context_length: config.context_length,
             layers: config.layers,
-            kv_bytes_per_token: KvCache::new(KvShape { blocks: 1, ..shape }).bytes() / KV_BLOCK_TOKENS,
+            kv_bytes_per_token: KvCache::bytes_of(KvShape { blocks: 1, ..shape }) / KV_BLOCK_TOKENS,
             weight_bytes: (embedding.bytes() + head_bytes + block_bytes) as u64,
             parameters: weights.parameters(),
         };

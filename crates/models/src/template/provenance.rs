@@ -15,11 +15,12 @@
 //!
 //! If even that differs (a template that changes case, say), only what the template itself spells out counts as
 //! markup, and of that nothing that also occurs in a message.
+//!
+//! No fuel pays for any of this, so each string is looked for in linear time, and of a template with more strings than
+//! [`SEARCH_BYTES_MAX`] allows for a conversation, none is looked for: what is not shown to be markup is text.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
-
-use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::TemplateMessage;
 
@@ -27,10 +28,14 @@ use super::TemplateMessage;
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     /// What it looks for in messages.
-    sought: Vec<String>,
+    sought: BTreeSet<String>,
     /// What it writes.
-    written: Vec<String>,
+    written: BTreeSet<String>,
 }
+
+/// Most bytes that may be searched for a template's strings, each string counted apart: 64 strings in the longest
+/// conversation.
+const SEARCH_BYTES_MAX: usize = 1 << 30;
 
 /// Shorter than this, what a template writes says nothing about where a text came from.
 const WRITTEN_CHARS_MIN: usize = 3;
@@ -39,7 +44,7 @@ impl Strings {
     /// Adds a string that the template looks for.
     pub(super) fn add_sought(&mut self, text: &str) {
         if !text.chars().all(is_neutral) {
-            self.sought.push(text.to_owned());
+            self.sought.insert(text.to_owned());
         }
     }
 
@@ -47,7 +52,7 @@ impl Strings {
     pub(super) fn add_written(&mut self, text: &str) {
         let text = text.trim();
         if text.chars().count() >= WRITTEN_CHARS_MIN {
-            self.written.push(text.to_owned());
+            self.written.insert(text.to_owned());
         }
     }
 }
@@ -70,12 +75,11 @@ pub(super) fn trace(
     if texts().all(|text| text.chars().all(is_neutral)) {
         return Vec::new();
     }
-    let sought: Vec<&str> = strings
-        .sought
-        .iter()
-        .map(String::as_str)
-        .filter(|&sought| texts().any(|text| text.contains(sought)))
-        .collect();
+    let mut sought: Vec<&str> = Vec::new();
+    if affordable(strings.sought.len(), texts().map(String::len).sum()) {
+        let found = |sought: &&str| texts().any(|text| text.contains(sought));
+        sought.extend(strings.sought.iter().map(String::as_str).filter(found));
+    }
     let attempts: &[Keep] =
         if sought.is_empty() { &[Keep::None] } else { &[Keep::None, Keep::Assistant, Keep::All] };
     if let Some(mask) = unused_character(plain, strings, texts()) {
@@ -121,14 +125,12 @@ impl Keep {
 /// `text` with every character replaced by `mask`, but for neutral ones and the strings to keep.
 fn masked(text: &str, mask: char, keep: &[&str]) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut kept_until = 0;
+    let kept = with_occurrences(text, Vec::new(), keep);
+    let mut kept = kept.iter().peekable();
     for (at, character) in text.char_indices() {
-        if let Some(kept) =
-            keep.iter().filter(|kept| text[at..].starts_with(**kept)).map(|kept| kept.len()).max()
-        {
-            kept_until = kept_until.max(at + kept);
-        }
-        out.push(if at < kept_until || is_neutral(character) { character } else { mask });
+        while kept.next_if(|range| range.end <= at).is_some() {}
+        let is_kept = kept.peek().is_some_and(|range| range.start <= at);
+        out.push(if is_kept || is_neutral(character) { character } else { mask });
     }
     out
 }
@@ -188,20 +190,26 @@ fn kept_by_others<'s>(messages: &[TemplateMessage], sought: &[&'s str]) -> Vec<&
         .collect()
 }
 
-/// `ranges` and all occurrences of `texts`.
+/// Whether so many strings may be looked for in so many bytes.
+fn affordable(strings: usize, bytes: usize) -> bool {
+    strings.saturating_mul(bytes) <= SEARCH_BYTES_MAX
+}
+
+/// `ranges`, which are in order, and all occurrences of each of `texts`; in order and apart from each other.
 fn with_occurrences(plain: &str, mut ranges: Vec<Range<usize>>, texts: &[&str]) -> Vec<Range<usize>> {
     for text in texts {
         ranges.extend(plain.match_indices(text).map(|(at, found)| at..at + found.len()));
+        // Two runs that are in order: this sort takes them as they are and merges them.
+        ranges.sort_by_key(|range| range.start);
+        ranges.dedup_by(|next, last| {
+            let touches = next.start <= last.end;
+            if touches {
+                last.end = last.end.max(next.end);
+            }
+            touches
+        });
     }
-    ranges.sort_unstable_by_key(|range| (range.start, range.end));
-    let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
+    ranges
 }
 
 /// All of `plain` but what the template writes and no message has.
@@ -211,18 +219,19 @@ fn all_but_written<'m>(
     texts: impl Iterator<Item = &'m String>,
 ) -> Vec<Range<usize>> {
     let texts: Vec<String> = texts.map(|text| text.to_lowercase()).collect();
-    let written = strings.written.iter().filter(|written| {
-        let written = written.to_lowercase();
-        !texts.iter().any(|text| text.contains(&written))
-    });
-    let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(written);
+    let mut written: Vec<&str> = Vec::new();
+    if affordable(strings.written.len(), plain.len() + texts.iter().map(String::len).sum::<usize>()) {
+        let unsaid = |written: &&str| {
+            let written = written.to_lowercase();
+            !texts.iter().any(|text| text.contains(&written))
+        };
+        written.extend(strings.written.iter().map(String::as_str).filter(unsaid));
+    }
     let mut ranges = Vec::new();
     let mut at = 0;
-    if let Ok(finder) = finder {
-        for found in finder.find_iter(plain) {
-            ranges.push(at..found.start());
-            at = found.end();
-        }
+    for markup in with_occurrences(plain, Vec::new(), &written) {
+        ranges.push(at..markup.start);
+        at = markup.end;
     }
     ranges.push(at..plain.len());
     ranges.retain(|range| !range.is_empty());
@@ -232,11 +241,50 @@ fn all_but_written<'m>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::CONTENT_BYTES_MAX;
 
     #[test]
     fn masking_keeps_white_space_and_what_is_asked() {
         assert_eq!(masked(" a\n\"é\" </t>b", '#', &[]), " #\n\"#\" #####");
         assert_eq!(masked("x</t>y", '#', &["</t>"]), "#</t>#");
+        // Inside each other, overlapping, and beside each other.
+        assert_eq!(masked("xabcdexfé", '#', &["abc", "b", "cde", "é"]), "#abcde##é");
+        assert_eq!(masked("abab", '#', &["ab"]), "abab");
+    }
+
+    #[test]
+    fn strings_count_once() {
+        let mut strings = Strings::default();
+        for _ in 0..9 {
+            strings.add_sought("</t>");
+            strings.add_written(" <go> ");
+        }
+        assert_eq!((strings.sought.len(), strings.written.len()), (1, 1));
+    }
+
+    /// Thousands of strings, and messages that each of them nearly matches at every character.
+    #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "one range is what is expected")]
+    fn more_strings_than_may_be_looked_for_make_everything_text() {
+        let mut strings = Strings::default();
+        for number in 0..4000 {
+            strings.add_sought(&format!("{}{number}", "a".repeat(20)));
+            strings.add_written(&format!("{}b{number}", "a".repeat(20)));
+        }
+        let message = |bytes: usize| {
+            let content = format!("{} {}7", "a".repeat(bytes), "a".repeat(20));
+            [TemplateMessage { role: "user".to_owned(), content, reasoning: None }]
+        };
+        let ranges = |messages: &[TemplateMessage]| {
+            let plain = format!("{}b12{}", "a".repeat(20), messages[0].content);
+            // A rendering that never aligns.
+            let ranges = trace(&plain, messages, &strings, &mut |_| Some(String::new()));
+            (ranges, plain.len())
+        };
+        let (found, bytes) = ranges(&message(1000));
+        assert_eq!(found, [23..bytes]);
+        let (found, bytes) = ranges(&message(CONTENT_BYTES_MAX - 100));
+        assert_eq!(found, [0..bytes]);
     }
 
     #[test]

@@ -103,6 +103,26 @@ fn built_in_templates_render_as_the_transformers_library_does() {
 }
 
 #[test]
+fn the_template_in_smollm2s_file_renders_as_the_golden() {
+    let (tokenizer, gguf) = crate::tokenizer::tests::smollm2();
+    let source = gguf.metadata().required_str("tokenizer.chat_template").unwrap();
+    assert!(source.contains("messages"), "{source}");
+    let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer).unwrap();
+    assert_eq!(template.built_in_name(), None);
+    let golden = golden();
+    for rendering in golden["templates"]["smollm2"]["renderings"].as_array().unwrap() {
+        let number = rendering["conversation"].as_u64().unwrap() as usize;
+        let options = RenderOptions {
+            add_generation_prompt: rendering["add_generation_prompt"].as_bool().unwrap(),
+            enable_thinking: rendering["enable_thinking"].as_bool(),
+            now_unix_ms: 0,
+        };
+        let rendered = render(&template, &conversation(&golden["conversations"][number]), &options);
+        assert_eq!(rendered.text(), rendering["text"].as_str().unwrap(), "{number}, {options:?}");
+    }
+}
+
+#[test]
 fn functions_of_templates_do_what_they_do_in_the_transformers_library() {
     let golden = golden();
     let messages = conversation(&golden["conversations"][2]);
@@ -236,56 +256,130 @@ fn a_template_may_refuse() {
     assert!(matches!(&error, TemplateError::Refused { message } if message == "no"), "{error}");
 }
 
+/// What becomes of a template: the limit that stopped it, the refusal, or the length of its text.
+fn outcome(source: &str, messages: &[TemplateMessage]) -> String {
+    let rendered = ChatTemplate::from_source(source, SpecialTexts::default())
+        .and_then(|template| template.render(messages, &RenderOptions::default()));
+    match rendered {
+        Ok(rendered) => format!("{} bytes", rendered.text().len()),
+        Err(TemplateError::Exhausted { what }) => format!("exhausted: {what}"),
+        Err(TemplateError::Syntax { detail }) => format!("syntax: {detail}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Templates that would never end or fill the memory, and what stops each.
+const EXCESSIVE: &[(&str, &str)] = &[
+    ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "exhausted: work"),
+    ("{{ 'x' * 99999999 }}", "exhausted: work"),
+    ("{{ 'x' * 99999999 * 9999999 }}", "exhausted: work"),
+    (
+        "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s|length }}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|tojson }}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s == ns.s }}",
+        "exhausted: work",
+    ),
+    (
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "the chat template failed: invalid operation: recursion limit exceeded",
+    ),
+    (
+        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+        "the chat template failed: invalid operation: recursion limit exceeded",
+    ),
+    ("{{ 'x'.replace('', 'y' * 9999) * 9999 }}", "exhausted: work"),
+    ("{{ ('x' * 9999).replace('x', 'y' * 9999).replace('y', 'z' * 9999) }}", "exhausted: work"),
+    ("{{ range(99999) | list | tojson(indent=99999999) }}", "2288869 bytes"),
+    ("{{ ('ab' * 9999).split('a') | join('y' * 99999) }}", "exhausted: work"),
+    ("{{ '%9999999999d' | format(1) }}", "exhausted: work"),
+    (
+        "{{ '{:>999999999}'.format(1) }}",
+        "the chat template failed: invalid operation: format() takes widths of at most three digits",
+    ),
+    ("{% for a in range(99999) %}{{ ('x' * 99999) | length }}{% endfor %}", "exhausted: work"),
+    ("{% for a in range(99999) %}{% set x = ('ab' * 9999).split('a') %}{% endfor %}", "exhausted: work"),
+    ("{% for a in range(99999) %}{{ strftime_now('%A' * 9999) | length }}{% endfor %}", "exhausted: work"),
+    (
+        "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "the chat template failed: invalid operation: recursion limit exceeded",
+    ),
+    ("{{ 'a' | indent(999999999) }}{{ ('a\n' * 99999) | indent(99999) }}", "exhausted: work"),
+    ("{{ [1] | batch(999999999, 'x') | list }}", "exhausted: work"),
+    ("{{ [1] | slice(999999999, 'x') | list }}", "exhausted: work"),
+    ("{{ 2 ** 2 ** 2 ** 2 ** 2 ** 2 }}", "10 bytes"),
+    ("{{ 'x' | center(999999999) }}", "the chat template failed: unknown filter: filter center is unknown"),
+    ("{{ (['x' * 1000] * 99999999) ~ '' }}", "exhausted: work"),
+    ("{% set a, b = [1] * 99999999 %}", "exhausted: work"),
+    ("{% for a in [[1] * 99999999] %}{% for b, c in [a] %}{% endfor %}{% endfor %}", "exhausted: work"),
+    ("{{ ([1] * 99999999) == ([1] * 99999998) }}", "exhausted: work"),
+    ("{{ 5 in ([1] * 99999999) }}{{ {([1] * 99999999): 1} | length }}", "exhausted: work"),
+    (
+        "{{ ([1] * 99999999) | upper }}{{ 'a'.join([[1] * 99999999]) }}{{ '%s' | format([1] * 99999999) }}",
+        "exhausted: work",
+    ),
+    ("{% set y %}{{ [1] * 99999999 }}{% endset %}{{ y | length }}", "exhausted: work"),
+    (
+        "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}",
+        "the chat template failed: invalid operation: a namespace cannot hold a namespace",
+    ),
+    (
+        "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a ~ '' }}",
+        "the chat template failed: invalid operation: a namespace cannot hold a namespace",
+    ),
+    (
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}",
+        "the chat template failed: invalid operation: lists and maps nest too deeply",
+    ),
+    (
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x[0:] %}{% endfor %}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x * 1 %}{% endfor %}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x | reverse %}{% endfor %}",
+        "exhausted: work",
+    ),
+    (
+        "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set n = namespace() %}{% set n.p = ns.x %}{% set ns.x = n %}{% endfor %}",
+        "the chat template failed: invalid operation: a namespace cannot hold a namespace",
+    ),
+    (
+        "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = {'a': ns.x} %}{% endfor %}",
+        "the chat template failed: invalid operation: lists and maps nest too deeply",
+    ),
+];
+
 #[test]
 fn templates_that_would_never_end_or_fill_the_memory_are_stopped() {
-    for source in [
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{{ 'x' * 99999999 }}",
-        "{{ 'x' * 99999999 * 9999999 }}",
-        "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
-        "{% set ns = namespace(s='x') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s|length }}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|tojson }}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
-        "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s == ns.s }}",
-        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-        "{{ 'x'.replace('', 'y' * 9999) * 9999 }}",
-        "{{ ('x' * 9999).replace('x', 'y' * 9999).replace('y', 'z' * 9999) }}",
-        "{{ range(99999) | list | tojson(indent=99999999) }}",
-        "{{ ('ab' * 9999).split('a') | join('y' * 99999) }}",
-        "{{ '%9999999999d' | format(1) }}",
-        "{{ '{:>999999999}'.format(1) }}",
-        "{% for a in range(99999) %}{{ ('x' * 99999) | length }}{% endfor %}",
-        "{% for a in range(99999) %}{% set x = ('ab' * 9999).split('a') %}{% endfor %}",
-        "{% for a in range(99999) %}{{ strftime_now('%A' * 9999) | length }}{% endfor %}",
-        "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-        "{{ 'a' | indent(999999999) }}{{ ('a\n' * 99999) | indent(99999) }}",
-        "{{ [1] | batch(999999999, 'x') | list }}",
-        "{{ [1] | slice(999999999, 'x') | list }}",
-        "{{ 2 ** 2 ** 2 ** 2 ** 2 ** 2 }}",
-        "{{ 'x' | center(999999999) }}",
-        "{{ (['x' * 1000] * 99999999) ~ '' }}",
-        "{% set a, b = [1] * 99999999 %}",
-        "{% for a in [[1] * 99999999] %}{% for b, c in [a] %}{% endfor %}{% endfor %}",
-        "{{ ([1] * 99999999) == ([1] * 99999998) }}",
-        "{{ 5 in ([1] * 99999999) }}{{ {([1] * 99999999): 1} | length }}",
-        "{{ ([1] * 99999999) | upper }}{{ 'a'.join([[1] * 99999999]) }}{{ '%s' | format([1] * 99999999) }}",
-        "{% set y %}{{ [1] * 99999999 }}{% endset %}{{ y | length }}",
-        "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}",
-        "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a ~ '' }}",
-        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}",
-        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x[0:] %}{% endfor %}",
-        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x * 1 %}{% endfor %}",
-        "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = ns.x | reverse %}{% endfor %}",
-        "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set n = namespace() %}{% set n.p = ns.x %}{% set ns.x = n %}{% endfor %}",
-        "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = {'a': ns.x} %}{% endfor %}",
-    ] {
-        let Ok(template) = ChatTemplate::from_source(source, SpecialTexts::default()) else { continue };
-        if let Ok(rendered) = template.render(&[message("user", "x")], &RenderOptions::default()) {
-            assert!(rendered.text().len() < 4 << 20, "{source} gave {} bytes", rendered.text().len());
+    let mut wrong = Vec::new();
+    for (source, expected) in EXCESSIVE {
+        let given = outcome(source, &[message("user", "x")]);
+        if !given.starts_with(expected) {
+            wrong.push(format!("{source}\n  expected {expected}\n  given    {given}"));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -8,11 +8,11 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quic
 use super::bytes::ByteAlphabet;
 use super::error::TokenizerError;
 use super::pre::PreTokenizer;
-use super::vocab::{MERGES_MAX, TokenKind, TokenizerFacts, Vocab, shorten};
+use super::vocab::{TokenKind, TokenizerFacts, Vocab, shorten};
 
 /// A longer run without a place to cut is cut here. Merging takes some 60 bytes of memory for each byte of a word, so
 /// this bounds it; only such runs (a megabyte of base64, say) can come out differently from the reference, at the cut.
-const WORD_BYTES_MAX: usize = 1 << 17;
+pub(super) const WORD_BYTES_MAX: usize = 1 << 17;
 
 /// The encoder.
 pub(super) struct ByteLevelBpe {
@@ -24,13 +24,6 @@ pub(super) struct ByteLevelBpe {
 impl ByteLevelBpe {
     pub(super) fn new(facts: &TokenizerFacts, vocab: &Vocab) -> Result<Self, TokenizerError> {
         let pre = PreTokenizer::named(facts.pre.as_deref().unwrap_or_default())?;
-        if facts.merges.len() > MERGES_MAX {
-            return Err(TokenizerError::Count {
-                what: "merges",
-                allowed: MERGES_MAX,
-                given: facts.merges.len(),
-            });
-        }
         // Only text may come out of merging: structure is left out, and a merge that would make it is refused below.
         let text_tokens = vocab
             .iter()

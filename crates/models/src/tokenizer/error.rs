@@ -1,5 +1,7 @@
 //! What can be wrong with a tokenizer or a text.
 
+use base::TokenId;
+
 use crate::gguf::GgufError;
 
 /// Why a tokenizer could not be made from a file, or a text could not be encoded.
@@ -44,6 +46,24 @@ pub enum TokenizerError {
         /// How many tokens there are.
         allowed: usize,
         /// How many entries there are.
+        given: usize,
+    },
+    /// A token that is found whole, or that the metadata names, is longer than any that is published.
+    #[error("token {id} is special and has {given} bytes; allowed are {allowed}")]
+    SpecialTooLong {
+        /// The token.
+        id: TokenId,
+        /// Most bytes that are allowed.
+        allowed: usize,
+        /// Bytes of its text.
+        given: usize,
+    },
+    /// The tokens that are found whole are longer than in any vocabulary that is published.
+    #[error("the special tokens have {given} bytes together; allowed are {allowed}")]
+    SpecialsTooLong {
+        /// Most bytes that are allowed.
+        allowed: usize,
+        /// Bytes of their texts.
         given: usize,
     },
     /// Two tokens have the same text.

@@ -22,20 +22,22 @@ mod error;
 mod pre;
 mod spm;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vocab;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base::TokenId;
 
 pub use self::detokenizer::Detokenizer;
 pub use self::error::TokenizerError;
 pub use self::pre::SUPPORTED as SUPPORTED_PRE_TOKENIZERS;
-pub use self::vocab::{MERGES_MAX, TOKENS_MAX, TokenKind, TokenizerFacts};
+pub use self::vocab::{
+    MERGES_MAX, SPECIAL_BYTES_MAX, SPECIALS_BYTES_MAX, TOKENS_MAX, TokenKind, TokenizerFacts,
+};
 
 use self::bpe::ByteLevelBpe;
 use self::spm::{SPACE, ScoreBpe, byte_of};
-use self::vocab::Vocab;
+use self::vocab::{Lengths, Vocab};
 use crate::gguf::Metadata;
 
 /// Longest text that is encoded at once. The longest contexts are a few megabytes of text.
@@ -101,6 +103,17 @@ impl Tokenizer {
         if metadata.bool(key)? == Some(true) {
             return Err(TokenizerError::UnsupportedNormalizer { key });
         }
+        let length = |key| metadata.array_len(key).unwrap_or(0);
+        // A key of the wrong type counts as empty here, and is refused by the readers below.
+        if metadata.array_len("tokenizer.ggml.tokens").is_some() {
+            Lengths {
+                tokens: length("tokenizer.ggml.tokens"),
+                token_types: length("tokenizer.ggml.token_type"),
+                merges: length("tokenizer.ggml.merges"),
+                scores: length("tokenizer.ggml.scores"),
+            }
+            .check()?;
+        }
         let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
         Self::new(&TokenizerFacts {
             model: metadata.required_str("tokenizer.ggml.model")?.to_owned(),
@@ -132,9 +145,7 @@ impl Tokenizer {
             given => return Err(TokenizerError::UnknownModel { given: vocab::shorten(given) }),
         };
         let scores = matches!(encoder, Encoder::Scores(_));
-        let markup = Finder::new(vocab.iter().filter(|(_, _, kind)| {
-            matches!(kind, TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined)
-        }))?;
+        let markup = Finder::new(vocab.iter().filter(|(_, _, kind)| kind.is_found_whole()))?;
         let added_text = Finder::new(
             vocab.iter().filter(|&(id, _, kind)| kind == TokenKind::UserDefined && !vocab.is_structure(id)),
         )?;
@@ -356,8 +367,11 @@ impl Finder {
     fn new<'v>(tokens: impl Iterator<Item = (TokenId, &'v str, TokenKind)>) -> Result<Self, TokenizerError> {
         let (ids, texts): (Vec<TokenId>, Vec<&str>) =
             tokens.filter(|(_, text, _)| !text.is_empty()).map(|(id, text, _)| (id, text)).unzip();
+        // Left to choose, the crate builds a DFA for few patterns: up to a kilobyte for each byte of them.
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::ContiguousNFA));
         let automaton = (!ids.is_empty())
-            .then(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts))
+            .then(|| builder.build(texts))
             .transpose()
             .map_err(|error| TokenizerError::Internal { detail: error.to_string() })?;
         Ok(Self { automaton, ids })

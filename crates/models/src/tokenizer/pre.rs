@@ -3,8 +3,12 @@
 //! Each is the sequence of cuts that the model's own `tokenizer.json` declares; a cut keeps what it matches and what
 //! lies between matches, each as a word of its own, and the next cut works inside those words. The expressions are
 //! the published ones of SmolLM2, Qwen2, Llama 3, DeepSeek LLM and DeepSeek V3.
+//!
+//! An expression with a look-ahead takes a note of each character that it may have to give back, and gives up at a
+//! million. From there on the text is cut into stretches of [`STRETCH_BYTES_MAX`]; only such runs (a million spaces)
+//! can come out differently from the reference, at the cut.
 
-use tokenizers::utils::SysRegex;
+use fancy_regex::{Regex, RegexBuilder};
 
 use super::error::TokenizerError;
 
@@ -43,12 +47,18 @@ const DEEPSEEK_V3: [&str; 3] = [
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
 ];
 
+/// So short that no expression gives up on it, and the longest word that is merged.
+const STRETCH_BYTES_MAX: usize = super::bpe::WORD_BYTES_MAX;
+/// Alternatives that an expression may try in vain before it gives up: more than it has for the characters of a
+/// stretch.
+const BACKTRACKS_MAX: usize = 12 * STRETCH_BYTES_MAX;
+
 /// One cut of a pre-tokenizer.
 enum Cut {
     /// Every numeric character is a word.
     Digits,
     /// Every match is a word.
-    Regex(SysRegex),
+    Regex(Regex),
 }
 
 /// The cuts for one kind of model.
@@ -74,7 +84,9 @@ impl PreTokenizer {
         let mut cuts = Vec::with_capacity(patterns.len() + 1);
         cuts.extend(digits_first.then_some(Cut::Digits));
         for pattern in patterns {
-            let regex = SysRegex::new(pattern)
+            let regex = RegexBuilder::new(pattern)
+                .backtrack_limit(BACKTRACKS_MAX)
+                .build()
                 .map_err(|error| TokenizerError::Internal { detail: error.to_string() })?;
             cuts.push(Cut::Regex(regex));
         }
@@ -87,23 +99,22 @@ impl PreTokenizer {
     }
 
     /// Calls `each` for every word of `text`, in order. The words together are `text`.
-    pub(super) fn words<'t, E>(
-        &self,
-        text: &'t str,
-        each: &mut dyn FnMut(&'t str) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(super) fn words<'t>(&self, text: &'t str, each: Each<'_, 't>) -> Result<(), TokenizerError> {
         cut(&self.cuts, text, each)
     }
 }
 
-fn cut<'t, E>(cuts: &[Cut], text: &'t str, each: &mut dyn FnMut(&'t str) -> Result<(), E>) -> Result<(), E> {
+/// What is called for every word.
+type Each<'f, 't> = &'f mut dyn FnMut(&'t str) -> Result<(), TokenizerError>;
+
+fn cut<'t>(cuts: &[Cut], text: &'t str, each: Each<'_, 't>) -> Result<(), TokenizerError> {
     if text.is_empty() {
         return Ok(());
     }
     let Some((first, rest)) = cuts.split_first() else { return each(text) };
     // Where the last word ended.
     let mut at = 0;
-    let mut word = |start: usize, end: usize| -> Result<(), E> {
+    let mut word = |start: usize, end: usize| -> Result<(), TokenizerError> {
         cut(rest, &text[at..start], each)?;
         cut(rest, &text[start..end], each)?;
         at = end;
@@ -116,8 +127,16 @@ fn cut<'t, E>(cuts: &[Cut], text: &'t str, each: &mut dyn FnMut(&'t str) -> Resu
             }
         }
         Cut::Regex(regex) => {
-            for (start, end) in regex.find_iter(text) {
-                word(start, end)?;
+            for found in regex.find_iter(text) {
+                match found {
+                    Ok(found) => word(found.start(), found.end())?,
+                    Err(_) if text.len() - at > STRETCH_BYTES_MAX => {
+                        let end = at + text[at..].floor_char_boundary(STRETCH_BYTES_MAX);
+                        cut(cuts, &text[at..end], each)?;
+                        return cut(cuts, &text[end..], each);
+                    }
+                    Err(error) => return Err(TokenizerError::Internal { detail: error.to_string() }),
+                }
             }
         }
     }
@@ -132,7 +151,7 @@ mod tests {
         let mut words = Vec::new();
         PreTokenizer::named(name)
             .unwrap()
-            .words::<()>(text, &mut |word| {
+            .words(text, &mut |word| {
                 words.push(word.to_owned());
                 Ok(())
             })
@@ -163,6 +182,25 @@ mod tests {
     fn an_unknown_name_lists_what_is_supported() {
         let error = PreTokenizer::named("gpt-9").err().unwrap().to_string();
         assert!(error.contains("gpt-9") && error.contains("deepseek-v3"), "{error}");
+    }
+
+    /// A run on which an expression gives up ends there, and what comes after it is cut as ever.
+    #[test]
+    fn runs_of_millions_are_cut_and_so_is_what_follows() {
+        let check = |name: &str, unit: &str, after: &str, expected: &[&str]| {
+            let run = unit.repeat(1_100_000);
+            let words = words(name, &format!("{run}{after}"));
+            let (run_words, last) = words.split_at(words.len() - expected.len());
+            assert!(last == expected, "{name} {unit:?}: another end");
+            let shortest = run_words[..run_words.len() - 1].iter().map(String::len).min();
+            assert!(shortest >= Some(STRETCH_BYTES_MAX - 2), "{name} {unit:?}: {shortest:?}");
+        };
+        for name in ["smollm", "qwen2", "llama-bpe", "deepseek-v3"] {
+            check(name, " ", "a b", &[" a", " b"]);
+        }
+        check("qwen2", "\u{3000}", " a b", &[" a", " b"]);
+        // No alternative matches these at all.
+        check("deepseek-v3", "\0", " a b", &[" a", " b"]);
     }
 
     #[test]

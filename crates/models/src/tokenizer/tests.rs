@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::gguf::Gguf;
+use crate::gguf::testing::GgufWriter;
 
 macro_rules! golden_file {
     ($name:literal) => {
@@ -58,7 +59,7 @@ fn sentencepiece() -> Tokenizer {
 }
 
 /// The tokenizer of the model that the tests use.
-fn smollm2() -> (Tokenizer, Gguf) {
+pub(crate) fn smollm2() -> (Tokenizer, Gguf) {
     let Some(path) = std::env::var_os("CACHALOT_TEST_MODEL").map(PathBuf::from) else {
         panic!(
             "CACHALOT_TEST_MODEL must be the path of SmolLM2-135M-Instruct.Q4_1.gguf. `make rust-test` fetches it and \
@@ -353,6 +354,80 @@ fn contradictory_vocabularies_are_refused() {
     check_refused(|facts| facts.bos = Some(9_999_999), "bos_token_id is 9999999");
     check_refused(|facts| facts.eom = Some(u32::MAX), "eom_token_id is 4294967295");
     check_refused(|facts| facts.model = "t5".to_owned(), "\"t5\"; supported are");
+}
+
+/// A vocabulary of plain letters and `specials`, as a file has it.
+fn file_with(specials: &[String], kind: i32) -> GgufWriter {
+    let mut tokens: Vec<&str> = vec!["<unk>", "a", "b"];
+    tokens.extend(specials.iter().map(String::as_str));
+    let mut kinds = vec![2, 1, 1];
+    kinds.resize(tokens.len(), kind);
+    GgufWriter::new()
+        .key("tokenizer.ggml.model", "llama")
+        .key("tokenizer.ggml.scores", vec![0.0_f32; tokens.len()])
+        .key("tokenizer.ggml.tokens", tokens)
+        .key("tokenizer.ggml.token_type", kinds)
+}
+
+fn from_file(writer: &GgufWriter) -> Result<Tokenizer, TokenizerError> {
+    Tokenizer::from_gguf(Gguf::from_bytes(writer.finish()).unwrap().metadata())
+}
+
+/// What is found whole costs memory many times its length, so both are bounded.
+#[test]
+fn special_tokens_have_a_bounded_length() {
+    let check = |specials: &[String], kind, expected: &str| {
+        let error = from_file(&file_with(specials, kind)).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some(expected));
+    };
+    for kind in [2, 3, 4] {
+        let expected = "token 3 is special and has 1048576 bytes; allowed are 512";
+        check(&["x".repeat(1 << 20)], kind, expected);
+        check(&["é".repeat(257)], kind, "token 3 is special and has 514 bytes; allowed are 512");
+        let many: Vec<String> = (0..3000).map(|number| format!("{number:0500}")).collect();
+        check(&many, kind, "the special tokens have 1500005 bytes together; allowed are 1048576");
+        assert!(from_file(&file_with(&["x".repeat(512)], kind)).is_ok());
+    }
+    // Ordinary text may be long; what the metadata names may not, whatever its kind.
+    for kind in [1, 5] {
+        let long = file_with(&["x".repeat(513)], kind);
+        assert!(from_file(&long).is_ok());
+        let error = from_file(&long.key("tokenizer.ggml.bos_token_id", 3_u32)).err().unwrap().to_string();
+        assert_eq!(error, "token 3 is special and has 513 bytes; allowed are 512");
+    }
+}
+
+/// A DFA, which the automaton's makers choose for so few, would take 50 MB.
+#[test]
+fn the_automaton_of_the_longest_special_tokens_is_small() {
+    let specials: Vec<String> = (0..99_u64)
+        .map(|seed| {
+            (0..255).map(|at| char::from_u32(0x80 + ((seed * 31 + at * 7) % 0x700) as u32).unwrap()).collect()
+        })
+        .collect();
+    let tokenizer = from_file(&file_with(&specials, 4)).unwrap();
+    let bytes = tokenizer.markup.automaton.as_ref().unwrap().memory_usage();
+    assert!(bytes < 4 << 20, "{bytes} bytes");
+    assert_eq!(tokenizer.encode_rendered(&[Part::Markup(&specials[7])]).unwrap(), [10]);
+}
+
+/// Lengths are compared before a list is copied: each of these has an element that the copy would refuse.
+#[test]
+fn lengths_are_checked_before_lists_are_copied() {
+    let check = |writer: GgufWriter, expected: &str| {
+        let error = from_file(&writer).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error:?} should say {expected:?}");
+    };
+    let tokens = || GgufWriter::new().key("tokenizer.ggml.tokens", vec!["a", "b"]);
+    check(
+        tokens().key("tokenizer.ggml.token_type", vec![i64::MAX; 3]),
+        "token_type has 3 entries for 2 tokens",
+    );
+    check(tokens().key("tokenizer.ggml.scores", vec![1_u8; 3]), "scores has 3 entries for 2 tokens");
+    let many = vec![0_u8; MERGES_MAX + 1];
+    check(tokens().key("tokenizer.ggml.merges", many), "4194305 merges; allowed are 1 to 4194304");
+    let many = vec![0_u8; TOKENS_MAX + 1];
+    check(GgufWriter::new().key("tokenizer.ggml.tokens", many), "2097153 tokens; allowed are 1 to 2097152");
 }
 
 #[test]

@@ -10,6 +10,11 @@ use super::error::TokenizerError;
 pub const TOKENS_MAX: usize = 1 << 21;
 /// Most merges that a vocabulary may have.
 pub const MERGES_MAX: usize = 1 << 22;
+/// Longest token that is found whole. The automaton that finds them takes many times their length in memory, and the
+/// longest published ones have under 100 bytes.
+pub const SPECIAL_BYTES_MAX: usize = 512;
+/// Most bytes in all tokens that are found whole; the most in a published vocabulary are some 100,000.
+pub const SPECIALS_BYTES_MAX: usize = 1 << 20;
 
 /// What a model file says about its tokenizer (`tokenizer.ggml.*`), before any of it is believed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +78,49 @@ impl TokenKind {
             _ => Self::Normal,
         }
     }
+
+    /// Whether markup is searched for such tokens.
+    pub(super) fn is_found_whole(self) -> bool {
+        matches!(self, Self::Control | Self::Unknown | Self::UserDefined)
+    }
+}
+
+/// How long the lists of a tokenizer are: checked before they are copied out of a file.
+#[derive(Clone, Copy)]
+pub(super) struct Lengths {
+    pub(super) tokens: usize,
+    /// 0 when there are none.
+    pub(super) token_types: usize,
+    pub(super) merges: usize,
+    pub(super) scores: usize,
+}
+
+impl Lengths {
+    fn of(facts: &TokenizerFacts) -> Self {
+        Self {
+            tokens: facts.tokens.len(),
+            token_types: facts.token_types.len(),
+            merges: facts.merges.len(),
+            scores: facts.scores.len(),
+        }
+    }
+
+    /// The lengths, if they are within their limits and fit each other.
+    pub(super) fn check(self) -> Result<Self, TokenizerError> {
+        let Self { tokens, token_types, merges, scores } = self;
+        if tokens == 0 || tokens > TOKENS_MAX {
+            return Err(TokenizerError::Count { what: "tokens", allowed: TOKENS_MAX, given: tokens });
+        }
+        for (what, given) in [("token_type", token_types), ("scores", scores)] {
+            if given != 0 && given != tokens {
+                return Err(TokenizerError::Lengths { what, allowed: tokens, given });
+            }
+        }
+        if merges > MERGES_MAX {
+            return Err(TokenizerError::Count { what: "merges", allowed: MERGES_MAX, given: merges });
+        }
+        Ok(self)
+    }
 }
 
 /// Control tokens by these names end an answer, whether or not the file names them in its metadata.
@@ -107,17 +155,7 @@ pub(super) struct Vocab {
 impl Vocab {
     /// Takes and checks the token list of `facts`: sizes, duplicates, ids in range.
     pub(super) fn new(facts: &TokenizerFacts) -> Result<Self, TokenizerError> {
-        let count = facts.tokens.len();
-        if count == 0 || count > TOKENS_MAX {
-            return Err(TokenizerError::Count { what: "tokens", allowed: TOKENS_MAX, given: count });
-        }
-        if !facts.token_types.is_empty() && facts.token_types.len() != count {
-            return Err(TokenizerError::Lengths {
-                what: "token_type",
-                allowed: count,
-                given: facts.token_types.len(),
-            });
-        }
+        let Lengths { tokens: count, .. } = Lengths::of(facts).check()?;
         let mut kinds: Vec<TokenKind> =
             facts.token_types.iter().map(|&number| TokenKind::from_ggml(number)).collect();
         kinds.resize(count, TokenKind::Normal);
@@ -150,7 +188,26 @@ impl Vocab {
             text.push_str(token);
             ends.push(text.len());
         }
-        Ok(Self { text, ends, kinds })
+        let vocab = Self { text, ends, kinds };
+        vocab.check_specials(facts)?;
+        Ok(vocab)
+    }
+
+    /// Bounds what the automata are made of, and what the metadata names.
+    fn check_specials(&self, facts: &TokenizerFacts) -> Result<(), TokenizerError> {
+        let named: Vec<TokenId> = named_ids(facts).map(|(_, id)| id).collect();
+        let mut sum = 0;
+        for (id, text, _) in self.iter().filter(|(id, _, kind)| kind.is_found_whole() || named.contains(id)) {
+            let given = text.len();
+            if given > SPECIAL_BYTES_MAX {
+                return Err(TokenizerError::SpecialTooLong { id, allowed: SPECIAL_BYTES_MAX, given });
+            }
+            sum += given;
+        }
+        if sum > SPECIALS_BYTES_MAX {
+            return Err(TokenizerError::SpecialsTooLong { allowed: SPECIALS_BYTES_MAX, given: sum });
+        }
+        Ok(())
     }
 
     /// How many tokens there are.

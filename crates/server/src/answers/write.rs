@@ -53,7 +53,14 @@ pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, blank
 /// Writes it and stores its end, whatever happens.
 async fn write(app: &App, live: &Live, plan: Plan) -> Message {
     let began = app.clock.monotonic();
-    let ending = AssertUnwindSafe(generate(app, live, plan)).catch_unwind().await.unwrap_or_else(|_| {
+    let generating = async {
+        tokio::select! {
+            biased;
+            ending = generate(app, live, plan) => ending,
+            () = app.cut_off() => Ending::without_usage(Status::Interrupted, None),
+        }
+    };
+    let ending = AssertUnwindSafe(generating).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(message = %live.id(), "writing an answer panicked");
         Ending::without_usage(Status::Failed, Some("something went wrong in the server".to_owned()))
     });

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, shortened};
 
 /// Until there are accounts, being on this machine is the only credential, and a browser on this machine runs other
 /// people's pages. A page that points its own name at 127.0.0.1 (DNS rebinding) is told by the `Host` it sends; a page
@@ -21,26 +21,28 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     let host = the_host(headers)?;
     if !is_loopback(host) || uri.authority().is_some_and(|authority| !is_loopback(authority.as_str())) {
-        let message = "only requests to localhost, 127.0.0.1 or [::1] are answered until there are accounts";
-        return Err(refused("forbidden_host", message));
+        let allowed = "only requests to localhost, 127.0.0.1 or [::1] are answered until there are accounts";
+        let given = uri.authority().map(Authority::as_str).filter(|name| !is_loopback(name));
+        return Err(refused("forbidden_host", allowed, given.unwrap_or(host)));
     }
     for origin in headers.get_all(header::ORIGIN) {
         let same = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
         if !same.is_some_and(|same| same.eq_ignore_ascii_case(host)) {
-            return Err(refused("forbidden_origin", "only pages of this server may call it"));
+            let given = String::from_utf8_lossy(origin.as_bytes());
+            return Err(refused("forbidden_origin", "only pages of this server may call it", &given));
         }
     }
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     // Links from elsewhere may open the page; that is not a call.
     let api = ["/api/", "/v1/", "/metrics"].iter().any(|prefix| uri.path().starts_with(prefix));
-    if api && matches!(site, Some("cross-site" | "same-site")) {
-        return Err(refused("forbidden_origin", "only pages of this server may call it"));
+    if api && let Some(site @ ("cross-site" | "same-site")) = site {
+        return Err(refused("forbidden_origin", "only pages of this server may call it", site));
     }
     Ok(())
 }
 
-fn refused(code: &'static str, message: &'static str) -> ApiError {
-    ApiError::new(StatusCode::FORBIDDEN, code, message)
+fn refused(code: &'static str, allowed: &str, given: &str) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, code, format!("{allowed}, got {:?}", shortened(given)))
 }
 
 fn the_host(headers: &HeaderMap) -> Result<&str, ApiError> {
@@ -50,7 +52,10 @@ fn the_host(headers: &HeaderMap) -> Result<&str, ApiError> {
         _ => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_host",
-            "a request must have exactly one Host",
+            format!(
+                "a request must have exactly one Host of plain text, got {}",
+                headers.get_all(header::HOST).iter().count()
+            ),
         )),
     }
 }

@@ -316,7 +316,12 @@ async fn the_list_is_paged() {
     }
     assert_eq!(seen, made);
     for query in ["limit=0", "limit=101", "limit=x", "limit=-1", "before=x", "limit=1&limit=2"] {
-        site.client.get(&format!("{LIST}?{query}")).await.is_error(422, "invalid_parameter");
+        let reply = site.client.get(&format!("{LIST}?{query}")).await;
+        reply.is_error(422, "invalid_parameter");
+        let given = query.split('=').next_back().unwrap_or_default();
+        let expected =
+            if query.contains('&') { "duplicate".to_owned() } else { format!("got \\\"{given}\\\"") };
+        assert!(reply.text().contains(&expected), "{query}: {}", reply.text());
     }
 }
 

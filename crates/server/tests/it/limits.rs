@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use server::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -38,9 +39,11 @@ async fn a_head_that_never_ends_and_a_connection_that_idles_are_closed() {
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let site = Site::new().await;
-    let long = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(100_000));
-    let answer = raw(&site, &[long.as_bytes()]).await;
-    assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
+    // Just as much as the server reads: what it leaves unread would reset the connection, and the answer with it.
+    let mut long = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ".to_vec();
+    long.resize(Settings::default().head_bytes_max, b'y');
+    let answer = raw(&site, &[&long]).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     let many = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(200));
     let answer = raw(&site, &[many.as_bytes()]).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
@@ -117,6 +120,33 @@ async fn bodies_together_have_a_limit_too() {
 }
 
 #[tokio::test]
+async fn a_body_takes_its_room_until_the_model_has_the_prompt() {
+    let site = Setup::with(|settings| {
+        settings.body_bytes_max = 4096;
+        settings.bodies_bytes_max = 4096;
+    })
+    .serve()
+    .await;
+    // Read, and waiting for a model to be loaded: it holds all the room.
+    site.models.loading.allow(0);
+    let asked = |text: &str| json!({"model": "plain", "messages": [{"role": "user", "content": text}]});
+    let (client, large) = (site.client.clone(), asked(&"x".repeat(4000)));
+    let first = tokio::spawn(async move { client.post("/v1/chat/completions", &large).await });
+    let refused = async || {
+        let reply = site.client.post("/api/conversations", &json!({"title": "x"})).await;
+        reply.status == 503 && reply.json()["error"]["code"] == "too_many_bodies"
+    };
+    let loads = std::sync::Arc::clone(&site.models.loads);
+    let loading = async || loads.load(std::sync::atomic::Ordering::SeqCst) == 1;
+    crate::support::eventually("the model is being loaded", loading).await;
+    assert!(refused().await, "there is no room");
+    site.models.loading.open();
+    // Its text is longer than the model's context; that is said once the model is there.
+    within("the first is answered", first).await.unwrap().is_error(400, "context_length_exceeded");
+    assert!(!refused().await, "the room is free again");
+}
+
+#[tokio::test]
 async fn connections_above_the_cap_wait_for_their_turn() {
     let site = Setup::with(|settings| settings.connections_max = 2).serve().await;
     let first = TcpStream::connect(site.address).await.unwrap();
@@ -124,10 +154,9 @@ async fn connections_above_the_cap_wait_for_their_turn() {
     let client = site.client;
     let waiting = tokio::spawn(async move { client.get("/healthz").await.status });
     // The two that do nothing hold the server; the third is answered as soon as one of them goes.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    assert!(!waiting.is_finished());
+    let mut waiting = waiting;
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
+    assert!(early.is_err(), "the third was answered while two were open: {early:?}");
     drop(first);
     assert_eq!(within("the third is answered", waiting).await.unwrap(), 200);
     drop(second);

@@ -1,6 +1,7 @@
 //! The end of a server.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base::{Rng, SystemClock};
@@ -10,7 +11,7 @@ use server::{Parts, ServeError, Server, Settings};
 use store::{MasterKeys, MessageStore as _, SqliteStore, Status};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Models, Setup, Site, within};
+use crate::support::{Gate, Models, Setup, Site, within};
 
 fn endless() -> Value {
     json!({"model": "endless", "messages": [{"role": "user", "content": "Hi"}], "stream": true})
@@ -85,6 +86,52 @@ async fn answers_that_take_too_long_are_cut_with_a_proper_last_event() {
     let conversation = made["id"].as_str().unwrap().parse().unwrap();
     let kept = store.message(owner, conversation, message.parse().unwrap()).await.unwrap();
     assert_eq!(kept.status, Status::Interrupted);
+}
+
+/// Opens a gate when dropped, so that a test that fails does not wait for a model for ever.
+struct OpenAtEnd(Gate);
+
+impl Drop for OpenAtEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_in_a_step_keeps_nobody_from_a_proper_last_event() {
+    let setup = Setup::with(|settings| {
+        settings.drain_timeout = Duration::ZERO;
+        settings.cut_timeout = Duration::from_secs(1);
+    });
+    let site = setup.serve().await;
+    let (_open, _load) = (OpenAtEnd(site.models.gate.clone()), OpenAtEnd(site.models.loading.clone()));
+    site.models.gate.allow(3);
+    let mut stream = site.client.open_post("/v1/chat/completions", &endless()).await;
+    stream.named().await.unwrap();
+    let made = site.client.post("/api/conversations", &json!({"model": "endless"})).await.json();
+    let path = format!("/api/conversations/{}/messages", made["id"].as_str().unwrap());
+    let turn = site.client.post(&path, &json!({"content": "go on"})).await.json();
+    let message = turn["assistant"]["id"].as_str().unwrap().to_owned();
+    let mut page = site.client.open("GET", &format!("{path}/{message}/stream"), &[], Vec::new()).await;
+    // One more waits for a model that is being loaded.
+    site.models.loading.allow(0);
+    let (client, mut asked) = (site.client.clone(), endless());
+    asked["model"] = json!("plain");
+    asked["stream"] = json!(false);
+    let waiting = tokio::spawn(async move { client.post("/v1/chat/completions", &asked).await });
+    let loads = Arc::clone(&site.models.loads);
+    crate::support::eventually("it is loaded", async || loads.load(Ordering::SeqCst) == 2).await;
+
+    let ended = tokio::spawn(site.shut_down());
+    let events = stream.rest().await;
+    let (done, events) = events.split_last().unwrap();
+    assert_eq!(done.data, "[DONE]");
+    let last = events.last().unwrap().json();
+    assert_eq!(last["choices"][0]["finish_reason"], "insufficient_system_resource", "{last}");
+    let last = page.rest().await.pop().unwrap();
+    assert_eq!((last.name.as_str(), &last.json()["status"]), ("done", &json!("interrupted")));
+    within("the third is answered", waiting).await.unwrap().is_error(503, "shutting_down");
+    within("the server ends", ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]

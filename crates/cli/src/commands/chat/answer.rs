@@ -1,7 +1,7 @@
 use std::io;
 use std::pin::pin;
 
-use dialogue::{AnswerEvent, ChatRequest, Dialogue, Finish, Part, Timing, Usage};
+use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, Finish, Part, Timing, Usage};
 
 use super::printer::Printer;
 
@@ -15,7 +15,23 @@ pub(super) struct Told {
     pub(super) timing: Timing,
 }
 
-/// Asks, and prints the answer as it comes. Ctrl-C ends the answer.
+/// Where an answer comes from.
+trait Speaker {
+    async fn next(&mut self) -> Option<AnswerEvent>;
+    fn cancel(&self);
+}
+
+impl Speaker for Answer {
+    async fn next(&mut self) -> Option<AnswerEvent> {
+        Answer::next(self).await
+    }
+
+    fn cancel(&self) {
+        Answer::cancel(self);
+    }
+}
+
+/// Asks, and prints the answer as it comes. Ctrl-C ends the answer; a second time, at once.
 pub(super) fn ask(
     runtime: &tokio::runtime::Runtime,
     dialogue: &Dialogue,
@@ -25,35 +41,52 @@ pub(super) fn ask(
     let prompt = dialogue.check(request)?;
     runtime.block_on(async {
         // Listened to from the first turn of the loop on.
-        let mut interrupted = pin!(tokio::signal::ctrl_c());
-        let mut answer = dialogue.start(prompt)?;
-        let (mut reasoning, mut content) = (String::new(), String::new());
-        let mut listening = true;
-        loop {
-            let event = tokio::select! {
-                biased;
-                _ = &mut interrupted, if listening => {
-                    listening = false;
-                    answer.cancel();
-                    continue;
-                }
-                event = answer.next() => event,
-            };
-            match event {
-                Some(AnswerEvent::Started { .. }) => {}
-                Some(AnswerEvent::Delta(delta)) => {
-                    let text = if delta.part == Part::Reasoning { &mut reasoning } else { &mut content };
-                    text.push_str(&delta.text);
-                    printer.print(delta.part, &delta.text)?;
-                }
-                Some(AnswerEvent::Finished { finish, usage, timing }) => {
-                    printer.end()?;
-                    return Ok(Told { reasoning, content, finish, usage, timing });
-                }
-                None => return Err(io::Error::other("the answer ended without a last event").into()),
-            }
-        }
+        let mut signal = pin!(tokio::signal::ctrl_c());
+        let interrupted = async || {
+            let _ = signal.as_mut().await;
+            signal.set(tokio::signal::ctrl_c());
+        };
+        tell(dialogue.start(prompt)?, interrupted, printer).await
     })
+}
+
+async fn tell(
+    mut answer: impl Speaker,
+    mut interrupted: impl AsyncFnMut(),
+    printer: &mut Printer<'_>,
+) -> anyhow::Result<Told> {
+    let (mut reasoning, mut content) = (String::new(), String::new());
+    let mut cancelled = false;
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = interrupted() => {
+                if cancelled {
+                    // The model is in the middle of a long step: what it still says is nobody's.
+                    printer.end()?;
+                    let (usage, timing) = (Usage::default(), Timing::default());
+                    return Ok(Told { reasoning, content, finish: Finish::Cancelled, usage, timing });
+                }
+                cancelled = true;
+                answer.cancel();
+                continue;
+            }
+            event = answer.next() => event,
+        };
+        match event {
+            Some(AnswerEvent::Started { .. }) => {}
+            Some(AnswerEvent::Delta(delta)) => {
+                let text = if delta.part == Part::Reasoning { &mut reasoning } else { &mut content };
+                text.push_str(&delta.text);
+                printer.print(delta.part, &delta.text)?;
+            }
+            Some(AnswerEvent::Finished { finish, usage, timing }) => {
+                printer.end()?;
+                return Ok(Told { reasoning, content, finish, usage, timing });
+            }
+            None => return Err(io::Error::other("the answer ended without a last event").into()),
+        }
+    }
 }
 
 /// Counts and speed, for people.
@@ -78,5 +111,57 @@ pub(super) fn cut_short(finish: &Finish) -> Option<String> {
         Finish::Cancelled => Some("stopped".to_owned()),
         Finish::ShuttingDown => Some("cut: the model is shutting down".to_owned()),
         Finish::Failed(why) => Some(format!("failed: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::{pending, ready};
+    use std::time::Duration;
+
+    use dialogue::Delta;
+
+    use super::super::printer::Style;
+    use super::*;
+
+    /// Says one word, then hangs in a step, whatever it is told.
+    struct Stuck<'a> {
+        said: bool,
+        cancels: &'a Cell<usize>,
+    }
+
+    impl Speaker for Stuck<'_> {
+        async fn next(&mut self) -> Option<AnswerEvent> {
+            if std::mem::replace(&mut self.said, true) {
+                pending::<()>().await;
+            }
+            let (part, text) = (Part::Content, "Hm".to_owned());
+            Some(AnswerEvent::Delta(Delta { part, text, tokens: Vec::new() }))
+        }
+
+        fn cancel(&self) {
+            self.cancels.set(self.cancels.get() + 1);
+        }
+    }
+
+    #[test]
+    fn a_second_interrupt_does_not_wait_for_the_model() {
+        let (cancels, turns) = (Cell::new(0), Cell::new(0));
+        let answer = Stuck { said: false, cancels: &cancels };
+        // The first turn is for the word.
+        let interrupted = async || {
+            turns.set(turns.get() + 1);
+            if turns.get() == 1 { pending().await } else { ready(()).await }
+        };
+        let mut out = Vec::new();
+        let mut printer = Printer::together(&mut out, Style::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let told = runtime.block_on(async {
+            let telling = tell(answer, interrupted, &mut printer);
+            tokio::time::timeout(Duration::from_secs(60), telling).await.expect("it ends").unwrap()
+        });
+        assert_eq!((told.finish, told.content.as_str(), cancels.get()), (Finish::Cancelled, "Hm", 1));
+        assert_eq!(out, b"Hm\n");
     }
 }

@@ -18,6 +18,7 @@ use models::library::ResolvedModel;
 
 use crate::home::Context;
 use crate::loading::{Loader, resolve_or_pull};
+use crate::pull::text::printable;
 use session::Session;
 
 /// Largest question from a pipe, in bytes; more than any context holds.
@@ -131,11 +132,16 @@ fn session(arguments: &Arguments) -> Session {
 
 /// Loads, with a word about it on a terminal, as it may take a while.
 fn load(loader: &Loader, model: &ResolvedModel) -> anyhow::Result<Dialogue> {
-    let note = std::io::stderr().is_terminal().then(|| format!("loading {} ...", model.name));
+    announced(&model.name, || loader.load(model))
+}
+
+/// Does the work of loading a model with a word about it on a terminal.
+fn announced<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    let note = std::io::stderr().is_terminal().then(|| format!("loading {} ...", printable(name)));
     if let Some(note) = &note {
         eprint!("{note}");
     }
-    let loaded = loader.load(model);
+    let loaded = work();
     if note.is_some() {
         // Back to the line's start and clear it.
         eprint!("\r\x1b[K");

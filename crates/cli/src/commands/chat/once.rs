@@ -6,6 +6,7 @@ use dialogue::{Dialogue, Finish};
 use super::answer::{self, Told};
 use super::printer::{Printer, Style};
 use super::session::Session;
+use crate::pull::text::printable;
 
 /// Exit status of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -17,7 +18,8 @@ pub(super) fn run(dialogue: &Dialogue, session: Session, question: &str, stats: 
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let style = Style {
         dim: stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        terminal: stdout.is_terminal(),
+        content_terminal: stdout.is_terminal(),
+        reasoning_terminal: stderr.is_terminal(),
     };
     let mut printer = Printer::apart(&mut stdout, &mut stderr, style);
     let told = match answer::ask(&runtime, dialogue, &session.request(question), &mut printer) {
@@ -27,7 +29,7 @@ pub(super) fn run(dialogue: &Dialogue, session: Session, question: &str, stats: 
         Err(error) => return Err(error),
     };
     if let Some(note) = answer::cut_short(&told.finish) {
-        writeln!(stderr, "[{note}]").context("standard error can't be written")?;
+        writeln!(stderr, "[{}]", printable(&note)).context("standard error can't be written")?;
     }
     if stats {
         writeln!(stderr, "[{}]", answer::stats(&told)).context("standard error can't be written")?;

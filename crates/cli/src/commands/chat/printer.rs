@@ -7,8 +7,10 @@ use dialogue::Part;
 pub(super) struct Style {
     /// Set reasoning apart by dimming it.
     pub(super) dim: bool,
-    /// For a terminal: control characters that a model writes are shown, not obeyed.
-    pub(super) terminal: bool,
+    /// The content goes to a terminal: control characters that a model writes are shown, not obeyed.
+    pub(super) content_terminal: bool,
+    /// The same for the reasoning.
+    pub(super) reasoning_terminal: bool,
 }
 
 /// Prints an answer as it comes: the content to one place, the reasoning to another or to the same.
@@ -39,7 +41,11 @@ impl<'a> Printer<'a> {
             self.leave_part()?;
             self.enter_part(part)?;
         }
-        let shown = if self.style.terminal { visible(text) } else { text.to_owned() };
+        let terminal = match part {
+            Part::Content => self.style.content_terminal,
+            Part::Reasoning => self.style.reasoning_terminal,
+        };
+        let shown = if terminal { visible(text) } else { text.to_owned() };
         if let Some(last) = shown.chars().next_back() {
             self.line_start = last == '\n';
         }
@@ -104,7 +110,7 @@ fn visible(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const DIM: Style = Style { dim: true, terminal: true };
+    const DIM: Style = Style { dim: true, content_terminal: true, reasoning_terminal: true };
 
     #[track_caller]
     fn check(style: Style, pieces: &[(Part, &str)], expected: &str) {
@@ -137,6 +143,19 @@ mod tests {
         let said = "a\x1b]0;owned\x07\tb\u{9b}1m\r\n";
         check(DIM, &[(Part::Content, said)], "a\u{fffd}]0;owned\u{fffd}\tb\u{fffd}1m\u{fffd}\n");
         check(Style::default(), &[(Part::Content, said)], said);
+    }
+
+    #[test]
+    fn each_stream_is_a_terminal_or_not() {
+        for (content_terminal, reasoning_terminal) in [(false, true), (true, false)] {
+            let (mut content, mut reasoning) = (Vec::new(), Vec::new());
+            let style = Style { dim: false, content_terminal, reasoning_terminal };
+            let mut printer = Printer::apart(&mut content, &mut reasoning, style);
+            printer.print(Part::Reasoning, "a\x1b[2J").unwrap();
+            printer.print(Part::Content, "b\x1b[2J").unwrap();
+            assert_eq!(content.contains(&0x1b), !content_terminal);
+            assert_eq!(reasoning.contains(&0x1b), !reasoning_terminal);
+        }
     }
 
     #[test]

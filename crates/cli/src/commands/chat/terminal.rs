@@ -19,15 +19,14 @@ use super::printer::{Printer, Style};
 use super::save;
 use super::session::Session;
 use crate::home::Context;
-use crate::loading::{Loader, resolve_or_pull};
+use crate::loading::{Loader, resolve_or_pull_with};
+use crate::pull::progress::{self, Cancellable};
 use crate::pull::text;
 
 /// Lines that the history keeps.
 const HISTORY_MAX: usize = 1000;
 const PROMPT: &str = "> ";
 const CONTINUED: &str = ". ";
-/// Exit status of a program that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
 
 type Editor = rustyline::Editor<(), FileHistory>;
 
@@ -49,7 +48,11 @@ pub(super) fn run(
         history: open_history(&context.home),
         dialogue,
         session,
-        style: Style { dim: std::env::var_os("NO_COLOR").is_none(), terminal: true },
+        style: Style {
+            dim: std::env::var_os("NO_COLOR").is_none(),
+            content_terminal: true,
+            reasoning_terminal: true,
+        },
         stats,
         saved: BTreeSet::new(),
     };
@@ -146,13 +149,14 @@ impl Terminal<'_> {
             Ok(told) => {
                 let notes = answer::cut_short(&told.finish).into_iter();
                 for note in notes.chain(self.stats.then(|| answer::stats(&told))) {
-                    let _ = writeln!(stdout, "{}", dimmed(self.style, &format!("[{note}]")));
+                    let _ =
+                        writeln!(stdout, "{}", dimmed(self.style, &text::printable(&format!("[{note}]"))));
                 }
                 let _ = writeln!(stdout);
                 self.session.add(question, &told.reasoning, &told.content);
             }
             Err(error) => {
-                let _ = writeln!(stdout, "error: {error:#}");
+                let _ = writeln!(stdout, "{}", told(&error));
             }
         }
     }
@@ -162,8 +166,9 @@ impl Terminal<'_> {
             Order::Help => println!("{HELP}"),
             Order::Model(None) => self.list_models(),
             Order::Model(Some(name)) => match self.change_model(&name) {
-                Ok(()) => println!("(now talking with {})", text::printable(self.dialogue.name())),
-                Err(error) => println!("error: {error:#}"),
+                Ok(true) => println!("(now talking with {})", text::printable(self.dialogue.name())),
+                Ok(false) => println!("(still talking with {})", text::printable(self.dialogue.name())),
+                Err(error) => println!("{}", told(&error)),
             },
             Order::System(None) => match &self.session.system {
                 Some(system) => println!("{}", text::printable(system)),
@@ -182,7 +187,7 @@ impl Terminal<'_> {
                     Ok(_) => println!("(set)"),
                     Err(error) => {
                         self.session.thinking = None;
-                        println!("error: {error}");
+                        println!("{}", told(&error.into()));
                     }
                 }
             }
@@ -205,7 +210,7 @@ impl Terminal<'_> {
                 println!("(saved to {})", path.display());
                 self.saved.insert(path);
             }
-            Err(error) => println!("error: {error:#}"),
+            Err(error) => println!("{}", told(&error)),
         }
     }
 
@@ -225,30 +230,56 @@ impl Terminal<'_> {
         }
     }
 
-    /// Loads another model, pulling it if needed, on a thread of its own so that Ctrl-C is heard.
-    fn change_model(&mut self, name: &str) -> anyhow::Result<()> {
-        let (context, loader, name) = (self.context.clone(), self.loader.clone(), name.to_owned());
-        let (sender, loaded) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let model = resolve_or_pull(&context, Some(&name));
-            // Nobody waits for it any more after Ctrl-C.
-            let _ = sender.send(model.and_then(|model| super::load(&loader, &model)));
-        });
-        let loaded = self.runtime.block_on(async {
-            tokio::select! {
-                loaded = loaded => loaded.context("the loading was abandoned"),
-                _ = tokio::signal::ctrl_c() => {
-                    println!();
-                    std::process::exit(INTERRUPTED);
-                }
-            }
-        });
-        self.dialogue = loaded??;
+    /// Loads another model, pulling it if needed. False if Ctrl-C came first: then everything stays as it was.
+    fn change_model(&mut self, name: &str) -> anyhow::Result<bool> {
+        let progress = Cancellable::new(progress::for_stderr());
+        let (context, name, mut told) = (self.context.clone(), name.to_owned(), progress.clone());
+        let model = self.interruptible(move || resolve_or_pull_with(&context, Some(&name), &mut told))?;
+        let Some(model) = model else {
+            // What has come so far stays; the next pull goes on from there.
+            progress.cancel();
+            return Ok(false);
+        };
+        let (model, loader) = (model?, self.loader.clone());
+        let name = model.name.clone();
+        let dialogue = super::announced(&name, || self.interruptible(move || loader.load(&model)))?;
+        let Some(dialogue) = dialogue else { return Ok(false) };
+        self.dialogue = dialogue?;
         if self.dialogue.thinking() == dialogue::Thinking::None {
             self.session.thinking = None;
         }
-        Ok(())
+        Ok(true)
     }
+
+    /// What `work` gives, done on a thread of its own so that Ctrl-C is heard; none after Ctrl-C, and then the work
+    /// is left to itself.
+    fn interruptible<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<Option<T>> {
+        self.runtime.block_on(async {
+            // Listened to before there is anything to interrupt.
+            let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+            let (sender, done) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || {
+                // Nobody waits for it any more after Ctrl-C.
+                let _ = sender.send(work());
+            });
+            tokio::select! {
+                biased;
+                _ = &mut interrupted => {
+                    println!();
+                    Ok(None)
+                }
+                done = done => done.map(Some).context("the work was abandoned"),
+            }
+        })
+    }
+}
+
+/// An error as it is printed. A file may have had a hand in its text.
+fn told(error: &anyhow::Error) -> String {
+    format!("error: {}", text::printable(&format!("{error:#}")))
 }
 
 fn dimmed(style: Style, text: &str) -> String {

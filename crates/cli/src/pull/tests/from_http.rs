@@ -314,3 +314,34 @@ fn two_pulls_at_once_download_once() {
     assert_eq!(already, [false, true]);
     assert_eq!(server.seen().len(), 1);
 }
+
+#[test]
+fn the_query_of_a_url_is_kept_nowhere() {
+    let (mut house, model) = (House::new(), model_bytes(17));
+    let served = model.clone();
+    let server = Server::start(move |_, seen| serve_file(seen, &served, ETAG));
+    let catalog = catalog(1, &[("hf:nobody/nothing/x.gguf", None)]);
+    let signed = server.url("/m.gguf?signature=secret");
+    let pulled = house.pull(&catalog, &signed).unwrap();
+    assert_eq!(server.seen()[0].path, "/m.gguf?signature=secret");
+    assert_eq!(pulled.model.name, server.url("/m.gguf"));
+    assert!(house.pull(&catalog, &signed).unwrap().already);
+    // Another query may stand for another file.
+    assert!(!house.pull(&catalog, &server.url("/m.gguf?signature=other")).unwrap().already);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = house.pull(&catalog, &format!("http://{closed}/m.gguf?signature=secret")).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert!(house.progress.lines.iter().all(|line| !line.contains("secret")), "{:?}", house.progress.lines);
+    let mut folders = vec![house.library.home().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+                assert!(!text.contains("secret"), "{}: {text}", path.display());
+            }
+        }
+    }
+}

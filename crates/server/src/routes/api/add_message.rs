@@ -37,7 +37,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     OfConversation(conversation_id): OfConversation,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Turn>), ApiError> {
     check_content(&app, &asked.content)?;
     let conversation = app.store.conversation(caller.user, conversation_id).await?;

@@ -25,7 +25,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     OfConversation(conversation): OfConversation,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Json<ConversationView>, ApiError> {
     let settings = &app.settings;
     let title = asked.title.map(|title| title.trim().to_owned());

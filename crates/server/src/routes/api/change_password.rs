@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     peer: Peer,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
     let user = caller.account(&app).await?;
     asked.new.check_strength("new", &user.name)?;

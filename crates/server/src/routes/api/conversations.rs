@@ -9,7 +9,7 @@ use store::{Cursor, PageRequest};
 use super::views::ConversationView;
 use crate::accounts::Caller;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, shortened};
 
 const LIMIT_DEFAULT: u32 = 50;
 
@@ -30,19 +30,27 @@ pub(crate) async fn handle(
     caller: Caller,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, ApiError> {
-    let Query(asked) =
-        asked.map_err(|_| ApiError::invalid("limit", "the query takes one limit and one before"))?;
+    let Query(asked) = asked.map_err(|error| {
+        let message = format!("the query takes one limit and one before: {}", error.body_text());
+        ApiError::invalid("limit", message)
+    })?;
     let max = app.settings.page_max;
     let limit = match asked.limit.as_deref() {
         None => LIMIT_DEFAULT.min(max),
         Some(text) => text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
-            ApiError::invalid("limit", format!("limit must be a whole number between 1 and {max}"))
+            let given = shortened(text);
+            ApiError::invalid(
+                "limit",
+                format!("limit must be a whole number between 1 and {max}, got {given:?}"),
+            )
         })?,
     };
     let before =
         asked.before.as_deref().filter(|before| !before.is_empty()).map(str::parse::<Cursor>).transpose();
-    let before =
-        before.map_err(|_| ApiError::invalid("before", "before must be the `next` of an earlier page"))?;
+    let before = before.map_err(|_| {
+        let given = shortened(asked.before.as_deref().unwrap_or_default());
+        ApiError::invalid("before", format!("before must be the `next` of an earlier page, got {given:?}"))
+    })?;
     let page = app.store.conversations(caller.user, PageRequest { limit, before }).await?;
     Ok(Json(Page {
         conversations: page.conversations.into_iter().map(Into::into).collect(),

@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     peer: Peer,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<impl IntoResponse, ApiError> {
     let user = caller.account(&app).await?;
     check_password(&app, &user, asked.password, peer).await?;

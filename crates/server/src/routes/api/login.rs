@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
     headers: HeaderMap,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Response, ApiError> {
     let login = asked.login.trim().to_lowercase();
     if login.len() > LOGIN_BYTES_MAX {

@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     OfMessage(conversation_id, beside): OfMessage,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let conversation = app.store.conversation(caller.user, conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);

@@ -23,7 +23,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
     headers: HeaderMap,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Response, ApiError> {
     let done = || {
         let message = "there is an administrator already; sign in instead";

@@ -23,7 +23,7 @@ pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
     headers: HeaderMap,
-    body::Json(asked): body::Json<Asked>,
+    body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Response, ApiError> {
     if !app.settings.sign_up || app.accounts.setup.is_open() {
         let message = "this server takes no new accounts; its administrator can make one";

@@ -10,7 +10,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, Finish, Message, Part, SamplingOverrides};
+use dialogue::{
+    Answer, AnswerEvent, ChatRequest, Dialogue, Finish, HubError, Message, Part, SamplingOverrides,
+};
 use tokio::time::timeout;
 use wire::STREAM_DONE;
 use wire::chat::{
@@ -24,12 +26,21 @@ use crate::body::JsonBytes;
 use crate::error::ApiError;
 use crate::sse;
 
-pub(crate) async fn handle(State(app): State<App>, JsonBytes(body): JsonBytes) -> Result<Response, ApiError> {
+pub(crate) async fn handle(State(app): State<App>, body: JsonBytes) -> Result<Response, ApiError> {
+    tokio::select! {
+        biased;
+        response = answer(&app, body) => response,
+        () = app.cut_off() => Err(HubError::ShuttingDown.into()),
+    }
+}
+
+async fn answer(app: &App, JsonBytes(body, room): JsonBytes) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
     drop(body);
     let (stream, include_usage, logprobs) = (request.stream, request.include_usage, request.logprobs);
     let dialogue = app.hub.get(&request.model).await?;
-    let answer = start(&app, &dialogue, asked(request)).await?;
+    let answer = start(app, &dialogue, asked(request)).await?;
+    drop(room);
     let naming = Naming {
         id: format!("chatcmpl-{}", app.random_name()),
         created: app.clock.unix_ms() / 1000,
@@ -37,9 +48,9 @@ pub(crate) async fn handle(State(app): State<App>, JsonBytes(body): JsonBytes) -
     };
     let running = Running { answer, _dialogue: dialogue };
     if stream {
-        Ok(sse::respond(Chunks::new(&app, running, naming, include_usage)))
+        Ok(sse::respond(Chunks::new(app, running, naming, include_usage)))
     } else {
-        Ok(Json(whole(&app, running, naming, logprobs).await?).into_response())
+        Ok(Json(whole(app, running, naming, logprobs).await?).into_response())
     }
 }
 
@@ -183,6 +194,7 @@ fn wire_number(logprob: f32) -> f32 {
 /// The stream: a chunk that says who speaks, the reasoning, the content, a last chunk that says why it ended, `[DONE]`.
 /// The usage rides on the last chunk, or comes in one of its own where that was asked for.
 struct Chunks {
+    app: App,
     running: Running,
     naming: Naming,
     include_usage: bool,
@@ -201,6 +213,7 @@ impl Chunks {
         let settings = &app.settings;
         let waits = settings.start_timeout.as_millis().div_ceil(settings.keep_alive.as_millis().max(1));
         Self {
+            app: App::clone(app),
             running,
             naming,
             include_usage,
@@ -308,9 +321,14 @@ impl sse::Source for Chunks {
             if self.ended {
                 return None;
             }
-            match timeout(self.keep_alive, self.running.answer.next()).await {
-                Ok(event) => self.take(event),
-                Err(_) => self.wait_on(),
+            tokio::select! {
+                biased;
+                event = timeout(self.keep_alive, self.running.answer.next()) => match event {
+                    Ok(event) => self.take(event),
+                    Err(_) => self.wait_on(),
+                },
+                // The model does not say how much it was.
+                () = self.app.cut_off() => self.finish(FinishReason::InsufficientSystemResource, None),
             }
         }
     }

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -77,6 +77,8 @@ pub(crate) struct Models {
     pub(crate) gate: Gate,
     /// Loading passes it.
     pub(crate) loading: Gate,
+    /// Loadings that have begun.
+    pub(crate) loads: Arc<AtomicUsize>,
     /// While true, listing panics.
     pub(crate) panics: Arc<AtomicBool>,
 }
@@ -104,6 +106,7 @@ impl ModelSource for Models {
     }
 
     fn load(&self, name: &str) -> Result<Dialogue, String> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         self.loading.pass();
         let tokenizer = tokenizer();
         let end = tokenizer.token_id(CONTROLS[1]).unwrap();
