@@ -2,7 +2,7 @@
 //!
 //! [`Server::serve`] runs an accept loop of its own over hyper, with a deadline for everything that a client can be
 //! slow at and a cap on everything that a client can have many of. One endpoint is one file under `routes/`. Until
-//! there are accounts the server listens on loopback only, and answers only requests that name loopback as their
+//! there is TLS the server listens on loopback only, and answers only requests that name loopback as their
 //! host.
 
 mod accept;

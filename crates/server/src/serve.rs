@@ -34,9 +34,9 @@ pub struct Parts {
 /// Why a server did not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// There are no accounts yet: whoever could connect could read every conversation.
+    /// There is no TLS yet: whoever is on the way could read every password and conversation.
     #[error(
-        "{address} can be reached from other machines; only loopback (127.0.0.1 or [::1]) may be listened on until there are accounts"
+        "{address} can be reached from other machines; only loopback (127.0.0.1 or [::1]) may be listened on until there is TLS"
     )]
     NotLoopback {
         /// Where it would have listened.

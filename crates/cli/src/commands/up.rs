@@ -24,7 +24,7 @@ const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
 /// Serves the web app and the API.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen. Only loopback, as there are no accounts yet.
+    /// Where to listen. Only loopback, as there is no TLS yet.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: String,
 
@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value = "2")]
     loaded_max: NonZeroUsize,
 
+    /// Whether strangers may make accounts; where not, `cachalot user add` makes them.
+    #[arg(long, value_enum, value_name = "STATE", default_value = "open")]
+    sign_up: SignUp,
+
     /// How long answers may go on after SIGTERM or Ctrl-C before they are cut.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_seconds: u32,
@@ -48,6 +52,12 @@ pub(crate) struct Arguments {
     /// Open the web app in the browser.
     #[arg(long)]
     open: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SignUp {
+    Open,
+    Closed,
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
@@ -89,7 +99,8 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     hub.get(&default_model).await?;
 
     let drain_timeout = Duration::from_secs(u64::from(arguments.drain_seconds));
-    let settings = Settings { drain_timeout, ..Settings::default() };
+    let sign_up = arguments.sign_up == SignUp::Open;
+    let settings = Settings { drain_timeout, sign_up, ..Settings::default() };
     let parts = Parts {
         settings,
         hub: hub.clone(),
@@ -113,9 +124,8 @@ fn loopback(listen: &str) -> anyhow::Result<SocketAddr> {
     let addresses: Vec<SocketAddr> = addresses.collect();
     if let Some(outside) = addresses.iter().find(|address| !address.ip().is_loopback()) {
         bail!(
-            "--listen {listen} ({outside}) can be reached from other machines, and whoever reaches this server can \
-             read every conversation: until there are accounts, which come with a later version, only loopback is \
-             allowed (127.0.0.1:PORT or [::1]:PORT). To use it from elsewhere, forward the port, as with \
+            "--listen {listen} ({outside}) can be reached from other machines, and without TLS, which comes with \
+             a later version, whoever is on the way reads every password and conversation: only loopback is allowed (127.0.0.1:PORT or [::1]:PORT). To use it from elsewhere, forward the port, as with \
              ssh -L 8080:127.0.0.1:8080 HOST"
         );
     }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::error::{ApiError, shortened};
 
-/// Until there are accounts, being on this machine is the only credential, and a browser on this machine runs other
+/// For `/v1`, which has no keys yet, being on this machine is the only credential, and a browser on this machine runs other
 /// people's pages. A page that points its own name at 127.0.0.1 (DNS rebinding) is told by the `Host` it sends; a page
 /// of another origin by `Origin` and `Sec-Fetch-Site`.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
@@ -21,7 +21,7 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
 fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     let host = the_host(headers)?;
     if !is_loopback(host) || uri.authority().is_some_and(|authority| !is_loopback(authority.as_str())) {
-        let allowed = "only requests to localhost, 127.0.0.1 or [::1] are answered until there are accounts";
+        let allowed = "only requests to localhost, 127.0.0.1 or [::1] are answered until there is TLS";
         let given = uri.authority().map(Authority::as_str).filter(|name| !is_loopback(name));
         return Err(refused("forbidden_host", allowed, given.unwrap_or(host)));
     }
