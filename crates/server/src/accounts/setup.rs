@@ -44,7 +44,7 @@ mod tests {
     fn good_until_it_is_closed() {
         let token = SetupToken::new(Some("abc".to_owned()));
         assert!(token.is_open() && token.matches("abc"));
-        assert!(!token.matches("abd") && !token.matches("") && !token.matches("abcd"));
+        assert!(!token.matches("abx") && !token.matches("") && !token.matches("abcd"));
         token.close();
         assert!(!token.is_open() && !token.matches("abc"));
         assert!(!SetupToken::new(None).matches(""));
