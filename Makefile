@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden bench clean
+.PHONY: help run build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -97,6 +97,9 @@ fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
 
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
+
+soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## kill -9 two hundred times under load: nothing acknowledged is lost
+	CACHALOT_KILLS=200 CACHALOT_BIN=$(CURDIR)/$(BINARY) $(VENV)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py
 
 bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/README.md
 	benches/peers/run

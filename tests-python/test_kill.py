@@ -1,0 +1,278 @@
+"""`kill -9` at random moments while people sign up, chat, rename and delete: nothing that was acknowledged is lost.
+
+CACHALOT_KILLS says how often (a few in `make test`, 200 in `make soak`), CACHALOT_SEED repeats a run's choices.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from conftest import free_port
+
+KILLS = int(os.environ.get("CACHALOT_KILLS", "5"))
+SEED = int(os.environ.get("CACHALOT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+WORKERS = 3
+READY_SECONDS_MAX = 120
+# Answers that a worker leaves running before it stops the oldest.
+RUNNING_MAX = 2
+PASSWORD = "krill at four hundred fathoms"
+ENDED = {"complete", "stopped", "length", "interrupted", "failed"}
+
+
+@dataclass
+class Conversation:
+    """What may be found of a conversation: several values where a change was asked for and never answered."""
+
+    titles: set[str]
+    messages: dict[str, str] = field(default_factory=dict)
+    maybe_deleted: bool = False
+
+
+@dataclass
+class Person:
+    """Somebody who was acknowledged, and what of theirs was."""
+
+    name: str
+    cookie: str
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+
+
+class Gone(Exception):
+    """The server died before it answered."""
+
+
+class Program:
+    """A server that is killed and started again in the same home."""
+
+    def __init__(self, binary: pathlib.Path, model: pathlib.Path, home: pathlib.Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.log = home / "log"
+        self.environment = os.environ | {"CACHALOT_HOME": str(home / "home")}
+        self.command = [str(binary), "up", "--listen", f"127.0.0.1:{self.port}", "--model", str(model)]
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended by itself:\n{self.log.read_text()}"
+            try:
+                if self.ask("GET", "/readyz")[0] == 200:
+                    return
+            except Gone:
+                pass
+            time.sleep(0.02)
+        pytest.fail(f"the server was not ready in {READY_SECONDS_MAX} s:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def ask(self, method: str, path: str, body: object = None, cookie: str = "") -> tuple[int, dict, str]:
+        """Status, body and the cookie that was set, if any."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"content-type": "application/json"} | ({"cookie": cookie} if cookie else {})
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            text = response.read()
+            given = (response.getheader("set-cookie") or "").split(";")[0]
+            return response.status, json.loads(text) if text[:1] in (b"{", b"[") else {}, given
+        except (OSError, http.client.HTTPException) as error:
+            raise Gone from error
+        finally:
+            connection.close()
+
+    def setup_token(self) -> str:
+        found = re.search(r"/setup#(\w+)", self.log.read_text())
+        assert found, self.log.read_text()
+        return found[1]
+
+    def check_database(self) -> None:
+        """The file as the dead process left it is whole."""
+        with sqlite3.connect(self.home / "home" / "cachalot.db") as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+class Worker:
+    """Does what one person does, until the server dies, and keeps account of what was acknowledged."""
+
+    def __init__(self, program: Program, number: int, people: list[Person]) -> None:
+        self.program = program
+        self.number = number
+        self.random = random.Random(SEED * 1000 + number)
+        self.people = people
+        self.failure: BaseException | None = None
+        self.acknowledged = 0
+        self.serial = 0
+
+    def run(self) -> None:
+        try:
+            running: list[str] = []
+            while True:
+                self.step(running)
+        except Gone:
+            pass
+        except BaseException as error:  # noqa: BLE001 - told by the main thread
+            self.failure = error
+
+    def ask(self, person: Person, method: str, path: str, body: object, *expected: int) -> dict:
+        status, answer, _ = self.program.ask(method, path, body, person.cookie)
+        assert status in expected, f"{method} {path} {body}: {status} {answer}"
+        self.acknowledged += 1
+        return answer
+
+    def step(self, running: list[str]) -> None:
+        choice = self.random.random()
+        person = self.random.choice(self.people)
+        existing = [key for key, kept in person.conversations.items() if not kept.maybe_deleted]
+        if choice < 0.05:
+            self.sign_up()
+        elif choice < 0.55 or not existing:
+            self.chat(person, self.random.choice(existing) if existing and choice < 0.3 else None, running)
+        elif choice < 0.8:
+            self.rename(person, self.random.choice(existing))
+        else:
+            self.delete(person, self.random.choice(existing))
+
+    def sign_up(self) -> None:
+        self.serial += 1
+        name = f"sailor {self.number} {self.serial} {self.random.randrange(1 << 30)}"
+        status, answer, cookie = self.program.ask("POST", "/api/sign-up", {"name": name, "password": PASSWORD})
+        # The limit on sign-ups from one network is not an acknowledgement.
+        assert status in (201, 429), (status, answer)
+        if status == 201:
+            self.acknowledged += 1
+            self.people.append(Person(name, cookie))
+
+    def chat(self, person: Person, known: str | None, running: list[str]) -> None:
+        if known is None:
+            known = self.ask(person, "POST", "/api/conversations", {}, 201)["id"]
+            person.conversations[known] = Conversation({""})
+        kept = person.conversations[known]
+        text = f"Say hello. {self.random.randrange(1 << 60)}"
+        kept.titles |= {text} if "" in kept.titles else set()
+        path = f"/api/conversations/{known}/messages"
+        status, turn, _ = self.program.ask("POST", path, {"content": text}, person.cookie)
+        # Another worker's answer may still be written, or the conversation was just deleted.
+        assert status in (201, 404, 409), (status, turn)
+        if status == 201:
+            self.acknowledged += 1
+            kept.messages[turn["user"]["id"]] = text
+            running.append(f"{path}/{turn['assistant']['id']}|{person.cookie}")
+        if len(running) > RUNNING_MAX:
+            stopping, cookie = running.pop(0).split("|")
+            assert self.program.ask("POST", f"{stopping}/stop", {}, cookie)[0] in (200, 404)
+
+    def rename(self, person: Person, conversation: str) -> None:
+        kept = person.conversations[conversation]
+        title = f"Log {self.random.randrange(1 << 60)}"
+        kept.titles.add(title)
+        path = f"/api/conversations/{conversation}"
+        status, answer, _ = self.program.ask("PATCH", path, {"title": title}, person.cookie)
+        assert status in (200, 404), (status, answer)
+        self.acknowledged += status == 200
+
+    def delete(self, person: Person, conversation: str) -> None:
+        person.conversations[conversation].maybe_deleted = True
+        status, answer, _ = self.program.ask("DELETE", f"/api/conversations/{conversation}", {}, person.cookie)
+        assert status in (204, 404), (status, answer)
+        self.acknowledged += 1
+        person.conversations.pop(conversation, None)
+        person.deleted.add(conversation)
+
+
+@pytest.fixture
+def program(binary: pathlib.Path, model_file: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[Program]:
+    """The program, started with an empty home."""
+    program = Program(binary, model_file, tmp_path)
+    program.start()
+    yield program
+    program.kill()
+
+
+def check_people(program: Program, people: list[Person], chance: random.Random) -> None:
+    """Everything acknowledged is there; what was never answered is there whole or not at all."""
+    for person in people:
+        status, session, _ = program.ask("GET", "/api/session", None, person.cookie)
+        assert status == 200 and session["user"]["name"] == person.name, session
+        for key in person.deleted:
+            assert program.ask("GET", f"/api/conversations/{key}", None, person.cookie)[0] == 404
+        for key, kept in list(person.conversations.items()):
+            status, tree, _ = program.ask("GET", f"/api/conversations/{key}", None, person.cookie)
+            if kept.maybe_deleted and status == 404:
+                del person.conversations[key]
+                continue
+            assert status == 200, (key, status, tree)
+            kept.maybe_deleted = False
+            assert tree["conversation"]["title"] in kept.titles, (tree["conversation"], kept.titles)
+            found = {message["id"]: message for message in tree["messages"]}
+            for id_, text in kept.messages.items():
+                assert found[id_]["content"] == text
+            answers = [message for message in tree["messages"] if message["role"] == "assistant"]
+            assert all(answer["status"] in ENDED for answer in answers), answers
+            interrupted = [answer for answer in answers if answer["status"] == "interrupted"]
+            if interrupted and chance.random() < 0.3:
+                go_on(program, person, key, chance.choice(interrupted)["id"])
+
+
+def go_on(program: Program, person: Person, conversation: str, answer: str) -> None:
+    """An interrupted answer can be had again."""
+    path = f"/api/conversations/{conversation}/messages"
+    status, made, _ = program.ask("POST", f"{path}/{answer}/regenerate", {}, person.cookie)
+    assert status == 201, made
+    status, stopped, _ = program.ask("POST", f"{path}/{made['assistant']['id']}/stop", {}, person.cookie)
+    assert status == 200 and stopped["status"] in ENDED, stopped
+
+
+def test_nothing_acknowledged_is_lost_when_the_program_is_killed(program: Program) -> None:
+    print(f"CACHALOT_SEED={SEED}")
+    chance = random.Random(SEED)
+    asked = {"token": program.setup_token(), "name": "captain", "password": PASSWORD}
+    status, answer, cookie = program.ask("POST", "/api/setup", asked)
+    assert status == 201, answer
+    groups = [[Person("captain", cookie)]]
+    for number in range(1, WORKERS):
+        name = f"mate {number}"
+        status, answer, cookie = program.ask("POST", "/api/sign-up", {"name": name, "password": PASSWORD})
+        assert status == 201, answer
+        groups.append([Person(name, cookie)])
+    workers = [Worker(program, number, people) for number, people in enumerate(groups)]
+    for kill in range(KILLS):
+        threads = [threading.Thread(target=worker.run) for worker in workers]
+        for thread in threads:
+            thread.start()
+        time.sleep(chance.uniform(0.05, 2.0))
+        program.kill()
+        for thread in threads:
+            thread.join(timeout=90)
+            assert not thread.is_alive()
+        for worker in workers:
+            if worker.failure is not None:
+                raise worker.failure
+        program.check_database()
+        program.start()
+        # All of it, now and then and at the end; otherwise the newest of each.
+        for people in groups:
+            whole = kill % 20 == 0 or kill == KILLS - 1
+            check_people(program, people if whole else people[-3:], chance)
+    acknowledged = sum(worker.acknowledged for worker in workers)
+    print(f"{KILLS} kills, {acknowledged} requests acknowledged, none lost")
+    assert acknowledged >= 5 * KILLS, "too little was done for the test to mean anything"
