@@ -162,6 +162,18 @@ fn complete_models() -> [(&'static str, GgufWriter); 3] {
     models
 }
 
+/// Refused: a token that is found whole and longer than any. Were it not, the automaton for it would take more than
+/// the fuzzer may.
+fn long_special() -> GgufWriter {
+    let long: String =
+        (0..48_u32 << 10).map(|at| char::from_u32(0x80 + at * 37 % 0x700).unwrap_or('a')).collect();
+    GgufWriter::new()
+        .key("tokenizer.ggml.model", "llama")
+        .key("tokenizer.ggml.tokens", vec!["<unk>", "a", &long])
+        .key("tokenizer.ggml.token_type", vec![2_i32, 1, 4])
+        .key("tokenizer.ggml.scores", vec![0.0_f32; 3])
+}
+
 fn main() -> std::io::Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/gguf");
     std::fs::create_dir_all(&directory)?;
@@ -170,6 +182,7 @@ fn main() -> std::io::Result<()> {
         ("every-value", every_value()),
         ("every-format", every_format()),
         ("small-model", small_model()),
+        ("long-special", long_special()),
     ];
     for (name, writer) in seeds.into_iter().chain(complete_models()) {
         std::fs::write(directory.join(format!("{name}.gguf")), writer.finish())?;

@@ -4,10 +4,10 @@
 
 Every run is a fresh process that measures itself once (one warm-up prefill, one measured prefill, one measured decode).
 A round runs each contender once, and rounds alternate, so that a change of the machine's speed falls on all alike. What
-is reported is the median over rounds and the spread from the least to the greatest. At the largest number of threads a
-second set of rounds decodes for eight sequences at once as well. The page cache is warm: the file is
-read once before. llama.cpp runs with flash attention off and on, and the better of the two counts. When `llama-bench` is
-on the PATH it joins as a further contender.
+is reported is the median over rounds and the spread from the least to the greatest. A second set of rounds decodes for
+eight sequences at once as well. The page cache is warm: the file is read once before. llama.cpp runs with flash
+attention off and on, and the better of the two counts. When `llama-bench` is on the PATH it joins as a further
+contender, but for eight sequences.
 
 Writes benches/record/DATE-MACHINE.md and .json. Needs Python's standard library only; --python names the interpreter of
 the environment that has llama-cpp-python (benches/peers/requirements.txt).
@@ -152,14 +152,14 @@ def rounds(entrants: list[Contender], threads: int, count: int) -> dict:
         for contender in entrants if number % 2 == 0 else reversed(entrants):
             found = measure(contender, threads)
             runs[contender.name].append(found)
-            shown = ", ".join(f"{name} {found[name]:.0f}" for name in METRICS + AT_ONCE if name in found)
+            shown = ", ".join(f"{name} {found[name]:.0f}" for name in dict.fromkeys(METRICS + AT_ONCE) if name in found)
             print(f"threads {threads} round {number + 1} {contender.name}: {shown}", file=sys.stderr)
     return runs
 
 
-def run(options: argparse.Namespace) -> dict:
+def run(options: argparse.Namespace, sequences: int = 1) -> dict:
     """All rounds: `{threads: {contender: [run, ...]}}`."""
-    entrants = contenders(options)
+    entrants = contenders(options, sequences)
     return {str(threads): rounds(entrants, threads, options.rounds) for threads in options.threads}
 
 
@@ -278,7 +278,8 @@ def markdown(record: dict) -> str:
     for threads, by_name in at_once["summary"].items():
         lines += [f"## Eight at once, {threads} thread{'s' if threads != '1' else ''}", ""]
         lines += [
-            f"{SEQUENCES} sequences decode in one batch, each after a prompt of {record['prompt']} tokens; runs of their own.",
+            f"{SEQUENCES} sequences decode in one batch, each after a prompt of {record['prompt']} tokens; runs of "
+            "their own.",
             "",
         ]
         lines += [*table(by_name, at_once["ratios"].get(threads, {}), titles), ""]
@@ -321,9 +322,7 @@ def main() -> None:
     model_sum = sum_of(model)
     results = run(options)
     summarised = summary(results, METRICS)
-    most = max(options.threads)
-    entrants = contenders(options, SEQUENCES)
-    at_once = {str(most): rounds(entrants, most, options.rounds)}
+    at_once = run(options, SEQUENCES)
     summarised_at_once = summary(at_once, AT_ONCE)
     rows = [row for found in (results, at_once) for runs in found.values() for name in runs for row in runs[name]]
     cpu = machine()
@@ -341,10 +340,10 @@ def main() -> None:
         "load_average": [min(row["load_average"] for row in rows), max(row["load_average"] for row in rows)],
         "commands": [
             command_shown(options, contender, threads)
+            for sequences in (1, SEQUENCES)
             for threads in options.threads
-            for contender in contenders(options)
-        ]
-        + [command_shown(options, contender, most) for contender in entrants],
+            for contender in contenders(options, sequences)
+        ],
         "versions": versions(options, results),
         "python_rss_mib": max(row["facts"].get("python_rss_bytes", 0) for row in rows) / 2**20,
         "summary": summarised,
