@@ -108,8 +108,8 @@ test("a stranger makes an account, and what is wrong with it is told at its fiel
   await field(page, "Password").fill("short");
   await press(page, "Create account");
   await expect(field(page, "Name")).toBeFocused();
-  expect(await descriptionOf(field(page, "Name"))).toContain("can't have an @");
-  expect(await descriptionOf(field(page, "Password"))).toContain("8 to 256 characters");
+  await expect.poll(() => descriptionOf(field(page, "Name"))).toContain("can't have an @");
+  await expect.poll(() => descriptionOf(field(page, "Password"))).toContain("8 to 256 characters");
   await expectAccessible(page);
   await screenshot(page, "sign-up-problems");
 
@@ -119,7 +119,7 @@ test("a stranger makes an account, and what is wrong with it is told at its fiel
   await expect(field(page, "Password")).toHaveAttribute("type", "text");
   await press(page, "Create account");
   await expect(field(page, "Name")).toBeFocused();
-  expect(await descriptionOf(field(page, "Name"))).toContain("This name is taken.");
+  await expect.poll(() => descriptionOf(field(page, "Name"))).toContain("This name is taken.");
 
   await field(page, "Name").fill(name);
   await field(page, "Password").fill("password");
@@ -140,10 +140,10 @@ test("one signs in, not with a wrong password, and comes back to where one was",
   await signIn(page, ADMINISTRATOR.name, "not the password");
   const password = field(page, "Password");
   await expect(password).toBeFocused();
-  expect(await descriptionOf(password)).toContain("The name or the password is wrong.");
+  await expect.poll(() => descriptionOf(password)).toContain("The name or the password is wrong.");
   await screenshot(page, "wrong-password");
   await signIn(page, "nobody of this name", ADMINISTRATOR.password);
-  expect(await descriptionOf(password)).toContain("The name or the password is wrong.");
+  await expect.poll(() => descriptionOf(password)).toContain("The name or the password is wrong.");
   await signIn(page, ADMINISTRATOR.name.toLowerCase(), ADMINISTRATOR.password);
   await expect(page).toHaveURL(/\/account$/);
   await expect(page.getByRole("heading", { name: "Account", exact: true })).toBeFocused();
@@ -199,7 +199,9 @@ test("a changed password is the only one that holds", async ({ page }) => {
   await field(page, "New password").fill(chosen);
   await press(page, "Change password");
   await expect(field(page, "Current password")).toBeFocused();
-  expect(await descriptionOf(field(page, "Current password"))).toContain("This isn't your password.");
+  await expect
+    .poll(() => descriptionOf(field(page, "Current password")))
+    .toContain("This isn't your password.");
   await field(page, "Current password").fill(PASSWORD);
   await press(page, "Change password");
   await expect(page.getByText("Your password is changed")).toBeVisible();
