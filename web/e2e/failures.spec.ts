@@ -65,7 +65,7 @@ test.describe("when the server goes away", () => {
       await mortal.start();
       await expect(lost).toBeHidden();
       await page.getByRole("button", { name: "Send message" }).click();
-      await begun(page);
+      await ended(page);
       await expect(page.getByRole("alert")).toHaveCount(0);
     } finally {
       await mortal.dispose();
