@@ -211,7 +211,9 @@ fn announce(url: &str, model: &str, setup_token: Option<&str>, open: bool) {
     // Whoever started it may not be listening any more.
     let _ = writeln!(stdout, "Cachalot serves {} at {url}", printable(model))
         .and_then(|()| match &setup {
-            Some(setup) => writeln!(stdout, "There is no account yet. Make the administrator's at {setup}"),
+            Some(setup) => {
+                writeln!(stdout, "There is no account yet. Make the administrator's here, once:\n{setup}")
+            }
             None => Ok(()),
         })
         .and_then(|()| stdout.flush());
