@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use base::Rng;
-use store::{AuditEntry, NewSession, Session, SessionId, Store, StoreError, User, UserId};
+use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
 
 pub use password::{PasswordCost, hash_password};
 pub use profile::user_name;
@@ -96,8 +96,9 @@ impl Accounts {
         Ok(())
     }
 
-    /// Notes that sessions are no longer good.
-    pub(crate) fn revoke(&self, sessions: &[SessionId], expires_ms: i64, now_ms: i64) {
+    /// Notes that sessions are no longer good; none of them would have been for longer than a `lifetime` from now.
+    pub(crate) fn revoke(&self, sessions: &[SessionId], now_ms: i64, lifetime: Duration) {
+        let expires_ms = now_ms.saturating_add(millis(lifetime));
         let mut revoked = lock(&self.revoked);
         for &session in sessions {
             revoked.add(session, expires_ms, now_ms);
@@ -153,13 +154,13 @@ fn millis(duration: Duration) -> i64 {
 }
 
 impl State {
-    /// Signs a user in: a session in the store, and the field that gives the browser its cookie.
+    /// Signs a user in: a session in the store, and the field of the response that gives the browser its cookie.
     pub(crate) async fn sign_in(
         &self,
         user: &User,
         peer: Peer,
         agent: String,
-    ) -> Result<(Session, HeaderValue), ApiError> {
+    ) -> Result<HeaderValue, ApiError> {
         let settings = &self.settings;
         let lifetime = settings.session_lifetime;
         let new = NewSession { user_id: user.id, agent, address: peer.ip().to_string(), lifetime };
@@ -174,7 +175,7 @@ impl State {
             user_since_ms: user.created_ms,
             issued_ms: session.created_ms,
         };
-        Ok((session, caller::cookie(self, &token)))
+        Ok(caller::cookie(self, &token))
     }
 
     /// Notes an event of security. That it can't be noted keeps nobody from their account.

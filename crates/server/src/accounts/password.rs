@@ -87,10 +87,7 @@ const WAITING_PER_TURN: usize = 32;
 impl Hasher {
     /// A hasher that computes at most `at_once` hashes at a time.
     pub(crate) fn new(cost: PasswordCost, at_once: usize, decoy_salt: &[u8; 16]) -> Self {
-        let params = Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None);
-        // Both are within what Argon2 allows.
-        let params = params.unwrap_or_default();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let argon2 = argon2_of(cost);
         let at_once = at_once.max(1);
         let decoy = hash(&argon2, b"nobody's password", decoy_salt).unwrap_or_default();
         Self {
@@ -148,8 +145,13 @@ impl Hasher {
 pub fn hash_password(password: String, name: &str, salt: [u8; 16]) -> Result<String, String> {
     let password = Password(Zeroizing::new(password));
     password.check_strength("password", name).map_err(|error| error.message().to_owned())?;
-    let hasher = Hasher::new(PasswordCost::default(), 1, &salt);
-    hash(&hasher.argon2, password.0.as_bytes(), &salt).map_err(|error| error.to_string())
+    hash(&argon2_of(PasswordCost::default()), password.0.as_bytes(), &salt).map_err(|error| error.to_string())
+}
+
+fn argon2_of(cost: PasswordCost) -> Argon2<'static> {
+    let params = Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None);
+    // Both are within what Argon2 allows.
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.unwrap_or_default())
 }
 
 fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<String, argon2::password_hash::Error> {

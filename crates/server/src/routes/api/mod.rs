@@ -88,7 +88,7 @@ async fn sign_in_response(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let (_, cookie) = app.sign_in(&user, peer, agent.to_owned()).await?;
+    let cookie = app.sign_in(&user, peer, agent.to_owned()).await?;
     let view = SessionView::of(app, Some(user));
     Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
 }
@@ -108,7 +108,5 @@ async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> 
 
 /// From here on the cookies of these sessions are good for nothing.
 fn end_sessions(app: &App, sessions: &[SessionId]) {
-    let now_ms = app.clock.unix_ms();
-    let lifetime_ms = i64::try_from(app.settings.session_lifetime.as_millis()).unwrap_or(i64::MAX);
-    app.accounts.revoke(sessions, now_ms.saturating_add(lifetime_ms), now_ms);
+    app.accounts.revoke(sessions, app.clock.unix_ms(), app.settings.session_lifetime);
 }
