@@ -78,9 +78,9 @@ impl State {
         format!("{:016x}", rng.next_u64())
     }
 
-    /// 16 bytes that nobody can guess.
-    pub(crate) fn random_bytes(&self) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    /// Bytes that nobody can guess.
+    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
         self.salts.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut bytes);
         bytes
     }

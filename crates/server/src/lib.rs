@@ -22,4 +22,4 @@ mod webapp;
 pub use accounts::{Allowance, PasswordCost, hash_password, user_name};
 pub use routes::{Audience, api_paths};
 pub use serve::{Parts, ServeError, Server};
-pub use settings::Settings;
+pub use settings::{Mail, MailSecurity, Provider, Settings};

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use store::Limits;
+use url::Url;
 
 use crate::accounts::{Allowance, PasswordCost};
 
@@ -58,6 +59,81 @@ pub struct Settings {
     pub attempts_by_name: Allowance,
     /// Failed logins for any name, and sign-ups, from one network.
     pub attempts_by_network: Allowance,
+    /// The address under which users reach the server, such as `https://chat.example.org`; what stands in the links of
+    /// letters, what passkeys belong to, and where an organisation's login comes back to.
+    pub public_url: Option<Url>,
+    /// How letters are sent; without it there are none, and no addresses are verified.
+    pub mail: Option<Mail>,
+    /// Organisations whose members sign in with the account they have there.
+    pub providers: Vec<Provider>,
+    /// Largest file to import, in bytes.
+    pub import_bytes_max: usize,
+    /// Days after which conversations are deleted that nobody went on with, whatever their owners chose.
+    pub retention_days_max: Option<u32>,
+}
+
+/// A server that takes letters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Its name.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// How the way to it is secured.
+    pub security: MailSecurity,
+    /// Name and password, where it wants them.
+    pub login: Option<(String, String)>,
+    /// From whom letters come, such as `Cachalot <chat@example.org>`.
+    pub from: String,
+}
+
+impl std::fmt::Debug for Mail {
+    /// Without the password: what is printed may end in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail").field("server", &self.server).field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+/// How the way to a mail server is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// TLS from the first byte (port 465).
+    Tls,
+    /// TLS after `STARTTLS`, or no letter (port 587).
+    StartTls,
+    /// None: for a server on this machine.
+    None,
+}
+
+/// An `OpenID` provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// A word of lower-case letters, digits and `-` that stands in addresses and rows.
+    pub id: String,
+    /// What the button says.
+    pub name: String,
+    /// Where its discovery document is, without `/.well-known/openid-configuration`.
+    pub issuer: Url,
+    /// What it knows us as.
+    pub client_id: String,
+    /// The secret between us; none for a public client.
+    pub client_secret: Option<String>,
+    /// Whether somebody unknown gets an account.
+    pub creates_accounts: bool,
+    /// Domains of verified email addresses that may sign in; all if empty.
+    pub email_domains: Vec<String>,
+    /// Whether it may be at a private address and without TLS.
+    pub private: bool,
+}
+
+impl std::fmt::Debug for Provider {
+    /// Without the secret: what is printed may end in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Provider")
+            .field("id", &self.id)
+            .field("issuer", &self.issuer.as_str())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -88,6 +164,11 @@ impl Default for Settings {
             password_cost: PasswordCost::default(),
             attempts_by_name: Allowance { burst: 10, interval: Duration::from_secs(30) },
             attempts_by_network: Allowance { burst: 60, interval: Duration::from_secs(10) },
+            public_url: None,
+            mail: None,
+            providers: Vec::new(),
+            import_bytes_max: 64 << 20,
+            retention_days_max: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod password;
 mod profile;
 mod revoked;
 mod setup;
+mod ticket;
 mod token;
 
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use base::Rng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
 
 pub use password::{PasswordCost, hash_password};
@@ -28,6 +31,8 @@ pub(crate) use password::{Hasher, Password};
 pub(crate) use profile::{check_email, check_name};
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;
+pub(crate) use ticket::NoTicket;
+use ticket::Tickets;
 use token::{SessionToken, TokenKey};
 
 use crate::app::State;
@@ -41,6 +46,7 @@ const SLOTS: usize = 1 << 14;
 #[derive(Debug)]
 pub(crate) struct Accounts {
     key: TokenKey,
+    tickets: Tickets,
     revoked: Mutex<Revoked>,
     /// When sessions were last seen, until it is noted in the store.
     seen: Mutex<HashMap<SessionId, i64>>,
@@ -70,6 +76,7 @@ impl Accounts {
         rng.fill(&mut salt);
         Self {
             key: TokenKey::new(start.cookie_key),
+            tickets: Tickets::new(start.cookie_key),
             revoked: Mutex::default(),
             seen: Mutex::default(),
             // Half the cores at most: answers go on while people sign in.
@@ -154,6 +161,28 @@ fn millis(duration: Duration) -> i64 {
 }
 
 impl State {
+    /// A sealed text for `purpose`, good for `lifetime`. See [`ticket`].
+    pub(crate) fn ticket<T: Serialize>(
+        &self,
+        purpose: &'static str,
+        content: &T,
+        lifetime: Duration,
+    ) -> Result<String, ApiError> {
+        let until_ms = self.clock.unix_ms().saturating_add(millis(lifetime));
+        let ticket = self.accounts.tickets.seal(purpose, content, until_ms, self.random_bytes());
+        ticket
+            .ok_or_else(|| ApiError::internal(format!("the content of a ticket for {purpose} is too large")))
+    }
+
+    /// What is in a sealed text for `purpose`.
+    pub(crate) fn open_ticket<T: DeserializeOwned>(
+        &self,
+        purpose: &'static str,
+        text: &str,
+    ) -> Result<T, NoTicket> {
+        self.accounts.tickets.open(purpose, text, self.clock.unix_ms())
+    }
+
     /// Signs a user in: a session in the store, and the field of the response that gives the browser its cookie.
     pub(crate) async fn sign_in(
         &self,

@@ -47,6 +47,10 @@ pub enum Audience {
     Anybody,
     /// Those who are signed in, about what is theirs.
     User,
+    /// Operators and administrators.
+    Operator,
+    /// Administrators.
+    Admin,
 }
 
 /// The web app's API, all of it: what is not here is not routed.
