@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::assemble::{Assembler, Reading, TagTokens};
 use crate::error::DialogueError;
 use crate::profile::{Profile, Thinking};
-use crate::request::{ChatRequest, Message};
+use crate::request::{Begun, ChatRequest, Message};
 use crate::split::{CLOSING, OPENING, Start};
 
 /// Sizes of a dialogue, all at least 1.
@@ -293,8 +293,11 @@ impl Speech {
 
     /// Refuses texts that are so long that tokenising them would only tell by how much.
     fn check_bytes(&self, request: &ChatRequest, context: usize) -> Result<(), DialogueError> {
+        let said = request.said().map_or(0, |begun| {
+            begun.reasoning.as_ref().map_or(0, String::len).saturating_add(begun.content.len())
+        });
         let bytes =
-            request.messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message.content.len()));
+            request.messages.iter().fold(said, |sum, message| sum.saturating_add(message.content.len()));
         if bytes <= self.text_bytes_max {
             return Ok(());
         }
@@ -308,25 +311,33 @@ impl Speech {
         now_unix_ms: i64,
     ) -> Result<(Vec<TokenId>, Start), DialogueError> {
         let messages: Vec<_> = request.messages.iter().map(template_message).collect();
-        let enable_thinking = request.thinking.filter(|_| self.thinking == Thinking::Switchable);
+        let said = request.said();
+        // What was begun with a thought, or without, goes on so.
+        let wanted = said.map_or(request.thinking, |begun| Some(begun.reasoning.is_some()));
+        let enable_thinking = wanted.filter(|_| self.thinking == Thinking::Switchable);
         let options = RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms };
         let rendered = self.template.render(&messages, &options)?;
         let mut parts = rendered.parts();
         let opened = rendered.opens_thinking();
         let thinks = self.thinking != Thinking::None;
-        let close =
-            thinks && request.thinking == Some(false) && (opened || self.thinking == Thinking::Always);
+        let close = thinks && wanted == Some(false) && (opened || self.thinking == Thinking::Always);
         let start = match opened {
-            _ if request.thinking == Some(false) => Start::Content,
+            _ if wanted == Some(false) => Start::Content,
             true => Start::Reasoning,
             false if ends_with_closing(&parts) => Start::Content,
             false if thinks || self.tags.is_some() => Start::Open,
             false => Start::Content,
         };
         // A model without a switch is given thinking that is over already (Ma et al. 2025, "Reasoning Models Can
-        // Be Effective Without Thinking"). Its text must be one with the markup before it.
+        // Be Effective Without Thinking").
+        let lead = match said {
+            Some(Begun { reasoning: Some(_), .. }) if !opened => "<think>\n".to_owned(),
+            _ if close => format!("{}\n{CLOSING}\n\n", if opened { "" } else { "<think>\n" }),
+            _ => String::new(),
+        };
+        // Markup must be one with the markup before it.
         let last;
-        if close {
+        if !lead.is_empty() {
             let before = match parts.last() {
                 Some(&tokenizer::Part::Markup(text)) => {
                     parts.pop();
@@ -334,12 +345,26 @@ impl Speech {
                 }
                 _ => "",
             };
-            let opening = if opened { "" } else { "<think>\n" };
-            last = format!("{before}{opening}\n{CLOSING}\n\n");
+            last = format!("{before}{lead}");
             parts.push(tokenizer::Part::Markup(&last));
         }
+        let start = said.map_or(start, |begun| go_on(begun, &mut parts));
         Ok((self.tokenizer.encode_rendered(&parts)?, start))
     }
+}
+
+/// Puts what the model has said already at the end of the prompt, and tells where it goes on.
+fn go_on<'a>(begun: &'a Begun, parts: &mut Vec<tokenizer::Part<'a>>) -> Start {
+    if let Some(reasoning) = &begun.reasoning {
+        parts.push(tokenizer::Part::User(reasoning));
+        if begun.content.is_empty() {
+            return Start::MidReasoning;
+        }
+        let closing = if reasoning.ends_with('\n') { "</think>\n\n" } else { "\n</think>\n\n" };
+        parts.push(tokenizer::Part::Markup(closing));
+    }
+    parts.push(tokenizer::Part::User(&begun.content));
+    Start::Content
 }
 
 /// The message as the model is shown it: without the reasoning of earlier turns.

@@ -22,7 +22,7 @@ pub use dialogue::{Cost, Dialogue, DialogueConfig, Prompt};
 pub use error::DialogueError;
 pub use hub::{Hub, HubConfig, HubError, HubListing, ModelListing, ModelSource};
 pub use profile::{Profile, Thinking};
-pub use request::{ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
+pub use request::{Begun, ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
 
 pub use engine::{
     EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX, LatencyHistogram,

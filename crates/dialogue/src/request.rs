@@ -109,6 +109,15 @@ impl SamplingOverrides {
     }
 }
 
+/// What the model has said of its answer already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Begun {
+    /// What it thought, if it did. It still thinks if there is no content.
+    pub reasoning: Option<String>,
+    /// What it answered.
+    pub content: String,
+}
+
 /// What to answer, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChatRequest {
@@ -123,11 +132,19 @@ pub struct ChatRequest {
     pub stop: Vec<String>,
     /// Whether to think first; the model's habit if not set.
     pub thinking: Option<bool>,
+    /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not from
+    /// `thinking`.
+    pub begun: Option<Begun>,
     /// Class of the caller.
     pub priority: Priority,
 }
 
 impl ChatRequest {
+    /// What the model has said already, if it has said anything.
+    pub(crate) fn said(&self) -> Option<&Begun> {
+        self.begun.as_ref().filter(|begun| begun.reasoning.is_some() || !begun.content.is_empty())
+    }
+
     /// Checks what can be checked without a model: roles, stop strings, token limit.
     ///
     /// # Errors

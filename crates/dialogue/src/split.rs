@@ -29,6 +29,8 @@ pub(crate) enum Start {
     Content,
     /// With the reasoning: the prompt ends with the opening tag.
     Reasoning,
+    /// In the middle of the reasoning: the prompt ends with the first part of it.
+    MidReasoning,
     /// The model itself opens the reasoning, or doesn't.
     Open,
 }
@@ -71,6 +73,7 @@ impl Splitter {
         let state = match start {
             Start::Content => State::Content,
             Start::Reasoning => State::ReasoningBegins,
+            Start::MidReasoning => State::Reasoning,
             Start::Open => State::Undecided,
         };
         let closing = textual.then(|| Matcher::new([CLOSING]));

@@ -186,6 +186,19 @@ pub trait MessageStore: Send + Sync + Debug {
     /// or is still being written, [`StoreError::Full`].
     fn add_answer(&self, owner: UserId, answer: NewAnswer) -> StoreFuture<'_, Message>;
 
+    /// Has an answer generating again that ended before it was complete. Its text stays, to be gone on from, and so does
+    /// what it took; why it failed, if it did, is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the conversation or the answer, [`StoreError::Conflict`] if that is not an answer, is
+    /// complete or still being written, or the conversation has gone on from it.
+    fn resume_answer(
+        &self,
+        owner: UserId,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> StoreFuture<'_, Message>;
+
     /// Writes the text so far of answers that are being written, of any owners, all in one transaction. Those that
     /// have ended or are gone are passed over.
     fn save_progress(&self, progress: Vec<Progress>) -> StoreFuture<'_, ()>;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{CONTEXT, Fixture, TAGS};
 use crate::{
-    Answer, AnswerEvent, ChatRequest, Dialogue, DialogueConfig, DialogueError, Finish, Message, Part,
+    Answer, AnswerEvent, Begun, ChatRequest, Dialogue, DialogueConfig, DialogueError, Finish, Message, Part,
     SamplingOverrides, Thinking, Usage,
 };
 
@@ -123,6 +123,54 @@ fn thinking_that_is_turned_off_is_closed_in_the_prompt() {
         assert!(text.ends_with("<think>\n\n</think>\n\n"), "{template}: {text:?}");
         assert_eq!(text.matches("<think>").count(), 1, "{template}: {text:?}");
     }
+}
+
+#[test]
+fn an_answer_that_was_begun_goes_on() {
+    let thought = |content: &str| Begun { reasoning: Some("hm".to_owned()), content: content.to_owned() };
+    let plain = Begun { reasoning: None, content: "Hel".to_owned() };
+    let always = Some(Thinking::Always);
+    // In the middle of the thought, of which no line end is trimmed any more.
+    let said = ["\n", "wor", TAGS[1], "\n\n", "Hello"];
+    for (template, thinking) in [("deepseek-r1-distill", None), ("qwen3", None), ("chatml", always)] {
+        check_goes_on(template, thinking, &thought(""), &said, ("<think>\nhm", "\nwor", "Hello"));
+    }
+    // In the middle of the answer.
+    let said = ["\n", "Hello"];
+    for (template, thinking) in [("deepseek-r1-distill", None), ("qwen3", None), ("chatml", always)] {
+        let end = "<think>\nhm\n</think>\n\nHel";
+        check_goes_on(template, thinking, &thought("Hel"), &said, (end, "", "\nHello"));
+        // What was begun without a thought does not think now.
+        check_goes_on(template, thinking, &plain, &said, ("<think>\n\n</think>\n\nHel", "", "\nHello"));
+    }
+    check_goes_on("chatml", None, &plain, &said, ("<|im_start|>assistant\nHel", "", "\nHello"));
+    // Nothing was begun.
+    let nothing = Begun::default();
+    check_goes_on("chatml", None, &nothing, &["Hello"], ("<|im_start|>assistant\n", "", "Hello"));
+    // What looks like a tag in it is text.
+    let sly = Begun { content: "</think><|im_end|>".to_owned(), ..Begun::default() };
+    let dialogue = Fixture::default().saying(&["Hello"]);
+    let count = |begun: Option<Begun>| {
+        dialogue.check(&ChatRequest { begun, ..ask("Hi") }).unwrap().cost().prompt_tokens
+    };
+    assert_eq!(count(Some(sly.clone())) - count(None), sly.content.len());
+}
+
+#[track_caller]
+fn check_goes_on(
+    template: &'static str,
+    thinking: Option<Thinking>,
+    begun: &Begun,
+    said: &[&str],
+    (prompt_end, reasoning, content): (&str, &str, &str),
+) {
+    let dialogue = Fixture { template, thinking, ..Fixture::default() }.saying(said);
+    let request = ChatRequest { begun: Some(begun.clone()), ..ask("Hi") };
+    let text = prompt_text(&dialogue, &request);
+    assert!(text.ends_with(prompt_end), "{template}: {text:?}");
+    assert!(text.matches("<think>").count() <= 1, "{template}: {text:?}");
+    let (more_reasoning, more_content, ..) = collect(start(&dialogue, &request));
+    assert_eq!((more_reasoning.as_str(), more_content.as_str()), (reasoning, content), "{template}");
 }
 
 #[test]

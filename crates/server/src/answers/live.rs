@@ -9,8 +9,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct Live {
     owner: UserId,
-    /// As it was stored: empty.
-    blank: Message,
+    /// As it was when it began to be written: empty, or with the text from which it goes on.
+    begun: Message,
     text: Mutex<Text>,
     /// Counts changes of `text`.
     version: watch::Sender<u64>,
@@ -23,12 +23,23 @@ struct Text {
     content: String,
     reasoning: String,
     reasoning_began: Option<Duration>,
+    /// What the reasoning took before this process went on with it.
+    reasoning_before_ms: u64,
     reasoning_ms: Option<u64>,
     first_at: Option<Duration>,
     /// Whether it has grown since it was last saved.
     grown: bool,
     /// The message as it was stored at the end.
     done: Option<Message>,
+}
+
+impl Text {
+    fn time_reasoning(&mut self, now: Duration) {
+        if let Some(began) = self.reasoning_began {
+            let now_ms = millis(now.saturating_sub(began));
+            self.reasoning_ms = Some(self.reasoning_before_ms.saturating_add(now_ms));
+        }
+    }
 }
 
 /// How much of an answer a reader has, in bytes.
@@ -47,18 +58,25 @@ pub(crate) struct News {
 }
 
 impl Live {
-    pub(crate) fn new(owner: UserId, blank: Message) -> Self {
+    pub(crate) fn new(owner: UserId, begun: Message) -> Self {
+        let text = Text {
+            content: begun.content.clone(),
+            reasoning: begun.reasoning.clone().unwrap_or_default(),
+            reasoning_ms: begun.reasoning_ms,
+            reasoning_before_ms: begun.reasoning_ms.unwrap_or_default(),
+            ..Text::default()
+        };
         Self {
             owner,
-            blank,
-            text: Mutex::default(),
+            begun,
+            text: Mutex::new(text),
             version: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         }
     }
 
     pub(crate) fn id(&self) -> MessageId {
-        self.blank.id
+        self.begun.id
     }
 
     pub(crate) fn owner(&self) -> UserId {
@@ -66,12 +84,17 @@ impl Live {
     }
 
     pub(crate) fn conversation(&self) -> ConversationId {
-        self.blank.conversation_id
+        self.begun.conversation_id
     }
 
     /// The question.
     pub(crate) fn parent(&self) -> Option<MessageId> {
-        self.blank.parent_id
+        self.begun.parent_id
+    }
+
+    /// As it was when it began to be written.
+    pub(crate) fn begun(&self) -> &Message {
+        &self.begun
     }
 
     /// Adds text; `now` is monotonic.
@@ -81,14 +104,12 @@ impl Live {
         match part {
             Part::Reasoning => {
                 text.reasoning.push_str(piece);
-                let began = *text.reasoning_began.get_or_insert(now);
-                text.reasoning_ms = Some(millis(now.saturating_sub(began)));
+                text.reasoning_began.get_or_insert(now);
+                text.time_reasoning(now);
             }
             Part::Content => {
-                if text.content.is_empty()
-                    && let Some(began) = text.reasoning_began
-                {
-                    text.reasoning_ms = Some(millis(now.saturating_sub(began)));
+                if text.content.is_empty() {
+                    text.time_reasoning(now);
                 }
                 text.content.push_str(piece);
             }
@@ -117,7 +138,7 @@ impl Live {
     fn progress_of(&self, text: &Text) -> Progress {
         Progress {
             owner: self.owner,
-            id: self.blank.id,
+            id: self.begun.id,
             content: text.content.clone(),
             reasoning: (!text.reasoning.is_empty()).then(|| text.reasoning.clone()),
             reasoning_ms: text.reasoning_ms,
@@ -138,7 +159,7 @@ impl Live {
             content: text.content,
             reasoning: text.reasoning,
             reasoning_ms: text.reasoning_ms,
-            ..self.blank.clone()
+            ..self.begun.clone()
         }
     }
 
@@ -161,7 +182,7 @@ impl Live {
             content: text.content.clone(),
             reasoning: (!text.reasoning.is_empty()).then(|| text.reasoning.clone()),
             reasoning_ms: text.reasoning_ms,
-            ..self.blank.clone()
+            ..self.begun.clone()
         });
         (message, seen)
     }
@@ -286,6 +307,19 @@ mod tests {
         live.push(Part::Content, "d", at(999));
         assert_eq!(live.progress().reasoning_ms, Some(80));
         assert_eq!(live.first_text(), Some(at(100)));
+    }
+
+    #[test]
+    fn what_goes_on_keeps_what_it_had() {
+        let begun = Message { reasoning: Some("a".to_owned()), reasoning_ms: Some(30), ..blank() };
+        let live = Live::new(UserId::from([3; 16]), begun);
+        let (message, mut seen) = live.snapshot();
+        assert_eq!((message.reasoning.as_deref(), message.reasoning_ms), (Some("a"), Some(30)));
+        assert_eq!(live.take_progress(), None);
+        live.push(Part::Reasoning, "b", Duration::from_millis(100));
+        live.push(Part::Content, "c", Duration::from_millis(150));
+        assert_eq!((live.news(&mut seen).reasoning.as_str(), live.progress().reasoning_ms), ("b", Some(80)));
+        assert_eq!(live.progress().reasoning.as_deref(), Some("ab"));
     }
 
     #[test]

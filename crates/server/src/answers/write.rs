@@ -2,7 +2,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking};
+use dialogue::{
+    Answer, AnswerEvent, Begun, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking,
+};
 use futures_util::FutureExt as _;
 use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
 use tokio::sync::OwnedSemaphorePermit;
@@ -37,9 +39,9 @@ impl Ending {
     }
 }
 
-/// Writes an answer that was stored as generating, on a task of its own.
-pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, blank: Message, plan: Plan) {
-    let live = Arc::new(Live::new(owner, blank));
+/// Writes an answer that was stored as generating, or the rest of one, on a task of its own.
+pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, begun: Message, plan: Plan) {
+    let live = Arc::new(Live::new(owner, begun));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
     tokio::spawn(async move {
@@ -70,12 +72,13 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
         ttft_ms: live.first_text().map(|first| millis(first.saturating_sub(began))),
         total_ms: millis(now.saturating_sub(began)),
     };
+    let begun = live.begun();
     let outcome = Outcome {
         text: live.progress(),
         status: ending.status,
         error: ending.error,
-        usage: ending.usage,
-        timing: Some(timing),
+        usage: used(begun.usage, ending.usage),
+        timing: Some(begun.timing.map_or(timing, |before| took(before, timing))),
     };
     match app.store.finish(outcome).await {
         Ok(message) => message,
@@ -86,6 +89,25 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
             let error = Some("the answer could not be stored".to_owned());
             Message { error, ..live.ended(Status::Failed) }
         }
+    }
+}
+
+/// What an answer took with what it had taken before it went on. What the model then reads again of its own counts to
+/// no part.
+fn used(before: Option<Usage>, now: Option<Usage>) -> Option<Usage> {
+    let (Some(before), Some(now)) = (before, now) else { return now.or(before) };
+    Some(Usage {
+        prompt_tokens: before.prompt_tokens,
+        completion_tokens: before.completion_tokens.saturating_add(now.completion_tokens),
+        reasoning_tokens: before.reasoning_tokens.saturating_add(now.reasoning_tokens),
+    })
+}
+
+fn took(before: Timing, now: Timing) -> Timing {
+    Timing {
+        queued_ms: before.queued_ms.saturating_add(now.queued_ms),
+        ttft_ms: before.ttft_ms.or(now.ttft_ms),
+        total_ms: before.total_ms.saturating_add(now.total_ms),
     }
 }
 
@@ -129,7 +151,9 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     })?;
     let thinking = plan.thinking.filter(|_| dialogue.thinking() != Thinking::None);
     let messages = history(app, live, plan.system).await.map_err(failed)?;
-    let request = ChatRequest { messages, thinking, ..ChatRequest::default() };
+    let begun = live.begun();
+    let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
+    let request = ChatRequest { messages, thinking, begun: Some(begun), ..ChatRequest::default() };
     let answer = start(app, &dialogue, request).await.map_err(|error| match error {
         StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
         StartError::Refused(error) => failed(error.into()),

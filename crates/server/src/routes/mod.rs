@@ -75,6 +75,7 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/conversations", User, conversations),
         ("/api/conversations/{id}", User, conversation),
         ("/api/conversations/{id}/messages", User, post(api::add_message::handle)),
+        ("/api/conversations/{id}/messages/{message}/continue", User, post(api::continue_answer::handle)),
         ("/api/conversations/{id}/messages/{message}/regenerate", User, post(api::regenerate::handle)),
         ("/api/conversations/{id}/messages/{message}/stop", User, post(api::stop::handle)),
         ("/api/conversations/{id}/messages/{message}/stream", User, get(api::stream::handle)),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use store::{Limits, NewTurn, ParentChoice, Status};
 
-use crate::support::{Event, Setup, Site, Streaming, eventually};
+use crate::support::{CONTEXT, Event, Setup, Site, Streaming, eventually};
 
 const LIST: &str = "/api/conversations";
 
@@ -208,6 +208,53 @@ async fn stopping_keeps_what_is_written() {
     // Again, and for what never ran, it is no error.
     assert_eq!(site.client.post(&stop, &json!({})).await.json(), stopped);
     assert_eq!(site.running("endless"), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_goes_on_in_its_place() {
+    let site = Site::new().await;
+    let conversation = site.conversation("endless").await;
+    site.models.gate.allow(4);
+    let (_, assistant) = site.ask(&conversation, json!({"content": "go on"})).await;
+    let path = message_path(&conversation, &assistant);
+    let go_on = async || site.client.post(&format!("{path}/continue"), &json!({})).await;
+    go_on().await.is_error(409, "conflict");
+    let drip = site.models.gate.drip();
+    let mut stream = site.join(&conversation, &assistant).await;
+    while stream.named().await.unwrap().json()["content"] == "" {}
+    let stopped = site.client.post(&format!("{path}/stop"), &json!({})).await.json();
+    assert_eq!(stopped["status"], "stopped");
+    drop(drip);
+    site.models.gate.allow(0);
+
+    let resumed = go_on().await;
+    assert_eq!(resumed.status, 200, "{}", resumed.text());
+    let resumed = resumed.json()["assistant"].clone();
+    assert_eq!((&resumed["id"], &resumed["status"]), (&assistant["id"], &json!("generating")));
+    assert_eq!(resumed["content"], stopped["content"]);
+    go_on().await.is_error(409, "conflict");
+    let mut stream = site.join(&conversation, &assistant).await;
+    let snapshot = stream.named().await.unwrap();
+    assert_eq!((snapshot.name.as_str(), &snapshot.json()["content"]), ("snapshot", &stopped["content"]));
+    site.models.gate.open();
+    let done = stream.rest().await.pop().unwrap().json();
+    // What was said before is what the model goes on from: together they fill its context, and no more.
+    let (length, prompt) = (done["content"].as_str().unwrap().len(), &stopped["usage"]["prompt_tokens"]);
+    assert_eq!((&done["status"], &done["usage"]["prompt_tokens"]), (&json!("length"), prompt));
+    assert_eq!(done["usage"]["completion_tokens"], length);
+    assert_eq!(length + usize::try_from(prompt.as_u64().unwrap()).unwrap(), CONTEXT);
+    let tree = site.client.get(&conversation).await.json();
+    assert_eq!(tree["messages"].as_array().unwrap()[1..], [done]);
+
+    // There is no room for more, which is said and costs nothing of what is there.
+    assert_eq!(go_on().await.status, 200);
+    let full = assemble(&site.join(&conversation, &assistant).await.rest().await);
+    assert_eq!((&full["status"], full["content"].as_str().unwrap().len()), (&json!("failed"), length));
+    assert!(full["error"].as_str().is_some_and(|error| error.contains("2048")), "{full}");
+    let (_, complete) =
+        site.ask_and_wait(&conversation, json!({"content": "x", "model": "plain", "parent_id": null})).await;
+    let complete = format!("{}/continue", message_path(&conversation, &complete));
+    site.client.post(&complete, &json!({})).await.is_error(409, "conflict");
 }
 
 #[tokio::test]

@@ -140,6 +140,39 @@ impl MessageStore for SqliteStore {
         })
     }
 
+    fn resume_answer(
+        &self,
+        owner: UserId,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> StoreFuture<'_, Message> {
+        Box::pin(async move {
+            let key = self.key(owner).await?.ok_or(NO_CONVERSATION)?;
+            let mut transaction = self.write().await?;
+            let found = find_conversation(&mut transaction, &key, owner, conversation).await?;
+            let answer = find(&mut transaction, &key, owner, conversation, id).await?;
+            must_have_ended(&answer)?;
+            if answer.status == Status::Complete {
+                return Err(StoreError::Conflict("this answer is complete: ask for another instead"));
+            }
+            let reply = sqlx::query("SELECT 1 FROM messages WHERE parent_id = ?")
+                .bind(id.to_string())
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if reply.is_some() {
+                return Err(StoreError::Conflict("the conversation has gone on from this answer as it is"));
+            }
+            sqlx::query("UPDATE messages SET status = 'generating', error_sealed = NULL WHERE id = ?")
+                .bind(id.to_string())
+                .execute(&mut *transaction)
+                .await?;
+            let model = answer.model.as_deref().unwrap_or(&found.model);
+            touch(&mut transaction, conversation, model, self.now_ms()).await?;
+            transaction.commit().await?;
+            Ok(Message { status: Status::Generating, error: None, ..answer })
+        })
+    }
+
     fn save_progress(&self, progress: Vec<Progress>) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             if progress.is_empty() {

@@ -65,6 +65,7 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             branches_are_paths
             another_answer_is_a_sibling
             progress_and_end_of_an_answer
+            what_was_cut_goes_on_in_its_place
             any_text_comes_back_to_the_byte
             another_conversation_s_messages_are_not_found
         }

@@ -133,6 +133,39 @@ pub(crate) async fn progress_and_end_of_an_answer(fixture: &Fixture) {
     assert_eq!(fixture.store.message(fixture.owner, conversation.id, id).await.unwrap(), expected);
 }
 
+pub(crate) async fn what_was_cut_goes_on_in_its_place(fixture: &Fixture) {
+    let conversation = fixture.conversation().await;
+    let resume = |id| fixture.store.resume_answer(fixture.owner, conversation.id, id);
+    let complete = fixture.finished_turn(&conversation, ParentChoice::Root, "a").await;
+    for id in [complete.user.id, complete.assistant.id] {
+        assert!(matches!(resume(id).await, Err(StoreError::Conflict(_))));
+    }
+    assert!(matches!(resume(MessageId::from([7; 16])).await, Err(StoreError::NotFound { .. })));
+    for status in [Status::Interrupted, Status::Stopped, Status::Length, Status::Failed] {
+        let id = fixture.turn(&conversation, ParentChoice::Root, "b").await.assistant.id;
+        assert!(matches!(resume(id).await, Err(StoreError::Conflict(_))), "still being written");
+        let outcome = Outcome {
+            status,
+            error: (status == Status::Failed).then(|| "no memory".to_owned()),
+            usage: Some(Usage { prompt_tokens: 3, completion_tokens: 5, reasoning_tokens: 2 }),
+            ..fixture.outcome(id, "half of")
+        };
+        let cut = fixture.store.finish(outcome).await.unwrap();
+        fixture.clock.advance(Duration::from_millis(10));
+        let resumed = resume(id).await.unwrap();
+        assert_eq!(resumed, Message { status: Status::Generating, error: None, ..cut });
+        assert_eq!(fixture.store.message(fixture.owner, conversation.id, id).await.unwrap(), resumed);
+        assert!(matches!(resume(id).await, Err(StoreError::Conflict(_))), "it goes on already");
+        let whole = fixture.finish(id, "half of it and the rest").await;
+        assert_eq!((whole.status, whole.content.as_str()), (Status::Complete, "half of it and the rest"));
+    }
+    let cut = fixture.turn(&conversation, ParentChoice::Root, "c").await.assistant;
+    let outcome = Outcome { status: Status::Stopped, ..fixture.outcome(cut.id, "half") };
+    fixture.store.finish(outcome).await.unwrap();
+    fixture.turn(&conversation, ParentChoice::Message(cut.id), "d").await;
+    assert!(matches!(resume(cut.id).await, Err(StoreError::Conflict(_))), "it was replied to");
+}
+
 pub(crate) async fn any_text_comes_back_to_the_byte(fixture: &Fixture) {
     let conversation = fixture.conversation().await;
     for text in

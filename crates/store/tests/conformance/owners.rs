@@ -41,6 +41,7 @@ async fn answers(
         ("newest", store.add_turn(caller, turn(ParentChoice::Newest)).await.unwrap_err()),
         ("under", store.add_turn(caller, turn(ParentChoice::Message(message))).await.unwrap_err()),
         ("answer", store.add_answer(caller, answer).await.unwrap_err()),
+        ("resume", store.resume_answer(caller, conversation, message).await.unwrap_err()),
         ("finish", store.finish(outcome).await.unwrap_err()),
     ]
 }

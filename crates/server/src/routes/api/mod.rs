@@ -4,6 +4,7 @@ pub(super) mod add_conversation;
 pub(super) mod add_message;
 pub(super) mod change_conversation;
 pub(super) mod change_password;
+pub(super) mod continue_answer;
 pub(super) mod conversation;
 pub(super) mod conversations;
 pub(super) mod delete_account;

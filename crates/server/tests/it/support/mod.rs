@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use client::{Client, Event, Reply, Streaming};
-pub(crate) use models::{Gate, Models};
+pub(crate) use models::{CONTEXT, Gate, Models};
 
 /// Longest that anything is waited for before a test is believed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
