@@ -228,18 +228,33 @@ def check_people(program: Program, people: list[Person], chance: random.Random) 
                 assert found[id_]["content"] == text
             answers = [message for message in tree["messages"] if message["role"] == "assistant"]
             assert all(answer["status"] in ENDED for answer in answers), answers
-            interrupted = [answer for answer in answers if answer["status"] == "interrupted"]
-            if interrupted and chance.random() < 0.3:
-                go_on(program, person, key, chance.choice(interrupted)["id"])
+            parents = {message["parent_id"] for message in tree["messages"]}
+            for answer in answers:
+                if answer["status"] == "interrupted":
+                    go_on(program, person, key, answer, answer["id"] in parents, chance.random() < 0.2)
 
 
-def go_on(program: Program, person: Person, conversation: str, answer: str) -> None:
-    """An interrupted answer can be had again."""
-    path = f"/api/conversations/{conversation}/messages"
-    status, made, _ = program.ask("POST", f"{path}/{answer}/regenerate", {}, person.cookie)
-    assert status == 201, made
-    status, stopped, _ = program.ask("POST", f"{path}/{made['assistant']['id']}/stop", {}, person.cookie)
-    assert status == 200 and stopped["status"] in ENDED, stopped
+def go_on(
+    program: Program, person: Person, conversation: str, cut: dict, replied_to: bool, whole: bool
+) -> None:
+    """An interrupted answer goes on in its place, unless the conversation has gone on from it as it is."""
+    path = f"/api/conversations/{conversation}/messages/{cut['id']}"
+    status, answer, _ = program.ask("POST", f"{path}/continue", {}, person.cookie)
+    assert status == (409 if replied_to else 200), answer
+    if replied_to:
+        return
+    resumed = answer["assistant"]
+    assert (resumed["id"], resumed["content"]) == (cut["id"], cut["content"]), (cut, resumed)
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    # Now and then until it says more.
+    while whole and resumed["status"] == "generating" and len(resumed["content"]) <= len(cut["content"]):
+        assert time.monotonic() < deadline, "the answer does not go on"
+        time.sleep(0.02)
+        tree = program.ask("GET", f"/api/conversations/{conversation}", None, person.cookie)[1]
+        resumed = next(message for message in tree["messages"] if message["id"] == cut["id"])
+    status, stopped, _ = program.ask("POST", f"{path}/stop", {}, person.cookie)
+    assert status == 200 and stopped["status"] in ENDED - {"failed", "interrupted"}, stopped
+    assert stopped["content"].startswith(cut["content"]), (cut, stopped)
 
 
 def test_nothing_acknowledged_is_lost_when_the_program_is_killed(program: Program) -> None:

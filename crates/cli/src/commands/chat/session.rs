@@ -24,6 +24,7 @@ impl Session {
             tokens_max: self.tokens_max,
             stop: self.stop.clone(),
             thinking: self.thinking,
+            begun: None,
             priority: Priority::Normal,
         }
     }
