@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench clean
+.PHONY: help run build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench bench-people clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -103,6 +103,9 @@ soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## kill -9 two hundred time
 
 bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/README.md
 	benches/peers/run
+
+bench-people: $(CACHALOT_TEST_MODEL) web ## what accounts cost those who have one; see benches/README.md
+	cargo bench --locked --package cachalot --bench people | tee benches/record/$$(date -I)-people.md
 
 clean: ## remove what was built
 	rm -rf target web/dist web/node_modules
