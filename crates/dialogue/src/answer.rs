@@ -75,6 +75,8 @@ pub enum Finish {
 pub struct Usage {
     /// Tokens of the conversation, as the model saw it.
     pub prompt_tokens: usize,
+    /// Those of them that an earlier request had left in the prefix cache.
+    pub cached_tokens: usize,
     /// Tokens generated: reasoning, tags and content, without the end token.
     pub completion_tokens: usize,
     /// Those of them up to and with the tag that ended the reasoning.
@@ -202,6 +204,7 @@ impl Answer {
         self.ready.extend(self.assembler.finish().into_iter().map(AnswerEvent::Delta));
         let usage = Usage {
             prompt_tokens: engine.prompt_tokens,
+            cached_tokens: engine.cached_tokens,
             completion_tokens: self.assembler.tokens(),
             reasoning_tokens: self.assembler.reasoning_tokens(),
         };

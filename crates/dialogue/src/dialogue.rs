@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Clock, Rng, TokenId};
-use engine::{Engine, EngineConfig, EngineStats, Priority, SamplingParams, Submission};
+use engine::{CacheScope, Engine, EngineConfig, EngineStats, Priority, SamplingParams, Submission};
 use models::LoadedModel;
 use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
 use models::template::{ChatTemplate, RenderOptions, TemplateMessage};
@@ -83,6 +83,7 @@ pub struct Prompt {
     stop: Vec<String>,
     start: Start,
     priority: Priority,
+    scope: CacheScope,
 }
 
 impl Prompt {
@@ -216,6 +217,7 @@ impl Dialogue {
             stop: request.stop.clone(),
             start,
             priority: request.priority,
+            scope: request.scope,
         })
     }
 
@@ -238,6 +240,7 @@ impl Dialogue {
             tokens_max: prompt.tokens_max,
             end_tokens: speech.tokenizer.end_tokens().to_vec(),
             priority: prompt.priority,
+            scope: prompt.scope,
         })?;
         Ok(Answer::new(sequence, assembler))
     }

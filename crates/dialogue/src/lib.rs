@@ -25,7 +25,7 @@ pub use profile::{Profile, Thinking};
 pub use request::{Begun, ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
 
 pub use engine::{
-    EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX, LatencyHistogram,
-    Priority, SamplingParams,
+    CacheScope, EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX,
+    LatencyHistogram, Priority, SamplingParams,
 };
 pub use models::batch::ModelInfo;

@@ -1,5 +1,5 @@
 use base::TokenId;
-use engine::{Priority, SamplingParams};
+use engine::{CacheScope, Priority, SamplingParams};
 
 use crate::error::DialogueError;
 
@@ -137,6 +137,8 @@ pub struct ChatRequest {
     pub begun: Option<Begun>,
     /// Class of the caller.
     pub priority: Priority,
+    /// With whom it shares what was read before: requests of one user.
+    pub scope: CacheScope,
 }
 
 impl ChatRequest {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use base::TokenId;
 
+use crate::prefix::CacheScope;
 use crate::sampler::SamplingParams;
 
 /// Class of a submission. Classes are served in this order, see [`scheduler`](crate::scheduler) for the rule.
@@ -30,6 +31,8 @@ pub struct Submission {
     pub end_tokens: Vec<TokenId>,
     /// Class of the caller.
     pub priority: Priority,
+    /// With whom it shares what it has read: one user's sequences, say.
+    pub scope: CacheScope,
 }
 
 /// What happens to a sequence: `Started`, then `Token`s, then `Finished`, which is always the last and always
@@ -84,6 +87,8 @@ pub enum FinishReason {
 pub struct EngineUsage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Those of them that were in the prefix cache and did not have to be read.
+    pub cached_tokens: usize,
     /// Tokens generated: the number of [`SequenceEvent::Token`] events. The end token is not counted.
     pub generated_tokens: usize,
     /// From submission to the first step that reads the prompt, or to the end if there was none.

@@ -12,7 +12,7 @@
 //! # Example
 //! ```no_run
 //! # fn example(model: Box<dyn models::batch::Model>) -> Result<(), Box<dyn std::error::Error>> {
-//! use engine::{Engine, EngineConfig, Priority, SamplingParams, SequenceEvent, Submission};
+//! use engine::{CacheScope, Engine, EngineConfig, Priority, SamplingParams, SequenceEvent, Submission};
 //!
 //! let config = EngineConfig { kv_blocks: 1024, step_tokens_max: 512, running_max: 16, waiting_max: 256 };
 //! let clock = std::sync::Arc::new(base::SystemClock::new());
@@ -23,6 +23,7 @@
 //!     tokens_max: 100,
 //!     end_tokens: vec![0],
 //!     priority: Priority::Normal,
+//!     scope: CacheScope::default(),
 //! })?;
 //! while let Some(event) = sequence.blocking_next() {
 //!     if let SequenceEvent::Token(token) = event {
@@ -36,6 +37,7 @@
 pub mod blocks;
 mod engine;
 mod events;
+mod prefix;
 pub mod sampler;
 pub mod scheduler;
 mod stats;
@@ -43,5 +45,6 @@ mod step;
 
 pub use engine::{Engine, EngineConfig, EngineError, Sequence, SubmitError};
 pub use events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEvent, Submission};
+pub use prefix::CacheScope;
 pub use sampler::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 pub use stats::{EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LatencyHistogram};

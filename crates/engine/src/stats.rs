@@ -51,12 +51,16 @@ pub struct EngineStats {
     pub waiting: usize,
     /// Blocks of the KV pool, all of them.
     pub blocks_total: usize,
-    /// Blocks that nothing holds.
+    /// Blocks that can be had: nothing holds them, or only the prefix cache does.
     pub blocks_free: usize,
+    /// Blocks in the prefix cache, used by a sequence or not.
+    pub blocks_cached: usize,
     /// Steps run.
     pub steps: u64,
     /// Prompt tokens read, again after a preemption.
     pub prompt_tokens: u64,
+    /// Prompt tokens that the prefix cache had.
+    pub cached_tokens: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
     /// Times that a sequence lost its blocks to another and went back to the queue.

@@ -148,6 +148,7 @@ impl StepLoop {
             tokens_max: submission.tokens_max,
             end_tokens: submission.end_tokens,
             priority: submission.priority,
+            scope: submission.scope,
         };
         if self.scheduler.submit(request, submitted).is_err() {
             // The handle counts places before it submits, so this is a bug; the caller still gets an end.
@@ -265,7 +266,8 @@ impl StepLoop {
             match event {
                 SequenceEvent::Started { .. } => (),
                 SequenceEvent::Token(_) => self.stats.generated_tokens += 1,
-                SequenceEvent::Finished { reason, .. } => {
+                SequenceEvent::Finished { reason, usage } => {
+                    self.stats.cached_tokens += usage.cached_tokens as u64;
                     let finished = &mut self.stats.finished;
                     *match reason {
                         FinishReason::EndToken => &mut finished.end_token,
@@ -280,6 +282,7 @@ impl StepLoop {
         }
         self.stats.running = self.scheduler.running();
         self.stats.blocks_free = self.scheduler.blocks_free();
+        self.stats.blocks_cached = self.scheduler.blocks_cached();
         self.stats.preemptions = self.scheduler.preemptions();
         self.shared.publish(&self.stats);
         for (id, event) in events.drain(..) {

@@ -105,18 +105,24 @@ type Value = fn(&EngineStats) -> f64;
 type Histogram = fn(&EngineStats) -> &LatencyHistogram;
 
 /// Names as the field has them, with our prefix.
-const VALUES: [(&str, &str, &str, Value); 9] = [
+const VALUES: [(&str, &str, &str, Value); 11] = [
     ("num_requests_running", "gauge", "Sequences in the engine's batch.", |stats| stats.running as f64),
     ("num_requests_waiting", "gauge", "Sequences in the engine's queue.", |stats| stats.waiting as f64),
     ("kv_blocks", "gauge", "Blocks of the KV cache.", |stats| stats.blocks_total as f64),
-    ("kv_blocks_free", "gauge", "Blocks of the KV cache that nothing holds.", |stats| {
+    ("kv_blocks_free", "gauge", "Blocks of the KV cache that nothing holds but the prefix cache.", |stats| {
         stats.blocks_free as f64
+    }),
+    ("kv_blocks_cached", "gauge", "Blocks of the KV cache that the prefix cache has.", |stats| {
+        stats.blocks_cached as f64
     }),
     ("kv_cache_usage_ratio", "gauge", "Part of the KV cache that is held, 0 to 1.", |stats| {
         let held = stats.blocks_total.saturating_sub(stats.blocks_free);
         held as f64 / stats.blocks_total.max(1) as f64
     }),
     ("prompt_tokens_total", "counter", "Prompt tokens read.", |stats| stats.prompt_tokens as f64),
+    ("prompt_tokens_cached_total", "counter", "Prompt tokens that the prefix cache had.", |stats| {
+        stats.cached_tokens as f64
+    }),
     ("generation_tokens_total", "counter", "Tokens generated.", |stats| stats.generated_tokens as f64),
     ("engine_steps_total", "counter", "Steps of the engine.", |stats| stats.steps as f64),
     ("num_preemptions_total", "counter", "Sequences sent back to the queue.", |stats| {

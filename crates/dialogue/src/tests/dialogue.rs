@@ -60,7 +60,7 @@ fn an_answer_from_start_to_end() {
     let (reasoning, content, finish, usage) = collect(start(&dialogue, &ask("Hi")));
     assert_eq!((reasoning.as_str(), content.as_str(), finish), ("", "Hello world", Finish::Stop));
     let prompt_tokens = dialogue.check(&ask("Hi")).unwrap().cost().prompt_tokens;
-    assert_eq!(usage, Usage { prompt_tokens, completion_tokens: 4, reasoning_tokens: 0 });
+    assert_eq!(usage, Usage { prompt_tokens, cached_tokens: 0, completion_tokens: 4, reasoning_tokens: 0 });
 }
 
 #[test]

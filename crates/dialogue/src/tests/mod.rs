@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use base::{Clock, ManualClock, Rng, TokenId};
 use models::LoadedModel;
-use models::batch::{BlockId, Chunk, Model, ModelError, ModelInfo, Wanted};
+use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Wanted};
 use models::template::{ChatTemplate, SpecialTexts};
 use models::tokenizer::{Tokenizer, TokenizerFacts};
 
@@ -112,8 +112,9 @@ impl Script {
 struct FakeModel {
     info: ModelInfo,
     script: Script,
-    /// Tokens said in the sequence that owns this first block.
-    said: HashMap<BlockId, usize>,
+    /// After each token of the cache that something was said upon, by block and place in it: how many tokens were said by
+    /// then, and the last of them.
+    said: HashMap<(BlockId, usize), (usize, TokenId)>,
 }
 
 impl Model for FakeModel {
@@ -129,13 +130,17 @@ impl Model for FakeModel {
         self.script.gate.pass();
         logits.clear();
         for chunk in chunks {
-            let said = self.said.entry(chunk.blocks[0]).or_default();
-            if chunk.position == 0 {
-                *said = 0;
+            let slot = |position| (chunk.blocks[position / KV_BLOCK_TOKENS], position % KV_BLOCK_TOKENS);
+            // What was said last goes on; anything else is a prompt, or the rest of one behind what is cached.
+            let before = chunk.position.checked_sub(1).and_then(|position| self.said.get(&slot(position)));
+            let said = before.filter(|(_, last)| chunk.tokens == [*last]).map_or(0, |&(said, _)| said);
+            let end = chunk.position + chunk.tokens.len();
+            for position in chunk.position..end {
+                self.said.remove(&slot(position));
             }
             if chunk.wanted == Wanted::Last {
-                let token = self.script.tokens.get(*said).copied().unwrap_or(self.script.then);
-                *said += 1;
+                let token = self.script.tokens.get(said).copied().unwrap_or(self.script.then);
+                self.said.insert(slot(end - 1), (said + 1, token));
                 let row = logits.len();
                 logits.resize(row + self.info.vocab_size, 0.0);
                 logits[row + token as usize] = 20.0;

@@ -5,6 +5,9 @@
 //!
 //! - **Blocks.** A running sequence holds KV blocks for all tokens it has. It gets them when it is admitted, and
 //!   one more whenever its answer enters a new block.
+//! - **Prefix cache.** Blocks that a sequence has filled are shared with sequences of the same [`CacheScope`] that begin
+//!   with the same tokens, at once and after it has ended, until the pool needs them. A sequence that is admitted
+//!   begins where the cache ends, and computes at least its last token.
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
 //!   (at least one token) with chunks of prompts, by class, then arrival. A prompt that got nothing for
 //!   [`PASSED_OVER_MAX`] steps in a row comes first in the next.
@@ -30,13 +33,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::TokenId;
-use models::batch::{Chunk, Wanted};
+use models::batch::{Chunk, KV_BLOCK_TOKENS, Wanted};
 
 pub use self::plan::{Picked, Plan, PlanRow, Started};
 use self::sequence::Sequence;
 use self::waiting::Waiting;
 use crate::blocks::{BlockPool, blocks_for};
 use crate::events::{FinishReason, Priority, SequenceEvent};
+use crate::prefix::CacheScope;
 
 /// Times that a waiting class, or a prompt being read, may be passed over before its turn comes.
 pub const PASSED_OVER_MAX: u32 = 8;
@@ -73,6 +77,8 @@ pub struct Request {
     pub end_tokens: Vec<TokenId>,
     /// Class.
     pub priority: Priority,
+    /// With whom it shares what it has read.
+    pub scope: CacheScope,
 }
 
 /// The scheduler already holds as many sequences as it may.
@@ -185,6 +191,10 @@ impl Scheduler {
         for (row, picked) in plan.rows().iter().zip(picked.drain(..)) {
             let Some(sequence) = self.sequences.get_mut(&row.id) else { continue };
             sequence.computed = row.end;
+            if !matches!(picked, Picked::Failed(_)) {
+                let Sequence { table, tokens, computed, scope, .. } = sequence;
+                self.pool.share(table, *scope, &tokens[..*computed]);
+            }
             let ended = match picked {
                 Picked::Read => None,
                 Picked::Failed(message) => Some(FinishReason::Failed(message)),
@@ -242,9 +252,14 @@ impl Scheduler {
         self.sequences.len() - self.running.len()
     }
 
-    /// Blocks that nothing holds.
+    /// Blocks that can be had: nothing holds them, or only the prefix cache does.
     pub fn blocks_free(&self) -> usize {
         self.pool.free()
+    }
+
+    /// Blocks in the prefix cache, used by a sequence or not.
+    pub fn blocks_cached(&self) -> usize {
+        self.pool.cached()
     }
 
     /// Preemptions so far.
@@ -252,7 +267,7 @@ impl Scheduler {
         self.preemptions
     }
 
-    /// Checks that free + used = total, each block in exactly one place, and that the queue and the running
+    /// Checks that free + owned + cached = total, each block in exactly one place, and that the queue and the running
     /// list together are the sequences.
     ///
     /// # Panics
@@ -305,15 +320,21 @@ impl Scheduler {
         while self.running.len() < self.config.running_max {
             let Some(id) = self.waiting.peek() else { break };
             let Some(sequence) = self.sequences.get_mut(&id) else { break };
+            let table = &mut sequence.table;
+            // The last token is computed in any case: its logits are wanted.
+            self.pool.lend(table, sequence.scope, &sequence.tokens[..sequence.tokens.len() - 1]);
             let needed = blocks_for(sequence.tokens.len());
             let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 };
-            if self.pool.free() < needed + spare || !self.pool.grow(&mut sequence.table, needed) {
+            if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
+                self.pool.release(table);
                 break;
             }
+            sequence.computed = table.lent() * KV_BLOCK_TOKENS;
             self.waiting.take();
             sequence.steps_passed_over = 0;
             if sequence.started.is_none() {
                 sequence.started = Some(now);
+                sequence.cached_tokens = sequence.computed;
                 plan.started.push(Started { id, queued: now.saturating_sub(sequence.submitted) });
             }
             let rank = sequence.rank();

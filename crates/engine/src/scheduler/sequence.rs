@@ -5,6 +5,7 @@ use base::TokenId;
 use super::{Rank, Request};
 use crate::blocks::BlockTable;
 use crate::events::{EngineUsage, FinishReason, Priority};
+use crate::prefix::CacheScope;
 
 /// A sequence from submission to its end.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub(super) struct Sequence {
     /// `tokens` never gets longer than this.
     length_max: usize,
     pub(super) end_tokens: Vec<TokenId>,
+    pub(super) scope: CacheScope,
+    /// Tokens of the prompt that the prefix cache had when it started.
+    pub(super) cached_tokens: usize,
     /// How many of `tokens` are in the KV cache.
     pub(super) computed: usize,
     /// Covers `tokens` while it runs, empty while it waits.
@@ -41,6 +45,8 @@ impl Sequence {
             prompt_tokens,
             length_max: prompt_tokens.saturating_add(request.tokens_max).min(length_max),
             end_tokens: request.end_tokens,
+            scope: request.scope,
+            cached_tokens: 0,
             computed: 0,
             table: BlockTable::default(),
             steps_passed_over: 0,
@@ -71,6 +77,7 @@ impl Sequence {
         let first_token = self.first_token.unwrap_or(now);
         EngineUsage {
             prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
             generated_tokens: self.tokens.len() - self.prompt_tokens,
             queued: started.saturating_sub(self.submitted),
             prefill: first_token.saturating_sub(started),

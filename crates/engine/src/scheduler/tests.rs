@@ -28,11 +28,24 @@ impl Bench {
         Duration::from_millis(self.steps)
     }
 
+    /// With a scope of its own: what others have read is not to be had.
     fn submit(&mut self, prompt_tokens: usize, tokens_max: usize, priority: Priority) -> SequenceId {
+        let mut scope = [1; 16];
+        scope[..8].copy_from_slice(&self.next_id.to_be_bytes());
+        self.submit_in(CacheScope(scope), prompt_tokens, tokens_max, priority)
+    }
+
+    fn submit_in(
+        &mut self,
+        scope: CacheScope,
+        prompt_tokens: usize,
+        tokens_max: usize,
+        priority: Priority,
+    ) -> SequenceId {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let prompt = vec![1; prompt_tokens];
-        let request = Request { id, prompt, tokens_max, end_tokens: vec![9], priority };
+        let request = Request { id, prompt, tokens_max, end_tokens: vec![9], priority, scope };
         self.scheduler.submit(request, self.now()).unwrap();
         id
     }
@@ -171,9 +184,9 @@ fn the_lowest_and_youngest_makes_room_and_comes_back() {
     assert_eq!((prompt_tokens, &tokens[50..]), (50, &[7; 33][..]), "its answer is kept");
     // Its 3 blocks with 3 to spare don't fit yet.
     assert_eq!(bench.step(), "0:97..98! 2:64..65!");
-    // It is read again when the first is gone, and goes on where it was.
+    // It is read again when the first is gone, but for the block that nobody needed meanwhile, and goes on where it was.
     bench.scheduler.finish(SequenceId(0), FinishReason::Cancelled, Duration::ZERO);
-    assert_eq!(bench.step(), "2:65..66! 1:0..83!");
+    assert_eq!(bench.step(), "2:65..66! 1:32..83!");
     assert_eq!(bench.started(), [], "it had started before");
     assert_eq!(bench.step(), "1:83..84! 2:66..67!", "it is now of the class above, where it is older");
 }
@@ -217,6 +230,54 @@ fn who_needs_a_block_and_is_last_makes_room_itself() {
 }
 
 #[test]
+fn a_sequence_begins_where_the_cache_ends() {
+    let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 500, ..CONFIG });
+    let scope = CacheScope([7; 16]);
+    let submit = |bench: &mut Bench, scope, tokens| bench.submit_in(scope, tokens, 3, Priority::Normal);
+    let mut ends = std::collections::BTreeMap::new();
+    let mut run = |bench: &mut Bench| {
+        while !bench.scheduler.is_empty() {
+            bench.plan();
+            for (id, event) in bench.commit(|_| token(7)) {
+                if let SequenceEvent::Finished { usage, .. } = event {
+                    ends.insert(id.0, usage.cached_tokens);
+                }
+            }
+        }
+        ends.values().copied().collect::<Vec<_>>()
+    };
+    submit(&mut bench, scope, 100);
+    assert_eq!(bench.step(), "0:0..100!");
+    // While the first still runs: three full blocks, and at least the last token is computed.
+    submit(&mut bench, scope, 98);
+    submit(&mut bench, scope, 96);
+    submit(&mut bench, CacheScope([8; 16]), 98);
+    assert_eq!(bench.step(), "0:100..101! 1:96..98! 2:64..96! 3:0..98!");
+    assert_eq!(run(&mut bench), [0, 96, 64, 0]);
+    // After all have ended, full blocks stay.
+    assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.blocks_cached()), (100, 6));
+    submit(&mut bench, scope, 97);
+    assert_eq!(bench.step(), "4:96..97!");
+    assert_eq!(run(&mut bench), [0, 96, 64, 0, 96]);
+}
+
+#[test]
+fn what_is_cached_makes_room_for_what_runs() {
+    let config = SchedulerConfig { kv_blocks: 4, length_max: 128, step_tokens_max: 500, ..CONFIG };
+    let mut bench = Bench::new(config);
+    for _ in 0..3 {
+        bench.submit(70, 1, Priority::Normal);
+        bench.step();
+        assert!(bench.scheduler.is_empty());
+    }
+    assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.blocks_cached()), (4, 3));
+    bench.submit(127, 1, Priority::Normal);
+    assert_eq!(bench.step(), "3:0..127!");
+    assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.blocks_cached()), (4, 3));
+    assert_eq!(bench.scheduler.preemptions(), 0);
+}
+
+#[test]
 fn events_follow_the_picks() {
     let mut bench = Bench::new(CONFIG);
     let ids = [2, 2, 2, 40].map(|tokens| bench.submit(tokens, 2, Priority::Normal));
@@ -231,6 +292,7 @@ fn events_follow_the_picks() {
     });
     let usage = |generated_tokens, prefill, decode| EngineUsage {
         prompt_tokens: 2,
+        cached_tokens: 0,
         generated_tokens,
         queued: Duration::from_millis(1),
         prefill: Duration::from_millis(prefill),
@@ -277,6 +339,7 @@ fn the_queue_is_bounded() {
         tokens_max: 1,
         end_tokens: Vec::new(),
         priority: Priority::High,
+        scope: CacheScope::default(),
     };
     assert_eq!(bench.scheduler.submit(more.clone(), Duration::ZERO), Err(QueueFull));
     bench.scheduler.finish(SequenceId(1), FinishReason::Cancelled, Duration::ZERO);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use base::{Clock, Rng, TokenId};
 use engine::{
-    Engine, EngineConfig, EngineError, EngineUsage, FinishReason, Priority, SamplingParams, Sequence,
-    SequenceEvent, Submission, SubmitError,
+    CacheScope, Engine, EngineConfig, EngineError, EngineUsage, FinishReason, Priority, SamplingParams,
+    Sequence, SequenceEvent, Submission, SubmitError,
 };
 use models::batch::{Chunk, Model, ModelError, ModelInfo};
 
@@ -38,6 +38,7 @@ fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
         tokens_max,
         end_tokens: Vec::new(),
         priority: Priority::Normal,
+        scope: CacheScope::default(),
     }
 }
 
@@ -79,6 +80,32 @@ fn check_idle(engine: &Engine) {
     let stats = engine.stats();
     assert_eq!((stats.running, stats.waiting), (0, 0));
     assert_eq!(stats.blocks_free, stats.blocks_total);
+}
+
+#[test]
+fn turns_of_a_conversation_are_read_once_and_answered_the_same() {
+    let (engine, controls) = start(CONFIG);
+    let mut history = prompt(5, 100);
+    let mut cached = Vec::new();
+    for turn in 0..4 {
+        let (tokens, _, usage) = collect(&mut submit(&engine, submission(history.clone(), 50)));
+        assert_eq!(tokens, greedy_answer(&history, 50), "turn {turn}");
+        cached.push((usage.prompt_tokens, usage.cached_tokens));
+        history.extend(tokens);
+        history.extend(prompt(turn, 20));
+    }
+    // All but the last block, which was not full, and the answer's last token, which was never computed.
+    assert_eq!(cached, [(100, 0), (170, 128), (240, 192), (310, 288)]);
+    // Another scope's is read from the start, and answered the same.
+    controls.seen.lock().unwrap().clear();
+    let strange = Submission { scope: CacheScope([1; 16]), ..submission(history.clone(), 5) };
+    let (tokens, _, usage) = collect(&mut submit(&engine, strange));
+    assert_eq!((tokens, usage.cached_tokens), (greedy_answer(&history, 5), 0));
+    assert_eq!(controls.seen.lock().unwrap()[0][0].position, 0);
+    check_idle(&engine);
+    let stats = engine.stats();
+    assert_eq!(stats.cached_tokens, 128 + 192 + 288);
+    assert!(stats.blocks_cached >= 20, "{}", stats.blocks_cached);
 }
 
 #[test]

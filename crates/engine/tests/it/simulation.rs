@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::{Rng, TokenId};
 use engine::scheduler::{Picked, Plan, Request, Scheduler, SchedulerConfig, SequenceId};
-use engine::{FinishReason, GeneratedToken, Priority, SequenceEvent};
+use engine::{CacheScope, FinishReason, GeneratedToken, Priority, SequenceEvent};
 use models::batch::{Chunk, KV_BLOCK_TOKENS, Model};
 use proptest::prelude::*;
 
@@ -38,6 +38,8 @@ struct World {
     /// Longest time from submission to a natural end, in steps, by class.
     longest: [u64; 3],
     classes: BTreeMap<SequenceId, Priority>,
+    /// Tokens of prompts that the prefix cache had.
+    cached_tokens: u64,
 }
 
 impl World {
@@ -57,6 +59,7 @@ impl World {
             refused: 0,
             longest: [0; 3],
             classes: BTreeMap::new(),
+            cached_tokens: 0,
         }
     }
 
@@ -78,7 +81,9 @@ impl World {
             started: false,
             submitted_step: self.steps,
         };
-        let request = Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority };
+        // Two scopes: half of all sequences share their beginnings.
+        let scope = CacheScope([(id.0 % 2) as u8; 16]);
+        let request = Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority, scope };
         let room = self.expected.len() < self.config.running_max + self.config.waiting_max;
         let accepted = self.scheduler.submit(request, self.now()).is_ok();
         assert_eq!(accepted, room, "a submission is refused just if the queue is full");
@@ -164,6 +169,7 @@ impl World {
             }
             SequenceEvent::Finished { reason: FinishReason::Length, usage } => {
                 assert_eq!(expected.length, expected.length_end);
+                self.cached_tokens += usage.cached_tokens as u64;
                 assert_eq!(usage.prompt_tokens + usage.generated_tokens, expected.length);
                 self.natural_end(id);
             }
@@ -195,7 +201,11 @@ impl World {
         let longest = self.config.length_max - 1;
         let prompt_tokens =
             1 + if rng.below(4) == 0 { rng.below(longest) } else { rng.below(longest.min(30)) };
-        let prompt = (0..prompt_tokens).map(|_| rng.below(57) as TokenId).collect();
+        // Half of them begin as many others do, and go their own way after a while.
+        let common = if rng.below(2) == 0 { rng.below(longest) } else { 0 };
+        let prompt = (0..prompt_tokens)
+            .map(|at| if at < common { (at % 3) as TokenId } else { rng.below(57) as TokenId })
+            .collect();
         let tokens_max = 1 + rng.below(120);
         let end_token = if rng.below(3) == 0 { rng.below(57) as TokenId } else { 1000 };
         let priority = PRIORITIES[rng.below(3)];
@@ -232,7 +242,7 @@ fn a_hundred_thousand_random_steps() {
     let small = SchedulerConfig { kv_blocks: 24, step_tokens_max: 64, running_max: 8, ..tiny };
     let roomy = SchedulerConfig { kv_blocks: 80, step_tokens_max: 128, running_max: 12, ..tiny };
     let one_by_one = SchedulerConfig { step_tokens_max: 1, length_max: 100, ..tiny };
-    let mut preemptions = 0;
+    let (mut preemptions, mut cached_tokens) = (0, 0);
     for (config, seed, steps, arrivals_percent) in [
         (tiny, 1, 40_000, 8),
         (small, 2, 25_000, 25),
@@ -243,10 +253,12 @@ fn a_hundred_thousand_random_steps() {
     ] {
         let world = simulate(config, seed, steps, arrivals_percent);
         preemptions += world.scheduler.preemptions();
+        cached_tokens += world.cached_tokens;
         let total = world.finished + world.cancelled + world.refused;
         assert_eq!(total, world.next_id, "every submission came to an end");
         assert!(world.finished > 20, "{} finished", world.finished);
     }
+    assert!(cached_tokens > 10_000, "{cached_tokens} tokens came from the cache, which is hardly tried");
     assert!(preemptions > 100, "the pools are small enough that {preemptions} preemptions are too few");
 }
 

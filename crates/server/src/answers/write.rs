@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialogue::{
-    Answer, AnswerEvent, Begun, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking,
+    Answer, AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking,
 };
 use futures_util::FutureExt as _;
 use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
@@ -153,7 +153,8 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     let messages = history(app, live, plan.system).await.map_err(failed)?;
     let begun = live.begun();
     let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
-    let request = ChatRequest { messages, thinking, begun: Some(begun), ..ChatRequest::default() };
+    let scope = CacheScope(live.owner().into());
+    let request = ChatRequest { messages, thinking, begun: Some(begun), scope, ..ChatRequest::default() };
     let answer = start(app, &dialogue, request).await.map_err(|error| match error {
         StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
         StartError::Refused(error) => failed(error.into()),

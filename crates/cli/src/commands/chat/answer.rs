@@ -91,7 +91,7 @@ async fn tell(
 
 /// Counts and speed, for people.
 pub(super) fn stats(told: &Told) -> String {
-    let Usage { prompt_tokens, completion_tokens, reasoning_tokens } = told.usage;
+    let Usage { prompt_tokens, completion_tokens, reasoning_tokens, .. } = told.usage;
     let decoded = completion_tokens.saturating_sub(1) as f64;
     let seconds = told.timing.decode.as_secs_f64();
     let speed = if seconds > 0.0 { decoded / seconds } else { 0.0 };

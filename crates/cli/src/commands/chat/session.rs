@@ -1,4 +1,4 @@
-use dialogue::{ChatRequest, DialogueError, Message, Priority, Role, SamplingOverrides};
+use dialogue::{CacheScope, ChatRequest, DialogueError, Message, Priority, Role, SamplingOverrides};
 
 /// A conversation and how to go on with it.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,7 @@ impl Session {
             thinking: self.thinking,
             begun: None,
             priority: Priority::Normal,
+            scope: CacheScope::default(),
         }
     }
 

@@ -160,7 +160,7 @@ fn too_long_in_queue(waited: Duration) -> String {
 }
 
 fn wire_usage(usage: dialogue::Usage) -> Usage {
-    Usage::new(usage.prompt_tokens, 0, usage.completion_tokens, usage.reasoning_tokens)
+    Usage::new(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens)
 }
 
 fn add_logprobs(logprobs: &mut Logprobs, part: Part, tokens: Vec<dialogue::TokenLogprob>) {
