@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use zeroize::Zeroizing;
 
@@ -120,7 +122,7 @@ impl SqliteStore {
     async fn begin_with_key(
         &self,
         user: UserId,
-    ) -> Result<Option<(std::sync::Arc<UserKey>, Transaction<'static, Sqlite>)>, StoreError> {
+    ) -> Result<Option<(Arc<UserKey>, Transaction<'static, Sqlite>)>, StoreError> {
         let Some(key) = self.key(user).await? else { return Ok(None) };
         Ok(Some((key, self.write().await?)))
     }
