@@ -140,7 +140,7 @@ impl Authenticator {
         data
     }
 
-    /// In COSE: an elliptic curve key, for ES256, on P-256.
+    /// As authenticators write it (RFC 9053): an elliptic curve key, for ES256, on P-256.
     fn public_key(&self) -> Vec<u8> {
         let point = self.key.verifying_key().to_encoded_point(false);
         let head = b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20";
