@@ -6,7 +6,7 @@ pub enum StoreError {
     /// There is no such row, or it is another user's or another conversation's: the two look alike.
     #[error("no such {what}")]
     NotFound {
-        /// `conversation`, `message`, `user` or `session`.
+        /// `conversation`, `message`, `user`, `session`, `passkey` or `one-time codes`.
         what: &'static str,
     },
     /// Another user has this already.

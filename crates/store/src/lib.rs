@@ -8,6 +8,7 @@
 //! of its own ([`MasterKeys`]). Whoever has the database only reads who wrote when and how much.
 
 mod error;
+mod factors;
 mod id;
 mod keys;
 mod people;
@@ -17,7 +18,8 @@ mod sqlite;
 mod traits;
 
 pub use error::StoreError;
-pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
+pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBackup, PasskeyUse};
+pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, PasskeyId, SessionId, UserId};
 pub use keys::MasterKeys;
 pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
 pub use rows::{
@@ -26,5 +28,6 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, MessageStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    AuditStore, ConversationStore, MessageStore, OneTimeCodeStore, PasskeyStore, SessionStore, Store,
+    StoreFuture, StoreHealth, UserStore,
 };

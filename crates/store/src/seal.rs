@@ -18,7 +18,7 @@ use base::Rng;
 use zeroize::Zeroizing;
 
 use crate::keys::{MasterRing, NONCE_LEN, WrappedKey};
-use crate::{ConversationId, MessageId, StoreError, UserId};
+use crate::{ConversationId, MessageId, PasskeyId, StoreError, UserId};
 
 const VERSION: u8 = 1;
 
@@ -58,6 +58,22 @@ impl Place {
 
     pub(crate) fn error(id: MessageId) -> Self {
         Self { column: "messages.error", row: id.into() }
+    }
+
+    pub(crate) fn one_time_secret(id: UserId) -> Self {
+        Self { column: "one_time_codes.secret", row: id.into() }
+    }
+
+    pub(crate) fn one_time_step(id: UserId) -> Self {
+        Self { column: "one_time_codes.step", row: id.into() }
+    }
+
+    pub(crate) fn recovery_codes(id: UserId) -> Self {
+        Self { column: "one_time_codes.recovery", row: id.into() }
+    }
+
+    pub(crate) fn passkey_name(id: PasskeyId) -> Self {
+        Self { column: "passkeys.name", row: id.into() }
     }
 
     /// The id has a fixed length, so no two places give the same bytes.

@@ -4,8 +4,9 @@ use std::pin::Pin;
 
 use crate::{
     AuditEntry, Conversation, ConversationChange, ConversationId, ConversationPage, Message, MessageId,
-    NewAnswer, NewConversation, NewSession, NewTurn, NewUser, Outcome, PageRequest, Progress, Session,
-    SessionId, StoreError, Turn, User, UserId, UserPage, UserPageRequest, UserRole,
+    NewAnswer, NewConversation, NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes,
+    Outcome, PageRequest, Passkey, PasskeyId, PasskeyUse, Progress, Session, SessionId, StoreError, Turn,
+    User, UserId, UserPage, UserPageRequest, UserRole,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.
@@ -104,6 +105,78 @@ pub trait AuditStore: Send + Sync + Debug {
 
     /// The newest entries, about one user or about all and nobody, the newest first.
     fn audit_entries(&self, user: Option<UserId>, limit: u32) -> StoreFuture<'_, Vec<AuditEntry>>;
+}
+
+/// Users' one-time codes (TOTP), and the recovery codes for who has lost what shows them.
+pub trait OneTimeCodeStore: Send + Sync + Debug {
+    /// Turns them on for a user, in place of any that they had.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user.
+    fn set_one_time_codes(&self, user: UserId, new: NewOneTimeCodes) -> StoreFuture<'_, ()>;
+
+    /// A user's, if they are on.
+    fn one_time_codes(&self, user: UserId) -> StoreFuture<'_, Option<OneTimeCodes>>;
+
+    /// Takes a step of time, whose code was right, and says whether it may be: of many who ask with one step, and
+    /// after a later one, only the first is told so. Without one-time codes nobody is.
+    fn take_step(&self, user: UserId, step: u64) -> StoreFuture<'_, bool>;
+
+    /// Replaces the hashes of the recovery codes.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if the user has no one-time codes.
+    fn set_recovery_codes(&self, user: UserId, codes: Vec<String>) -> StoreFuture<'_, ()>;
+
+    /// Takes the recovery code with this hash, and says whether it was there.
+    fn take_recovery_code(&self, user: UserId, code: String) -> StoreFuture<'_, bool>;
+
+    /// Turns them off, recovery codes included.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if they are not on.
+    fn remove_one_time_codes(&self, user: UserId) -> StoreFuture<'_, ()>;
+}
+
+/// Users' passkeys. Another user's is not found, exactly like one that is not there.
+pub trait PasskeyStore: Send + Sync + Debug {
+    /// Adds one, unless the user has `passkeys_max` already.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user, [`StoreError::Conflict`] if anybody has this credential,
+    /// [`StoreError::Full`].
+    fn add_passkey(&self, user: UserId, new: NewPasskey, passkeys_max: u64) -> StoreFuture<'_, Passkey>;
+
+    /// A user's, the first added first.
+    fn passkeys(&self, user: UserId) -> StoreFuture<'_, Vec<Passkey>>;
+
+    /// The one with this credential id, whosever it is.
+    fn passkey_by_credential(&self, credential_id: Vec<u8>) -> StoreFuture<'_, Option<Passkey>>;
+
+    /// Gives one another name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn rename_passkey(&self, user: UserId, id: PasskeyId, name: String) -> StoreFuture<'_, Passkey>;
+
+    /// Notes a sign-in with one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] if its counter does not go on: once it has counted, each
+    /// number must be greater than the one before.
+    fn passkey_used(&self, user: UserId, id: PasskeyId, usage: PasskeyUse) -> StoreFuture<'_, ()>;
+
+    /// Deletes one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] if the user could not sign in any more.
+    fn delete_passkey(&self, user: UserId, id: PasskeyId) -> StoreFuture<'_, ()>;
+
+    /// Removes a user's one-time codes, recovery codes and passkeys: for operators, who give the way in another way.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user.
+    fn clear_factors(&self, user: UserId) -> StoreFuture<'_, ()>;
 }
 
 /// Conversations, without their messages. Another user's is not found, exactly like one that is not there.
@@ -221,8 +294,25 @@ pub trait StoreHealth: Send + Sync + Debug {
 
 /// All of it.
 pub trait Store:
-    UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + StoreHealth
+    UserStore
+    + SessionStore
+    + OneTimeCodeStore
+    + PasskeyStore
+    + AuditStore
+    + ConversationStore
+    + MessageStore
+    + StoreHealth
 {
 }
 
-impl<S: UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + StoreHealth> Store for S {}
+impl<S> Store for S where
+    S: UserStore
+        + SessionStore
+        + OneTimeCodeStore
+        + PasskeyStore
+        + AuditStore
+        + ConversationStore
+        + MessageStore
+        + StoreHealth
+{
+}

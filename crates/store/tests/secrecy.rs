@@ -10,8 +10,9 @@ use std::sync::Arc;
 use base::{Rng, SystemClock};
 use store::{
     ConversationChange, ConversationId, ConversationStore as _, Limits, MasterKeys, MessageId,
-    MessageStore as _, NewAnswer, NewConversation, NewTurn, NewUser, Outcome, ParentChoice, Progress,
-    SqliteStore, Status, StoreError, UserId, UserRole, UserStore as _,
+    MessageStore as _, NewAnswer, NewConversation, NewOneTimeCodes, NewPasskey, NewTurn, NewUser,
+    OneTimeCodeStore as _, Outcome, ParentChoice, PasskeyBackup, PasskeyStore as _, Progress, SqliteStore,
+    Status, StoreError, UserId, UserRole, UserStore as _,
 };
 
 const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 1 << 30 };
@@ -49,8 +50,8 @@ async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(&folder.join("chats.db"), keys, Arc::new(SystemClock::new()), rng).await
 }
 
-/// Every text that a user can write, each once through every way in which it comes in.
-const TEXTS: [&str; 10] = [
+/// Every text that a user can write or is given to keep secret, each once through every way in which it comes in.
+const TEXTS: [&str; 16] = [
     "a title given by the first question",
     "a title given by hand",
     "instructions before everything",
@@ -61,6 +62,12 @@ const TEXTS: [&str; 10] = [
     "the whole of the thought",
     "why the answer failed",
     "a text that was deleted with its conversation",
+    "a secret that one-time codes come from",
+    "a recovery code that was there first",
+    "a recovery code that came later",
+    "a name of a passkey that was given first",
+    "a name of a passkey that was given later",
+    "a secret that was replaced by another",
 ];
 
 async fn written() -> Fixture {
@@ -116,10 +123,33 @@ async fn written() -> Fixture {
         model: None,
     };
     store.change_conversation(owner, conversation, change).await.unwrap();
+    write_factors(&store, owner).await;
     let fixture = Fixture { folder, owner, conversation, message: id };
     assert_nothing_is_plain(&fixture, "while it is open");
     drop(store);
     fixture
+}
+
+async fn write_factors(store: &SqliteStore, owner: UserId) {
+    let codes = |secret: &str| NewOneTimeCodes {
+        secret: secret.to_owned().into(),
+        step: 1,
+        recovery_codes: vec![TEXTS[11].to_owned()],
+    };
+    store.set_one_time_codes(owner, codes(TEXTS[15])).await.unwrap();
+    store.set_one_time_codes(owner, codes(TEXTS[10])).await.unwrap();
+    store.set_recovery_codes(owner, vec![TEXTS[11].to_owned(), TEXTS[12].to_owned()]).await.unwrap();
+    assert!(store.take_recovery_code(owner, TEXTS[11].to_owned()).await.unwrap());
+    let passkey = NewPasskey {
+        credential_id: vec![1],
+        public_key: vec![2],
+        sign_count: 0,
+        backup: PasskeyBackup::Never,
+        transports: 0,
+        name: TEXTS[13].to_owned(),
+    };
+    let id = store.add_passkey(owner, passkey, 10).await.unwrap().id;
+    store.rename_passkey(owner, id, TEXTS[14].to_owned()).await.unwrap();
 }
 
 fn assert_nothing_is_plain(fixture: &Fixture, when: &str) {
@@ -141,6 +171,9 @@ async fn assert_texts_are_there(fixture: &Fixture) {
     let message = store.message(fixture.owner, fixture.conversation, fixture.message).await.unwrap();
     assert_eq!((message.content.as_str(), message.reasoning.as_deref()), (TEXTS[6], Some(TEXTS[7])));
     assert_eq!(message.error.as_deref(), Some(TEXTS[8]));
+    let codes = store.one_time_codes(fixture.owner).await.unwrap().unwrap();
+    assert_eq!((codes.secret.as_str(), codes.recovery_codes_left), (TEXTS[10], 1));
+    assert_eq!(store.passkeys(fixture.owner).await.unwrap()[0].name, TEXTS[14]);
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use crate::error::ApiError;
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
+    /// Unix milliseconds.
+    pub(crate) signed_in_ms: i64,
 }
 
 impl Caller {
@@ -58,7 +60,7 @@ fn recognise(app: &State, headers: &HeaderMap) -> Option<Caller> {
     })?;
     let mut seen = lock(&app.accounts.seen);
     seen.insert(token.session, app.clock.unix_ms());
-    Some(Caller { user: token.user, session: token.session })
+    Some(Caller { user: token.user, session: token.session, signed_in_ms: token.issued_ms })
 }
 
 fn is_good(app: &State, token: &SessionToken) -> bool {

@@ -3,8 +3,12 @@
 mod address;
 mod attempts;
 mod caller;
+mod ceremony;
+mod challenges;
+pub(crate) mod one_time;
 mod password;
 mod profile;
+mod relying_party;
 mod revoked;
 mod setup;
 mod ticket;
@@ -27,8 +31,12 @@ pub(crate) use address::Peer;
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, no_cookie};
+pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
+use challenges::Challenges;
+pub(crate) use challenges::ticket_expired;
 pub(crate) use password::{Hasher, Password};
-pub(crate) use profile::{check_email, check_name};
+pub(crate) use profile::{check_email, check_name, check_passkey_name};
+pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;
 pub(crate) use ticket::NoTicket;
@@ -47,6 +55,7 @@ const SLOTS: usize = 1 << 14;
 pub(crate) struct Accounts {
     key: TokenKey,
     tickets: Tickets,
+    challenges: Challenges,
     revoked: Mutex<Revoked>,
     /// When sessions were last seen, until it is noted in the store.
     seen: Mutex<HashMap<SessionId, i64>>,
@@ -77,6 +86,7 @@ impl Accounts {
         Self {
             key: TokenKey::new(start.cookie_key),
             tickets: Tickets::new(start.cookie_key),
+            challenges: Challenges::new(),
             revoked: Mutex::default(),
             seen: Mutex::default(),
             // Half the cores at most: answers go on while people sign in.
@@ -136,6 +146,33 @@ impl Accounts {
         lock(&self.by_name).forgive(&(name, network(peer.ip())));
     }
 
+    /// Takes one of the tries that this network has at a user's second factor: before it is made, so that many at once
+    /// are no more than one after the other. [`second_factor_right`](Self::second_factor_right) gives them back.
+    pub(crate) fn try_second_factor(&self, user: UserId, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        let network = network(peer.ip());
+        lock(&self.by_network).check(&network, now).map_err(too_many_attempts)?;
+        let mut attempts = lock(&self.by_name);
+        let key = (second_factor_of(user), network);
+        attempts.check(&key, now).map_err(too_many_attempts)?;
+        attempts.take(&key, now);
+        Ok(())
+    }
+
+    /// Notes that the try was right.
+    pub(crate) fn second_factor_right(&self, user: UserId, peer: Peer) {
+        lock(&self.by_name).forgive(&(second_factor_of(user), network(peer.ip())));
+    }
+
+    /// Whether this network may try anything; how long to wait if not.
+    pub(crate) fn check_network(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        lock(&self.by_network).check(&network(peer.ip()), now).map_err(too_many_attempts)
+    }
+
+    /// Notes that what this network tried was wrong.
+    pub(crate) fn network_failed(&self, peer: Peer, now: Duration) {
+        lock(&self.by_network).take(&network(peer.ip()), now);
+    }
+
     /// Takes one of a network's sign-ups.
     pub(crate) fn sign_up(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
         let network = network(peer.ip());
@@ -144,6 +181,11 @@ impl Accounts {
         attempts.take(&network, now);
         Ok(())
     }
+}
+
+/// Stands among the names of logins: nobody's name has a control character.
+fn second_factor_of(user: UserId) -> String {
+    format!("\u{0}{user}")
 }
 
 fn too_many_attempts(wait: Duration) -> ApiError {

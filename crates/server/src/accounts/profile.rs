@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
+const PASSKEY_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// RFC 5321's longest path, without its angle brackets.
 const EMAIL_BYTES_MAX: usize = 254;
 
@@ -20,6 +21,21 @@ pub(crate) fn check_name(given: &str) -> Result<String, ApiError> {
             "name",
             "name must not contain @, so that it is not taken for an address",
         ));
+    }
+    if name.chars().any(is_invisible) {
+        return Err(ApiError::invalid("name", "name must not contain control characters or invisible ones"));
+    }
+    Ok(name.to_owned())
+}
+
+/// What somebody calls a passkey, without the space around it.
+pub(crate) fn check_passkey_name(given: &str) -> Result<String, ApiError> {
+    let name = given.trim();
+    let chars = name.chars().count();
+    if !PASSKEY_NAME_CHARS.contains(&chars) {
+        let (least, most) = (PASSKEY_NAME_CHARS.start(), PASSKEY_NAME_CHARS.end());
+        let message = format!("name must have between {least} and {most} characters, this one has {chars}");
+        return Err(ApiError::invalid("name", message));
     }
     if name.chars().any(is_invisible) {
         return Err(ApiError::invalid("name", "name must not contain control characters or invisible ones"));
@@ -79,6 +95,18 @@ mod tests {
         check("Ada Lovelace", Some("Ada Lovelace"));
         check(&"é".repeat(64), Some(&"é".repeat(64)));
         for bad in ["", " ", "A", "a@b", "a\u{0}b", "a\nb", "ad\u{200b}a", "\u{202e}ada", &"é".repeat(65)] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn names_of_passkeys() {
+        let check = |given: &str, expected: Option<&str>| {
+            assert_eq!(check_passkey_name(given).ok().as_deref(), expected, "{given:?}");
+        };
+        check(" my phone @ home ", Some("my phone @ home"));
+        check(&"鲸".repeat(64), Some(&"鲸".repeat(64)));
+        for bad in ["", " ", "a\nb", "\u{202e}ada", &"é".repeat(65)] {
             check(bad, None);
         }
     }

@@ -13,7 +13,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 
@@ -60,17 +60,29 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
     let conversation = get(api::conversation::handle)
         .patch(api::change_conversation::handle)
         .delete(api::delete_conversation::handle);
+    let passkey = patch(api::change_passkey::handle).delete(api::delete_passkey::handle);
+    let totp = post(api::add_totp::handle).delete(api::delete_totp::handle);
     let sessions = get(api::sessions::handle).delete(api::revoke_sessions::handle);
     vec![
         ("/api/session", Anybody, get(api::session::handle)),
         ("/api/setup", Anybody, post(api::setup::handle)),
         ("/api/sign-up", Anybody, post(api::sign_up::handle)),
         ("/api/login", Anybody, post(api::login::handle)),
+        ("/api/login/second", Anybody, post(api::login_second::handle)),
+        ("/api/login/passkey/options", Anybody, post(api::login_passkey_options::handle)),
+        ("/api/login/passkey", Anybody, post(api::login_passkey::handle)),
         ("/api/logout", Anybody, post(api::logout::handle)),
         ("/api/sessions", User, sessions),
         ("/api/sessions/{id}", User, delete(api::revoke_session::handle)),
         ("/api/account/password", User, post(api::change_password::handle)),
         ("/api/account/delete", User, post(api::delete_account::handle)),
+        ("/api/account/security", User, get(api::security::handle)),
+        ("/api/account/passkeys/options", User, post(api::passkey_options::handle)),
+        ("/api/account/passkeys", User, post(api::add_passkey::handle)),
+        ("/api/account/passkeys/{id}", User, passkey),
+        ("/api/account/totp/begin", User, post(api::begin_totp::handle)),
+        ("/api/account/totp", User, totp),
+        ("/api/account/recovery-codes", User, post(api::renew_recovery_codes::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),
         ("/api/conversations/{id}", User, conversation),

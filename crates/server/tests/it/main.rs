@@ -9,6 +9,8 @@ mod health;
 mod limits;
 mod load;
 mod logs;
+mod passkeys;
 mod people;
+mod second_factor;
 mod shutdown;
 mod support;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::{Allowance, Audience, api_paths};
+use store::{NewPasskey, PasskeyBackup};
 
 use crate::support::{ADMINISTRATOR, Client, PASSWORD, Reply, SETUP_TOKEN, Setup, Site, set_up, sign_in};
 
@@ -28,7 +29,7 @@ fn cookie_of(reply: &Reply) -> (String, Vec<String>) {
 async fn the_first_administrator_comes_in_by_the_link_and_nobody_after() {
     let site = without_people().serve().await;
     let state = site.client.get("/api/session").await.json();
-    assert_eq!(state, json!({"user": null, "setup": true, "sign_up": false}));
+    assert_eq!(state, json!({"user": null, "setup": true, "sign_up": false, "passkeys": false}));
     let early = json!({"name": "early bird", "password": PASSWORD});
     site.client.post("/api/sign-up", &early).await.is_error(403, "sign_up_closed");
     for token in ["", "wrong", &SETUP_TOKEN[1..]] {
@@ -216,7 +217,7 @@ async fn every_endpoint_for_users_refuses_nobody() {
             }
         }
     }
-    assert!(asked >= 14, "{asked}");
+    assert!(asked >= 23, "{asked}");
 }
 
 #[tokio::test]
@@ -233,10 +234,23 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
     let message = turn["assistant"]["id"].as_str().unwrap().to_owned();
     let session = ahab.get("/api/sessions").await.json()["sessions"][0]["id"].as_str().unwrap().to_owned();
     let own = mallory.post("/api/conversations", &json!({})).await.json()["id"].as_str().unwrap().to_owned();
+    let passkey = NewPasskey {
+        credential_id: vec![1],
+        public_key: vec![2],
+        sign_count: 0,
+        backup: PasskeyBackup::Never,
+        transports: 0,
+        name: "my key".to_owned(),
+    };
+    let passkey = site.store.add_passkey(ahab_id, passkey, 1).await.unwrap();
 
     let mut asked = 0;
     for (pattern, _) in api_paths().into_iter().filter(|(pattern, _)| pattern.contains('{')) {
-        let id = if pattern.starts_with("/api/sessions") { &session } else { &conversation };
+        let id = match pattern {
+            _ if pattern.starts_with("/api/sessions") => &session,
+            _ if pattern.starts_with("/api/account/passkeys") => &passkey.id.to_string(),
+            _ => &conversation,
+        };
         // With the other's ids, and with the other's message in a conversation of one's own.
         for id in [id, &own] {
             if id == &own && !pattern.contains("{message}") {
@@ -244,13 +258,14 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
             }
             let path = pattern.replace("{id}", id).replace("{message}", &message);
             for method in methods_of(&mallory, &path).await {
-                let body = json!({"content": "mine now", "title": "mine now"});
+                let mine = "mine now";
+                let body = json!({"content": mine, "title": mine, "name": mine, "password": PASSWORD});
                 mallory.send(method, &path, &body).await.is_error(404, "not_found");
                 asked += 1;
             }
         }
     }
-    assert!(asked >= 11, "{asked}");
+    assert!(asked >= 13, "{asked}");
     let asked = json!({"content": "x", "parent_id": message});
     mallory.post(&format!("/api/conversations/{own}/messages"), &asked).await.is_error(404, "not_found");
 
@@ -259,6 +274,7 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
     assert_eq!(tree["conversation"]["title"], "hello");
     assert_eq!(tree["messages"].as_array().unwrap().len(), 2);
     assert_eq!(site.store.sessions(ahab_id).await.unwrap().len(), 1);
+    assert_eq!(site.store.passkeys(ahab_id).await.unwrap(), [passkey]);
     let list = mallory.get("/api/conversations").await.json();
     assert_eq!(list["conversations"].as_array().unwrap().len(), 1);
 }

@@ -5,6 +5,8 @@ mod audit;
 mod conversations;
 mod file;
 mod messages;
+mod one_time_codes;
+mod passkeys;
 mod rows;
 mod sessions;
 mod upgrade;

@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use crate::keys::WrappedKey;
 use crate::seal::{Place, UserKey};
 use crate::{
-    AuditEntry, Conversation, ConversationId, Message, MessageId, Role, Session, Status, StoreError, Timing,
-    Usage, User, UserId, UserRole,
+    AuditEntry, Conversation, ConversationId, Message, MessageId, Passkey, PasskeyBackup, PasskeyId, Role,
+    Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
 };
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
@@ -39,7 +39,14 @@ macro_rules! session_columns {
     };
 }
 
-pub(super) use {conversation_columns, message_columns, session_columns, user_columns};
+/// The columns that [`passkey`] reads, in a query on `passkeys`.
+macro_rules! passkey_columns {
+    () => {
+        "id, user_id, credential_id, public_key, sign_count, backup, transports, name_sealed, created_ms, used_ms"
+    };
+}
+
+pub(super) use {conversation_columns, message_columns, passkey_columns, session_columns, user_columns};
 
 pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
     Ok(User {
@@ -65,8 +72,7 @@ pub(super) fn user_id(row: &SqliteRow) -> Result<UserId, StoreError> {
 }
 
 fn generation(row: &SqliteRow) -> Result<u32, StoreError> {
-    let number: i64 = row.try_get("key_generation")?;
-    u32::try_from(number).map_err(|_| damaged("users.key_generation", &number))
+    small(row, "key_generation", "users.key_generation")
 }
 
 pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
@@ -78,6 +84,22 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         expires_ms: row.try_get("expires_ms")?,
         agent: row.try_get("agent")?,
         address: row.try_get("address")?,
+    })
+}
+
+pub(super) fn passkey(row: &SqliteRow, key: &UserKey) -> Result<Passkey, StoreError> {
+    let id: PasskeyId = parsed(row, "id", "passkeys.id")?;
+    Ok(Passkey {
+        id,
+        user_id: parsed(row, "user_id", "passkeys.user_id")?,
+        credential_id: row.try_get("credential_id")?,
+        public_key: row.try_get("public_key")?,
+        sign_count: small(row, "sign_count", "passkeys.sign_count")?,
+        backup: word(row, "backup", "passkeys.backup", PasskeyBackup::from_word)?,
+        transports: small(row, "transports", "passkeys.transports")?,
+        name: key.open(Place::passkey_name(id), row.try_get("name_sealed")?)?,
+        created_ms: row.try_get("created_ms")?,
+        used_ms: row.try_get("used_ms")?,
     })
 }
 
@@ -173,6 +195,12 @@ fn word<T>(
 ) -> Result<T, StoreError> {
     let text: &str = row.try_get(name)?;
     from_word(text).ok_or_else(|| damaged(column, &text))
+}
+
+/// A number of a smaller type than SQLite's.
+fn small<T: TryFrom<i64>>(row: &SqliteRow, name: &str, column: &'static str) -> Result<T, StoreError> {
+    let number: i64 = row.try_get(name)?;
+    T::try_from(number).map_err(|_| damaged(column, &number))
 }
 
 fn optional_count(row: &SqliteRow, name: &str, column: &'static str) -> Result<Option<u64>, StoreError> {

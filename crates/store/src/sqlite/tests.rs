@@ -173,6 +173,11 @@ async fn lists_and_look_ups_walk_an_index() {
         (sessions::LIST, "SEARCH sessions USING INDEX sessions_of_user (user_id=?)"),
         (sessions::REVOKED, "SEARCH revoked_sessions USING INDEX revoked_sessions_by_time (revoked_ms>?)"),
         (sessions::REVOKE_ELDEST, "SEARCH sessions USING COVERING INDEX sessions_of_user (user_id=?)"),
+        (passkeys::LIST, "SEARCH passkeys USING INDEX passkeys_of_user (user_id=?)"),
+        (
+            passkeys::BY_CREDENTIAL,
+            "SEARCH passkeys USING INDEX sqlite_autoindex_passkeys_2 (credential_id=?)",
+        ),
         (audit::OF_USER, "SEARCH audit USING INDEX audit_of_user (user_id=?)"),
         (users::ADMINISTRATORS, "SCAN users USING INDEX users_who_administer"),
     ] {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod conversations;
+mod factors;
 mod messages;
 mod owners;
 mod sessions;
@@ -51,6 +52,18 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             nobody_ends_another_s_session
             the_disabled_are_signed_out_and_stay_out
             those_of_a_deleted_user_are_remembered
+        }
+        factors {
+            one_time_codes_come_back_as_they_were_put
+            a_step_is_taken_once_and_none_before_it
+            a_recovery_code_is_taken_once
+            passkeys_come_back_as_they_were_put
+            a_credential_is_one_account_s_and_there_are_so_many
+            a_counter_that_does_not_go_on_is_refused
+            the_last_way_in_stays
+            another_s_passkey_is_not_found
+            nobody_has_no_factors
+            factors_are_cleared_together_and_go_with_their_user
         }
         conversations {
             conversations_come_back_as_they_were_put

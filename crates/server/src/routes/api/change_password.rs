@@ -1,10 +1,10 @@
-//! `POST /api/account/password`: another password. All other devices are signed out.
+//! `POST /api/account/password`: another password, or a first one. All other devices are signed out.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{check_password, end_sessions};
+use super::{confirm, end_sessions};
 use crate::accounts::{Caller, Password, Peer};
 use crate::app::App;
 use crate::body;
@@ -12,7 +12,8 @@ use crate::error::ApiError;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
-    old: Password,
+    /// Of whoever has one.
+    old: Option<Password>,
     new: Password,
 }
 
@@ -22,9 +23,8 @@ pub(crate) async fn handle(
     peer: Peer,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
-    let user = caller.account(&app).await?;
+    let user = confirm(&app, caller, asked.old, peer).await?;
     asked.new.check_strength("new", &user.name)?;
-    check_password(&app, &user, asked.old, peer).await?;
     let hash = app.accounts.hasher.hash(asked.new, app.random_bytes()).await?;
     app.store.set_password(user.id, hash).await?;
     let ended = app.store.revoke_sessions(user.id, Some(caller.session)).await?;

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 
-use super::{check_password, end_sessions};
+use super::{confirm, end_sessions};
 use crate::accounts::{Caller, Password, Peer, no_cookie};
 use crate::app::App;
 use crate::body;
@@ -13,7 +13,7 @@ use crate::error::ApiError;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
-    password: Password,
+    password: Option<Password>,
 }
 
 pub(crate) async fn handle(
@@ -22,8 +22,7 @@ pub(crate) async fn handle(
     peer: Peer,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let user = caller.account(&app).await?;
-    check_password(&app, &user, asked.password, peer).await?;
+    let user = confirm(&app, caller, asked.password, peer).await?;
     let worker = App::clone(&app);
     app.detached(async move {
         let sessions = worker.store.sessions(user.id).await?;

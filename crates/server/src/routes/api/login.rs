@@ -1,11 +1,11 @@
-//! `POST /api/login`: name or email address, and password.
+//! `POST /api/login`: name or email address, and password. Where one-time codes are on, the answer asks for one.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::sign_in_response;
+use super::{login_second, sign_in_response};
 use crate::accounts::{Password, Peer};
 use crate::app::App;
 use crate::body;
@@ -39,6 +39,10 @@ pub(crate) async fn handle(
     match user.filter(|user| right && user.disabled_ms.is_none()) {
         Some(user) => {
             app.accounts.login_succeeded(&login, peer);
+            if app.store.one_time_codes(user.id).await?.is_some() {
+                app.audit("second_factor_asked", Some(user.id), peer).await;
+                return login_second::ask(&app, &user);
+            }
             app.audit("login", Some(user.id), peer).await;
             sign_in_response(&app, user, peer, &headers).await
         }

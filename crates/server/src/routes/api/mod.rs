@@ -2,19 +2,31 @@
 
 pub(super) mod add_conversation;
 pub(super) mod add_message;
+pub(super) mod add_passkey;
+pub(super) mod add_totp;
+pub(super) mod begin_totp;
 pub(super) mod change_conversation;
+pub(super) mod change_passkey;
 pub(super) mod change_password;
 pub(super) mod continue_answer;
 pub(super) mod conversation;
 pub(super) mod conversations;
 pub(super) mod delete_account;
 pub(super) mod delete_conversation;
+pub(super) mod delete_passkey;
+pub(super) mod delete_totp;
 pub(super) mod login;
+pub(super) mod login_passkey;
+pub(super) mod login_passkey_options;
+pub(super) mod login_second;
 pub(super) mod logout;
 pub(super) mod models;
+pub(super) mod passkey_options;
 pub(super) mod regenerate;
+pub(super) mod renew_recovery_codes;
 pub(super) mod revoke_session;
 pub(super) mod revoke_sessions;
+pub(super) mod security;
 pub(super) mod session;
 pub(super) mod sessions;
 pub(super) mod setup;
@@ -23,15 +35,17 @@ pub(super) mod stop;
 pub(super) mod stream;
 mod views;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use store::{ConversationId, MessageId, SessionId, User};
+use store::{ConversationId, MessageId, PasskeyId, SessionId, User};
 
 use self::session::SessionView;
-use crate::accounts::{Password, Peer};
+use crate::accounts::{Caller, Password, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -40,6 +54,9 @@ pub(crate) struct OfConversation(ConversationId);
 
 /// The message that a path names, and the conversation that the path says it belongs to.
 pub(crate) struct OfMessage(ConversationId, MessageId);
+
+/// The passkey that a path names.
+pub(crate) struct OfPasskey(PasskeyId);
 
 impl FromRequestParts<App> for OfConversation {
     type Rejection = ApiError;
@@ -60,6 +77,16 @@ impl FromRequestParts<App> for OfMessage {
             named.and_then(|Path((conversation, id))| Some((conversation.parse().ok()?, id.parse().ok()?)));
         ids.map(|(conversation, id)| Self(conversation, id))
             .ok_or_else(|| ApiError::not_found("there is no such message"))
+    }
+}
+
+impl FromRequestParts<App> for OfPasskey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let named = Path::<String>::from_request_parts(parts, app).await.ok();
+        let id = named.and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such passkey"))
     }
 }
 
@@ -90,8 +117,38 @@ async fn sign_in_response(
 ) -> Result<Response, ApiError> {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     let cookie = app.sign_in(&user, peer, agent.to_owned()).await?;
-    let view = SessionView::of(app, Some(user));
+    let view = SessionView::of(app, Some(user), headers);
     Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
+}
+
+/// How long after signing in somebody who has no password need not do so again.
+const FRESH: Duration = Duration::from_mins(10);
+
+/// That it is the caller themselves, asked before what can't be undone or lets others in: by the password or, of those
+/// who have none, by having signed in just now.
+async fn confirm(
+    app: &App,
+    caller: Caller,
+    password: Option<Password>,
+    peer: Peer,
+) -> Result<User, ApiError> {
+    let user = caller.account(app).await?;
+    if user.password_hash.is_some() {
+        let given = password.ok_or_else(|| wrong_password("the password is needed for this"))?;
+        check_password(app, &user, given, peer).await?;
+        return Ok(user);
+    }
+    let age_ms = app.clock.unix_ms().saturating_sub(caller.signed_in_ms);
+    if u128::from(age_ms.unsigned_abs()) > FRESH.as_millis() {
+        let message =
+            format!("sign in again first: that must be less than {} minutes ago", FRESH.as_secs() / 60);
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "sign_in_again", message));
+    }
+    Ok(user)
+}
+
+fn wrong_password(message: &str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "wrong_password", message)
 }
 
 /// The caller's own password, asked again before what can't be undone. Counted as a login, so that a stolen session
@@ -104,7 +161,7 @@ async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> 
     }
     app.accounts.login_failed(&login, peer, app.clock.monotonic());
     app.audit("wrong_password", Some(user.id), peer).await;
-    Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_password", "the password is wrong"))
+    Err(wrong_password("the password is wrong"))
 }
 
 /// From here on the cookies of these sessions are good for nothing.

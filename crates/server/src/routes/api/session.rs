@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::Serialize;
 
 use super::views::UserView;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, RelyingParty};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -16,23 +17,31 @@ pub(crate) struct SessionView {
     setup: bool,
     /// Whether strangers may make an account.
     sign_up: bool,
+    /// Whether browsers make passkeys for this server as it was asked for.
+    passkeys: bool,
 }
 
 impl SessionView {
-    pub(super) fn of(app: &App, user: Option<store::User>) -> Self {
+    pub(super) fn of(app: &App, user: Option<store::User>, headers: &HeaderMap) -> Self {
         let setup = app.accounts.setup.is_open();
-        Self { user: user.map(UserView::from), setup, sign_up: app.settings.sign_up && !setup }
+        Self {
+            user: user.map(UserView::from),
+            setup,
+            sign_up: app.settings.sign_up && !setup,
+            passkeys: RelyingParty::of(app.settings.public_url.as_ref(), headers).is_some(),
+        }
     }
 }
 
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Result<Caller, ApiError>,
+    headers: HeaderMap,
 ) -> Result<Json<SessionView>, ApiError> {
     let user = match caller {
         // Somebody whose account is gone is nobody here, not an error.
         Ok(caller) => caller.account_if_any(&app).await?,
         Err(_) => None,
     };
-    Ok(Json(SessionView::of(&app, user)))
+    Ok(Json(SessionView::of(&app, user, &headers)))
 }

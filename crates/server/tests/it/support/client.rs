@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::within;
@@ -18,6 +18,10 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     /// `name=value` of the session, if somebody is signed in.
     pub(crate) cookie: Option<String>,
+    /// The address that it asks from, if not the usual one.
+    pub(crate) from: Option<IpAddr>,
+    /// Whether it knows the server as `localhost` instead of by its address.
+    pub(crate) by_name: bool,
 }
 
 /// A whole response.
@@ -51,7 +55,7 @@ fn json_body(value: &Value) -> Vec<u8> {
 impl Client {
     /// Nobody's.
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, cookie: None }
+        Self { address, cookie: None, from: None, by_name: false }
     }
 
     /// The same client, signed in as a response said.
@@ -91,7 +95,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Streaming {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = self.connect().await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(async {
@@ -100,7 +104,7 @@ impl Client {
         });
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
-            request = request.header("host", self.address.to_string());
+            request = request.header("host", self.host());
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -113,6 +117,18 @@ impl Client {
         let response =
             sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
         Streaming::new(response, connection)
+    }
+
+    /// What it calls the server.
+    pub(crate) fn host(&self) -> String {
+        if self.by_name { format!("localhost:{}", self.address.port()) } else { self.address.to_string() }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        let Some(from) = self.from else { return TcpStream::connect(self.address).await.unwrap() };
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     pub(crate) async fn open_post(&self, path: &str, body: &Value) -> Streaming {

@@ -1,5 +1,6 @@
 //! A server to be asked, and a client to ask it.
 
+mod authenticator;
 mod client;
 mod models;
 
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ManualClock, Rng};
+use base::{Clock as _, ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
 use server::{Parts, PasswordCost, ServeError, Server, Settings};
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use authenticator::{Authenticator, Says, encode};
 pub(crate) use client::{Client, Event, Reply, Streaming};
 pub(crate) use models::{CONTEXT, Gate, Models};
 
@@ -33,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) folder: Option<Arc<TempDir>>,
     /// Whether the administrator is there and the site's client signed in.
     pub(crate) administrator: bool,
+    /// Of the server's randomness.
+    pub(crate) seed: u64,
 }
 
 impl Default for Setup {
@@ -50,6 +54,7 @@ impl Default for Setup {
             default_model: "plain",
             folder: None,
             administrator: true,
+            seed: 2,
         }
     }
 }
@@ -89,7 +94,7 @@ impl Setup {
             hub: hub.clone(),
             store: Arc::clone(&store),
             clock: clock.clone(),
-            rng: Rng::from_seed(2),
+            rng: Rng::from_seed(self.seed),
             cookie_key: [5; 32],
             setup_token: is_new.then(|| SETUP_TOKEN.to_owned()),
         });
@@ -162,6 +167,40 @@ impl Site {
 
 fn id_of(user: &Value) -> UserId {
     user["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// What somebody has who turned one-time codes on.
+pub(crate) struct OneTimeCodes {
+    pub(crate) secret: String,
+    pub(crate) recovery_codes: Vec<String>,
+}
+
+/// Turns them on.
+pub(crate) async fn one_time_codes(site: &Site, client: &Client) -> OneTimeCodes {
+    let begun = client.post("/api/account/totp/begin", &json!({"password": PASSWORD})).await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    let begun = begun.json();
+    let secret = begun["secret"].as_str().unwrap().to_owned();
+    let asked = json!({"ticket": begun["ticket"], "code": code_at(site, &secret, 0)});
+    let on = client.post("/api/account/totp", &asked).await;
+    assert_eq!(on.status, 200, "{}", on.text());
+    let codes = on.json()["recovery_codes"].as_array().unwrap().clone();
+    let recovery_codes = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+    OneTimeCodes { secret, recovery_codes }
+}
+
+/// The code of now, or of some steps before or after.
+pub(crate) fn code_at(site: &Site, secret: &str, steps: i64) -> String {
+    let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
+    let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
+    let step = site.clock.unix_ms() / 30_000 + steps;
+    totp.generate(step.unsigned_abs() * 30).to_string()
+}
+
+/// What the audit log says happened, the newest first.
+pub(crate) async fn events(site: &Site) -> Vec<String> {
+    let entries = site.store.audit_entries(None, 100).await.unwrap();
+    entries.into_iter().map(|entry| entry.event).collect()
 }
 
 /// Waits until something is so.
