@@ -8,8 +8,10 @@
 //! of its own ([`MasterKeys`]). Whoever has the database only reads who wrote when and how much.
 
 mod error;
+mod groups;
 mod id;
 mod keys;
+mod operators;
 mod people;
 mod rows;
 mod seal;
@@ -17,8 +19,12 @@ mod sqlite;
 mod traits;
 
 pub use error::StoreError;
-pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
+pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
+pub use id::{ConversationId, GroupId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
 pub use keys::MasterKeys;
+pub use operators::{
+    AuditPage, AuditPageRequest, AuditRow, UserCard, UserChange, UserSearch, UserSearchPage,
+};
 pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
 pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
@@ -26,5 +32,6 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, MessageStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    AuditStore, ConversationStore, GroupStore, MessageStore, OperatorStore, QuotaStore, SessionStore, Store,
+    StoreFuture, StoreHealth, UserStore,
 };

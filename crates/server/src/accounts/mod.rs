@@ -212,6 +212,7 @@ impl State {
         let entry = AuditEntry {
             at_ms: self.clock.unix_ms(),
             user_id,
+            by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
         };

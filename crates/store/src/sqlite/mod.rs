@@ -4,7 +4,10 @@
 mod audit;
 mod conversations;
 mod file;
+mod groups;
 mod messages;
+mod operators;
+mod quota;
 mod rows;
 mod sessions;
 mod upgrade;
