@@ -3,6 +3,7 @@
 mod address;
 mod attempts;
 mod caller;
+mod operator;
 mod password;
 mod profile;
 mod revoked;
@@ -20,14 +21,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
 
-pub use password::{PasswordCost, hash_password};
-pub use profile::user_name;
+pub use password::PasswordCost;
 
 pub(crate) use address::Peer;
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, no_cookie};
-pub(crate) use password::{Hasher, Password};
+pub(crate) use operator::{Admin, Machine, Operator};
+pub(crate) use password::{Hasher, Password, random_password};
 pub(crate) use profile::{check_email, check_name};
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;
@@ -209,13 +210,18 @@ impl State {
 
     /// Notes an event of security. That it can't be noted keeps nobody from their account.
     pub(crate) async fn audit(&self, event: &'static str, user_id: Option<UserId>, peer: Peer) {
-        let entry = AuditEntry {
+        self.note(AuditEntry {
             at_ms: self.clock.unix_ms(),
             user_id,
             by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
-        };
+        })
+        .await;
+    }
+
+    async fn note(&self, entry: AuditEntry) {
+        let event = entry.event.clone();
         if let Err(error) = self.store.audit(entry).await {
             tracing::error!(%error, event, "an event of security could not be noted");
         }

@@ -2,13 +2,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dialogue::{Answer, AnswerEvent, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking};
+use dialogue::{
+    Answer, AnswerEvent, ChatRequest, Dialogue, DialogueError, Finish, HubError, Prompt, Thinking,
+};
 use futures_util::FutureExt as _;
 use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::Live;
 use super::live::millis;
+use super::{Live, Place};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -21,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) system: Option<String>,
     /// Whether to think first; the model's habit if not set. Nothing to a model that doesn't think.
     pub(crate) thinking: Option<bool>,
+    /// Most tokens to write; as many as fit if not set.
+    pub(crate) tokens_max: Option<usize>,
 }
 
 /// How it ended.
@@ -38,7 +41,7 @@ impl Ending {
 }
 
 /// Writes an answer that was stored as generating, on a task of its own.
-pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, blank: Message, plan: Plan) {
+pub(crate) fn spawn(app: &App, place: Place, owner: UserId, blank: Message, plan: Plan) {
     let live = Arc::new(Live::new(owner, blank));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
@@ -130,7 +133,7 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     let thinking = plan.thinking.filter(|_| dialogue.thinking() != Thinking::None);
     let messages = history(app, live, plan.system).await.map_err(failed)?;
     let request = ChatRequest { messages, thinking, ..ChatRequest::default() };
-    let answer = start(app, &dialogue, request).await.map_err(|error| match error {
+    let answer = start(app, &dialogue, request, plan.tokens_max).await.map_err(|error| match error {
         StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
         StartError::Refused(error) => failed(error.into()),
         StartError::Broken(error) => failed(error),
@@ -155,12 +158,13 @@ impl From<StartError> for ApiError {
     }
 }
 
-/// Checks a request and queues it. Rendering and tokenising a long conversation takes a while, so it happens on a
+/// Checks a request and queues it, for `tokens_max` tokens at most. Rendering and tokenising a long conversation takes a while, so it happens on a
 /// thread of its own, and on no more of them than there are cores.
 pub(crate) async fn start(
     app: &App,
     dialogue: &Arc<Dialogue>,
     request: ChatRequest,
+    tokens_max: Option<usize>,
 ) -> Result<Answer, StartError> {
     let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
     let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
@@ -170,6 +174,7 @@ pub(crate) async fn start(
         checker.check(&request)
     };
     let prompt = app.blocking(check).await.map_err(StartError::Broken)?.map_err(StartError::Refused)?;
+    let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
     dialogue.start(prompt).map_err(StartError::Refused)
 }
 
