@@ -1,4 +1,5 @@
-//! `GET /api/admin/users?q&after&limit`: a page of the users whose name or address holds a text, by name.
+//! `GET /api/admin/users?q&after&limit`: a page of the users whose name or address holds a text, by name; with
+//! `?login`, the one who would sign in with it, if anybody.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -20,6 +21,7 @@ pub(crate) struct Asked {
     q: Option<String>,
     after: Option<String>,
     limit: Option<String>,
+    login: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,9 +37,18 @@ pub(crate) async fn handle(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, ApiError> {
     let Query(asked) = asked.map_err(|error| {
-        let message = format!("the query takes one q, one after and one limit: {}", error.body_text());
+        let message =
+            format!("the query takes one q, one after and one limit, or one login: {}", error.body_text());
         ApiError::invalid("q", message)
     })?;
+    if let Some(login) = check_bytes("login", asked.login)? {
+        let user = match app.store.user_by_login(login).await? {
+            Some(user) => Some(app.store.user_card(user.id).await?),
+            None => None,
+        };
+        let users: Vec<UserCardView> = user.into_iter().map(Into::into).collect();
+        return Ok(Json(Page { total: users.len() as u64, users, next: None }));
+    }
     let search = UserSearch {
         holding: check_bytes("q", asked.q)?.unwrap_or_default(),
         limit: page_limit(&app, asked.limit.as_deref())?,
