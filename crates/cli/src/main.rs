@@ -1,5 +1,6 @@
 //! The `cachalot` program: reads the command line and hands over to one file per command.
 
+mod admin;
 mod commands;
 mod cookie_key;
 mod home;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, chat, list, rm, show, up, user};
+use crate::commands::{backup, bench, chat, group, list, rm, rotate_key, session, show, up, user};
 use crate::home::Context;
 use crate::pull::text::printable;
 
@@ -39,6 +40,10 @@ enum Command {
     Rm(rm::Arguments),
     Bench(bench::Arguments),
     User(user::Arguments),
+    Group(group::Arguments),
+    Session(session::Arguments),
+    Backup(backup::Arguments),
+    RotateKey(rotate_key::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -52,6 +57,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Rm(arguments) => rm::run(&context, &arguments),
         Command::Bench(arguments) => bench::run(&context, &arguments),
         Command::User(arguments) => user::run(&context, arguments),
+        Command::Group(arguments) => group::run(&context, arguments),
+        Command::Session(arguments) => session::run(&context, arguments),
+        Command::Backup(arguments) => backup::run(&context, &arguments),
+        Command::RotateKey(arguments) => rotate_key::run(&context, &arguments),
     }
 }
 

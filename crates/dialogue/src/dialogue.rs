@@ -97,6 +97,11 @@ impl Prompt {
         Cost { prompt_tokens: self.tokens.len(), completion_tokens_max: self.tokens_max }
     }
 
+    /// The same, for no more than so many tokens, at least 1.
+    pub fn at_most(self, tokens: usize) -> Self {
+        Self { tokens_max: self.tokens_max.min(tokens.max(1)), ..self }
+    }
+
     /// How tokens will be chosen: the request's choices over the model's defaults.
     pub fn sampling(&self) -> &SamplingParams {
         &self.sampling

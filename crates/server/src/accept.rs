@@ -14,20 +14,42 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 use tower::ServiceExt as _;
 
-use crate::accounts::Peer;
+use crate::accounts::{Machine, Peer};
 use crate::app::App;
 
 /// Pause after a failed accept: with no file descriptor left, trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections over the control socket at once; more wait in its queue.
+const CONTROL_CONNECTIONS_MAX: usize = 64;
+
 /// Header fields of a request; more are refused with 431.
 const FIELDS_MAX: usize = 100;
+
+/// The other end of a connection, which each of its requests is marked with. Requests that came over the network never
+/// get the mark of the machine, whatever they say.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Network(Peer),
+    Control,
+}
+
+impl Origin {
+    fn mark<B>(self, request: &mut Request<B>) {
+        match self {
+            Self::Network(peer) => {
+                request.extensions_mut().insert(peer);
+            }
+            Self::Control => Machine::mark(request),
+        }
+    }
+}
 
 /// Connections that are open.
 #[derive(Debug)]
@@ -53,28 +75,28 @@ impl Connections {
 pub(crate) async fn run(
     app: &App,
     listener: TcpListener,
+    control: Option<UnixListener>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
     let slots = Arc::new(Semaphore::new(app.settings.connections_max));
+    let control_slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &slots) => accepted.map(|(stream, peer, slot)| {
+                spawn(&mut connections, serve(App::clone(app), stream, Origin::Network(peer), router.clone()), slot);
+            }),
+            accepted = accept_control(control.as_ref(), &control_slots) => accepted.map(|(stream, slot)| {
+                spawn(&mut connections, serve(App::clone(app), stream, Origin::Control, router.clone()), slot);
+            }),
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer, slot)) => {
-                let router = router.clone();
-                let served = serve(Arc::clone(app), stream, peer, router, app.draining.subscribe());
-                connections.spawn(async move {
-                    served.await;
-                    drop(slot);
-                });
-            }
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -97,12 +119,39 @@ async fn accept(
     Ok((stream, Peer::new(address), slot))
 }
 
-async fn serve(app: App, stream: TcpStream, peer: Peer, router: Router, mut draining: watch::Receiver<bool>) {
+/// As [`accept`]; never where there is no control socket.
+async fn accept_control(
+    listener: Option<&UnixListener>,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, slot))
+}
+
+/// Serves a connection on a task of its own, which gives the slot back.
+fn spawn(
+    connections: &mut JoinSet<()>,
+    served: impl Future<Output = ()> + Send + 'static,
+    slot: OwnedSemaphorePermit,
+) {
+    connections.spawn(async move {
+        served.await;
+        drop(slot);
+    });
+}
+
+async fn serve<S>(app: App, stream: S, origin: Origin, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let settings = &app.settings;
+    let mut draining = app.draining.subscribe();
     let _open = app.metrics.connection_opened();
     let stream = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
     let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        origin.mark(&mut request);
         request.map(Body::new)
     });
     let connection = http1::Builder::new()
@@ -130,15 +179,15 @@ async fn serve(app: App, stream: TcpStream, peer: Peer, router: Router, mut drai
 }
 
 /// A stream whose writes fail when the other side takes nothing for too long.
-struct WriteDeadline {
-    stream: TcpStream,
+struct WriteDeadline<S> {
+    stream: S,
     timeout: Duration,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl WriteDeadline {
-    fn new(stream: TcpStream, timeout: Duration) -> Self {
+impl<S> WriteDeadline<S> {
+    fn new(stream: S, timeout: Duration) -> Self {
         Self { stream, timeout, deadline: None }
     }
 
@@ -153,7 +202,7 @@ impl WriteDeadline {
     }
 }
 
-impl AsyncRead for WriteDeadline {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,7 +212,7 @@ impl AsyncRead for WriteDeadline {
     }
 }
 
-impl AsyncWrite for WriteDeadline {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -200,6 +249,18 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
+
+    #[test]
+    fn only_the_control_socket_marks_the_machine() {
+        let marked = |origin: Origin| {
+            let mut request = Request::new(());
+            origin.mark(&mut request);
+            Machine::made(&request)
+        };
+        assert!(marked(Origin::Control));
+        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        assert!(!marked(Origin::Network(Peer::new(loopback))));
+    }
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_given_up() {

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) bodies_kib: Arc<Semaphore>,
     /// Prompts that may be rendered and tokenised at once: as many as there are cores.
     pub(crate) checks: Arc<Semaphore>,
+    /// Unix milliseconds.
+    pub(crate) started_ms: i64,
     /// Whether the server is shutting down.
     pub(crate) draining: watch::Sender<bool>,
     /// Names of requests and answers.
@@ -61,6 +63,7 @@ impl State {
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),
             )),
             checks: Arc::new(Semaphore::new(cores)),
+            started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
             salts: Mutex::new(parts.rng.fork()),
             names: Mutex::new(parts.rng),

@@ -138,7 +138,7 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict(why) => Self::new(StatusCode::CONFLICT, "conflict", why),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "full", error.to_string()),
             StoreError::Taken { what } => {
-                let code = if what == "name" { "name_taken" } else { "email_taken" };
+                let code = if what == "email address" { "email_taken" } else { "name_taken" };
                 Self::new(StatusCode::CONFLICT, code, error.to_string())
             }
             StoreError::Busy(_) => {

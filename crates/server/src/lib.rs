@@ -10,6 +10,7 @@ mod accounts;
 mod answers;
 mod app;
 mod body;
+mod desk;
 mod error;
 mod layers;
 mod metrics;
@@ -19,7 +20,8 @@ mod settings;
 mod sse;
 mod webapp;
 
-pub use accounts::{Allowance, PasswordCost, hash_password, user_name};
-pub use routes::{Audience, api_paths};
+pub use accounts::{Allowance, PasswordCost};
+pub use desk::{Desk, DeskParts};
+pub use routes::{Audience, admin_endpoints, api_paths};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};

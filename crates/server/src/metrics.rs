@@ -2,6 +2,7 @@
 //! that two servers in one process don't mix); what the engines count is read from them when asked for.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dialogue::{EngineStats, LATENCY_BOUNDS_SECONDS, LatencyHistogram};
@@ -23,6 +24,8 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     in_flight: Gauge,
     connections: Gauge,
+    /// Each open connection holds one more of it.
+    connection: Arc<()>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -47,6 +50,12 @@ impl Drop for Counted {
     }
 }
 
+/// A connection that is open until this is dropped.
+pub(crate) struct OpenConnection {
+    _counted: Counted,
+    _one: Arc<()>,
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new();
@@ -66,12 +75,18 @@ impl Metrics {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
             connections: recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA),
+            connection: Arc::new(()),
             recorder,
         }
     }
 
-    pub(crate) fn connection_opened(&self) -> Counted {
-        Counted::new(&self.connections)
+    pub(crate) fn connection_opened(&self) -> OpenConnection {
+        OpenConnection { _counted: Counted::new(&self.connections), _one: Arc::clone(&self.connection) }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        Arc::strong_count(&self.connection) - 1
     }
 
     pub(crate) fn request_began(&self) -> Counted {

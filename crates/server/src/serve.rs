@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::{Clock, Rng};
 use dialogue::Hub;
 use store::{Store, StoreError};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept;
@@ -54,12 +54,20 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     app: App,
+    control: Option<UnixListener>,
 }
 
 impl Server {
     /// A server that listens on nothing yet.
     pub fn new(parts: Parts) -> Self {
-        Self { app: State::new(parts) }
+        Self { app: State::new(parts), control: None }
+    }
+
+    /// Answers on this socket too, where whoever asks counts as an administrator: only the machine's own users who may
+    /// read the database must be able to open it.
+    #[must_use]
+    pub fn with_control(self, listener: UnixListener) -> Self {
+        Self { control: Some(listener), ..self }
     }
 
     /// Serves until `shutdown` is ready, then stops accepting, lets answers in flight end, cuts those that take
@@ -80,7 +88,7 @@ impl Server {
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
-        let connections = accept::run(&app, listener, routes::router(&app), shutdown).await;
+        let connections = accept::run(&app, listener, self.control, routes::router(&app), shutdown).await;
         drain(&app, connections).await;
         housekeeping.abort();
         Ok(())

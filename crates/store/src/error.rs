@@ -6,13 +6,13 @@ pub enum StoreError {
     /// There is no such row, or it is another user's or another conversation's: the two look alike.
     #[error("no such {what}")]
     NotFound {
-        /// `conversation`, `message`, `user`, `session`, `passkey` or `one-time codes`.
+        /// `conversation`, `message`, `user`, `session`, `passkey`, `one-time codes`, `group` and the like.
         what: &'static str,
     },
-    /// Another user has this already.
+    /// Another user or group has this already.
     #[error("this {what} is taken")]
     Taken {
-        /// `name` or `email address`.
+        /// `name`, `email address` or `group name`.
         what: &'static str,
     },
     /// The row is in a state in which this can't be done.

@@ -74,6 +74,16 @@ id_type! {
     PasskeyId
 }
 
+id_type! {
+    /// Id of a group; its text form is that of a UUID.
+    GroupId
+}
+
+impl GroupId {
+    /// The group that everybody is in.
+    pub const EVERYONE: Self = Self([0; 16]);
+}
+
 /// Where the dashes stand in the text form.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 const TEXT_LEN: usize = 36;

@@ -9,8 +9,10 @@
 
 mod error;
 mod factors;
+mod groups;
 mod id;
 mod keys;
+mod operators;
 mod people;
 mod rows;
 mod seal;
@@ -19,8 +21,12 @@ mod traits;
 
 pub use error::StoreError;
 pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBackup, PasskeyUse};
-pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, PasskeyId, SessionId, UserId};
+pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
+pub use id::{ConversationId, GroupId, IdMaker, MessageId, ParseIdError, PasskeyId, SessionId, UserId};
 pub use keys::MasterKeys;
+pub use operators::{
+    AuditPage, AuditPageRequest, AuditRow, UserCard, UserChange, UserSearch, UserSearchPage,
+};
 pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
 pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
@@ -28,6 +34,6 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, MessageStore, OneTimeCodeStore, PasskeyStore, SessionStore, Store,
-    StoreFuture, StoreHealth, UserStore,
+    AuditStore, ConversationStore, GroupStore, MessageStore, OneTimeCodeStore, OperatorStore, PasskeyStore,
+    QuotaStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
 };

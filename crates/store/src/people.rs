@@ -138,6 +138,8 @@ pub struct AuditEntry {
     pub at_ms: i64,
     /// Whom it concerns, if anybody; they may be gone.
     pub user_id: Option<UserId>,
+    /// The operator who did it, if it was not the user's own doing; they may be gone.
+    pub by: Option<UserId>,
     /// A word of the program's own, such as `login_failed`.
     pub event: String,
     /// The network address, its first 64 characters.

@@ -3,10 +3,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::{
-    AuditEntry, Conversation, ConversationChange, ConversationId, ConversationPage, Message, MessageId,
-    NewAnswer, NewConversation, NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes,
-    Outcome, PageRequest, Passkey, PasskeyId, PasskeyUse, Progress, Session, SessionId, StoreError, Turn,
-    User, UserId, UserPage, UserPageRequest, UserRole,
+    AnswerTaken, AuditEntry, AuditPage, AuditPageRequest, Conversation, ConversationChange, ConversationId,
+    ConversationPage, Grant, Group, GroupChange, GroupId, Message, MessageId, NewAnswer, NewConversation,
+    NewGroup, NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest,
+    Passkey, PasskeyId, PasskeyUse, Progress, Session, SessionId, StoreError, Turn, User, UserCard,
+    UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.
@@ -292,27 +293,102 @@ pub trait StoreHealth: Send + Sync + Debug {
     fn close(&self) -> StoreFuture<'_, ()>;
 }
 
-/// All of it.
-pub trait Store:
-    UserStore
-    + SessionStore
-    + OneTimeCodeStore
-    + PasskeyStore
-    + AuditStore
-    + ConversationStore
-    + MessageStore
-    + StoreHealth
-{
+/// Groups: which models their members may use, and how much. Everybody is in [`GroupId::EVERYONE`], which is always
+/// there.
+pub trait GroupStore: Send + Sync + Debug {
+    /// Adds one, without members.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] for the name, [`StoreError::Full`] if there are 1,000 already.
+    fn add_group(&self, new: NewGroup) -> StoreFuture<'_, Group>;
+
+    /// All of them, by folded name.
+    fn groups(&self) -> StoreFuture<'_, Vec<Group>>;
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn group(&self, id: GroupId) -> StoreFuture<'_, Group>;
+
+    /// Changes the fields that are given.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Taken`] for the name, [`StoreError::Conflict`] for that of
+    /// [`GroupId::EVERYONE`].
+    fn change_group(&self, id: GroupId, change: GroupChange) -> StoreFuture<'_, Group>;
+
+    /// Deletes it; its members lose what only it gave them.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] for [`GroupId::EVERYONE`].
+    fn delete_group(&self, id: GroupId) -> StoreFuture<'_, ()>;
+
+    /// What a user's groups give them together; what everybody has, for a user who is not there.
+    fn grant(&self, user: UserId) -> StoreFuture<'_, Grant>;
 }
 
-impl<S> Store for S where
-    S: UserStore
-        + SessionStore
-        + OneTimeCodeStore
-        + PasskeyStore
-        + AuditStore
-        + ConversationStore
-        + MessageStore
-        + StoreHealth
-{
+/// How many answers users ask for.
+pub trait QuotaStore: Send + Sync + Debug {
+    /// Counts one more answer that a user asks for, unless that would be more than `per_day` within 24 hours. Answers
+    /// are counted by the hour, each until 24 hours after the end of its hour; deleting them changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user.
+    fn take_answer(&self, user: UserId, per_day: Option<u64>) -> StoreFuture<'_, AnswerTaken>;
+
+    /// Takes one answer back that was counted in this hour, because it could not be begun.
+    fn give_back_answer(&self, user: UserId, hour: i64) -> StoreFuture<'_, ()>;
+}
+
+/// What operators ask about people.
+pub trait OperatorStore: Send + Sync + Debug {
+    /// A page of the users whose name or email address holds a text, by folded name.
+    fn search_users(&self, search: UserSearch) -> StoreFuture<'_, UserSearchPage>;
+
+    /// A user and what operators see besides.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn user_card(&self, id: UserId) -> StoreFuture<'_, UserCard>;
+
+    /// Changes the fields that are given, all of them or none. Whoever is disabled is signed out everywhere.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the user or a group, [`StoreError::Taken`], [`StoreError::Conflict`] if no
+    /// administrator would be left.
+    fn change_user(&self, id: UserId, change: UserChange) -> StoreFuture<'_, UserCard>;
+
+    /// How many sessions are live.
+    fn sessions_count(&self) -> StoreFuture<'_, u64>;
+
+    /// A page of the audit log, the newest first.
+    fn audit_page(&self, page: AuditPageRequest) -> StoreFuture<'_, AuditPage>;
+
+    /// Bytes of the database.
+    fn bytes(&self) -> StoreFuture<'_, u64>;
+}
+
+/// Names the parts once.
+macro_rules! store_of {
+    ($($part:ident)+) => {
+        /// All of it.
+        pub trait Store: $($part +)+ {}
+
+        impl<S: $($part +)+> Store for S {}
+    };
+}
+
+store_of! {
+    UserStore
+    SessionStore
+    OneTimeCodeStore
+    PasskeyStore
+    AuditStore
+    ConversationStore
+    MessageStore
+    GroupStore
+    QuotaStore
+    OperatorStore
+    StoreHealth
 }

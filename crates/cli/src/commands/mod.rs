@@ -1,10 +1,14 @@
 //! One file per command.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod group;
 pub(crate) mod list;
 pub(crate) mod pull;
 pub(crate) mod rm;
+pub(crate) mod rotate_key;
+pub(crate) mod session;
 pub(crate) mod show;
 pub(crate) mod up;
 pub(crate) mod user;

@@ -1,6 +1,7 @@
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use store::{MasterKeys, SqliteStore, UserStore as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::admin::control::{self, SocketFile};
 use crate::cookie_key;
 use crate::home::Context;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
@@ -84,6 +86,8 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     let keys = MasterKeys::in_file(context.home.join("master.key"));
     let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?);
     let store = store.await.with_context(|| format!("{} can't be opened", database.display()))?;
+    // Ours to the end, and with it the database's lock: nobody else makes a control socket before ours is gone.
+    let store = Arc::new(store);
     let cookie_key = cookie_key::read_or_make(&context.home.join("cookie.key"), &mut random()?)?;
     let setup_token = match store.users_count().await? {
         0 => Some(hex(random()?)),
@@ -104,7 +108,7 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     let parts = Parts {
         settings,
         hub: hub.clone(),
-        store: Arc::new(store),
+        store: Arc::<SqliteStore>::clone(&store),
         clock: Arc::clone(&context.clock),
         rng: random()?,
         cookie_key,
@@ -112,9 +116,25 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     };
     let url = format!("http://{}/", listener.local_addr()?);
     let shutdown = stop_on_signals(hub)?;
+    let (server, _socket) = with_control(Server::new(parts), &context.home)?;
     announce(&url, &default_model, setup_token.as_deref(), arguments.open);
-    Server::new(parts).serve(listener, shutdown).await?;
+    server.serve(listener, shutdown).await?;
     Ok(())
+}
+
+/// The server with a control socket, and the socket's file.
+fn with_control(server: Server, home: &Path) -> anyhow::Result<(Server, Option<SocketFile>)> {
+    match control::listen(home)? {
+        Some((listener, file)) => Ok((server.with_control(listener), Some(file))),
+        None => {
+            eprintln!(
+                "(the path of {} is too long for a control socket: `cachalot user` and its like work only while the \
+                 server is stopped)",
+                home.display()
+            );
+            Ok((server, None))
+        }
+    }
 }
 
 /// The address, if it is one that only this machine reaches.

@@ -1,18 +1,16 @@
 use std::io::{BufRead as _, IsTerminal as _};
-use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use base::Rng;
+use anyhow::bail;
 use clap::Subcommand;
-use store::{
-    MasterKeys, NewUser, SessionStore as _, SqliteStore, StoreHealth as _, User, UserPageRequest, UserRole,
-    UserStore as _,
-};
+use serde_json::{Value, json};
 
+use crate::admin::find::{path_of, text};
+use crate::admin::output::{or_dash, say, say_json, say_rows, time};
+use crate::admin::{self, Admin};
 use crate::home::Context;
 use crate::pull::text::printable;
 
-/// Looks after accounts while the server is stopped; while it runs, it alone has the database.
+/// Looks after accounts, whether the server runs or not.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -21,16 +19,39 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Order {
-    /// Lists all accounts.
-    List,
+    /// Lists accounts: all of them, or those whose name or email address holds a text.
+    List {
+        text: Option<String>,
+        /// Machine-readable output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows an account.
+    Show {
+        name: String,
+        /// Machine-readable output.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes an account; the password is asked for, or read from standard input where that is no terminal.
     Add {
         name: String,
         #[arg(long, value_enum, default_value = "user")]
         role: RoleName,
+        /// Their email address.
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Makes a password and prints it.
+        #[arg(long)]
+        generate: bool,
     },
     /// Sets another password and signs the user out everywhere.
-    Password { name: String },
+    Password {
+        name: String,
+        /// Makes a password and prints it.
+        #[arg(long)]
+        generate: bool,
+    },
     /// Sets what a user may do.
     Role {
         name: String,
@@ -41,6 +62,8 @@ enum Order {
     Disable { name: String },
     /// Lets a disabled user in again.
     Enable { name: String },
+    /// Removes a user's passkeys, authenticator app and recovery codes, so that the password is enough.
+    Factors { name: String },
     /// Deletes a user with all their conversations and the key that could read them. This can't be undone.
     Rm { name: String },
 }
@@ -52,113 +75,136 @@ enum RoleName {
     Admin,
 }
 
-impl From<RoleName> for UserRole {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::User => Self::User,
-            RoleName::Operator => Self::Operator,
-            RoleName::Admin => Self::Admin,
+impl RoleName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
         }
     }
 }
 
 pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let database = context.home.join("cachalot.db");
-        if !database.exists() {
-            bail!("{} is not there: no server has been started with this home yet", database.display());
-        }
-        let keys = MasterKeys::in_file(context.home.join("master.key"));
-        let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?).await;
-        let store = store.with_context(|| format!("{} can't be opened", database.display()))?;
-        let done = carry_out(context, &store, arguments.order).await;
-        store.close().await?;
-        done
-    })
+    admin::run(context, async |admin: &Admin| carry_out(admin, arguments.order).await)
 }
 
-async fn carry_out(context: &Context, store: &SqliteStore, order: Order) -> anyhow::Result<()> {
+async fn carry_out(admin: &Admin, order: Order) -> anyhow::Result<()> {
     match order {
-        Order::List => list(store).await?,
-        Order::Add { name, role } => {
-            let name = server::user_name(&name).map_err(anyhow::Error::msg)?;
-            let first = store.users_count().await? == 0;
-            let role = if first { UserRole::Admin } else { role.into() };
-            let password_hash = Some(new_password(&name)?);
-            let user = store.add_user(NewUser { name, email: None, role, password_hash, first }).await?;
-            println!("{} can sign in ({})", printable(&user.name), user.role.as_str());
+        Order::List { text, json } => list(admin, text.as_deref().unwrap_or_default(), json).await,
+        Order::Show { name, json } => show(admin, &name, json).await,
+        Order::Add { name, role, email, generate } => {
+            let password = if generate { None } else { Some(new_password(&name)?) };
+            let asked = json!({"name": name, "role": role.as_str(), "email": email, "password": password});
+            let made: Value = admin.ask("POST", "/api/admin/users", Some(&asked)).await?;
+            let user = &made["user"];
+            say(&format!("{} can sign in ({})", text(user, "name"), text(user, "role")))?;
+            say_password(&made)
         }
-        Order::Password { name } => {
-            let user = find(store, &name).await?;
-            store.set_password(user.id, new_password(&user.name)?).await?;
-            let ended = store.revoke_sessions(user.id, None).await?.len();
-            println!("{} has a new password and is signed out of {ended} sessions", printable(&user.name));
+        Order::Password { name, generate } => {
+            let user = admin.user(&name).await?;
+            let password = if generate { None } else { Some(new_password(text(&user, "name"))?) };
+            let path = path_of("users", &user, "/password");
+            let set: Value = admin.ask("POST", &path, Some(&json!({"password": password}))).await?;
+            let ended = &set["sessions"];
+            say(&format!(
+                "{} has a new password and is signed out of {ended} sessions",
+                text(&user, "name")
+            ))?;
+            say_password(&set)
         }
         Order::Role { name, role } => {
-            let user = find(store, &name).await?;
-            store.set_role(user.id, role.into()).await?;
-            println!("{} is {} now", printable(&user.name), UserRole::from(role).as_str());
+            let user = change(admin, &name, &json!({"role": role.as_str()})).await?;
+            say(&format!("{} is {} now", text(&user, "name"), text(&user, "role")))
         }
         Order::Disable { name } => {
-            let user = find(store, &name).await?;
-            store.set_disabled(user.id, Some(context.clock.unix_ms())).await?;
-            println!("{} can sign in no more", printable(&user.name));
+            let user = change(admin, &name, &json!({"disabled": true})).await?;
+            say(&format!("{} can sign in no more", text(&user, "name")))
         }
         Order::Enable { name } => {
-            let user = find(store, &name).await?;
-            store.set_disabled(user.id, None).await?;
-            println!("{} can sign in again", printable(&user.name));
+            let user = change(admin, &name, &json!({"disabled": false})).await?;
+            say(&format!("{} can sign in again", text(&user, "name")))
+        }
+        Order::Factors { name } => {
+            let user = admin.user(&name).await?;
+            admin.ask::<()>("DELETE", &path_of("users", &user, "/factors"), None).await?;
+            say(&format!("{} signs in with the password alone", text(&user, "name")))
         }
         Order::Rm { name } => {
-            let user = find(store, &name).await?;
-            store.delete_user(user.id).await?;
-            println!("{} is gone, with everything of theirs", printable(&user.name));
-        }
-    }
-    Ok(())
-}
-
-async fn list(store: &SqliteStore) -> anyhow::Result<()> {
-    let mut after = None;
-    loop {
-        let page = store.users(UserPageRequest { limit: 100, after }).await?;
-        for user in &page.users {
-            let email = user.email.as_deref().unwrap_or("-");
-            let state = if user.disabled_ms.is_some() { "disabled" } else { "" };
-            let line = format!("{:<24} {:<9} {email:<32} {state}", printable(&user.name), user.role.as_str());
-            println!("{}", line.trim_end());
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
+            let user = admin.user(&name).await?;
+            admin.ask::<()>("DELETE", &path_of("users", &user, ""), None).await?;
+            say(&format!("{} is gone, with everything of theirs", text(&user, "name")))
         }
     }
 }
 
-async fn find(store: &SqliteStore, name: &str) -> anyhow::Result<User> {
-    let user = store.user_by_login(name.to_owned()).await?;
-    user.with_context(|| format!("there is no user {:?}; `cachalot user list` shows all", printable(name)))
+async fn change(admin: &Admin, name: &str, change: &Value) -> anyhow::Result<Value> {
+    let user = admin.user(name).await?;
+    admin.ask("PATCH", &path_of("users", &user, ""), Some(change)).await
 }
 
-/// Asks for a password, twice where somebody types it, and gives its hash.
+async fn list(admin: &Admin, holding: &str, json: bool) -> anyhow::Result<()> {
+    if json {
+        let mut all = Vec::new();
+        let each = async |mut users: Vec<Value>| {
+            all.append(&mut users);
+            Ok(())
+        };
+        admin.users(holding, each).await?;
+        return say_json(&json!({ "users": all }));
+    }
+    let each = async |users: Vec<Value>| {
+        let row = |user: &Value| {
+            let state = if user["disabled_ms"].is_null() { "" } else { "disabled" };
+            let (name, role) = (text(user, "name").to_owned(), text(user, "role").to_owned());
+            [name, role, or_dash(user["email"].as_str()), state.to_owned()]
+        };
+        say_rows([24, 9, 32, 0], &users.iter().map(row).collect::<Vec<_>>())
+    };
+    admin.users(holding, each).await
+}
+
+async fn show(admin: &Admin, name: &str, json: bool) -> anyhow::Result<()> {
+    let user = admin.user(name).await?;
+    if json {
+        return say_json(&user);
+    }
+    let ids: Vec<&str> = user["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let groups = admin.groups().await?.into_iter().filter(|group| ids.contains(&text(group, "id")));
+    let groups: Vec<String> = groups.map(|group| text(&group, "name").to_owned()).collect();
+    let when = |field: &str| user[field].as_i64().map(time);
+    let rows = [
+        ("name", Some(text(&user, "name").to_owned())),
+        ("id", Some(text(&user, "id").to_owned())),
+        ("email", user["email"].as_str().map(str::to_owned)),
+        ("role", Some(text(&user, "role").to_owned())),
+        ("groups", Some(groups.join(", ")).filter(|groups| !groups.is_empty())),
+        ("since", when("created_ms")),
+        ("last seen", when("seen_ms")),
+        ("disabled", when("disabled_ms")),
+    ];
+    say_rows([10, 0], &rows.map(|(head, value)| [head.to_owned(), or_dash(value.as_deref())]))
+}
+
+/// Shows the password where the server made it.
+fn say_password(answer: &Value) -> anyhow::Result<()> {
+    match answer["password"].as_str() {
+        Some(password) => say(&format!("The password, which is shown only now: {password}")),
+        None => Ok(()),
+    }
+}
+
+/// Asks for a password, twice where somebody types it.
 fn new_password(name: &str) -> anyhow::Result<String> {
-    let password = if std::io::stdin().is_terminal() {
+    if std::io::stdin().is_terminal() {
         let password = rpassword::prompt_password(format!("Password for {}: ", printable(name)))?;
         if rpassword::prompt_password("The same again: ")? != password {
             bail!("the two passwords differ; nothing was changed");
         }
-        password
+        Ok(password)
     } else {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line)?;
-        line.trim_end_matches(['\r', '\n']).to_owned()
-    };
-    let mut salt = [0; 16];
-    random()?.fill(&mut salt);
-    server::hash_password(password, name, salt).map_err(anyhow::Error::msg)
-}
-
-fn random() -> anyhow::Result<Rng> {
-    Rng::from_os().context("the operating system has no randomness to give")
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    }
 }

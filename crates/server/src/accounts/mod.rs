@@ -6,6 +6,7 @@ mod caller;
 mod ceremony;
 mod challenges;
 pub(crate) mod one_time;
+mod operator;
 mod password;
 mod profile;
 mod relying_party;
@@ -24,8 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
 
-pub use password::{PasswordCost, hash_password};
-pub use profile::user_name;
+pub use password::PasswordCost;
 
 pub(crate) use address::Peer;
 pub use attempts::Allowance;
@@ -34,7 +34,8 @@ pub(crate) use caller::{Caller, authenticate, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::ticket_expired;
-pub(crate) use password::{Hasher, Password};
+pub(crate) use operator::{Admin, Machine, Operator};
+pub(crate) use password::{Hasher, Password, random_password};
 pub(crate) use profile::{check_email, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
@@ -251,12 +252,18 @@ impl State {
 
     /// Notes an event of security. That it can't be noted keeps nobody from their account.
     pub(crate) async fn audit(&self, event: &'static str, user_id: Option<UserId>, peer: Peer) {
-        let entry = AuditEntry {
+        self.note(AuditEntry {
             at_ms: self.clock.unix_ms(),
             user_id,
+            by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
-        };
+        })
+        .await;
+    }
+
+    async fn note(&self, entry: AuditEntry) {
+        let event = entry.event.clone();
         if let Err(error) = self.store.audit(entry).await {
             tracing::error!(%error, event, "an event of security could not be noted");
         }

@@ -43,6 +43,20 @@ impl fmt::Debug for Password {
     }
 }
 
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+/// A password of 100 random bits that can be read out: without letters and digits that look alike.
+pub(crate) fn random_password(bytes: [u8; 20]) -> String {
+    const CHARS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let chars: Vec<char> = bytes.iter().map(|byte| char::from(CHARS[usize::from(byte % 32)])).collect();
+    let groups: Vec<String> = chars.chunks(5).map(|group| group.iter().collect()).collect();
+    groups.join("-")
+}
+
 impl Password {
     /// Refuses what is too short, too long or too easily guessed; `param` names the field.
     pub(crate) fn check_strength(&self, param: &'static str, name: &str) -> Result<(), ApiError> {
@@ -138,16 +152,6 @@ impl Hasher {
     }
 }
 
-/// The hash of a password that an operator sets, in PHC form.
-///
-/// # Errors
-/// What is wrong with the name or the password, in words for the operator.
-pub fn hash_password(password: String, name: &str, salt: [u8; 16]) -> Result<String, String> {
-    let password = Password(Zeroizing::new(password));
-    password.check_strength("password", name).map_err(|error| error.message().to_owned())?;
-    hash(&argon2_of(PasswordCost::default()), password.0.as_bytes(), &salt).map_err(|error| error.to_string())
-}
-
 fn argon2_of(cost: PasswordCost) -> Argon2<'static> {
     let params = Params::new(cost.memory_kib.max(8), cost.passes.max(1), 1, None);
     // Both are within what Argon2 allows.
@@ -223,6 +227,21 @@ mod tests {
             assert!(!answer.await.unwrap().unwrap());
         }
         assert!(!hasher.verify(password("x"), None).await.unwrap());
+    }
+
+    #[test]
+    fn a_random_password_is_one() {
+        let mut rng = base::Rng::from_seed(1);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let mut bytes = [0; 20];
+            rng.fill(&mut bytes);
+            let text = random_password(bytes);
+            assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), [5; 4], "{text}");
+            assert!(!text.contains(['l', 'o', '0', '1']), "{text}");
+            password(&text).check_strength("password", "moby").unwrap();
+            assert!(seen.insert(text));
+        }
     }
 
     #[test]

@@ -43,14 +43,6 @@ pub(crate) fn check_passkey_name(given: &str) -> Result<String, ApiError> {
     Ok(name.to_owned())
 }
 
-/// The name of an account as it is kept.
-///
-/// # Errors
-/// What may be a name, and what is wrong with this one.
-pub fn user_name(given: &str) -> Result<String, String> {
-    check_name(given).map_err(|error| error.message().to_owned())
-}
-
 /// Characters that make two names look alike or write over what stands beside them: controls, zero-width ones, marks
 /// of direction.
 fn is_invisible(c: char) -> bool {

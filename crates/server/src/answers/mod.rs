@@ -1,15 +1,18 @@
 //! Conversations' answers being written. An answer belongs to its conversation, not to a connection: it goes on when
 //! the page goes away, and any number of pages can join it at any time.
 
+mod admit;
 mod live;
 mod write;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::{ConversationId, Message, MessageId, Outcome, Progress, Status, StoreError, UserId};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore, watch};
 
+pub(crate) use admit::{admit, check_model, default_model};
 pub(crate) use live::{Live, News, Seen};
 pub(crate) use write::{Plan, spawn, start};
 
@@ -24,9 +27,38 @@ pub(crate) struct Answers {
     count: watch::Sender<usize>,
     places: Arc<Semaphore>,
     places_max: usize,
+    /// Places that are taken, by whose they are.
+    taken: Arc<Mutex<HashMap<UserId, u32>>>,
     /// Held for reading from before an answer is stored until it is in `live`. Who holds it for writing knows that
     /// every answer that is stored as generating is in `live`, or was.
     starting: RwLock<()>,
+}
+
+/// After so many seconds an answer may have ended.
+const RETRY_S: u64 = 5;
+
+/// A place for an answer, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    owner: UserId,
+    taken: Arc<Mutex<HashMap<UserId, u32>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut theirs) = lock(&self.taken).entry(self.owner) {
+            *theirs.get_mut() -= 1;
+            if *theirs.get() == 0 {
+                theirs.remove();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code between lock and unlock leaves a table half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where an answer is.
@@ -44,17 +76,28 @@ impl Answers {
             count: watch::Sender::new(0),
             places: Arc::new(Semaphore::new(places_max)),
             places_max,
+            taken: Arc::default(),
             starting: RwLock::new(()),
         }
     }
 
-    /// A place for one more answer, given back when dropped.
-    pub(crate) fn reserve(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    /// A place for one more answer of a user who may have `at_once`.
+    pub(crate) fn reserve(&self, owner: UserId, at_once: Option<u32>) -> Result<Place, ApiError> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message =
                 format!("{} answers are being written, no more may be; try again later", self.places_max);
             ApiError::busy("too_many_answers", message)
-        })
+        })?;
+        let mut taken = lock(&self.taken);
+        let theirs = taken.get(&owner).copied().unwrap_or_default();
+        if let Some(at_once) = at_once
+            && theirs >= at_once
+        {
+            let message = format!("{theirs} of your answers are being written, {at_once} may be at once");
+            return Err(ApiError::too_many("too_many_answers_at_once", message, RETRY_S));
+        }
+        taken.insert(owner, theirs + 1);
+        Ok(Place { owner, taken: Arc::clone(&self.taken), _permit: permit })
     }
 
     /// To be held while an answer is stored and spawned.
@@ -118,8 +161,7 @@ impl Answers {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<MessageId, Arc<Live>>> {
-        // No code between lock and unlock leaves the table half-changed.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.live)
     }
 }
 
@@ -168,5 +210,28 @@ async fn end_abandoned(app: &App, owner: UserId, message: Message) -> Result<Mes
             Ok(app.store.message(owner, message.conversation_id, message.id).await?)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_by_whose_they_are_and_leave_nothing_behind() {
+        let answers = Answers::new(4);
+        let (one, other) = (UserId::from([1; 16]), UserId::from([2; 16]));
+        let first = answers.reserve(one, Some(2)).unwrap();
+        let second = answers.reserve(one, Some(2)).unwrap();
+        assert!(answers.reserve(one, Some(2)).is_err() && answers.reserve(other, Some(0)).is_err());
+        let theirs = answers.reserve(other, Some(1)).unwrap();
+        let unlimited = answers.reserve(one, None).unwrap();
+        assert!(answers.reserve(other, None).is_err(), "four of four");
+        drop(first);
+        // A refusal held no place of the four.
+        let first = answers.reserve(other, Some(2)).unwrap();
+        drop((first, second, theirs, unlimited));
+        assert!(lock(&answers.taken).is_empty());
+        assert_eq!(answers.places.available_permits(), 4);
     }
 }

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialogue::{
-    Answer, AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Thinking,
+    Answer, AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Prompt,
+    Thinking,
 };
 use futures_util::FutureExt as _;
 use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::Live;
 use super::live::millis;
+use super::{Live, Place};
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) system: Option<String>,
     /// Whether to think first; the model's habit if not set. Nothing to a model that doesn't think.
     pub(crate) thinking: Option<bool>,
+    /// Most tokens to write; as many as fit if not set.
+    pub(crate) tokens_max: Option<usize>,
 }
 
 /// How it ended.
@@ -40,7 +42,7 @@ impl Ending {
 }
 
 /// Writes an answer that was stored as generating, or the rest of one, on a task of its own.
-pub(crate) fn spawn(app: &App, place: OwnedSemaphorePermit, owner: UserId, begun: Message, plan: Plan) {
+pub(crate) fn spawn(app: &App, place: Place, owner: UserId, begun: Message, plan: Plan) {
     let live = Arc::new(Live::new(owner, begun));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
@@ -155,7 +157,7 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
     let scope = CacheScope(live.owner().into());
     let request = ChatRequest { messages, thinking, begun: Some(begun), scope, ..ChatRequest::default() };
-    let answer = start(app, &dialogue, request).await.map_err(|error| match error {
+    let answer = start(app, &dialogue, request, plan.tokens_max).await.map_err(|error| match error {
         StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
         StartError::Refused(error) => failed(error.into()),
         StartError::Broken(error) => failed(error),
@@ -180,12 +182,13 @@ impl From<StartError> for ApiError {
     }
 }
 
-/// Checks a request and queues it. Rendering and tokenising a long conversation takes a while, so it happens on a
+/// Checks a request and queues it, for `tokens_max` tokens at most. Rendering and tokenising a long conversation takes a while, so it happens on a
 /// thread of its own, and on no more of them than there are cores.
 pub(crate) async fn start(
     app: &App,
     dialogue: &Arc<Dialogue>,
     request: ChatRequest,
+    tokens_max: Option<usize>,
 ) -> Result<Answer, StartError> {
     let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
     let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
@@ -195,6 +198,7 @@ pub(crate) async fn start(
         checker.check(&request)
     };
     let prompt = app.blocking(check).await.map_err(StartError::Broken)?.map_err(StartError::Refused)?;
+    let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
     dialogue.start(prompt).map_err(StartError::Refused)
 }
 

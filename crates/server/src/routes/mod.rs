@@ -94,9 +94,21 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
     ]
 }
 
-/// The paths of the web app's API and whom they answer, for tests that go through all of them.
+/// The paths of the web app's API and whom they answer, for tests that go through all of them. Paths of which methods
+/// answer different people stand there once for each.
 pub fn api_paths() -> Vec<(&'static str, Audience)> {
-    api().into_iter().map(|(path, audience, _)| (path, audience)).collect()
+    let own = api().into_iter().map(|(path, audience, _)| (path, audience));
+    let mut paths: Vec<_> = own
+        .chain(api::admin::endpoints().into_iter().map(|(_, path, audience, _)| (path, audience)))
+        .collect();
+    paths.dedup();
+    paths
+}
+
+/// The methods and paths of operators' and administrators' API and whom they answer, for tests that go through all of
+/// them.
+pub fn admin_endpoints() -> Vec<(&'static str, &'static str, Audience)> {
+    api::admin::endpoints().into_iter().map(|(method, path, audience, _)| (method, path, audience)).collect()
 }
 
 /// The web app and its API, whose texts can be long. Streams are passed on as they come.
@@ -105,8 +117,9 @@ fn compressed() -> Router<App> {
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
         .and(NotForContentType::const_new("image/png"));
-    let routed =
-        api().into_iter().fold(Router::new(), |router, (path, _, methods)| router.route(path, methods));
+    let own = api().into_iter().map(|(path, _, methods)| (path, methods));
+    let admin = api::admin::endpoints().into_iter().map(|(_, path, _, methods)| (path, methods));
+    let routed = own.chain(admin).fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     routed.fallback(page).layer(CompressionLayer::new().gzip(true).compress_when(worth_it))
 }
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod admin;
 mod chat;
 mod conversations;
+mod groups;
 mod guard;
 mod health;
 mod limits;

@@ -10,15 +10,17 @@ impl AuditStore for SqliteStore {
     fn audit(&self, entry: AuditEntry) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
-            let number =
-                sqlx::query("INSERT INTO audit (at_ms, user_id, event, address) VALUES (?, ?, ?, ?)")
-                    .bind(entry.at_ms)
-                    .bind(entry.user_id.map(|id| id.to_string()))
-                    .bind(entry.event)
-                    .bind(cut(entry.address, ADDRESS_CHARS_MAX))
-                    .execute(&mut *transaction)
-                    .await?
-                    .last_insert_rowid();
+            let number = sqlx::query(
+                "INSERT INTO audit (at_ms, user_id, by_id, event, address) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(entry.at_ms)
+            .bind(entry.user_id.map(|id| id.to_string()))
+            .bind(entry.by.map(|id| id.to_string()))
+            .bind(entry.event)
+            .bind(cut(entry.address, ADDRESS_CHARS_MAX))
+            .execute(&mut *transaction)
+            .await?
+            .last_insert_rowid();
             // Numbers have no gaps: only the oldest ever go.
             sqlx::query("DELETE FROM audit WHERE number <= ?")
                 .bind(number - ENTRIES_MAX)
@@ -42,9 +44,9 @@ impl AuditStore for SqliteStore {
 }
 
 pub(super) const OF_USER: &str =
-    "SELECT at_ms, user_id, event, address FROM audit WHERE user_id = ? ORDER BY number DESC LIMIT ?";
+    "SELECT at_ms, user_id, by_id, event, address FROM audit WHERE user_id = ? ORDER BY number DESC LIMIT ?";
 
-const OF_ALL: &str = "SELECT at_ms, user_id, event, address FROM audit ORDER BY number DESC LIMIT ?";
+const OF_ALL: &str = "SELECT at_ms, user_id, by_id, event, address FROM audit ORDER BY number DESC LIMIT ?";
 
 #[cfg(test)]
 mod tests {
@@ -66,7 +68,13 @@ mod tests {
         .await
         .unwrap();
         for at_ms in [7, 8] {
-            let entry = AuditEntry { at_ms, user_id: None, event: "last".to_owned(), address: String::new() };
+            let entry = AuditEntry {
+                at_ms,
+                user_id: None,
+                by: None,
+                event: "last".to_owned(),
+                address: String::new(),
+            };
             store.audit(entry).await.unwrap();
         }
         let (count, oldest): (i64, i64) = sqlx::query_as("SELECT COUNT(*), MIN(number) FROM audit")

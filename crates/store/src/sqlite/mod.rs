@@ -4,9 +4,12 @@
 mod audit;
 mod conversations;
 mod file;
+mod groups;
 mod messages;
 mod one_time_codes;
+mod operators;
 mod passkeys;
+mod quota;
 mod rows;
 mod sessions;
 mod upgrade;

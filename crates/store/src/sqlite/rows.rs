@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use crate::keys::WrappedKey;
 use crate::seal::{Place, UserKey};
 use crate::{
-    AuditEntry, Conversation, ConversationId, Message, MessageId, Passkey, PasskeyBackup, PasskeyId, Role,
-    Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
+    AuditEntry, Conversation, ConversationId, GroupId, Message, MessageId, Passkey, PasskeyBackup, PasskeyId,
+    Role, Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
 };
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
@@ -103,11 +103,19 @@ pub(super) fn passkey(row: &SqliteRow, key: &UserKey) -> Result<Passkey, StoreEr
     })
 }
 
+/// From `group_ids`: groups' ids with commas between them, or null for none.
+pub(super) fn group_ids(row: &SqliteRow) -> Result<Vec<GroupId>, StoreError> {
+    let text: Option<&str> = row.try_get("group_ids")?;
+    let ids = text.into_iter().flat_map(|text| text.split(','));
+    ids.map(|id| id.parse().map_err(|_| damaged("group_members.group_id", &id))).collect()
+}
+
 /// From all columns of `audit` but the number.
 pub(super) fn audit_entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         at_ms: row.try_get("at_ms")?,
         user_id: optional_parsed(row, "user_id", "audit.user_id")?,
+        by: optional_parsed(row, "by_id", "audit.by_id")?,
         event: row.try_get("event")?,
         address: row.try_get("address")?,
     })
@@ -206,6 +214,16 @@ fn small<T: TryFrom<i64>>(row: &SqliteRow, name: &str, column: &'static str) -> 
 fn optional_count(row: &SqliteRow, name: &str, column: &'static str) -> Result<Option<u64>, StoreError> {
     let count: Option<i64> = row.try_get(name)?;
     count.map(|count| u64::try_from(count).map_err(|_| damaged(column, &count))).transpose()
+}
+
+/// As [`optional_count`], where it is known to be small.
+pub(super) fn optional_small(
+    row: &SqliteRow,
+    name: &str,
+    column: &'static str,
+) -> Result<Option<u32>, StoreError> {
+    let count: Option<i64> = row.try_get(name)?;
+    count.map(|count| u32::try_from(count).map_err(|_| damaged(column, &count))).transpose()
 }
 
 /// For the way in: SQLite's integers are signed; no count of ours comes near the end of them.

@@ -179,6 +179,11 @@ async fn lists_and_look_ups_walk_an_index() {
             "SEARCH passkeys USING INDEX sqlite_autoindex_passkeys_2 (credential_id=?)",
         ),
         (audit::OF_USER, "SEARCH audit USING INDEX audit_of_user (user_id=?)"),
+        (operators::SEARCH, "SEARCH users USING INDEX sqlite_autoindex_users_2 (name_key>?)"),
+        (operators::LIVE_SESSIONS, "SEARCH sessions USING COVERING INDEX sessions_by_expiry (expires_ms>?)"),
+        (operators::AUDIT_OF_USER, "SEARCH audit USING INDEX audit_of_user (user_id=? AND "),
+        (operators::AUDIT_OF_ALL, "SEARCH audit USING INTEGER PRIMARY KEY"),
+        (groups::GRANTED, "SEARCH user_groups USING INDEX sqlite_autoindex_user_groups_1 (id=?)"),
         (users::ADMINISTRATORS, "SCAN users USING INDEX users_who_administer"),
     ] {
         let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();

@@ -203,12 +203,12 @@ pub(super) async fn find(connection: &mut SqliteConnection, id: UserId) -> Resul
 
 /// What two names have in common that people would take for the same. Folding may undo the normal form, so that is
 /// made twice.
-fn name_key(name: &str) -> String {
+pub(super) fn name_key(name: &str) -> String {
     let lower: String = name.nfkc().flat_map(char::to_lowercase).collect();
     lower.nfkc().collect()
 }
 
-fn email_key(email: &str) -> String {
+pub(super) fn email_key(email: &str) -> String {
     email.to_lowercase()
 }
 
@@ -275,7 +275,10 @@ async fn insert(
 }
 
 /// Fails if this user is the only administrator who may sign in.
-async fn must_not_be_last(connection: &mut SqliteConnection, user: &User) -> Result<(), StoreError> {
+pub(super) async fn must_not_be_last(
+    connection: &mut SqliteConnection,
+    user: &User,
+) -> Result<(), StoreError> {
     if user.role != UserRole::Admin || user.disabled_ms.is_some() {
         return Ok(());
     }

@@ -241,8 +241,12 @@ pub(crate) async fn factors_are_cleared_together_and_go_with_their_user(fixture:
             fixture.passkey(user, credential).await;
         }
     }
+    let card = store.user_card(pip).await.unwrap();
+    assert_eq!((card.totp, card.passkeys), (true, 2));
     store.clear_factors(pip).await.unwrap();
     store.clear_factors(pip).await.unwrap();
+    let card = store.user_card(pip).await.unwrap();
+    assert_eq!((card.totp, card.passkeys), (false, 0));
     assert_eq!(store.one_time_codes(pip).await.unwrap(), None);
     assert_eq!(store.passkeys(pip).await.unwrap(), []);
 

@@ -4,7 +4,9 @@
 
 mod conversations;
 mod factors;
+mod groups;
 mod messages;
+mod operators;
 mod owners;
 mod sessions;
 mod support;
@@ -87,6 +89,27 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             a_stranger_s_conversations_are_as_if_there_were_none
             capacity_is_each_owner_s_own
             progress_of_many_owners_is_saved_together
+        }
+        groups {
+            groups_come_back_as_they_were_put
+            changes_of_a_group_touch_only_what_they_name
+            names_of_groups_are_no_other_group_s
+            everybody_is_in_the_group_of_everybody
+            groups_give_together_what_each_gives
+            a_group_that_is_gone_gives_nothing
+            answers_count_for_a_day_and_come_back_by_the_hour
+            an_answer_that_was_not_begun_is_given_back
+            deleting_gives_no_answers_back
+        }
+        operators {
+            a_search_finds_names_and_addresses_however_they_are_written
+            a_search_is_paged
+            cards_say_groups_and_when_somebody_was_seen
+            a_user_is_changed_whole_or_not_at_all
+            an_operator_s_change_keeps_the_last_administrator
+            whoever_is_disabled_is_signed_out
+            the_audit_log_is_paged_with_names
+            sessions_and_bytes_are_counted
         }
         together {
             a_dropped_call_is_done_whole_or_not_at_all

@@ -221,6 +221,7 @@ pub(crate) async fn entries_of_the_audit_come_back_newest_first(fixture: &Fixtur
     let entry = |at_ms, user_id, event: &str| AuditEntry {
         at_ms,
         user_id,
+        by: None,
         event: event.to_owned(),
         address: "192.0.2.1".to_owned(),
     };

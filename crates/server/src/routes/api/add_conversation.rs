@@ -9,6 +9,7 @@ use store::NewConversation;
 use super::check_model;
 use super::views::ConversationView;
 use crate::accounts::Caller;
+use crate::answers::default_model;
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -28,7 +29,12 @@ pub(crate) async fn handle(
             check_model(&app, &model).await?;
             model
         }
-        None => app.hub.default_model().to_owned(),
+        None => {
+            let grant = app.store.grant(caller.user).await?;
+            let hub = app.hub.clone();
+            let listed = app.blocking(move || hub.list()).await?;
+            default_model(&app, &listed, &grant)
+        }
     };
     let max = app.settings.conversations_max;
     let made = app.store.add_conversation(caller.user, NewConversation { model }, max).await?;

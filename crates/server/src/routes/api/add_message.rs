@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::{NewTurn, ParentChoice};
 
+use super::OfConversation;
 use super::views::MessageView;
-use super::{OfConversation, check_model};
 use crate::accounts::Caller;
-use crate::answers::{Plan, spawn};
+use crate::answers::{Plan, admit, spawn};
 use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
@@ -42,8 +42,6 @@ pub(crate) async fn handle(
     check_content(&app, &asked.content)?;
     let conversation = app.store.conversation(caller.user, conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
-    check_model(&app, &model).await?;
-    let plan = Plan { model: model.clone(), system: conversation.system, thinking: asked.thinking };
     let turn = NewTurn {
         conversation_id,
         parent: match asked.parent_id {
@@ -55,17 +53,20 @@ pub(crate) async fn handle(
         },
         title_if_none: title(&asked.content),
         content: asked.content,
-        model,
+        model: model.clone(),
         limits: app.settings.conversation,
     };
 
-    let place = app.answers.reserve()?;
     let worker = App::clone(&app);
     let turn = app
         .detached(async move {
+            let admitted = admit(&worker, caller.user, &model).await?;
+            let tokens_max = admitted.tokens_max;
+            let plan = Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max };
             let _starting = worker.answers.starting().await;
-            let turn = worker.store.add_turn(caller.user, turn).await?;
-            spawn(&worker, place, caller.user, turn.assistant.clone(), plan);
+            let added = worker.store.add_turn(caller.user, turn).await;
+            let turn = admitted.begun(&worker, added).await?;
+            spawn(&worker, admitted.place, caller.user, turn.assistant.clone(), plan);
             Ok(turn)
         })
         .await?;

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
+use super::OfMessage;
 use super::views::MessageView;
-use super::{OfMessage, check_model};
 use crate::accounts::Caller;
-use crate::answers::{Plan, spawn};
+use crate::answers::{Plan, admit, spawn};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -30,16 +30,17 @@ pub(crate) async fn handle(
     let answer = app.store.message(caller.user, conversation_id, id).await?;
     // Who said the first part says the rest.
     let model = answer.model.unwrap_or(conversation.model);
-    check_model(&app, &model).await?;
-    let plan = Plan { model, system: conversation.system, thinking: None };
 
-    let place = app.answers.reserve()?;
     let worker = App::clone(&app);
     let assistant = app
         .detached(async move {
+            let admitted = admit(&worker, caller.user, &model).await?;
+            let tokens_max = admitted.tokens_max;
+            let plan = Plan { model, system: conversation.system, thinking: None, tokens_max };
             let _starting = worker.answers.starting().await;
-            let assistant = worker.store.resume_answer(caller.user, conversation_id, id).await?;
-            spawn(&worker, place, caller.user, assistant.clone(), plan);
+            let resumed = worker.store.resume_answer(caller.user, conversation_id, id).await;
+            let assistant = admitted.begun(&worker, resumed).await?;
+            spawn(&worker, admitted.place, caller.user, assistant.clone(), plan);
             Ok(assistant)
         })
         .await?;

@@ -6,12 +6,11 @@ use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::{Cursor, PageRequest};
 
+use super::page_limit;
 use super::views::ConversationView;
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
-
-const LIMIT_DEFAULT: u32 = 50;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
@@ -34,17 +33,7 @@ pub(crate) async fn handle(
         let message = format!("the query takes one limit and one before: {}", error.body_text());
         ApiError::invalid("limit", message)
     })?;
-    let max = app.settings.page_max;
-    let limit = match asked.limit.as_deref() {
-        None => LIMIT_DEFAULT.min(max),
-        Some(text) => text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
-            let given = shortened(text);
-            ApiError::invalid(
-                "limit",
-                format!("limit must be a whole number between 1 and {max}, got {given:?}"),
-            )
-        })?,
-    };
+    let limit = page_limit(&app, asked.limit.as_deref())?;
     let before =
         asked.before.as_deref().filter(|before| !before.is_empty()).map(str::parse::<Cursor>).transpose();
     let before = before.map_err(|_| {

@@ -4,6 +4,7 @@ pub(super) mod add_conversation;
 pub(super) mod add_message;
 pub(super) mod add_passkey;
 pub(super) mod add_totp;
+pub(super) mod admin;
 pub(super) mod begin_totp;
 pub(super) mod change_conversation;
 pub(super) mod change_passkey;
@@ -46,8 +47,9 @@ use store::{ConversationId, MessageId, PasskeyId, SessionId, User};
 
 use self::session::SessionView;
 use crate::accounts::{Caller, Password, Peer};
+use crate::answers::check_model;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, shortened};
 
 /// The conversation that a path names. Text that is no id names nothing.
 pub(crate) struct OfConversation(ConversationId);
@@ -90,22 +92,15 @@ impl FromRequestParts<App> for OfPasskey {
     }
 }
 
-/// Checks that a model can be asked, before anything is stored for it.
-async fn check_model(app: &App, name: &str) -> Result<(), ApiError> {
-    let hub = app.hub.clone();
-    let listed = app.blocking(move || hub.list()).await?;
-    match listed.iter().find(|listing| listing.model.name == name) {
-        Some(listing) if listing.loaded || listing.model.installed => Ok(()),
-        Some(_) => {
-            let name = name.to_owned();
-            Err(dialogue::HubError::NotInstalled { name }.into())
-        }
-        None => {
-            let installed = listed.into_iter().filter(|listing| listing.model.installed);
-            let installed = installed.map(|listing| listing.model.name).collect();
-            Err(dialogue::HubError::NotFound { name: name.to_owned(), installed }.into())
-        }
-    }
+/// How many rows a page has, as a query says.
+fn page_limit(app: &App, given: Option<&str>) -> Result<u32, ApiError> {
+    const DEFAULT: u32 = 50;
+    let max = app.settings.page_max;
+    let Some(text) = given else { return Ok(DEFAULT.min(max)) };
+    text.parse().ok().filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
+        let given = shortened(text);
+        ApiError::invalid("limit", format!("limit must be a whole number between 1 and {max}, got {given:?}"))
+    })
 }
 
 /// Signs a user in and says so, with the cookie.

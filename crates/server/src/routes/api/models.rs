@@ -1,10 +1,11 @@
-//! `GET /api/models`: every model that there is, installed or not.
+//! `GET /api/models`: every model that there is and that the caller may use, installed or not.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::accounts::Caller;
+use crate::answers::default_model;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -26,18 +27,21 @@ struct Model {
     bytes: u64,
 }
 
-pub(crate) async fn handle(State(app): State<App>, _caller: Caller) -> Result<Json<Models>, ApiError> {
+pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<Models>, ApiError> {
+    let grant = app.store.grant(caller.user).await?;
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
-    let models = listed.into_iter().map(|listing| Model {
-        installed: listing.model.installed,
-        loaded: listing.loaded,
-        context: listing.model.context,
-        thinking: listing.model.thinking.name(),
-        parameters: listing.model.parameters,
-        bytes: listing.model.bytes,
-        name: listing.model.name,
-        title: listing.model.title,
-    });
-    Ok(Json(Models { models: models.collect(), default: app.hub.default_model().to_owned() }))
+    let default = default_model(&app, &listed, &grant);
+    let models =
+        listed.into_iter().filter(|listing| grant.allows(&listing.model.name)).map(|listing| Model {
+            installed: listing.model.installed,
+            loaded: listing.loaded,
+            context: listing.model.context,
+            thinking: listing.model.thinking.name(),
+            parameters: listing.model.parameters,
+            bytes: listing.model.bytes,
+            name: listing.model.name,
+            title: listing.model.title,
+        });
+    Ok(Json(Models { models: models.collect(), default }))
 }

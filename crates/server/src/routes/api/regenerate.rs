@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::NewAnswer;
 
+use super::OfMessage;
 use super::views::MessageView;
-use super::{OfMessage, check_model};
 use crate::accounts::Caller;
-use crate::answers::{Plan, spawn};
+use crate::answers::{Plan, admit, spawn};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -33,17 +33,19 @@ pub(crate) async fn handle(
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let conversation = app.store.conversation(caller.user, conversation_id).await?;
     let model = asked.model.unwrap_or(conversation.model);
-    check_model(&app, &model).await?;
-    let plan = Plan { model: model.clone(), system: conversation.system, thinking: asked.thinking };
-    let answer = NewAnswer { conversation_id, beside, model, limits: app.settings.conversation };
+    let answer =
+        NewAnswer { conversation_id, beside, model: model.clone(), limits: app.settings.conversation };
 
-    let place = app.answers.reserve()?;
     let worker = App::clone(&app);
     let assistant = app
         .detached(async move {
+            let admitted = admit(&worker, caller.user, &model).await?;
+            let tokens_max = admitted.tokens_max;
+            let plan = Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max };
             let _starting = worker.answers.starting().await;
-            let assistant = worker.store.add_answer(caller.user, answer).await?;
-            spawn(&worker, place, caller.user, assistant.clone(), plan);
+            let added = worker.store.add_answer(caller.user, answer).await;
+            let assistant = admitted.begun(&worker, added).await?;
+            spawn(&worker, admitted.place, caller.user, assistant.clone(), plan);
             Ok(assistant)
         })
         .await?;

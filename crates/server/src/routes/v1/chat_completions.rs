@@ -39,7 +39,7 @@ async fn answer(app: &App, JsonBytes(body, room): JsonBytes) -> Result<Response,
     drop(body);
     let (stream, include_usage, logprobs) = (request.stream, request.include_usage, request.logprobs);
     let dialogue = app.hub.get(&request.model).await?;
-    let answer = start(app, &dialogue, asked(request)).await?;
+    let answer = start(app, &dialogue, asked(request), None).await?;
     drop(room);
     let naming = Naming {
         id: format!("chatcmpl-{}", app.random_name()),

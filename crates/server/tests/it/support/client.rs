@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -7,7 +8,8 @@ use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::within;
@@ -96,12 +98,6 @@ impl Client {
         body: Vec<u8>,
     ) -> Streaming {
         let stream = self.connect().await;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(async {
-            // A server that closes early shows in the response.
-            let _ = connection.await;
-        });
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", self.host());
@@ -114,9 +110,7 @@ impl Client {
         {
             request = request.header("cookie", cookie);
         }
-        let response =
-            sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
-        Streaming::new(response, connection)
+        send_over(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await
     }
 
     /// What it calls the server.
@@ -133,6 +127,39 @@ impl Client {
 
     pub(crate) async fn open_post(&self, path: &str, body: &Value) -> Streaming {
         self.open("POST", path, &[("content-type", "application/json")], json_body(body)).await
+    }
+}
+
+async fn send_over<S>(stream: S, request: Request<Full<Bytes>>) -> Streaming
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(async {
+        // A server that closes early shows in the response.
+        let _ = connection.await;
+    });
+    Streaming::new(sender.send_request(request).await.unwrap(), connection)
+}
+
+/// Asks a server over its control socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Control(pub(crate) PathBuf);
+
+impl Control {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &Value::Null).await
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let stream = UnixStream::connect(&self.0).await.unwrap();
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let body = if body.is_null() { Vec::new() } else { json_body(body) };
+        let what = format!("{method} {path} over the control socket");
+        let asked = async {
+            send_over(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await.whole().await
+        };
+        within(&what, asked).await
     }
 }
 

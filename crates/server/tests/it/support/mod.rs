@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use server::{Parts, PasswordCost, ServeError, Server, Settings};
 use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) use authenticator::{Authenticator, Says, encode};
-pub(crate) use client::{Client, Event, Reply, Streaming};
+pub(crate) use client::{Client, Control, Event, Reply, Streaming};
 pub(crate) use models::{CONTEXT, Gate, Models};
 
 /// Longest that anything is waited for before a test is believed to hang.
@@ -63,6 +63,7 @@ impl Default for Setup {
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    pub(crate) control: Control,
     pub(crate) models: Models,
     pub(crate) hub: Hub,
     pub(crate) store: Arc<dyn Store>,
@@ -98,6 +99,10 @@ impl Setup {
             cookie_key: [5; 32],
             setup_token: is_new.then(|| SETUP_TOKEN.to_owned()),
         });
+        let control = folder.path().join("control.sock");
+        // A site before this one may have had it.
+        let _ = std::fs::remove_file(&control);
+        let server = server.with_control(UnixListener::bind(&control).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -111,7 +116,8 @@ impl Setup {
             assert!(reply.status < 300, "{}", reply.text());
             client = client.signed_in(&reply);
         }
-        Site { address, client, models: self.models, hub, store, clock, folder, stop, served }
+        let control = Control(control);
+        Site { address, client, control, models: self.models, hub, store, clock, folder, stop, served }
     }
 }
 

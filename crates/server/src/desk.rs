@@ -1,0 +1,73 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use base::{Clock, Rng};
+use dialogue::{Dialogue, Hub, HubConfig, ModelListing, ModelSource};
+use store::Store;
+use tower::ServiceExt as _;
+
+use crate::accounts::Machine;
+use crate::app::State;
+use crate::routes;
+use crate::serve::Parts;
+use crate::settings::Settings;
+
+/// What a desk is made of.
+pub struct DeskParts {
+    /// Where users are kept.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for salts and passwords.
+    pub rng: Rng,
+}
+
+/// The operators' API while no server runs: the server's own endpoints over the store, asked by whoever has the
+/// machine, without a network and without models.
+#[derive(Debug)]
+pub struct Desk {
+    router: Router,
+}
+
+impl Desk {
+    /// A desk. It closes nothing: the store is still its owner's.
+    pub fn new(mut parts: DeskParts) -> Self {
+        // Nobody signs in here.
+        let mut cookie_key = [0; 32];
+        parts.rng.fill(&mut cookie_key);
+        let app = State::new(Parts {
+            settings: Settings::default(),
+            hub: Hub::new(Box::new(NoModels), HubConfig { default_model: String::new(), loaded_max: 1 }),
+            store: parts.store,
+            clock: parts.clock,
+            rng: parts.rng,
+            cookie_key,
+            setup_token: None,
+        });
+        Self { router: routes::router(&app) }
+    }
+
+    /// Answers a request as a server answers one that comes over its control socket.
+    pub async fn ask(&self, request: Request<impl Into<Body>>) -> Response<Body> {
+        let mut request = request.map(Into::into);
+        Machine::mark(&mut request);
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+struct NoModels;
+
+impl ModelSource for NoModels {
+    fn list(&self) -> Vec<ModelListing> {
+        Vec::new()
+    }
+
+    fn load(&self, _name: &str) -> Result<Dialogue, String> {
+        Err("no server runs".to_owned())
+    }
+}

@@ -1,0 +1,64 @@
+//! `POST /api/admin/users`: a new account. Where no password is given, one is made, which this answer alone shows.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use store::{NewUser, UserChange, UserRole};
+
+use super::views::UserCardView;
+use super::{RoleName, check_groups, given_or_random, no_group, of_groups};
+use crate::accounts::{Admin, Password, check_email, check_name};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    name: String,
+    email: Option<String>,
+    role: Option<RoleName>,
+    password: Option<Password>,
+    #[serde(default)]
+    groups: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Made {
+    user: UserCardView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    Admin(operator): Admin,
+    body::Json(asked, _room): body::Json<Asked>,
+) -> Result<(StatusCode, Json<Made>), ApiError> {
+    let name = check_name(&asked.name)?;
+    let email = check_email(asked.email.as_deref())?;
+    let groups = check_groups(&asked.groups)?;
+    let known = app.store.groups().await?;
+    if !groups.iter().all(|id| known.iter().any(|group| group.id == *id)) {
+        return Err(no_group());
+    }
+    let (password, shown) = given_or_random(&app, asked.password, &name)?;
+    let password_hash = Some(app.accounts.hasher.hash(password, app.random_bytes()).await?);
+    // Only the machine comes here while there is nobody.
+    let first = app.store.users_count().await? == 0;
+    let role = if first { UserRole::Admin } else { asked.role.map_or(UserRole::User, Into::into) };
+    let new = NewUser { name, email, role, password_hash, first };
+    let worker = App::clone(&app);
+    let card = app
+        .detached(async move {
+            let user = worker.store.add_user(new).await?;
+            if first {
+                worker.accounts.setup.close();
+            }
+            worker.audit_by(&operator, "user_added", Some(user.id)).await;
+            let change = UserChange { groups: Some(groups), ..UserChange::default() };
+            worker.store.change_user(user.id, change).await.map_err(of_groups)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(Made { user: card.into(), password: shown })))
+}

@@ -1,0 +1,18 @@
+//! `GET /api/admin/groups/{id}`: one group.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::OfGroup;
+use super::views::GroupView;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    _operator: Operator,
+    OfGroup(id): OfGroup,
+) -> Result<Json<GroupView>, ApiError> {
+    Ok(Json(app.store.group(id).await?.into()))
+}

@@ -1,0 +1,27 @@
+//! `DELETE /api/admin/users/{id}/factors`: one-time codes, recovery codes and passkeys of somebody who has lost them are
+//! gone; the password, or the account elsewhere, is left.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::OfUser;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    operator: Operator,
+    OfUser(id): OfUser,
+) -> Result<StatusCode, ApiError> {
+    operator.may_look_after(&app.store.user(id).await?)?;
+    operator.must_be_another(id)?;
+    let worker = App::clone(&app);
+    app.detached(async move {
+        worker.store.clear_factors(id).await?;
+        worker.audit_by(&operator, "factors_reset", Some(id)).await;
+        Ok(())
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,18 @@
+//! `GET /api/admin/users/{id}`: one user.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::OfUser;
+use super::views::UserCardView;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    _operator: Operator,
+    OfUser(id): OfUser,
+) -> Result<Json<UserCardView>, ApiError> {
+    Ok(Json(app.store.user_card(id).await?.into()))
+}

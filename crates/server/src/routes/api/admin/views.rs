@@ -1,0 +1,115 @@
+//! Rows as operators see them.
+
+use serde::Serialize;
+use store::{AuditRow, Group, Session, UserCard};
+
+#[derive(Debug, Serialize)]
+pub(super) struct UserCardView {
+    id: String,
+    name: String,
+    email: Option<String>,
+    role: &'static str,
+    created_ms: i64,
+    disabled_ms: Option<i64>,
+    groups: Vec<String>,
+    totp: bool,
+    passkeys: u64,
+    seen_ms: Option<i64>,
+}
+
+impl From<UserCard> for UserCardView {
+    fn from(card: UserCard) -> Self {
+        Self {
+            id: card.user.id.to_string(),
+            name: card.user.name,
+            email: card.user.email,
+            role: card.user.role.as_str(),
+            created_ms: card.user.created_ms,
+            disabled_ms: card.user.disabled_ms,
+            groups: card.groups.iter().map(ToString::to_string).collect(),
+            totp: card.totp,
+            passkeys: card.passkeys,
+            seen_ms: card.seen_ms,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SessionView {
+    id: String,
+    created_ms: i64,
+    seen_ms: i64,
+    agent: String,
+    address: String,
+}
+
+impl From<Session> for SessionView {
+    fn from(session: Session) -> Self {
+        Self {
+            id: session.id.to_string(),
+            created_ms: session.created_ms,
+            seen_ms: session.seen_ms,
+            agent: session.agent,
+            address: session.address,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GroupView {
+    id: String,
+    name: String,
+    models: Option<Vec<String>>,
+    limits: LimitsView,
+    members: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitsView {
+    answers_at_once: Option<u32>,
+    messages_per_day: Option<u32>,
+    output_tokens_max: Option<u32>,
+}
+
+impl From<Group> for GroupView {
+    fn from(group: Group) -> Self {
+        Self {
+            id: group.id.to_string(),
+            name: group.name,
+            models: group.models,
+            limits: LimitsView {
+                answers_at_once: group.limits.answers_at_once,
+                messages_per_day: group.limits.messages_per_day,
+                output_tokens_max: group.limits.output_tokens_max,
+            },
+            members: group.members,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct AuditView {
+    number: i64,
+    at_ms: i64,
+    user_id: Option<String>,
+    user_name: Option<String>,
+    by_id: Option<String>,
+    by_name: Option<String>,
+    event: String,
+    address: String,
+}
+
+impl From<AuditRow> for AuditView {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            number: row.number,
+            at_ms: row.entry.at_ms,
+            user_id: row.entry.user_id.map(|id| id.to_string()),
+            user_name: row.user_name,
+            by_id: row.entry.by.map(|id| id.to_string()),
+            by_name: row.by_name,
+            event: row.entry.event,
+            address: row.entry.address,
+        }
+    }
+}
