@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { api, cutOff, onReached, onSignedOut, retryAfterOf } from "./client";
+import { security } from "./security";
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -67,7 +68,7 @@ describe("api", () => {
     });
     const refuse = (code: string) => Response.json({ error: { message: "", code } }, { status: 401 });
     respond(() => refuse("wrong_login"));
-    await expect(api.login("a", "b")).rejects.toMatchObject({ code: "wrong_login" });
+    await expect(security.login("a", "b")).rejects.toMatchObject({ code: "wrong_login" });
     expect(heard).toBe(0);
     respond(() => refuse("not_signed_in"));
     await expect(api.models()).rejects.toMatchObject({ code: "not_signed_in" });

@@ -1,14 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Session } from "../api/types";
-import {
-  allowedPath,
-  conversationOfPath,
-  pageOfPath,
-  pathOf,
-  pathVia,
-  returnPath,
-  setupToken,
-} from "./route";
+import { session, user as userOf } from "../testing";
+import { allowedPath, conversationOfPath, pageOfPath, pathOf, pathVia, returnPath, tokenOf } from "./route";
 
 it("reads back the address that it makes", () => {
   for (const id of ["0198-abc", "a/b", "ä %", null]) expect(conversationOfPath(pathOf(id))).toBe(id);
@@ -79,8 +71,7 @@ describe("the way back after signing in", () => {
 });
 
 describe("what an address shows", () => {
-  const user = { id: "u", name: "Ahab", email: null, role: "user", created_ms: 0 } as const;
-  const session = (more: Partial<Session>): Session => ({ user: null, setup: false, sign_up: true, ...more });
+  const user = userOf("u");
 
   it.each([
     ["/", "", "/login"],
@@ -123,4 +114,4 @@ it.each([
   ["abc", "abc"],
   ["#", ""],
   ["", ""],
-])("finds the token in %j", (text, token) => expect(setupToken(text)).toBe(token));
+])("finds the token in %j", (text, token) => expect(tokenOf(text)).toBe(token));

@@ -1,19 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { onSignedOut } from "../api/client";
-import type { Session, User } from "../api/types";
-import { conversation } from "../testing";
+import type { Session } from "../api/types";
+import { conversation, session as sessionOf, user } from "../testing";
 import * as session from "./session";
 import { recallDraft, rememberDraft, rememberOwn, setOwner } from "./storage";
 import { send, useStore } from "./store";
 
 const { useSession } = session;
 
-const userOf = (id: string): User => ({ id, name: id, email: null, role: "user", created_ms: 0 });
-const of = (id: string | null): Session => ({
-  user: id === null ? null : userOf(id),
-  setup: false,
-  sign_up: true,
-});
+const of = (id: string | null): Session => sessionOf({ user: id === null ? null : user(id) });
 const error = (status: number, code: string) =>
   Response.json({ error: { message: code, code, type: "x", param: null } }, { status });
 
