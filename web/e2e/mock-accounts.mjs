@@ -170,7 +170,7 @@ export function answerProvider(url, request) {
   const to = (path, headers = {}) => ({ status: 303, body: null, headers: { location: path, ...headers } });
   if (process.env.OIDC_ERROR !== undefined) return to(`/login?error=${process.env.OIDC_ERROR}`);
   const [provider] = abilities().providers;
-  const linked = { ...provider, created_ms: Date.now() };
+  const linked = { id: randomUUID(), name: provider.name, created_ms: Date.now() };
   const session = sessionOf(request);
   if (url.searchParams.has("link") && session !== undefined) {
     users.get(session.user).providers = [linked];

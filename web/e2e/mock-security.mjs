@@ -30,7 +30,11 @@ function totpCode(secret, step) {
 }
 
 const newCodes = () =>
-  Array.from({ length: CODES }, () => `${randomBytes(3).toString("hex")}-${randomBytes(3).toString("hex")}`);
+  Array.from({ length: CODES }, () =>
+    randomBytes(8)
+      .toString("hex")
+      .replace(/.{4}(?=.)/g, "$&-"),
+  );
 
 const tickets = new Map();
 
@@ -68,7 +72,8 @@ export function seedFactors(held) {
 export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUser, named, revoke }) {
   const none = { status: 204, body: null };
   const answer = (body, status = 200) => ({ status, body });
-  const expired = (status) => error(status, "ticket_expired", "the ticket is too old");
+  const expired = () => error(401, "ticket_expired", "the ticket is too old");
+  const spent = () => error(400, "ticket_invalid", "the link was used already");
   const letter = (path, held) => console.log(`mock letter: /${path}#${ticket(held)}`);
 
   /** Runs `act` once the password, or a fresh session, is there. */
@@ -82,7 +87,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
   };
   const lastWay = (held) =>
     held.password === null && held.passkeys.length + held.providers.length === 1
-      ? error(409, "last_way_in", "this is the last way in")
+      ? error(409, "conflict", "this is the last way in")
       : null;
 
   function rightCode(held, code) {
@@ -101,7 +106,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
   const open = {
     "POST login/second": ({ ticket: id, code }, request) => {
       const user = opened(id, true);
-      if (user === undefined) return expired(401);
+      if (user === undefined) return expired();
       const held = users.get(user);
       return rightCode(held, code)
         ? enter(200, held.user, request)
@@ -118,7 +123,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
         },
       }),
     "POST login/passkey": ({ ticket: id, credential }, request) => {
-      if (opened(id) === undefined) return expired(401);
+      if (opened(id) === undefined) return expired();
       for (const held of users.values()) {
         const passkey = held.passkeys.find((known) => known.credential === credential.id);
         if (passkey === undefined) continue;
@@ -129,7 +134,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
     },
     "POST verify": ({ ticket: id }, request, session) => {
       const held = opened(id);
-      if (held === undefined) return expired(400);
+      if (held === undefined) return spent();
       if (held.change === undefined)
         return refusedUser(held) ?? enter(201, addUser({ ...held, email_verified: true }, "user"), request);
       Object.assign(users.get(held.change).user, { email: held.email, email_verified: true });
@@ -143,7 +148,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
     "POST reset/confirm": ({ ticket: id, password }) => {
       if (password === "password") return error(422, "weak_password", "too common", { param: "password" });
       const user = opened(id);
-      if (user === undefined) return expired(400);
+      if (user === undefined) return spent();
       users.get(user).password = password;
       return revoke((session) => session.user === user);
     },
@@ -165,7 +170,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
       return answer({ mailed: true }, 202);
     }),
     "POST account/passkeys/options": confirmed((held) => {
-      if (held.passkeys.length >= PASSKEYS_MAX) return error(409, "too_many_passkeys", "at most 20");
+      if (held.passkeys.length >= PASSKEYS_MAX) return error(409, "full", "at most 20 passkeys");
       return answer({
         ticket: ticket(held.user.id),
         options: {
@@ -186,7 +191,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
       });
     }),
     "POST account/passkeys": ({ ticket: id, name, credential }, session) => {
-      if (opened(id) !== session.user) return expired(400);
+      if (opened(id) !== session.user) return expired();
       const passkey = {
         id: randomUUID(),
         name,
@@ -205,7 +210,7 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
     }),
     "POST account/totp": ({ ticket: id, code }, session) => {
       const begun = opened(id, true);
-      if (begun === undefined) return expired(400);
+      if (begun === undefined) return expired();
       const held = users.get(session.user);
       const before = held.totp;
       held.totp = { secret: begun.secret, used: 0 };

@@ -55,6 +55,16 @@ describe("api", () => {
     );
   });
 
+  it("asks for letters in the language of the page", async () => {
+    document.documentElement.lang = "fr";
+    const fetched = respond(() => Response.json({ mailed: true }, { status: 202 }));
+    await security.askReset("a@b");
+    expect(fetched.mock.calls[0]?.[1].headers).toEqual({
+      "content-type": "application/json",
+      "accept-language": "fr",
+    });
+  });
+
   it("asks for the page after a cursor", async () => {
     const fetched = respond(() => Response.json({ conversations: [], next: null }));
     await api.conversations("a&b", 20);

@@ -161,6 +161,7 @@ export const fr: Catalogue = {
       oidc_unknown: "Aucun compte d'ici n'est lié à cette connexion. Adressez-vous à qui gère ce serveur.",
       oidc_email_taken:
         "Un compte d'ici a déjà la même adresse e-mail. Connectez-vous à ce compte, puis liez les deux sur sa page.",
+      oidc_taken: "Cette connexion appartient à un autre compte d'ici.",
       oidc_domain: "Votre adresse e-mail là-bas n'est pas de celles que ce serveur accepte.",
     },
     second: {
@@ -319,8 +320,8 @@ export const fr: Catalogue = {
     wrongPassword: "Ce n'est pas votre mot de passe.",
     wrongCode: "Ce code est faux ou a déjà servi.",
     wrongPasskey: "Cette clé d'accès n'ouvre aucun compte ici.",
-    ticketExpired: "Trop de temps a passé, ou cela a déjà servi. Recommencez.",
-    ticketInvalid: "Ce lien n'est pas valable. Ouvrez-le en entier, tel qu'il est dans l'e-mail.",
+    ticketExpired: "Trop de temps a passé. Recommencez.",
+    ticketInvalid: "Ce lien n'est pas valable ou a déjà servi.",
     signInAgain: "Pour cela, il faut s'être connecté dans les dix dernières minutes.",
     lastWayIn:
       "C'est votre dernier moyen d'entrer. Définissez d'abord un mot de passe ou ajoutez un autre moyen.",

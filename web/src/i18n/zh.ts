@@ -157,6 +157,7 @@ export const zh: Catalogue = {
       oidc_expired: "通过该服务的登录用时过长，请重试。",
       oidc_unknown: "这里没有与该登录关联的账户，请联系此服务器的管理者。",
       oidc_email_taken: "这里已有账户使用相同的电子邮箱。请登录该账户，然后在账户页面将两者关联。",
+      oidc_taken: "该登录已属于这里的另一个账户。",
       oidc_domain: "你在该服务使用的电子邮箱不被此服务器接受。",
     },
     second: {
@@ -312,8 +313,8 @@ export const zh: Catalogue = {
     wrongPassword: "密码错误。",
     wrongCode: "验证码错误或已被使用。",
     wrongPasskey: "此通行密钥不能打开这里的任何账户。",
-    ticketExpired: "等待时间过长，或已被使用。请重新开始。",
-    ticketInvalid: "链接无效。请按邮件中的样子完整打开它。",
+    ticketExpired: "等待时间过长，请重新开始。",
+    ticketInvalid: "链接无效或已被使用。",
     signInAgain: "此操作要求你在最近十分钟内登录过。",
     lastWayIn: "这是你最后一种登录方式。请先设置密码或添加其他方式。",
     tooManyAttempts: "尝试次数过多。",

@@ -106,8 +106,9 @@ const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
   ticket_expired: ["ticketExpired", null],
   ticket_invalid: ["ticketInvalid", null],
   sign_in_again: ["signInAgain", null],
-  last_way_in: ["lastWayIn", null],
-  too_many_passkeys: ["passkeysFull", null],
+  passkeys_unavailable: ["passkeyHost", null],
+  // Passkeys are all that an account can have too many of.
+  full: ["passkeysFull", null],
   too_many_attempts: ["tooManyAttempts", null],
   // The address is asked for only where letters are sent; the page was older than the server's settings.
   no_mail: ["other", null],
@@ -133,11 +134,18 @@ function told(error: ApiError): readonly [Problem, FieldName | null] {
     const email = code === "email_taken" || param === "email";
     return email ? ["emailTaken", "email"] : ["nameTaken", "name"];
   }
+  // One that could be made and is no good, where otherwise it is one that opens nothing.
+  if (code === "wrong_passkey" && status === 422) return ["passkeyUnsupported", null];
   const known = byCode[code ?? ""] ?? (status === 422 ? byParam[param ?? ""] : undefined);
   if (known !== undefined) return known;
   if (status === 429) return ["tooManyAttempts", null];
   if (status === 502 || status === 503 || status === 504) return ["busy", null];
   return ["other", null];
+}
+
+/** What a refusal to take away a way in means, where it is not told as something else: it is the last one. */
+export function orLastWayIn(error: unknown): unknown {
+  return error instanceof ApiError && error.code === "conflict" ? new Trouble("lastWayIn") : error;
 }
 
 /** What the server's refusal means to whom it was given. */

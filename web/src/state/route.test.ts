@@ -1,6 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { session, user as userOf } from "../testing";
-import { allowedPath, conversationOfPath, pageOfPath, pathOf, pathVia, returnPath, tokenOf } from "./route";
+import {
+  allowedPath,
+  conversationOfPath,
+  linkPath,
+  pageOfPath,
+  pathOf,
+  pathVia,
+  providerErrorOf,
+  providerPath,
+  returnPath,
+  tokenOf,
+} from "./route";
 
 it("reads back the address that it makes", () => {
   for (const id of ["0198-abc", "a/b", "ä %", null]) expect(conversationOfPath(pathOf(id))).toBe(id);
@@ -16,6 +27,8 @@ it.each([
   ["/sign-up", "sign-up"],
   ["/setup", "setup"],
   ["/account", "account"],
+  ["/verify", "verify"],
+  ["/reset/", "reset"],
   ["/", "chat"],
   ["/c/x", "chat"],
   ["/LOGIN", "chat"],
@@ -90,7 +103,19 @@ describe("what an address shows", () => {
     );
   });
 
-  it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup"])(
+  it.each(["/verify", "/reset"])("to everybody who holds a letter, of %s: the same", (path) => {
+    expect(allowedPath(path, "", session({}))).toBe(path);
+    expect(allowedPath(path, "", session({ sign_up: false }))).toBe(path);
+    expect(allowedPath(path, "", session({ user }))).toBe(path);
+  });
+
+  it("to a user whose account could not be linked: the account, and why", () => {
+    expect(allowedPath("/login", "?error=oidc_taken", session({ user }))).toBe("/account?error=oidc_taken");
+    expect(allowedPath("/login", "?error=%3Cb%3E", session({ user }))).toBe("/account?error=oidc_failed");
+    expect(allowedPath("/login", "?error=oidc_taken", session({}))).toBe("/login?error=oidc_taken");
+  });
+
+  it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup", "/verify", "/reset"])(
     "before there is a user, of %s: the setup",
     (path) => expect(allowedPath(path, "", session({ setup: true }))).toBe("/setup"),
   );
@@ -115,3 +140,20 @@ it.each([
   ["#", ""],
   ["", ""],
 ])("finds the token in %j", (text, token) => expect(tokenOf(text)).toBe(token));
+
+describe("a provider", () => {
+  it.each([
+    ["", null],
+    ["?next=/account", null],
+    ["?error=oidc_denied", "oidc_denied"],
+    ["?error=", "oidc_failed"],
+    ["?error=constructor", "oidc_failed"],
+    ["?error=Call+0900-1234", "oidc_failed"],
+  ])("whose way back has %j: %s", (search, error) => expect(providerErrorOf(search)).toBe(error));
+
+  it("is begun with at addresses that its id can't leave", () => {
+    expect(providerPath("harbour", "/c/x?y")).toBe("/oidc/harbour/start?next=%2Fc%2Fx%3Fy");
+    expect(providerPath("../a?b", "/")).toBe("/oidc/..%2Fa%3Fb/start?next=%2F");
+    expect(linkPath("harbour")).toBe("/oidc/harbour/start?link=1");
+  });
+});

@@ -79,6 +79,7 @@ const providerErrors = [
   "oidc_unknown",
   "oidc_email_taken",
   "oidc_domain",
+  "oidc_taken",
 ] as const;
 
 export type ProviderError = (typeof providerErrors)[number];

@@ -208,3 +208,96 @@ it("a door that has closed meanwhile leads to the login", async () => {
   await session.signUp({ name: "ada", password: "password" });
   expect(useSession.getState()).toMatchObject({ page: "login", note: "signUpClosed", sign_up: false });
 });
+
+describe("a second factor", () => {
+  const second = { second_factor: { ticket: "t", expires_s: 300 } };
+
+  it("is asked for before anybody is signed in", async () => {
+    serve({ "POST /api/login": () => second });
+    await expect(session.login("ada", "password")).resolves.toEqual(second.second_factor);
+    expect(useSession.getState().user).toBeNull();
+    serve({ ...quiet, "POST /api/login/second": () => of("ada") });
+    await expect(session.loginSecond("t", "123456")).resolves.toBe(true);
+    expect(useSession.getState().user?.id).toBe("ada");
+  });
+
+  it("that comes too late has the password asked for again; a wrong one is told", async () => {
+    serve({ "POST /api/login/second": () => error(401, "ticket_expired") });
+    await expect(session.loginSecond("t", "123456")).resolves.toBe(false);
+    expect(useSession.getState().note).toBe("tooLate");
+    serve({ "POST /api/login/second": () => error(401, "wrong_code") });
+    await expect(session.loginSecond("t", "1")).rejects.toMatchObject({ code: "wrong_code" });
+  });
+});
+
+describe("a letter", () => {
+  const at = async (path: string, now: Session) => {
+    window.history.replaceState(null, "", path);
+    serve({ ...quiet, "GET /api/session": () => now });
+    await session.askSession();
+    session.settle();
+    expect(useSession.getState().page).toBe(path.slice(1, path.indexOf("#")));
+  };
+
+  it("is what a sign-up waits for, where letters are sent", async () => {
+    serve({ "POST /api/sign-up": () => ({ mailed: true }) });
+    await expect(session.signUp({ name: "a", email: "a@b", password: "p" })).resolves.toBe(true);
+    expect(useSession.getState().user).toBeNull();
+    serve({ ...quiet, "POST /api/sign-up": () => of("ada") });
+    await expect(session.signUp({ name: "a", password: "p" })).resolves.toBe(false);
+    expect(useSession.getState().user?.id).toBe("ada");
+  });
+
+  it("makes the account and signs in, also where another one was", async () => {
+    for (const before of [null, "grace"]) {
+      await at("/verify#t", of(before));
+      serve({ ...quiet, "POST /api/verify": () => of("ada") });
+      await session.verify("t");
+      expect(useSession.getState()).toMatchObject({ page: "chat", note: null, user: { id: "ada" } });
+      expect(address() + window.location.hash).toBe("/");
+    }
+  });
+
+  it("confirms an address, and says so on the account's page or at the login", async () => {
+    await at("/verify#t", of("ada"));
+    serve({ ...quiet, "POST /api/verify": () => sessionOf({ user: user("ada", { email: "a@b" }) }) });
+    await session.verify("t");
+    expect(useSession.getState()).toMatchObject({ page: "account", note: "emailConfirmed" });
+    expect(useSession.getState().user?.email).toBe("a@b");
+    await at("/verify#t", of(null));
+    serve({ "POST /api/verify": () => of(null) });
+    await session.verify("t");
+    expect(useSession.getState()).toMatchObject({ page: "login", note: "emailConfirmed" });
+    expect(address() + window.location.hash).toBe("/login?next=%2Faccount");
+  });
+
+  it("that is spent changes nothing", async () => {
+    await at("/verify#t", of("ada"));
+    serve({ "POST /api/verify": () => error(400, "ticket_invalid") });
+    await expect(session.verify("t")).rejects.toMatchObject({ code: "ticket_invalid" });
+    expect(useSession.getState()).toMatchObject({ page: "verify", user: { id: "ada" } });
+  });
+
+  it("sets another password, with which one signs in anew", async () => {
+    for (const before of [null, "ada"]) {
+      await at("/reset#t", of(before));
+      serve({ "POST /api/reset/confirm": () => 204 });
+      await session.resetPassword("t", "other words");
+      expect(useSession.getState()).toMatchObject({ page: "login", note: "passwordReset", user: null });
+      expect(address() + window.location.hash).toBe("/login");
+    }
+  });
+});
+
+it("whoever has no password proves who they are by signing in again, and comes back", async () => {
+  await enterAs("ada");
+  rememberDraft(null, "half a thought");
+  window.history.replaceState(null, "", "/account");
+  serve({ "POST /api/logout": () => 204 });
+  await session.signInAgain();
+  expect(useSession.getState()).toMatchObject({ user: null, page: "login", note: "confirmAgain" });
+  expect(address()).toBe("/login?next=%2Faccount");
+  await enterAs("ada");
+  expect(address()).toBe("/account");
+  expect(recallDraft(null)).toBe("half a thought");
+});

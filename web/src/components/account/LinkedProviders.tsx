@@ -3,11 +3,13 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type LinkedProvider } from "../../api/security";
+import { orLastWayIn } from "../../state/account";
 import { linkPath } from "../../state/route";
 import { useSession } from "../../state/session";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { ProviderNote } from "./ProviderNote";
+import { useFocusAfter } from "./useFocusAfter";
 import type { Standing } from "./useSecurity";
 
 /** Who else may vouch for one, of those that this server knows. */
@@ -16,18 +18,20 @@ export function LinkedProviders({ standing }: { standing: Standing }) {
   const known = useSession((state) => state.providers);
   const [said, setSaid] = useState("");
   const list = useRef<HTMLUListElement>(null);
+  const focusList = useFocusAfter(list);
   const linked = standing.security.providers;
-  const others = known.filter(({ id }) => !linked.some((provider) => provider.id === id));
+  // A link has an id of its own, and the name of its provider.
+  const others = known.filter(({ name }) => !linked.some((link) => link.name === name));
   if (known.length === 0 && linked.length === 0) return null;
   const unlink = async (gone: LinkedProvider, password: string | undefined) => {
     try {
       await api.unlinkProvider(gone.id, password);
     } catch (error) {
-      if (!(error instanceof ApiError && error.status === 404)) throw error;
+      if (!(error instanceof ApiError && error.status === 404)) throw orLastWayIn(error);
     }
     standing.onChange({ providers: linked.filter(({ id }) => id !== gone.id) });
     setSaid(t("security.providers.unlinked", { name: gone.name }));
-    requestAnimationFrame(() => list.current?.focus());
+    focusList();
   };
   return (
     <Section title={t("security.providers.title")} text={t("security.providers.text")}>

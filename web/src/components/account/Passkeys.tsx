@@ -5,10 +5,12 @@ import { ApiError } from "../../api/client";
 import { security as api, type Passkey } from "../../api/security";
 import { passkeysSupported } from "../../api/webauthn";
 import { agoText } from "../../i18n/format";
+import { orLastWayIn } from "../../state/account";
 import { useSession } from "../../state/session";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { AddPasskey, RenamePasskey } from "./PasskeyForms";
+import { useFocusAfter } from "./useFocusAfter";
 import type { Standing } from "./useSecurity";
 
 const PASSKEYS_MAX = 20;
@@ -18,6 +20,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
   const offered = useSession((state) => state.passkeys);
   const [said, setSaid] = useState("");
   const list = useRef<HTMLUListElement>(null);
+  const focusList = useFocusAfter(list);
   const { passkeys } = standing.security;
   const able = offered && passkeysSupported();
   if (!offered && passkeys.length === 0) return null;
@@ -30,8 +33,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
       passkeys.filter(({ id }) => id !== gone.id),
       t("security.passkeys.removed", { name: gone.name }),
     );
-    // The pressed button is gone, and the dialog about to be.
-    requestAnimationFrame(() => list.current?.focus());
+    focusList();
   };
   return (
     <Section title={t("security.passkeys.title")} text={t("security.passkeys.text")}>
@@ -85,7 +87,7 @@ function PasskeyItem({ passkey, standing, onRenamed, onRemoved }: ItemProps) {
       await api.removePasskey(passkey.id, password);
     } catch (error) {
       // One that is gone already is what was wanted.
-      if (!(error instanceof ApiError && error.status === 404)) throw error;
+      if (!(error instanceof ApiError && error.status === 404)) throw orLastWayIn(error);
     }
     onRemoved();
   };

@@ -23,11 +23,9 @@ export function Profile({ user, standing }: { user: User; standing: Standing | n
         {user.email !== null && (
           <>
             <dt>{t("form.email")}</dt>
-            <dd>
-              {user.email}
-              {mail && user.email_verified && (
-                <span className="badge facts-badge">{t("security.email.confirmed")}</span>
-              )}
+            <dd className="facts-address">
+              <span className="min-w-0">{user.email}</span>
+              {mail && user.email_verified && <span className="badge">{t("security.email.confirmed")}</span>}
             </dd>
           </>
         )}

@@ -1,13 +1,13 @@
 import { ShieldCheck } from "lucide-react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { security as api } from "../../api/security";
-import { focusNext } from "../focus";
 import { Section } from "./AccountPage";
 import { FormDialog } from "./FormDialog";
 import { IdentityDialog, IdentityForm } from "./IdentityDialog";
 import { RecoveryCodes } from "./RecoveryCodes";
 import { TotpSetup } from "./TotpSetup";
+import { useFocusAfter } from "./useFocusAfter";
 import type { Standing } from "./useSecurity";
 
 /** Below this many codes it is time for new ones. */
@@ -17,17 +17,18 @@ const CODES_LOW = 4;
 export function SecondFactor({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
   const [said, setSaid] = useState("");
+  const row = useRef<HTMLFieldSetElement>(null);
+  const focusRow = useFocusAfter(row);
   const { totp } = standing.security;
   const change = (changed: Partial<Standing["security"]>, done: string) => {
     standing.onChange(changed);
     setSaid(done);
-    // The pressed button may be gone.
-    focusNext("#second-factor button");
+    focusRow();
   };
   return (
     <Section title={t("security.totp.title")} text={t("security.totp.text")}>
       {totp && <TotpState left={standing.security.recovery_codes_left} />}
-      <div className="button-row" id="second-factor">
+      <fieldset className="button-row" ref={row} tabIndex={-1} aria-label={t("security.totp.title")}>
         {totp ? (
           <>
             <NewCodes
@@ -59,7 +60,7 @@ export function SecondFactor({ standing }: { standing: Standing }) {
             }
           />
         )}
-      </div>
+      </fieldset>
       <p className="account-said" role="status">
         {said}
       </p>

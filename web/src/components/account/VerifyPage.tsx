@@ -17,6 +17,7 @@ export function VerifyPage() {
     () => ({}),
     () => verify(ticket),
   );
+  const dead = refusal?.problem === "ticketExpired" || refusal?.problem === "ticketInvalid";
   return (
     <EntryPage
       title={t("security.verify.title")}
@@ -27,18 +28,23 @@ export function VerifyPage() {
             <PageLink href="/login">{t("security.letter.login")}</PageLink>
           </p>
         ) : (
-          <p>
-            {t("settings.signedInAs", { name })}. <PageLink href="/">{t("account.back")}</PageLink>
-          </p>
+          <>
+            <p>{t("settings.signedInAs", { name })}</p>
+            <p className="entry-back">
+              <PageLink href="/">{t("account.back")}</PageLink>
+            </p>
+          </>
         )
       }
     >
       {ticket !== "" && (
         <form {...form}>
           <RefusalNote refusal={refusal} />
-          <SubmitButton busy={busy} wait_s={wait_s}>
-            {t("security.verify.submit")}
-          </SubmitButton>
+          {!dead && (
+            <SubmitButton busy={busy} wait_s={wait_s}>
+              {t("security.verify.submit")}
+            </SubmitButton>
+          )}
         </form>
       )}
     </EntryPage>
