@@ -97,7 +97,8 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
       held.totp.used = step;
       return true;
     }
-    const left = held.codes.filter((known) => known !== code);
+    const plain = (text) => text.toLowerCase().replace(/[\s-]/g, "");
+    const left = held.codes.filter((known) => plain(known) !== plain(code));
     const used = left.length < held.codes.length;
     held.codes = left;
     return used;

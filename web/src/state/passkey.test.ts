@@ -143,6 +143,13 @@ describe("the offer at the name's field", () => {
     await offering;
   });
 
+  it("does not go on for ever with a browser that chooses by itself", async () => {
+    world(async () => credential, refuse("wrong_passkey"));
+    const told: string[] = [];
+    await offerPasskeys(new AbortController().signal, ({ problem }) => told.push(problem));
+    expect(told).toHaveLength(5);
+  });
+
   it("says nothing where it can't be made", async () => {
     const told: string[] = [];
     world(() => Promise.reject(new DOMException("", "SecurityError")));

@@ -6,6 +6,8 @@ import { loginPasskey } from "./session";
 /** Coming in by a passkey, and making one. */
 
 const NAME_LENGTH_MAX = 64;
+/** So many that were refused are told of; a browser that goes on without being asked is not to keep the server busy. */
+const REFUSED_MAX = 5;
 /** How long the options are good for, where they don't say so. */
 const OPTIONS_MS = 120_000;
 
@@ -60,30 +62,34 @@ function seen(signal: AbortSignal): Promise<void> {
 export async function offerPasskeys(signal: AbortSignal, tell: (refusal: Refusal) => void): Promise<void> {
   try {
     if (!(await canOfferByAutofill())) return;
-    while (!signal.aborted) {
+    let refused = 0;
+    while (!signal.aborted && refused < REFUSED_MAX) {
       await seen(signal);
-      if (signal.aborted) return;
-      await offerOnce(signal, tell);
+      if (!signal.aborted && (await offerOnce(signal, tell)) === "refused") refused += 1;
     }
   } catch {
     // The button is still there.
   }
 }
 
-async function offerOnce(signal: AbortSignal, tell: (refusal: Refusal) => void): Promise<void> {
+type Offered = "old" | "taken" | "refused";
+
+async function offerOnce(signal: AbortSignal, tell: (refusal: Refusal) => void): Promise<Offered> {
   const { ticket, options } = await security.loginPasskeyOptions();
   const old = AbortSignal.timeout((options.timeout ?? OPTIONS_MS) * 0.8);
   let credential: AuthenticationResponseJSON;
   try {
     credential = await askPasskey(options, AbortSignal.any([signal, old]), "conditional");
   } catch (error) {
-    if (old.aborted && !signal.aborted) return;
+    if (old.aborted && !signal.aborted) return "old";
     throw error;
   }
   try {
     await loginPasskey(ticket, credential);
+    return "taken";
   } catch (error) {
     if (!signal.aborted) tell(refusalOf(error));
+    return "refused";
   }
 }
 

@@ -11,6 +11,7 @@ import {
   providerPath,
   returnPath,
   tokenOf,
+  withoutProviderError,
 } from "./route";
 
 it("reads back the address that it makes", () => {
@@ -109,12 +110,6 @@ describe("what an address shows", () => {
     expect(allowedPath(path, "", session({ user }))).toBe(path);
   });
 
-  it("to a user whose account could not be linked: the account, and why", () => {
-    expect(allowedPath("/login", "?error=oidc_taken", session({ user }))).toBe("/account?error=oidc_taken");
-    expect(allowedPath("/login", "?error=%3Cb%3E", session({ user }))).toBe("/account?error=oidc_failed");
-    expect(allowedPath("/login", "?error=oidc_taken", session({}))).toBe("/login?error=oidc_taken");
-  });
-
   it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup", "/verify", "/reset"])(
     "before there is a user, of %s: the setup",
     (path) => expect(allowedPath(path, "", session({ setup: true }))).toBe("/setup"),
@@ -150,6 +145,14 @@ describe("a provider", () => {
     ["?error=constructor", "oidc_failed"],
     ["?error=Call+0900-1234", "oidc_failed"],
   ])("whose way back has %j: %s", (search, error) => expect(providerErrorOf(search)).toBe(error));
+
+  it.each([
+    ["?error=oidc_denied", ""],
+    ["?next=%2Faccount&error=x", "?next=%2Faccount"],
+    ["", ""],
+  ])("whose error is taken out of %j leaves %j", (search, left) => {
+    expect(withoutProviderError(search)).toBe(left);
+  });
 
   it("is begun with at addresses that its id can't leave", () => {
     expect(providerPath("harbour", "/c/x?y")).toBe("/oidc/harbour/start?next=%2Fc%2Fx%3Fy");

@@ -60,9 +60,6 @@ export function allowedPath(path: string, search: string, session: Session): str
   // What a letter leads to is for whoever holds it, signed in or not.
   if (!session.setup && (page === "verify" || page === "reset")) return path + search;
   if (session.user !== null) {
-    // A provider that could not be linked: its way back is always the login.
-    const error = page === "login" ? providerErrorOf(search) : null;
-    if (error !== null) return `/account?${new URLSearchParams({ error })}`;
     return page === "login" || page === "sign-up" || page === "setup" ? returnPath(search) : path + search;
   }
   if (session.setup) return page === "setup" ? path + search : "/setup";
@@ -89,6 +86,13 @@ export function providerErrorOf(search: string): ProviderError | null {
   const given = new URLSearchParams(search).get("error");
   if (given === null) return null;
   return providerErrors.find((known) => known === given) ?? "oidc_failed";
+}
+
+/** The rest of the address, once the error has been taken out of it. */
+export function withoutProviderError(search: string): string {
+  const query = new URLSearchParams(search);
+  query.delete("error");
+  return query.size === 0 ? "" : `?${query}`;
 }
 
 /** Where a provider's sign-in begins; the server brings the browser back to `path`. */

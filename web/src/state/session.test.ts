@@ -301,3 +301,23 @@ it("whoever has no password proves who they are by signing in again, and comes b
   expect(address()).toBe("/account");
   expect(recallDraft(null)).toBe("half a thought");
 });
+
+it("the error of a provider brings whoever wanted to link their account back to it, and is told until one goes on", async () => {
+  window.history.replaceState(null, "", "/login?error=oidc_taken");
+  serve({ ...quiet, "GET /api/session": () => of("ada") });
+  await session.askSession();
+  expect(address()).toBe("/account");
+  expect(useSession.getState()).toMatchObject({ page: "account", providerError: "oidc_taken" });
+  session.go("/");
+  expect(useSession.getState().providerError).toBeNull();
+});
+
+it("and is not told again to whoever signs in after it", async () => {
+  window.history.replaceState(null, "", "/login?error=oidc_denied");
+  serve({ "GET /api/session": () => of(null) });
+  await session.askSession();
+  expect(useSession.getState().providerError).toBe("oidc_denied");
+  await enterAs("ada");
+  expect(useSession.getState()).toMatchObject({ page: "chat", providerError: null });
+  expect(address()).toBe("/");
+});

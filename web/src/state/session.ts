@@ -2,7 +2,15 @@ import { create } from "zustand";
 import { ApiError, api, type NewUser } from "../api/client";
 import { type Password, type SecondFactor, security } from "../api/security";
 import type { Session } from "../api/types";
-import { allowedPath, conversationOfPath, type Page, pageOfPath } from "./route";
+import {
+  allowedPath,
+  conversationOfPath,
+  type Page,
+  type ProviderError,
+  pageOfPath,
+  providerErrorOf,
+  withoutProviderError,
+} from "./route";
 import { forgetOwned, setOwner } from "./storage";
 import { enter, leave, notify, openConversation, startNewChat, useStore } from "./store";
 
@@ -22,7 +30,12 @@ interface State extends Session {
   state: "asking" | "known" | "unreachable";
   page: Page;
   note: EntryNote | null;
+  /** What went wrong at the provider from which one comes back. */
+  providerError: ProviderError | null;
 }
+
+/** Nothing to be told any more. */
+const quiet = { note: null, providerError: null };
 
 export const useSession = create<State>(() => ({
   state: "asking",
@@ -33,7 +46,7 @@ export const useSession = create<State>(() => ({
   passkeys: false,
   providers: [],
   page: "chat",
-  note: null,
+  ...quiet,
 }));
 
 const { getState: get, setState: set } = useSession;
@@ -45,9 +58,23 @@ function showConversation(id: string | null): void {
   else if (useStore.getState().open.id !== null) startNewChat();
 }
 
+/**
+ * Takes the error of a provider out of the address, where it would be told once more after signing in. The way back is always
+ * the login; whoever is signed in wanted to link their account, and is brought back to it.
+ */
+function takeProviderError(): void {
+  const { pathname, search } = window.location;
+  const error = pageOfPath(pathname) === "login" ? providerErrorOf(search) : null;
+  if (error === null) return;
+  const path = get().user === null ? pathname + withoutProviderError(search) : "/account";
+  window.history.replaceState(null, "", path);
+  set({ providerError: error });
+}
+
 /** Shows what the address names, or what stands in for it. */
 export function settle(): void {
   if (get().state !== "known") return;
+  takeProviderError();
   const { pathname, search } = window.location;
   const allowed = allowedPath(pathname, search, get());
   if (allowed !== pathname + search) window.history.replaceState(null, "", allowed);
@@ -59,7 +86,7 @@ export function settle(): void {
 export function go(path: string): void {
   const { pathname, search, hash } = window.location;
   if (path !== pathname + search + hash) window.history.pushState(null, "", path);
-  set({ note: null });
+  set(quiet);
   settle();
 }
 
@@ -130,7 +157,7 @@ function admit(session: Session): void {
 
 /** Signs in, or gives what a code has to be sent with. */
 export async function login(name: string, password: string): Promise<SecondFactor | null> {
-  set({ note: null });
+  set(quiet);
   const answer = await security.login(name, password);
   if ("second_factor" in answer) return answer.second_factor;
   admit(answer);
@@ -150,7 +177,7 @@ export async function loginSecond(ticket: string, code: string): Promise<boolean
 }
 
 export async function loginPasskey(ticket: string, credential: AuthenticationResponseJSON): Promise<void> {
-  set({ note: null });
+  set(quiet);
   admit(await security.loginPasskey(ticket, credential));
 }
 
@@ -169,7 +196,7 @@ async function enterOrBack(
   closed: string,
   note: EntryNote,
 ): Promise<boolean> {
-  set({ note: null });
+  set(quiet);
   try {
     const answer = await made;
     if ("mailed" in answer) return true;
@@ -186,7 +213,7 @@ async function enterOrBack(
 
 /** Answers a letter: it makes an account and signs in with it, or confirms the address of one that there is. */
 export async function verify(ticket: string): Promise<void> {
-  set({ note: null });
+  set(quiet);
   const before = get().user?.id;
   const session = await security.verify(ticket);
   const own = session.user?.id === before;
@@ -199,7 +226,7 @@ export async function verify(ticket: string): Promise<void> {
 
 /** Sets the password that a letter allows to choose. It has ended all sessions of its user. */
 export async function resetPassword(ticket: string, password: string): Promise<void> {
-  set({ note: null });
+  set(quiet);
   await security.reset(ticket, password);
   window.history.replaceState(null, "", "/login");
   take(nobody(), "passwordReset");

@@ -1,11 +1,11 @@
 import { TriangleAlert } from "lucide-react";
 import { useTranslation } from "react-i18next";
-import { providerErrorOf } from "../../state/route";
+import { useSession } from "../../state/session";
 
-/** What went wrong on the way back from a provider, as the address says it. */
+/** What went wrong at the provider from which one has come back. */
 export function ProviderNote() {
   const { t } = useTranslation();
-  const error = providerErrorOf(window.location.search);
+  const error = useSession((state) => state.providerError);
   if (error === null) return null;
   return (
     <div className="note note-danger form-note" role="alert">

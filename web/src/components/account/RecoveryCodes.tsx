@@ -1,4 +1,5 @@
 import { Download, TriangleAlert } from "lucide-react";
+import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { CopyButton } from "../CopyButton";
 
@@ -12,6 +13,9 @@ interface Props {
 /** The codes for a day without the telephone. The server doesn't know them any more: they are shown this once. */
 export function RecoveryCodes({ codes, name, onDone }: Props) {
   const { t } = useTranslation();
+  const list = useRef<HTMLOListElement>(null);
+  // Not the button: an Enter too many would close what can't be seen again.
+  useEffect(() => list.current?.focus(), []);
   const text = codes.join("\n");
   const download = () => {
     const heading = t("security.codes.fileHeading", { name, host: window.location.host });
@@ -24,7 +28,7 @@ export function RecoveryCodes({ codes, name, onDone }: Props) {
   };
   return (
     <>
-      <ol className="codes" aria-label={t("security.codes.title")} translate="no">
+      <ol className="codes" ref={list} tabIndex={-1} aria-label={t("security.codes.title")} translate="no">
         {codes.map((code) => (
           <li key={code}>{code}</li>
         ))}
