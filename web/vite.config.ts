@@ -33,6 +33,7 @@ export default defineConfig({
     proxy: {
       // The server takes writes from its own origin only.
       "/api": { target: server, changeOrigin: true, headers: { origin: server } },
+      "/oidc": { target: server, changeOrigin: true },
       "/readyz": { target: server, changeOrigin: true },
     },
   },

@@ -46,7 +46,7 @@ export const test = base.extend<Options & TestFixtures, WorkerFixtures>({
       context.on("weberror", (error) => errors.push(String(error.error())));
       context.on("request", (request) => {
         const url = new URL(request.url());
-        if (!["127.0.0.1", ""].includes(url.hostname)) foreign.push(request.url());
+        if (!["127.0.0.1", "localhost", ""].includes(url.hostname)) foreign.push(request.url());
       });
       await use(undefined);
       const unexpected = errors.filter((text) => !expectedErrors.some((pattern) => pattern.test(text)));

@@ -1,5 +1,6 @@
 // The mock server's accounts: in memory, with passwords as they are, for work on the page only.
 import { randomUUID } from "node:crypto";
+import { abilities, noFactors, securityRoutes, seedFactors } from "./mock-security.mjs";
 
 const DAY = 86_400_000;
 const ATTEMPTS_MAX = 5;
@@ -22,9 +23,9 @@ export const error = (status, code, message, more = {}) => ({
 
 const none = { status: 204, body: null };
 
-function addUser({ name, email = null, password }, role) {
-  const user = { id: randomUUID(), name, email, role, created_ms: Date.now() };
-  users.set(user.id, { user, password });
+function addUser({ name, email = null, email_verified = false, password }, role) {
+  const user = { id: randomUUID(), name, email, email_verified, role, created_ms: Date.now() };
+  users.set(user.id, { user, password, ...noFactors() });
   return user;
 }
 
@@ -38,6 +39,7 @@ function addSession(user, agent, address, age_ms = 0) {
 /** A first user with a few devices, so that one need not go through the setup. */
 export function seedAccounts() {
   const { id } = addUser({ name: "ada", email: "ada@example.org", password: "whales sing deep" }, "admin");
+  seedFactors(users.get(id));
   addUser({ name: "grace", password: "whales sing deep" }, "user");
   const agents = [
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
@@ -60,6 +62,7 @@ const bodyOf = (session) => ({
   user: session === undefined ? null : users.get(session.user).user,
   setup: users.size === 0,
   sign_up: process.env.SIGN_UP !== "off",
+  ...abilities(),
 });
 
 function enter(status, user, request) {
@@ -72,10 +75,10 @@ const folded = (text) => text.normalize("NFKC").toLowerCase();
 const named = (text) =>
   [...users.values()].find(({ user }) => [user.name, user.email ?? ""].map(folded).includes(folded(text)));
 
-function refusedUser({ name, email, password }) {
+function refusedUser({ name, email, password }, { unknownEmail = true } = {}) {
   if ([...name].length < 2) return error(422, "invalid_parameter", "name is too short", { param: "name" });
   if (named(name) !== undefined) return error(409, "name_taken", "the name is taken", { param: "name" });
-  if (email !== undefined && named(email) !== undefined)
+  if (unknownEmail && email !== undefined && named(email) !== undefined)
     return error(409, "name_taken", "the email address is taken", { param: "email" });
   if (password === "password") return error(422, "weak_password", "too common", { param: "password" });
   return null;
@@ -90,7 +93,7 @@ function login({ login: name, password }, request) {
   const held = named(name);
   if (held?.password === password) {
     attempts = 0;
-    return enter(200, held.user, request);
+    return security.afterPassword(held, request);
   }
   attempts += 1;
   if (attempts >= ATTEMPTS_MAX) {
@@ -109,6 +112,12 @@ const open = {
   },
   "POST sign-up": (body, request) => {
     if (process.env.SIGN_UP === "off") return error(403, "sign_up_closed", "closed");
+    const { mail } = abilities();
+    if (mail && body.email === undefined)
+      return error(422, "invalid_parameter", "an address is needed", { param: "email" });
+    if (!mail && body.email !== undefined) return error(422, "no_mail", "no letters", { param: "email" });
+    // Whether an address is known is told to nobody.
+    if (mail) return refusedUser(body, { unknownEmail: false }) ?? security.mailed(body);
     return refusedUser(body) ?? enter(201, addUser(body, "user"), request);
   },
   "POST login": login,
@@ -119,8 +128,11 @@ function revoke(gone) {
   return none;
 }
 
+const security = securityRoutes({ users, error, enter, bodyOf, refusedUser, addUser, named, revoke });
+
 function deleteUser(held, password) {
-  if (held.password !== password) return error(401, "wrong_password", "wrong password");
+  if (held.password !== null && held.password !== password)
+    return error(401, "wrong_password", "wrong password");
   const admins = [...users.values()].filter(({ user }) => user.role === "admin");
   if (held.user.role === "admin" && admins.length === 1)
     return error(409, "conflict", "the last administrator can't be deleted");
@@ -141,7 +153,8 @@ const own = {
   "DELETE sessions": (_body, session) => revoke((known) => known.user === session.user && known !== session),
   "POST account/password": ({ old, new: chosen }, session) => {
     const held = users.get(session.user);
-    if (held.password !== old) return error(401, "wrong_password", "wrong password");
+    if (held.password !== null && held.password !== old)
+      return error(401, "wrong_password", "wrong password");
     if (chosen === "password") return error(422, "weak_password", "too common", { param: "new" });
     held.password = chosen;
     return revoke((known) => known.user === session.user && known !== session);
@@ -149,13 +162,35 @@ const own = {
   "POST account/delete": ({ password }, session) => deleteUser(users.get(session.user), password),
 };
 
+/**
+ * A provider that lets everybody in as grace, who has no password from then on; linking is done at once, and `OIDC_ERROR` has the
+ * way back tell of one.
+ */
+export function answerProvider(url, request) {
+  const to = (path, headers = {}) => ({ status: 303, body: null, headers: { location: path, ...headers } });
+  if (process.env.OIDC_ERROR !== undefined) return to(`/login?error=${process.env.OIDC_ERROR}`);
+  const [provider] = abilities().providers;
+  const linked = { id: randomUUID(), name: provider.name, created_ms: Date.now() };
+  const session = sessionOf(request);
+  if (url.searchParams.has("link") && session !== undefined) {
+    users.get(session.user).providers = [linked];
+    return to("/account");
+  }
+  const held = named("grace");
+  Object.assign(held, { password: null, providers: [linked] });
+  return to(url.searchParams.get("next") ?? "/", enter(303, held.user, request).headers);
+}
+
 /** The answer to a request about accounts; undefined for what isn't about them and may go on. */
 export function answerAccount(method, parts, body, request) {
   const name = `${method} ${parts.join("/")}`;
-  if (open[name] !== undefined) return open[name](body, request);
   const session = sessionOf(request);
+  const anyone = open[name] ?? security.open[name];
+  if (anyone !== undefined) return anyone(body, request, session);
   if (session === undefined) return error(401, "not_signed_in", "sign in first");
-  if (own[name] !== undefined) return own[name](body, session);
+  const mine = own[name] ?? security.own[name];
+  if (mine !== undefined) return mine(body, session);
+  if (parts[0] === "account") return security.ofOne(method, parts, body, session);
   if (parts[0] !== "sessions") return undefined;
   const known = sessions.get(parts[1]);
   if (known?.user !== session.user) return error(404, "not_found", "there is no such session");

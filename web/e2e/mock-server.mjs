@@ -1,12 +1,20 @@
 // A stand-in for the server, to work on the page without a model: `npm run build && npm run mock`, or `npm run dev`
 // beside it. It keeps everything in memory and serves web/dist under the product's Content-Security-Policy. One signs in as
-// ada or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no strangers.
+// ada or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no strangers, and MAIL=off, PASSKEYS=off and
+// PROVIDERS=off do without these. Letters are printed here. Passkeys want the page at http://localhost:…
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import { answerAccount, error, seedAccounts, sessionOf, setupToken } from "./mock-accounts.mjs";
+import {
+  answerAccount,
+  answerProvider,
+  error,
+  seedAccounts,
+  sessionOf,
+  setupToken,
+} from "./mock-accounts.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
 const port = Number(process.env.PORT ?? 8080);
@@ -268,6 +276,10 @@ createServer(async (request, response) => {
   const url = new URL(request.url ?? "/", base);
   if (url.pathname === "/readyz") return response.end();
   if (url.pathname.startsWith("/api/")) return answerApi(url, request, response);
+  if (url.pathname.startsWith("/oidc/")) {
+    const { status, headers } = answerProvider(url, request);
+    return response.writeHead(status, headers).end();
+  }
   return file(url.pathname, response);
 }).listen(port, "127.0.0.1", () => {
   console.log(`mock: ${base}/`);

@@ -15,6 +15,11 @@ export const ADMINISTRATOR = { name: "Ahab", password: "the whale sings at dusk"
 
 type StorageState = Awaited<ReturnType<BrowserContext["storageState"]>>;
 
+/** Settings of the program that will answer at `url`, as variables of its environment. */
+type Settings = (url: string) => Readonly<Record<string, string>>;
+
+const asItComes: Settings = () => ({});
+
 /** The value of a variable that names a file; the suite fails without it. */
 function fileOf(variable: string): string {
   const path = process.env[variable];
@@ -40,28 +45,33 @@ const pause = (duration_ms: number) => new Promise((resolve) => setTimeout(resol
 /** The real program with the real model, in a home of its own. */
 export class Server {
   readonly url: string;
+  /** The same by a name, without which browsers make no passkeys. */
+  readonly namedUrl: string;
   readonly #binary = fileOf("CACHALOT_BIN");
   readonly #model = fileOf("CACHALOT_TEST_MODEL");
   readonly #home = mkdtempSync(join(tmpdir(), "cachalot-e2e-"));
   readonly #port: number;
   #process: ChildProcess | null = null;
   #log = "";
+  readonly #settings: Settings;
   #state: StorageState | null = null;
 
-  private constructor(port: number) {
+  private constructor(port: number, settings: Settings) {
     this.#port = port;
+    this.#settings = settings;
     this.url = `http://127.0.0.1:${port}`;
+    this.namedUrl = `http://localhost:${port}`;
   }
 
-  static async create(): Promise<Server> {
-    const server = await Server.createEmpty();
+  static async create(settings = asItComes): Promise<Server> {
+    const server = await Server.createEmpty(settings);
     await server.#setUp();
     return server;
   }
 
   /** A server without any user. */
-  static async createEmpty(): Promise<Server> {
-    const server = new Server(await freePort());
+  static async createEmpty(settings = asItComes): Promise<Server> {
+    const server = new Server(await freePort(), settings);
     await server.start();
     return server;
   }
@@ -99,7 +109,7 @@ export class Server {
   async start(): Promise<void> {
     const address = `127.0.0.1:${this.#port}`;
     const child = spawn(this.#binary, ["up", "--listen", address, "--model", this.#model], {
-      env: { ...process.env, CACHALOT_HOME: this.#home },
+      env: { ...process.env, ...this.#settings(this.url), CACHALOT_HOME: this.#home },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const keep = (chunk: Buffer) => {

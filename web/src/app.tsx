@@ -2,8 +2,10 @@ import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import { AccountPage } from "./components/account/AccountPage";
 import { LoginPage } from "./components/account/LoginPage";
+import { ResetPage } from "./components/account/ResetPage";
 import { SetupPage } from "./components/account/SetupPage";
 import { SignUpPage } from "./components/account/SignUpPage";
+import { VerifyPage } from "./components/account/VerifyPage";
 import { ChatPage } from "./components/ChatPage";
 import { ConnectionLine } from "./components/Notices";
 import { useSession } from "./state/session";
@@ -14,6 +16,8 @@ export function App() {
   const page = useSession((session) => session.page);
   const user = useSession((session) => session.user);
   if (state !== "known") return <Unknown />;
+  if (page === "verify") return <VerifyPage />;
+  if (page === "reset") return <ResetPage />;
   if (user === null) {
     if (page === "setup") return <SetupPage />;
     return page === "sign-up" ? <SignUpPage /> : <LoginPage />;

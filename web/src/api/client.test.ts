@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { api, cutOff, onReached, onSignedOut, retryAfterOf } from "./client";
+import { security } from "./security";
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -54,6 +55,16 @@ describe("api", () => {
     );
   });
 
+  it("asks for letters in the language of the page", async () => {
+    document.documentElement.lang = "fr";
+    const fetched = respond(() => Response.json({ mailed: true }, { status: 202 }));
+    await security.askReset("a@b");
+    expect(fetched.mock.calls[0]?.[1].headers).toEqual({
+      "content-type": "application/json",
+      "accept-language": "fr",
+    });
+  });
+
   it("asks for the page after a cursor", async () => {
     const fetched = respond(() => Response.json({ conversations: [], next: null }));
     await api.conversations("a&b", 20);
@@ -67,7 +78,7 @@ describe("api", () => {
     });
     const refuse = (code: string) => Response.json({ error: { message: "", code } }, { status: 401 });
     respond(() => refuse("wrong_login"));
-    await expect(api.login("a", "b")).rejects.toMatchObject({ code: "wrong_login" });
+    await expect(security.login("a", "b")).rejects.toMatchObject({ code: "wrong_login" });
     expect(heard).toBe(0);
     respond(() => refuse("not_signed_in"));
     await expect(api.models()).rejects.toMatchObject({ code: "not_signed_in" });

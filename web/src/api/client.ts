@@ -118,10 +118,16 @@ async function refusal(response: Response): Promise<ApiError> {
   return new ApiError(response.status, message, details);
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** One request and its JSON; `headers` go along with those that every request has. */
+export async function call<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers?: Record<string, string>,
+): Promise<T> {
   const { signal } = era;
   try {
-    const answer = await callOnce<T>(method, path, body, signal);
+    const answer = await callOnce<T>(method, path, body, headers, signal);
     return signal.aborted ? never() : answer;
   } catch (error) {
     if (signal.aborted) return never();
@@ -129,10 +135,16 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   }
 }
 
-async function callOnce<T>(method: string, path: string, body: unknown, cut: AbortSignal): Promise<T> {
+async function callOnce<T>(
+  method: string,
+  path: string,
+  body: unknown,
+  headers: Record<string, string> | undefined,
+  cut: AbortSignal,
+): Promise<T> {
   const init: RequestInit = { method, signal: AbortSignal.any([cut, AbortSignal.timeout(REQUEST_MS_MAX)]) };
   if (method !== "GET") {
-    init.headers = { "content-type": "application/json" };
+    init.headers = { "content-type": "application/json", ...headers };
     init.body = JSON.stringify(body ?? {});
   }
   const response = await request(path, init);
@@ -167,10 +179,6 @@ export const api = {
 
   setUp: (token: string, user: NewUser) => call<Session>("POST", "/api/setup", { token, ...user }),
 
-  signUp: (user: NewUser) => call<Session>("POST", "/api/sign-up", user),
-
-  login: (login: string, password: string) => call<Session>("POST", "/api/login", { login, password }),
-
   logout: () => call<void>("POST", "/api/logout"),
 
   sessions: () => call<{ sessions: Device[] }>("GET", "/api/sessions"),
@@ -178,11 +186,6 @@ export const api = {
   revokeSession: (id: string) => call<void>("DELETE", `/api/sessions/${encodeURIComponent(id)}`),
 
   revokeOtherSessions: () => call<void>("DELETE", "/api/sessions"),
-
-  changePassword: (old: string, password: string) =>
-    call<void>("POST", "/api/account/password", { old, new: password }),
-
-  deleteAccount: (password: string) => call<void>("POST", "/api/account/delete", { password }),
 
   models: () => call<Models>("GET", "/api/models"),
 

@@ -4,6 +4,8 @@ export interface User {
   id: string;
   name: string;
   email: string | null;
+  /** A letter to the address has been answered. */
+  email_verified: boolean;
   role: "user" | "operator" | "admin";
   created_ms: number;
 }
@@ -14,6 +16,18 @@ export interface Session {
   setup: boolean;
   /** Strangers may make themselves an account. */
   sign_up: boolean;
+  /** The server sends letters: a sign-up needs an address, and a forgotten password can be replaced. */
+  mail: boolean;
+  /** This address of the server can have passkeys. */
+  passkeys: boolean;
+  /** Where else one may come from. */
+  providers: readonly Provider[];
+}
+
+/** A sign-in that somebody else vouches for. */
+export interface Provider {
+  id: string;
+  name: string;
 }
 
 /** A place where the user is signed in. */

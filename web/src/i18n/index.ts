@@ -2,6 +2,7 @@ import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
 import { recall, remember } from "../state/storage";
 import { type Catalogue, en } from "./en";
+import { withFrenchSpaces } from "./spaces";
 
 /** Each language by its own name. */
 export const languages = { en: "English", fr: "Français", zh: "中文" } as const;
@@ -16,7 +17,7 @@ declare module "i18next" {
 }
 
 const catalogues: Record<Exclude<Language, "en">, () => Promise<Catalogue>> = {
-  fr: async () => (await import("./fr")).fr,
+  fr: async () => withFrenchSpaces((await import("./fr")).fr),
   zh: async () => (await import("./zh")).zh,
 };
 

@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { ApiError } from "../api/client";
-import { emailProblem, nameProblem, newPasswordProblem, refusalOf } from "./account";
+import {
+  codeOf,
+  codeProblem,
+  emailProblem,
+  nameProblem,
+  neededEmailProblem,
+  newPasswordProblem,
+  orLastWayIn,
+  refusalOf,
+  Trouble,
+} from "./account";
 
 describe("what one enters", () => {
   it.each([
@@ -26,6 +36,20 @@ describe("what one enters", () => {
     ["whale", "emailForm"],
   ])("the address %j: %s", (email, problem) => expect(emailProblem(email)).toBe(problem));
 
+  it("needs an address only where a letter is sent to it", () => {
+    expect(emailProblem("  ")).toBeNull();
+    expect(neededEmailProblem("  ")).toBe("emailMissing");
+    expect(neededEmailProblem("whale")).toBe("emailForm");
+    expect(neededEmailProblem(" a@b ")).toBeNull();
+  });
+
+  it("takes a code as it was read, with the blanks between its digits", () => {
+    expect(codeOf(" 123\u00a0456\n")).toBe("123456");
+    expect(codeOf("k7wq-2b4d")).toBe("k7wq-2b4d");
+    expect(codeProblem(" \t")).toBe("codeMissing");
+    expect(codeProblem("1")).toBeNull();
+  });
+
   it("counts a password in characters, and trims nothing off it", () => {
     expect(newPasswordProblem("        ")).toBeNull();
     expect(newPasswordProblem("🐋".repeat(7))).toBe("passwordLength");
@@ -47,6 +71,16 @@ describe("a refusal", () => {
     [422, "invalid_parameter", "unheard_of", "other", null],
     [401, "wrong_login", null, "wrongLogin", "old"],
     [401, "wrong_password", null, "wrongPassword", "old"],
+    [401, "wrong_code", null, "wrongCode", "code"],
+    [422, "invalid_parameter", "code", "wrongCode", "code"],
+    [401, "wrong_passkey", null, "wrongPasskey", null],
+    [422, "wrong_passkey", "credential", "passkeyUnsupported", null],
+    [409, "passkeys_unavailable", null, "passkeyHost", null],
+    [409, "full", null, "passkeysFull", null],
+    [401, "ticket_expired", null, "ticketExpired", null],
+    [400, "ticket_invalid", null, "ticketInvalid", null],
+    [403, "sign_in_again", null, "signInAgain", null],
+    [422, "no_mail", "email", "other", null],
     [429, "too_many_attempts", null, "tooManyAttempts", null],
     [503, "busy", null, "busy", null],
     [503, "database_busy", null, "busy", null],
@@ -58,6 +92,17 @@ describe("a refusal", () => {
   ])("%s %s %s is told as %s at %s", (status, code, param, problem, field) => {
     const told = refusalOf(new ApiError(status, "words", { code, param, retryAfter_s: null }));
     expect(told).toEqual({ problem, field, wait_s: null, detail: "words" });
+  });
+
+  it("is told as what the page found out itself", () => {
+    expect(refusalOf(new Trouble("passkeyKnown"))).toMatchObject({ problem: "passkeyKnown", field: null });
+  });
+
+  it("to take away a way in means that it is the last one, if it is a conflict", () => {
+    const conflict = new ApiError(409, "", { code: "conflict" });
+    expect(orLastWayIn(conflict)).toMatchObject({ problem: "lastWayIn" });
+    const other = new ApiError(401, "", { code: "wrong_password" });
+    expect(orLastWayIn(other)).toBe(other);
   });
 
   it("carries how long to wait, where that is the reason", () => {

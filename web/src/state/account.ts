@@ -3,7 +3,7 @@ import { ApiError } from "../api/client";
 /** What people enter about themselves: what is allowed, and what the server says about it. */
 
 /** The fields of all forms. `old` is the password that one has, where `password` is the one that one chooses. */
-export type FieldName = "token" | "login" | "name" | "email" | "old" | "password";
+export type FieldName = "token" | "login" | "name" | "email" | "old" | "password" | "code";
 
 /** What can be wrong; there is a text for each. */
 export type Problem =
@@ -14,14 +14,28 @@ export type Problem =
   | "nameCharacters"
   | "nameInvalid"
   | "nameTaken"
+  | "emailMissing"
   | "emailForm"
   | "emailTaken"
   | "passwordLength"
   | "passwordWeak"
   | "passwordSame"
+  | "codeMissing"
+  | "passkeyName"
+  | "passkeyCancelled"
+  | "passkeyKnown"
+  | "passkeyHost"
+  | "passkeyUnsupported"
+  | "passkeysFull"
   | "wrongToken"
   | "wrongLogin"
   | "wrongPassword"
+  | "wrongCode"
+  | "wrongPasskey"
+  | "ticketExpired"
+  | "ticketInvalid"
+  | "signInAgain"
+  | "lastWayIn"
   | "tooManyAttempts"
   | "busy"
   | "lastAdministrator"
@@ -36,6 +50,17 @@ export interface Refusal {
   wait_s: number | null;
   /** The server's own words, for what we have none for. */
   detail: string;
+}
+
+/** Something that the page itself found out, without asking the server. */
+export class Trouble extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem);
+    this.name = "Trouble";
+    this.problem = problem;
+  }
 }
 
 const NAME_LENGTH = { min: 2, max: 64 } as const;
@@ -57,6 +82,16 @@ export function emailProblem(email: string): Problem | null {
   return email.trim() === "" || /^[^\s@]+@[^\s@]+$/.test(email.trim()) ? null : "emailForm";
 }
 
+/** Where a letter is to be sent, there must be an address. */
+export function neededEmailProblem(email: string): Problem | null {
+  return email.trim() === "" ? "emailMissing" : emailProblem(email);
+}
+
+/** A code as one reads it off a telephone or a sheet of paper: blanks are not of it. */
+export const codeOf = (text: string): string => text.replace(/\s/gu, "");
+
+export const codeProblem = (text: string): Problem | null => (codeOf(text) === "" ? "codeMissing" : null);
+
 export function newPasswordProblem(password: string): Problem | null {
   return within(password, PASSWORD_LENGTH) ? null : "passwordLength";
 }
@@ -66,7 +101,17 @@ const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
   wrong_login: ["wrongLogin", "old"],
   wrong_password: ["wrongPassword", "old"],
   weak_password: ["passwordWeak", "password"],
+  wrong_code: ["wrongCode", "code"],
+  wrong_passkey: ["wrongPasskey", null],
+  ticket_expired: ["ticketExpired", null],
+  ticket_invalid: ["ticketInvalid", null],
+  sign_in_again: ["signInAgain", null],
+  passkeys_unavailable: ["passkeyHost", null],
+  // Passkeys are all that an account can have too many of.
+  full: ["passkeysFull", null],
   too_many_attempts: ["tooManyAttempts", null],
+  // The address is asked for only where letters are sent; the page was older than the server's settings.
+  no_mail: ["other", null],
   // The only thing that an account can be in the way of.
   conflict: ["lastAdministrator", null],
 };
@@ -79,6 +124,7 @@ const byParam: Readonly<Record<string, readonly [Problem, FieldName]>> = {
   password: ["passwordLength", "password"],
   new: ["passwordLength", "password"],
   old: ["wrongPassword", "old"],
+  code: ["wrongCode", "code"],
 };
 
 function told(error: ApiError): readonly [Problem, FieldName | null] {
@@ -88,6 +134,8 @@ function told(error: ApiError): readonly [Problem, FieldName | null] {
     const email = code === "email_taken" || param === "email";
     return email ? ["emailTaken", "email"] : ["nameTaken", "name"];
   }
+  // One that could be made and is no good, where otherwise it is one that opens nothing.
+  if (code === "wrong_passkey" && status === 422) return ["passkeyUnsupported", null];
   const known = byCode[code ?? ""] ?? (status === 422 ? byParam[param ?? ""] : undefined);
   if (known !== undefined) return known;
   if (status === 429) return ["tooManyAttempts", null];
@@ -95,8 +143,15 @@ function told(error: ApiError): readonly [Problem, FieldName | null] {
   return ["other", null];
 }
 
+/** What a refusal to take away a way in means, where it is not told as something else: it is the last one. */
+export function orLastWayIn(error: unknown): unknown {
+  return error instanceof ApiError && error.code === "conflict" ? new Trouble("lastWayIn") : error;
+}
+
 /** What the server's refusal means to whom it was given. */
 export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Trouble)
+    return { problem: error.problem, field: null, wait_s: null, detail: error.message };
   if (!(error instanceof ApiError))
     return { problem: "other", field: null, wait_s: null, detail: String(error) };
   const [problem, field] = told(error);

@@ -1,13 +1,17 @@
 import { describe, expect, it } from "vitest";
-import type { Session } from "../api/types";
+import { session, user as userOf } from "../testing";
 import {
   allowedPath,
   conversationOfPath,
+  linkPath,
   pageOfPath,
   pathOf,
   pathVia,
+  providerErrorOf,
+  providerPath,
   returnPath,
-  setupToken,
+  tokenOf,
+  withoutProviderError,
 } from "./route";
 
 it("reads back the address that it makes", () => {
@@ -24,6 +28,8 @@ it.each([
   ["/sign-up", "sign-up"],
   ["/setup", "setup"],
   ["/account", "account"],
+  ["/verify", "verify"],
+  ["/reset/", "reset"],
   ["/", "chat"],
   ["/c/x", "chat"],
   ["/LOGIN", "chat"],
@@ -79,8 +85,7 @@ describe("the way back after signing in", () => {
 });
 
 describe("what an address shows", () => {
-  const user = { id: "u", name: "Ahab", email: null, role: "user", created_ms: 0 } as const;
-  const session = (more: Partial<Session>): Session => ({ user: null, setup: false, sign_up: true, ...more });
+  const user = userOf("u");
 
   it.each([
     ["/", "", "/login"],
@@ -99,7 +104,13 @@ describe("what an address shows", () => {
     );
   });
 
-  it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup"])(
+  it.each(["/verify", "/reset"])("to everybody who holds a letter, of %s: the same", (path) => {
+    expect(allowedPath(path, "", session({}))).toBe(path);
+    expect(allowedPath(path, "", session({ sign_up: false }))).toBe(path);
+    expect(allowedPath(path, "", session({ user }))).toBe(path);
+  });
+
+  it.each(["/", "/c/x", "/login", "/sign-up", "/account", "/setup", "/verify", "/reset"])(
     "before there is a user, of %s: the setup",
     (path) => expect(allowedPath(path, "", session({ setup: true }))).toBe("/setup"),
   );
@@ -123,4 +134,29 @@ it.each([
   ["abc", "abc"],
   ["#", ""],
   ["", ""],
-])("finds the token in %j", (text, token) => expect(setupToken(text)).toBe(token));
+])("finds the token in %j", (text, token) => expect(tokenOf(text)).toBe(token));
+
+describe("a provider", () => {
+  it.each([
+    ["", null],
+    ["?next=/account", null],
+    ["?error=oidc_denied", "oidc_denied"],
+    ["?error=", "oidc_failed"],
+    ["?error=constructor", "oidc_failed"],
+    ["?error=Call+0900-1234", "oidc_failed"],
+  ])("whose way back has %j: %s", (search, error) => expect(providerErrorOf(search)).toBe(error));
+
+  it.each([
+    ["?error=oidc_denied", ""],
+    ["?next=%2Faccount&error=x", "?next=%2Faccount"],
+    ["", ""],
+  ])("whose error is taken out of %j leaves %j", (search, left) => {
+    expect(withoutProviderError(search)).toBe(left);
+  });
+
+  it("is begun with at addresses that its id can't leave", () => {
+    expect(providerPath("harbour", "/c/x?y")).toBe("/oidc/harbour/start?next=%2Fc%2Fx%3Fy");
+    expect(providerPath("../a?b", "/")).toBe("/oidc/..%2Fa%3Fb/start?next=%2F");
+    expect(linkPath("harbour")).toBe("/oidc/harbour/start?link=1");
+  });
+});

@@ -2,12 +2,14 @@ import type { Session } from "../api/types";
 
 /** The addresses of the page: `/` is a new chat, `/c/{id}` a conversation, and the rest is about the account. */
 
-export type Page = "chat" | "login" | "sign-up" | "setup" | "account";
+export type Page = "chat" | "login" | "sign-up" | "setup" | "verify" | "reset" | "account";
 
 const pages: Readonly<Record<string, Page>> = {
   "/login": "login",
   "/sign-up": "sign-up",
   "/setup": "setup",
+  "/verify": "verify",
+  "/reset": "reset",
   "/account": "account",
 };
 
@@ -55,6 +57,8 @@ export function pathVia(page: "/login" | "/sign-up", path: string): string {
 /** What an address shows to whom: where `path` may not be looked at, another one stands in for it. */
 export function allowedPath(path: string, search: string, session: Session): string {
   const page = pageOfPath(path);
+  // What a letter leads to is for whoever holds it, signed in or not.
+  if (!session.setup && (page === "verify" || page === "reset")) return path + search;
   if (session.user !== null) {
     return page === "login" || page === "sign-up" || page === "setup" ? returnPath(search) : path + search;
   }
@@ -64,8 +68,42 @@ export function allowedPath(path: string, search: string, session: Session): str
   return pathVia("/login", path);
 }
 
-/** The token in a link to the setup, or in what was pasted of one. */
-export function setupToken(text: string): string {
+/** What can go wrong on the way by a provider; there is a text for each. */
+const providerErrors = [
+  "oidc_failed",
+  "oidc_denied",
+  "oidc_expired",
+  "oidc_unknown",
+  "oidc_email_taken",
+  "oidc_domain",
+  "oidc_taken",
+] as const;
+
+export type ProviderError = (typeof providerErrors)[number];
+
+/** The error that a provider's way back has put into the address. Anybody can write one there, so that only ours are told. */
+export function providerErrorOf(search: string): ProviderError | null {
+  const given = new URLSearchParams(search).get("error");
+  if (given === null) return null;
+  return providerErrors.find((known) => known === given) ?? "oidc_failed";
+}
+
+/** The rest of the address, once the error has been taken out of it. */
+export function withoutProviderError(search: string): string {
+  const query = new URLSearchParams(search);
+  query.delete("error");
+  return query.size === 0 ? "" : `?${query}`;
+}
+
+/** Where a provider's sign-in begins; the server brings the browser back to `path`. */
+export const providerPath = (id: string, path: string): string =>
+  `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({ [RETURN]: path })}`;
+
+/** Where an account is linked with a provider. */
+export const linkPath = (id: string): string => `/oidc/${encodeURIComponent(id)}/start?link=1`;
+
+/** The token in a link to the setup or in a letter, or in what was pasted of one. */
+export function tokenOf(text: string): string {
   const trimmed = text.trim();
   return trimmed.slice(trimmed.lastIndexOf("#") + 1);
 }

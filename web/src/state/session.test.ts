@@ -1,19 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { onSignedOut } from "../api/client";
-import type { Session, User } from "../api/types";
-import { conversation } from "../testing";
+import type { Session } from "../api/types";
+import { conversation, session as sessionOf, user } from "../testing";
 import * as session from "./session";
 import { recallDraft, rememberDraft, rememberOwn, setOwner } from "./storage";
 import { send, useStore } from "./store";
 
 const { useSession } = session;
 
-const userOf = (id: string): User => ({ id, name: id, email: null, role: "user", created_ms: 0 });
-const of = (id: string | null): Session => ({
-  user: id === null ? null : userOf(id),
-  setup: false,
-  sign_up: true,
-});
+const of = (id: string | null): Session => sessionOf({ user: id === null ? null : user(id) });
 const error = (status: number, code: string) =>
   Response.json({ error: { message: code, code, type: "x", param: null } }, { status });
 
@@ -212,4 +207,117 @@ it("a door that has closed meanwhile leads to the login", async () => {
   });
   await session.signUp({ name: "ada", password: "password" });
   expect(useSession.getState()).toMatchObject({ page: "login", note: "signUpClosed", sign_up: false });
+});
+
+describe("a second factor", () => {
+  const second = { second_factor: { ticket: "t", expires_s: 300 } };
+
+  it("is asked for before anybody is signed in", async () => {
+    serve({ "POST /api/login": () => second });
+    await expect(session.login("ada", "password")).resolves.toEqual(second.second_factor);
+    expect(useSession.getState().user).toBeNull();
+    serve({ ...quiet, "POST /api/login/second": () => of("ada") });
+    await expect(session.loginSecond("t", "123456")).resolves.toBe(true);
+    expect(useSession.getState().user?.id).toBe("ada");
+  });
+
+  it("that comes too late has the password asked for again; a wrong one is told", async () => {
+    serve({ "POST /api/login/second": () => error(401, "ticket_expired") });
+    await expect(session.loginSecond("t", "123456")).resolves.toBe(false);
+    expect(useSession.getState().note).toBe("tooLate");
+    serve({ "POST /api/login/second": () => error(401, "wrong_code") });
+    await expect(session.loginSecond("t", "1")).rejects.toMatchObject({ code: "wrong_code" });
+  });
+});
+
+describe("a letter", () => {
+  const at = async (path: string, now: Session) => {
+    window.history.replaceState(null, "", path);
+    serve({ ...quiet, "GET /api/session": () => now });
+    await session.askSession();
+    session.settle();
+    expect(useSession.getState().page).toBe(path.slice(1, path.indexOf("#")));
+  };
+
+  it("is what a sign-up waits for, where letters are sent", async () => {
+    serve({ "POST /api/sign-up": () => ({ mailed: true }) });
+    await expect(session.signUp({ name: "a", email: "a@b", password: "p" })).resolves.toBe(true);
+    expect(useSession.getState().user).toBeNull();
+    serve({ ...quiet, "POST /api/sign-up": () => of("ada") });
+    await expect(session.signUp({ name: "a", password: "p" })).resolves.toBe(false);
+    expect(useSession.getState().user?.id).toBe("ada");
+  });
+
+  it("makes the account and signs in, also where another one was", async () => {
+    for (const before of [null, "grace"]) {
+      await at("/verify#t", of(before));
+      serve({ ...quiet, "POST /api/verify": () => of("ada") });
+      await session.verify("t");
+      expect(useSession.getState()).toMatchObject({ page: "chat", note: null, user: { id: "ada" } });
+      expect(address() + window.location.hash).toBe("/");
+    }
+  });
+
+  it("confirms an address, and says so on the account's page or at the login", async () => {
+    await at("/verify#t", of("ada"));
+    serve({ ...quiet, "POST /api/verify": () => sessionOf({ user: user("ada", { email: "a@b" }) }) });
+    await session.verify("t");
+    expect(useSession.getState()).toMatchObject({ page: "account", note: "emailConfirmed" });
+    expect(useSession.getState().user?.email).toBe("a@b");
+    await at("/verify#t", of(null));
+    serve({ "POST /api/verify": () => of(null) });
+    await session.verify("t");
+    expect(useSession.getState()).toMatchObject({ page: "login", note: "emailConfirmed" });
+    expect(address() + window.location.hash).toBe("/login?next=%2Faccount");
+  });
+
+  it("that is spent changes nothing", async () => {
+    await at("/verify#t", of("ada"));
+    serve({ "POST /api/verify": () => error(400, "ticket_invalid") });
+    await expect(session.verify("t")).rejects.toMatchObject({ code: "ticket_invalid" });
+    expect(useSession.getState()).toMatchObject({ page: "verify", user: { id: "ada" } });
+  });
+
+  it("sets another password, with which one signs in anew", async () => {
+    for (const before of [null, "ada"]) {
+      await at("/reset#t", of(before));
+      serve({ "POST /api/reset/confirm": () => 204 });
+      await session.resetPassword("t", "other words");
+      expect(useSession.getState()).toMatchObject({ page: "login", note: "passwordReset", user: null });
+      expect(address() + window.location.hash).toBe("/login");
+    }
+  });
+});
+
+it("whoever has no password proves who they are by signing in again, and comes back", async () => {
+  await enterAs("ada");
+  rememberDraft(null, "half a thought");
+  window.history.replaceState(null, "", "/account");
+  serve({ "POST /api/logout": () => 204 });
+  await session.signInAgain();
+  expect(useSession.getState()).toMatchObject({ user: null, page: "login", note: "confirmAgain" });
+  expect(address()).toBe("/login?next=%2Faccount");
+  await enterAs("ada");
+  expect(address()).toBe("/account");
+  expect(recallDraft(null)).toBe("half a thought");
+});
+
+it("the error of a provider brings whoever wanted to link their account back to it, and is told until one goes on", async () => {
+  window.history.replaceState(null, "", "/login?error=oidc_taken");
+  serve({ ...quiet, "GET /api/session": () => of("ada") });
+  await session.askSession();
+  expect(address()).toBe("/account");
+  expect(useSession.getState()).toMatchObject({ page: "account", providerError: "oidc_taken" });
+  session.go("/");
+  expect(useSession.getState().providerError).toBeNull();
+});
+
+it("and is not told again to whoever signs in after it", async () => {
+  window.history.replaceState(null, "", "/login?error=oidc_denied");
+  serve({ "GET /api/session": () => of(null) });
+  await session.askSession();
+  expect(useSession.getState().providerError).toBe("oidc_denied");
+  await enterAs("ada");
+  expect(useSession.getState()).toMatchObject({ page: "chat", providerError: null });
+  expect(address()).toBe("/");
 });

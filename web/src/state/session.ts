@@ -1,26 +1,52 @@
 import { create } from "zustand";
 import { ApiError, api, type NewUser } from "../api/client";
+import { type Password, type SecondFactor, security } from "../api/security";
 import type { Session } from "../api/types";
-import { allowedPath, conversationOfPath, type Page, pageOfPath } from "./route";
+import {
+  allowedPath,
+  conversationOfPath,
+  type Page,
+  type ProviderError,
+  pageOfPath,
+  providerErrorOf,
+  withoutProviderError,
+} from "./route";
 import { forgetOwned, setOwner } from "./storage";
 import { enter, leave, notify, openConversation, startNewChat, useStore } from "./store";
 
-/** Why one is asked to sign in. */
-type EntryNote = "ended" | "signedOut" | "deleted" | "alreadySetUp" | "signUpClosed";
+/** Why one is asked to sign in, or what has come of a letter. */
+type EntryNote =
+  | "ended"
+  | "signedOut"
+  | "deleted"
+  | "alreadySetUp"
+  | "signUpClosed"
+  | "tooLate"
+  | "confirmAgain"
+  | "emailConfirmed"
+  | "passwordReset";
 
 interface State extends Session {
   state: "asking" | "known" | "unreachable";
   page: Page;
   note: EntryNote | null;
+  /** What went wrong at the provider from which one comes back. */
+  providerError: ProviderError | null;
 }
+
+/** Nothing to be told any more. */
+const quiet = { note: null, providerError: null };
 
 export const useSession = create<State>(() => ({
   state: "asking",
   user: null,
   setup: false,
   sign_up: false,
+  mail: false,
+  passkeys: false,
+  providers: [],
   page: "chat",
-  note: null,
+  ...quiet,
 }));
 
 const { getState: get, setState: set } = useSession;
@@ -32,9 +58,23 @@ function showConversation(id: string | null): void {
   else if (useStore.getState().open.id !== null) startNewChat();
 }
 
+/**
+ * Takes the error of a provider out of the address, where it would be told once more after signing in. The way back is always
+ * the login; whoever is signed in wanted to link their account, and is brought back to it.
+ */
+function takeProviderError(): void {
+  const { pathname, search } = window.location;
+  const error = pageOfPath(pathname) === "login" ? providerErrorOf(search) : null;
+  if (error === null) return;
+  const path = get().user === null ? pathname + withoutProviderError(search) : "/account";
+  window.history.replaceState(null, "", path);
+  set({ providerError: error });
+}
+
 /** Shows what the address names, or what stands in for it. */
 export function settle(): void {
   if (get().state !== "known") return;
+  takeProviderError();
   const { pathname, search } = window.location;
   const allowed = allowedPath(pathname, search, get());
   if (allowed !== pathname + search) window.history.replaceState(null, "", allowed);
@@ -44,9 +84,9 @@ export function settle(): void {
 }
 
 export function go(path: string): void {
-  const { pathname, search } = window.location;
-  if (path !== pathname + search) window.history.pushState(null, "", path);
-  set({ note: null });
+  const { pathname, search, hash } = window.location;
+  if (path !== pathname + search + hash) window.history.pushState(null, "", path);
+  set(quiet);
   settle();
 }
 
@@ -66,8 +106,8 @@ function take(session: Session, note: EntryNote | null = null): void {
   if (changed && before.user !== null) leave();
   if (changed) leaving = false;
   if (changed) setOwner(session.user?.id ?? "");
-  const { user, setup, sign_up } = session;
-  set({ state: "known", user, setup, sign_up, note });
+  const { user, setup, sign_up, mail, passkeys, providers } = session;
+  set({ state: "known", user, setup, sign_up, mail, passkeys, providers, note });
   if (changed || before.state !== "known" || before.setup !== setup || before.sign_up !== sign_up) settle();
   if (changed && user !== null) enter();
 }
@@ -86,7 +126,10 @@ export async function askSession(): Promise<void> {
   }
 }
 
-const nobody = (): Session => ({ user: null, setup: false, sign_up: get().sign_up });
+function nobody(): Session {
+  const { sign_up, mail, passkeys, providers } = get();
+  return { user: null, setup: false, sign_up, mail, passkeys, providers };
+}
 
 /** One's own wish to go, or the end of the account: unlike a session that has run out, it leaves nothing in the browser. */
 function leaveForGood(note: EntryNote): void {
@@ -107,32 +150,88 @@ export function onSessionLost(): void {
 
 // --- coming and going ---
 
-export async function login(name: string, password: string): Promise<void> {
-  set({ note: null });
-  take(await api.login(name, password));
+function admit(session: Session): void {
+  take(session);
   tellOthers("entered");
 }
 
-export async function signUp(user: NewUser): Promise<void> {
-  await enterOrBack(api.signUp(user), "sign_up_closed", "signUpClosed");
+/** Signs in, or gives what a code has to be sent with. */
+export async function login(name: string, password: string): Promise<SecondFactor | null> {
+  set(quiet);
+  const answer = await security.login(name, password);
+  if ("second_factor" in answer) return answer.second_factor;
+  admit(answer);
+  return null;
+}
+
+/** Signs in by the code; false when it came too late, and the password is asked for again. */
+export async function loginSecond(ticket: string, code: string): Promise<boolean> {
+  try {
+    admit(await security.loginSecond(ticket, code));
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === "ticket_expired")) throw error;
+    set({ note: "tooLate" });
+    return false;
+  }
+  return true;
+}
+
+export async function loginPasskey(ticket: string, credential: AuthenticationResponseJSON): Promise<void> {
+  set(quiet);
+  admit(await security.loginPasskey(ticket, credential));
+}
+
+/** Makes an account and signs in with it; true where a letter has to be answered first. */
+export async function signUp(user: NewUser): Promise<boolean> {
+  return enterOrBack(security.signUp(user), "sign_up_closed", "signUpClosed");
 }
 
 export async function setUp(token: string, user: NewUser): Promise<void> {
   await enterOrBack(api.setUp(token, user), "already_set_up", "alreadySetUp");
 }
 
-/** Takes the new user's session; where the door has closed meanwhile, one is brought to the login. */
-async function enterOrBack(made: Promise<Session>, closed: string, note: EntryNote): Promise<void> {
-  set({ note: null });
+/** Takes the new user's session, if there is one yet; where the door has closed meanwhile, one is brought to the login. */
+async function enterOrBack(
+  made: Promise<Session | { mailed: true }>,
+  closed: string,
+  note: EntryNote,
+): Promise<boolean> {
+  set(quiet);
   try {
-    take(await made);
-    tellOthers("entered");
+    const answer = await made;
+    if ("mailed" in answer) return true;
+    admit(answer);
+    return false;
   } catch (error) {
     if (!(error instanceof ApiError && error.code === closed)) throw error;
     const sign_up = note === "signUpClosed" ? false : get().sign_up;
     take({ ...nobody(), sign_up }, note);
     await askSession();
+    return false;
   }
+}
+
+/** Answers a letter: it makes an account and signs in with it, or confirms the address of one that there is. */
+export async function verify(ticket: string): Promise<void> {
+  set(quiet);
+  const before = get().user?.id;
+  const session = await security.verify(ticket);
+  const own = session.user?.id === before;
+  // The link has done what it could, and need not stay in the browser's history.
+  window.history.replaceState(null, "", own ? "/account" : "/");
+  take(session, own ? "emailConfirmed" : null);
+  settle();
+  tellOthers("entered");
+}
+
+/** Sets the password that a letter allows to choose. It has ended all sessions of its user. */
+export async function resetPassword(ticket: string, password: string): Promise<void> {
+  set(quiet);
+  await security.reset(ticket, password);
+  window.history.replaceState(null, "", "/login");
+  take(nobody(), "passwordReset");
+  settle();
+  tellOthers("entered");
 }
 
 export async function signOut(): Promise<void> {
@@ -147,8 +246,22 @@ export async function signOut(): Promise<void> {
   }
 }
 
-export async function deleteAccount(password: string): Promise<void> {
-  await api.deleteAccount(password);
+/** Leads through the login and back to the account, as whoever has no password proves who they are. */
+export async function signInAgain(): Promise<void> {
+  leaving = true;
+  try {
+    await api.logout();
+    take(nobody(), "confirmAgain");
+    tellOthers("entered");
+  } catch {
+    notify("signOutFailed");
+  } finally {
+    leaving = false;
+  }
+}
+
+export async function deleteAccount(password: Password): Promise<void> {
+  await security.deleteAccount(password);
   leaveForGood("deleted");
 }
 

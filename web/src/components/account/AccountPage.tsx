@@ -9,14 +9,21 @@ import { SettingsMenu } from "../SettingsMenu";
 import { Tips } from "../Tips";
 import { ChangePassword } from "./ChangePassword";
 import { DeleteAccount } from "./DeleteAccount";
-import { PageLink } from "./EntryPage";
+import { PageLink, PageNote } from "./EntryPage";
+import { LinkedProviders } from "./LinkedProviders";
+import { Passkeys } from "./Passkeys";
+import { Profile } from "./Profile";
+import { SecondFactor } from "./SecondFactor";
 import { Sessions } from "./Sessions";
+import { type Standing, useSecurity } from "./useSecurity";
 
 export function AccountPage({ user }: { user: User }) {
   const { t } = useTranslation();
   const open = useStore((state) => state.open.id);
   const heading = useRef<HTMLHeadingElement>(null);
   const [changes, setChanges] = useState(0);
+  const { security, load, onChange } = useSecurity();
+  const standing = typeof security === "string" ? null : { user, security, onChange };
   const title = t("account.title");
   useEffect(() => {
     document.title = `${title} · ${t("app.name")}`;
@@ -36,10 +43,14 @@ export function AccountPage({ user }: { user: User }) {
         <h1 ref={heading} tabIndex={-1}>
           {title}
         </h1>
-        <Profile user={user} />
+        <PageNote />
+        <Profile user={user} standing={standing} />
+        {security === "unreachable" && <SecurityMissing onRetry={() => void load()} />}
+        {standing !== null && (
+          <WaysIn standing={standing} onSessions={() => setChanges((count) => count + 1)} />
+        )}
         <Sessions changes={changes} />
-        <ChangePassword name={user.name} onChanged={() => setChanges(changes + 1)} />
-        <DeleteAccount name={user.name} />
+        {standing !== null && <DeleteAccount standing={standing} />}
       </main>
       <NoticeLine />
       <Tips />
@@ -61,25 +72,28 @@ export function Section({ title, text, children }: { title: string; text?: strin
   );
 }
 
-function Profile({ user }: { user: User }) {
-  const { t, i18n } = useTranslation();
-  const since = new Intl.DateTimeFormat(i18n.language, { dateStyle: "long" }).format(user.created_ms);
+/** How one signs in; what can be done about it depends on what there is. */
+function WaysIn({ standing, onSessions }: { standing: Standing; onSessions: () => void }) {
   return (
-    <Section title={t("account.profile")}>
-      <dl className="facts">
-        <dt>{t("form.name")}</dt>
-        <dd dir="auto">{user.name}</dd>
-        {user.email !== null && (
-          <>
-            <dt>{t("form.email")}</dt>
-            <dd>{user.email}</dd>
-          </>
-        )}
-        <dt>{t("account.role")}</dt>
-        <dd>{t(`account.${user.role}`)}</dd>
-        <dt>{t("account.since")}</dt>
-        <dd>{since}</dd>
-      </dl>
+    <>
+      <ChangePassword standing={standing} onSessions={onSessions} />
+      <Passkeys standing={standing} />
+      <SecondFactor standing={standing} />
+      <LinkedProviders standing={standing} />
+    </>
+  );
+}
+
+function SecurityMissing({ onRetry }: { onRetry: () => void }) {
+  const { t } = useTranslation();
+  return (
+    <Section title={t("security.title")}>
+      <p className="account-text" role="alert">
+        {t("security.unreachable")}{" "}
+        <button type="button" className="button-text" onClick={onRetry}>
+          {t("connection.retry")}
+        </button>
+      </p>
     </Section>
   );
 }

@@ -1,44 +1,54 @@
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { api } from "../../api/client";
+import { security as api } from "../../api/security";
 import { newPasswordProblem, type Problem } from "../../state/account";
 import { Section } from "./AccountPage";
 import { PasswordField } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
+import { UserNameForKeepers } from "./IdentityDialog";
+import type { Standing } from "./useSecurity";
 import { found, useSubmit, type Values } from "./useSubmit";
 
 function chosenProblem({ old, password }: Values): Problem | null {
   return newPasswordProblem(password) ?? (old === password ? "passwordSame" : null);
 }
 
-export function ChangePassword({ name, onChanged }: { name: string; onChanged: () => void }) {
+/** Changes the password, or sets the first one of somebody who came without. */
+export function ChangePassword({ standing, onSessions }: { standing: Standing; onSessions: () => void }) {
   const { t } = useTranslation();
-  const [changed, setChanged] = useState(false);
+  const [said, setSaid] = useState("");
+  const held = standing.security.password;
   const { form, problems, refusal, busy, wait_s } = useSubmit(
     (values) => {
-      setChanged(false);
+      setSaid("");
       return found({
-        old: values.old === "" ? "passwordMissing" : null,
+        old: held && values.old === "" ? "passwordMissing" : null,
         password: chosenProblem(values),
       });
     },
     async (values) => {
-      await api.changePassword(values.old, values.password);
+      await api.changePassword(held ? values.old : undefined, values.password);
       form.ref.current?.reset();
-      setChanged(true);
-      onChanged();
+      setSaid(t(held ? "password.changed" : "security.password.set"));
+      standing.onChange({ password: true });
+      onSessions();
     },
   );
   return (
-    <Section title={t("password.title")} text={t("password.text")}>
+    <Section
+      title={t(held ? "password.title" : "security.password.title")}
+      text={t(held ? "password.text" : "security.password.text")}
+    >
       <form {...form} className="account-form">
-        <UserNameForKeepers name={name} />
-        <PasswordField
-          name="old"
-          label={t("password.old")}
-          autoComplete="current-password"
-          problem={problems.old}
-        />
+        <UserNameForKeepers name={standing.user.name} />
+        {held && (
+          <PasswordField
+            name="old"
+            label={t("password.old")}
+            autoComplete="current-password"
+            problem={problems.old}
+          />
+        )}
         <PasswordField
           name="password"
           label={t("password.new")}
@@ -48,17 +58,12 @@ export function ChangePassword({ name, onChanged }: { name: string; onChanged: (
         />
         <RefusalNote refusal={refusal} />
         <SubmitButton busy={busy} wait_s={wait_s}>
-          {t("password.submit")}
+          {t(held ? "password.submit" : "security.password.submit")}
         </SubmitButton>
         <p className="account-said" role="status">
-          {changed ? t("password.changed") : ""}
+          {said}
         </p>
       </form>
     </Section>
   );
-}
-
-/** Tells password keepers whose password it is. */
-export function UserNameForKeepers({ name }: { name: string }) {
-  return <input type="text" autoComplete="username" value={name} readOnly hidden />;
 }

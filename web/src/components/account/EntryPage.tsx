@@ -18,7 +18,6 @@ interface Props {
 /** The frame of the pages before one is signed in. */
 export function EntryPage({ title, text, children, foot }: Props) {
   const { t } = useTranslation();
-  const note = useSession((state) => state.note);
   const heading = useRef<HTMLHeadingElement>(null);
   const card = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -45,19 +44,28 @@ export function EntryPage({ title, text, children, foot }: Props) {
             </h1>
             {text !== undefined && <p>{text}</p>}
           </div>
-          <div role="status">
-            {note !== null && (
-              <p className="note form-note">
-                <Info size={18} aria-hidden className="shrink-0" />
-                {t(`entry.${note}`)}
-              </p>
-            )}
-          </div>
+          <PageNote />
           {children}
           {foot !== undefined && <div className="entry-foot">{foot}</div>}
         </div>
       </main>
       <Tips />
+    </div>
+  );
+}
+
+/** Why one is on this page, where one didn't ask for it, or what has come of a letter. */
+export function PageNote() {
+  const { t } = useTranslation();
+  const note = useSession((state) => state.note);
+  return (
+    <div role="status">
+      {note !== null && (
+        <p className="note form-note">
+          <Info size={18} aria-hidden className="shrink-0" />
+          {t(`entry.${note}`)}
+        </p>
+      )}
     </div>
   );
 }

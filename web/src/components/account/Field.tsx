@@ -53,6 +53,13 @@ export function Field({ name, label, hint, problem, children, required = true, .
   );
 }
 
+/** An email address. */
+export function EmailField(props: Omit<Props, "name" | "type" | "children">) {
+  return (
+    <Field autoComplete="email" {...props} name="email" type="email" inputMode="email" maxLength={320} />
+  );
+}
+
 /** A password, which can be looked at. */
 export function PasswordField(props: Omit<Props, "type" | "children">) {
   const { t } = useTranslation();
@@ -65,5 +72,22 @@ export function PasswordField(props: Omit<Props, "type" | "children">) {
         onClick={() => setShown(!shown)}
       />
     </Field>
+  );
+}
+
+/** A code: the six digits of an app, or one of the recovery codes. */
+export function CodeField({
+  digits,
+  ...props
+}: Omit<Props, "name" | "type" | "children"> & { digits: boolean }) {
+  return (
+    <Field
+      {...props}
+      name="code"
+      className="form-code"
+      autoComplete={digits ? "one-time-code" : "off"}
+      inputMode={digits ? "numeric" : "text"}
+      maxLength={64}
+    />
   );
 }

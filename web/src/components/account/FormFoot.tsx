@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 import { waitText } from "../../i18n/format";
 import type { Refusal } from "../../state/account";
+import { signInAgain } from "../../state/session";
 
 /** Why the form as a whole was refused. */
 export function RefusalNote({ refusal }: { refusal: Refusal | null }) {
@@ -16,6 +17,11 @@ export function RefusalNote({ refusal }: { refusal: Refusal | null }) {
         {problem === "other" ? t("problem.other", { detail }) : t(`problem.${problem}`)}
         {wait_s !== null && wait_s > 0 && (
           <> {t("form.tryAgainIn", { wait: waitText(wait_s, i18n.language) })}</>
+        )}
+        {problem === "signInAgain" && (
+          <button type="button" className="button note-button" onClick={() => void signInAgain()}>
+            {t("security.identity.signInAgain")}
+          </button>
         )}
       </span>
     </div>

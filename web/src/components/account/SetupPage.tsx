@@ -1,36 +1,25 @@
-import { useState, useSyncExternalStore } from "react";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { nameProblem, newPasswordProblem } from "../../state/account";
-import { setupToken } from "../../state/route";
+import { tokenOf } from "../../state/route";
 import { setUp } from "../../state/session";
 import { EntryPage } from "./EntryPage";
-import { Field, PasswordField } from "./Field";
+import { Field } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
+import { NewUserFields, newUserProblems } from "./NewUserFields";
 import { found, useSubmit } from "./useSubmit";
-
-/** The token of the address. It stands behind `#`, so that it reaches no server's or proxy's log. */
-function useTokenOfAddress(): string {
-  return useSyncExternalStore(
-    (onChange) => {
-      window.addEventListener("hashchange", onChange);
-      return () => window.removeEventListener("hashchange", onChange);
-    },
-    () => setupToken(window.location.hash),
-  );
-}
+import { useToken } from "./useToken";
 
 /** The first visit: whoever holds the link from the terminal becomes the administrator. */
 export function SetupPage() {
   const { t } = useTranslation();
-  const given = useTokenOfAddress();
+  const given = useToken();
   const { form, problems, refusal, busy, wait_s } = useSubmit(
     (values) =>
       found({
-        token: setupToken(values.token) === "" ? "tokenMissing" : null,
-        name: nameProblem(values.name),
-        password: newPasswordProblem(values.password),
+        token: tokenOf(values.token) === "" ? "tokenMissing" : null,
+        ...newUserProblems(values, false),
       }),
-    (values) => setUp(setupToken(values.token), { name: values.name.trim(), password: values.password }),
+    (values) => setUp(tokenOf(values.token), { name: values.name.trim(), password: values.password }),
   );
   // A link that the server refuses can be replaced by another one.
   const [refused, setRefused] = useState(false);
@@ -51,20 +40,7 @@ export function SetupPage() {
         ) : (
           <input type="hidden" name="token" value={given} />
         )}
-        <Field
-          name="name"
-          label={t("form.name")}
-          hint={t("form.nameHint")}
-          autoComplete="username"
-          problem={problems.name}
-        />
-        <PasswordField
-          name="password"
-          label={t("form.password")}
-          hint={t("form.passwordHint")}
-          autoComplete="new-password"
-          problem={problems.password}
-        />
+        <NewUserFields problems={problems} />
         <RefusalNote refusal={refusal} />
         <SubmitButton busy={busy} wait_s={wait_s}>
           {t("setup.submit")}

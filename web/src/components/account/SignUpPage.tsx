@@ -1,29 +1,34 @@
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { NewUser } from "../../api/client";
-import { emailProblem, nameProblem, newPasswordProblem } from "../../state/account";
 import { pathVia, returnPath } from "../../state/route";
-import { signUp } from "../../state/session";
+import { signUp, useSession } from "../../state/session";
 import { EntryPage, PageLink } from "./EntryPage";
-import { Field, PasswordField } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
-import { found, useSubmit, type Values } from "./useSubmit";
-
-function userOf({ name, email, password }: Values): NewUser {
-  const address = email.trim();
-  return { name: name.trim(), password, ...(address === "" ? {} : { email: address }) };
-}
+import { LetterPage } from "./LetterPage";
+import { NewUserFields, newUserProblems } from "./NewUserFields";
+import { found, useSubmit } from "./useSubmit";
 
 export function SignUpPage() {
   const { t } = useTranslation();
+  const mail = useSession((state) => state.mail);
+  const [writtenTo, setWrittenTo] = useState<string | null>(null);
   const { form, problems, refusal, busy, wait_s } = useSubmit(
-    (values) =>
-      found({
-        name: nameProblem(values.name),
-        email: emailProblem(values.email),
-        password: newPasswordProblem(values.password),
-      }),
-    (values) => signUp(userOf(values)),
+    (values) => found(newUserProblems(values, mail)),
+    async ({ name, email, password }) => {
+      const address = email.trim();
+      const mailed = await signUp({ name: name.trim(), password, ...(mail ? { email: address } : {}) });
+      if (mailed) setWrittenTo(address);
+    },
   );
+  if (writtenTo !== null)
+    return (
+      <LetterPage
+        text={t("security.letter.signUp", { email: writtenTo })}
+        life={t("security.letter.day")}
+        again={t("security.letter.otherAddress")}
+        onAgain={() => setWrittenTo(null)}
+      />
+    );
   const login = pathVia("/login", returnPath(window.location.search));
   return (
     <EntryPage
@@ -36,30 +41,7 @@ export function SignUpPage() {
       }
     >
       <form {...form}>
-        <Field
-          name="name"
-          label={t("form.name")}
-          hint={t("form.nameHint")}
-          autoComplete="username"
-          problem={problems.name}
-        />
-        <Field
-          name="email"
-          type="email"
-          inputMode="email"
-          label={t("form.email")}
-          hint={t("form.emailHint")}
-          autoComplete="email"
-          required={false}
-          problem={problems.email}
-        />
-        <PasswordField
-          name="password"
-          label={t("form.password")}
-          hint={t("form.passwordHint")}
-          autoComplete="new-password"
-          problem={problems.password}
-        />
+        <NewUserFields problems={problems} email={mail} />
         <RefusalNote refusal={refusal} />
         <SubmitButton busy={busy} wait_s={wait_s}>
           {t("signUp.submit")}

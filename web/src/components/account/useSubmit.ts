@@ -16,6 +16,7 @@ function valuesOf(form: HTMLFormElement): Values {
     email: text("email"),
     old: text("old"),
     password: text("password"),
+    code: text("code"),
   };
 }
 

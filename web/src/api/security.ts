@@ -1,0 +1,121 @@
+import { call, type NewUser } from "./client";
+import type { Provider, Session } from "./types";
+
+/** How one proves who one is: the requests about it, and their JSON. */
+
+export interface Passkey {
+  id: string;
+  name: string;
+  created_ms: number;
+  used_ms: number | null;
+}
+
+export interface LinkedProvider extends Provider {
+  created_ms: number;
+}
+
+/** The ways into one's account. */
+export interface Security {
+  password: boolean;
+  totp: boolean;
+  recovery_codes_left: number;
+  passkeys: readonly Passkey[];
+  providers: readonly LinkedProvider[];
+}
+
+/** The password was right, and a code is wanted besides. */
+export interface SecondFactor {
+  ticket: string;
+  expires_s: number;
+}
+
+export interface TotpSetup {
+  ticket: string;
+  /** In base32, to be typed where the picture can't be read. */
+  secret: string;
+  /** The `otpauth:` address in the picture. */
+  uri: string;
+}
+
+export type LoginAnswer = Session | { second_factor: SecondFactor };
+export type SignUpAnswer = Session | Mailed;
+
+interface Mailed {
+  mailed: true;
+}
+
+interface Codes {
+  recovery_codes: readonly string[];
+}
+
+interface Asked<Options> {
+  ticket: string;
+  options: Options;
+}
+
+/** One's own password, asked again; absent for whoever has none. */
+export type Password = string | undefined;
+
+const passkeyPath = (id: string): string => `/api/account/passkeys/${encodeURIComponent(id)}`;
+
+/** Letters come in the language of the page, which need not be the browser's. */
+const inThisLanguage = (): Record<string, string> => ({ "accept-language": document.documentElement.lang });
+
+const send = <T>(path: string, body: unknown): Promise<T> => call<T>("POST", path, body, inThisLanguage());
+
+export const security = {
+  // --- coming in ---
+
+  login: (login: string, password: string) => call<LoginAnswer>("POST", "/api/login", { login, password }),
+
+  loginSecond: (ticket: string, code: string) => call<Session>("POST", "/api/login/second", { ticket, code }),
+
+  loginPasskeyOptions: () =>
+    call<Asked<PublicKeyCredentialRequestOptionsJSON>>("POST", "/api/login/passkey/options"),
+
+  loginPasskey: (ticket: string, credential: AuthenticationResponseJSON) =>
+    call<Session>("POST", "/api/login/passkey", { ticket, credential }),
+
+  signUp: (user: NewUser) => send<SignUpAnswer>("/api/sign-up", user),
+
+  verify: (ticket: string) => call<Session>("POST", "/api/verify", { ticket }),
+
+  askReset: (email: string) => send<Mailed>("/api/reset", { email }),
+
+  reset: (ticket: string, password: string) => call<void>("POST", "/api/reset/confirm", { ticket, password }),
+
+  // --- one's own account ---
+
+  state: () => call<Security>("GET", "/api/account/security"),
+
+  changePassword: (old: Password, password: string) =>
+    call<void>("POST", "/api/account/password", { old, new: password }),
+
+  changeEmail: (email: string, password: Password) =>
+    send<Mailed | undefined>("/api/account/email", { email, password }),
+
+  deleteAccount: (password: Password) => call<void>("POST", "/api/account/delete", { password }),
+
+  passkeyOptions: (password: Password) =>
+    call<Asked<PublicKeyCredentialCreationOptionsJSON>>("POST", "/api/account/passkeys/options", {
+      password,
+    }),
+
+  addPasskey: (ticket: string, name: string, credential: RegistrationResponseJSON) =>
+    call<Passkey>("POST", "/api/account/passkeys", { ticket, name, credential }),
+
+  renamePasskey: (id: string, name: string) => call<Passkey>("PATCH", passkeyPath(id), { name }),
+
+  removePasskey: (id: string, password: Password) => call<void>("DELETE", passkeyPath(id), { password }),
+
+  beginTotp: (password: Password) => call<TotpSetup>("POST", "/api/account/totp/begin", { password }),
+
+  confirmTotp: (ticket: string, code: string) => call<Codes>("POST", "/api/account/totp", { ticket, code }),
+
+  removeTotp: (password: Password) => call<void>("DELETE", "/api/account/totp", { password }),
+
+  newRecoveryCodes: (password: Password) => call<Codes>("POST", "/api/account/recovery-codes", { password }),
+
+  unlinkProvider: (id: string, password: Password) =>
+    call<void>("DELETE", `/api/account/providers/${encodeURIComponent(id)}`, { password }),
+};
