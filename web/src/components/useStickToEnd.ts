@@ -30,6 +30,11 @@ export function useStickToEnd(active: boolean) {
     element.scrollTo({ top: element.scrollHeight, behavior: still ? "instant" : "smooth" });
   }, []);
 
+  /** Stays where the page is put next, as if the reader had scrolled there. */
+  const letGo = useCallback(() => {
+    stuck.current = false;
+  }, []);
+
   const follow = useCallback((duration_ms: number) => {
     following.current = true;
     return setTimeout(() => {
@@ -81,5 +86,5 @@ export function useStickToEnd(active: boolean) {
     };
   }, [distance]);
 
-  return { scroller, content, atEnd, toEnd, follow };
+  return { scroller, content, atEnd, toEnd, letGo, follow };
 }

@@ -8,6 +8,7 @@ import { ConnectionLine, NoticeLine } from "../Notices";
 import { SettingsMenu } from "../SettingsMenu";
 import { Tips } from "../Tips";
 import { ChangePassword } from "./ChangePassword";
+import { Data } from "./Data";
 import { DeleteAccount } from "./DeleteAccount";
 import { PageLink } from "./EntryPage";
 import { Sessions } from "./Sessions";
@@ -39,6 +40,7 @@ export function AccountPage({ user }: { user: User }) {
         <Profile user={user} />
         <Sessions changes={changes} />
         <ChangePassword name={user.name} onChanged={() => setChanges(changes + 1)} />
+        <Data />
         <DeleteAccount name={user.name} />
       </main>
       <NoticeLine />
