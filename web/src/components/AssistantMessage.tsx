@@ -141,19 +141,21 @@ function Ending({ message, last, locked }: { message: Message; last: boolean; lo
   return (
     <div className={broken ? "note note-danger" : "message-note"}>
       <Icon size={16} aria-hidden className="shrink-0" />
-      <span className="grow">{text}</span>
-      {last && continues(message) && (
-        <button type="button" className="button" disabled={locked} onClick={() => goOn(message.id)}>
-          <StepForward size={15} aria-hidden />
-          {t("message.continue")}
-        </button>
-      )}
-      {broken && (
-        <button type="button" className="button" disabled={locked} onClick={() => askAgain(message.id)}>
-          <RefreshCw size={15} aria-hidden />
-          {t("message.regenerate")}
-        </button>
-      )}
+      <span className="note-text">{text}</span>
+      <span className="note-buttons">
+        {last && continues(message) && (
+          <button type="button" className="button" disabled={locked} onClick={() => goOn(message.id)}>
+            <StepForward size={15} aria-hidden />
+            {t("message.continue")}
+          </button>
+        )}
+        {broken && (
+          <button type="button" className="button" disabled={locked} onClick={() => askAgain(message.id)}>
+            <RefreshCw size={15} aria-hidden />
+            {t("message.regenerate")}
+          </button>
+        )}
+      </span>
     </div>
   );
 }

@@ -62,11 +62,11 @@ function useHidden(count: number, wanted: number): number {
   return hidden;
 }
 
-/** Brings the message that was looked for into sight, and puts the focus on it. */
-function bringIntoSight(scroller: HTMLElement | null, id: string): void {
-  const message = scroller?.querySelector<HTMLElement>(`[data-message="${CSS.escape(id)}"]`);
-  if (!message) return;
-  message.scrollIntoView({ block: "start" });
+/** How long after the last message is drawn the one that was looked for is kept in its place. */
+const SETTLING_MS = 1500;
+
+/** Puts the focus on the message that was looked for, and colours it for a moment. */
+function mark(message: HTMLElement): void {
   message.tabIndex = -1;
   message.focus({ preventScroll: true });
   message.classList.add("message-found");
@@ -88,7 +88,7 @@ function Thread() {
   });
   const wanted = useStore((store) => store.open.wanted);
   const hidden = useHidden(path.length, wanted === null ? -1 : path.indexOf(wanted));
-  const { scroller, content, atEnd, toEnd, letGo, follow } = useStickToEnd(
+  const { scroller, content, atEnd, toEnd, hold, release, follow } = useStickToEnd(
     generating !== null || pending !== null,
   );
 
@@ -113,10 +113,18 @@ function Thread() {
   // A chat that was searched opens at what was found. Its end comes first, and what has the focus by then gives it up.
   useEffect(() => {
     if (wanted === null) return;
-    letGo();
-    bringIntoSight(scroller.current, wanted);
+    const message = content.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(wanted)}"]`);
+    if (message) {
+      hold(message);
+      mark(message);
+    }
     foundWanted();
-  }, [wanted, letGo, scroller]);
+  }, [wanted, content, hold]);
+  useEffect(() => {
+    if (wanted !== null || hidden > 0) return;
+    const timer = setTimeout(release, SETTLING_MS);
+    return () => clearTimeout(timer);
+  }, [wanted, hidden, release]);
 
   const locked = generating !== null || pending !== null;
   const empty = path.length === 0 && pending === null;

@@ -182,6 +182,7 @@ export const en = {
     skipped_one: "{{count}} could not be taken:",
     skipped_other: "{{count}} could not be taken:",
     skippedMore: "The first {{count}} that could not be taken:",
+    skippedLabel: "What could not be taken",
     unknownFormat: "This isn't a file that can be imported.",
     tooLarge: "This file is too large for this server.",
     broken: "The connection broke while the file was on its way. It may be too large for this server.",

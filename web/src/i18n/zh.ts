@@ -179,6 +179,7 @@ export const zh: Catalogue = {
     skipped_one: "{{count}} 个对话无法导入：",
     skipped_other: "{{count}} 个对话无法导入：",
     skippedMore: "以下为前 {{count}} 个无法导入的对话：",
+    skippedLabel: "无法导入的对话",
     unknownFormat: "无法导入此文件。",
     tooLarge: "此文件太大，服务器无法接收。",
     broken: "发送文件时连接中断。文件可能太大，服务器无法接收。",

@@ -28,14 +28,7 @@ export function rightsOver(me: User, account: Pick<Account, "id" | "role">): Rig
 }
 
 /** What can go wrong; there is a text for each. */
-export type Trouble =
-  | "unreachable"
-  | "busy"
-  | "notAllowed"
-  | "gone"
-  | "lastAdministrator"
-  | "nameTaken"
-  | "other";
+type Trouble = "unreachable" | "busy" | "notAllowed" | "gone" | "lastAdministrator" | "nameTaken" | "other";
 
 export interface Failure {
   trouble: Trouble;

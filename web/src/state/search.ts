@@ -5,7 +5,7 @@ import type { Conversation } from "../api/types";
 /** Finding one's conversations again: by their titles, which the page has, and by what is said in them, which the server has. */
 
 /** More is not asked for; a search with more words finds less. */
-export const RESULTS_MAX = 50;
+const RESULTS_MAX = 50;
 /** The server takes no longer ones. */
 export const QUERY_LENGTH_MAX = 200;
 

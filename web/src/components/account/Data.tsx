@@ -125,7 +125,8 @@ function Result({ imported }: { imported: Imported }) {
               count: skipped.length,
             })}
           </p>
-          <ul className="data-skipped">
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a long list scrolls, and the keyboard must reach it */}
+          <ul className="data-skipped" tabIndex={0} aria-label={t("data.skippedLabel")}>
             {skipped.map(({ title, why }, index) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: the list of a result never changes
               <li key={index}>

@@ -1,5 +1,6 @@
 import "./admin.css";
 import { ArrowLeft } from "lucide-react";
+import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { User } from "../../api/types";
 import { partsFor } from "../../state/admin";
@@ -25,6 +26,10 @@ export function AdminPage({ user }: { user: User }) {
   const [path = "", search = ""] = address.split("?");
   const place = adminPlaceOf(path);
   const parts = partsFor(user.role);
+  const nav = useRef<HTMLElement>(null);
+  // Where not all of them fit, one sees at least where one is.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another part
+  useEffect(() => nav.current?.querySelector('[aria-current="page"]')?.scrollIntoView(), [place.part]);
   return (
     <div className="account admin">
       <ConnectionLine />
@@ -35,7 +40,7 @@ export function AdminPage({ user }: { user: User }) {
         </PageLink>
         <SettingsMenu compact />
       </header>
-      <nav className="admin-nav" aria-label={admin("label")}>
+      <nav ref={nav} className="admin-nav" aria-label={admin("label")}>
         {parts.map((part) => (
           <PageLink
             key={part}

@@ -104,6 +104,7 @@ function GroupForm({ group, models, onClose, onSaved }: FormProps) {
       />
       {all === "some" && (
         <Checks
+          quiet
           label={t("group.someModels")}
           choices={known.map((value) => ({ value, name: value }))}
           chosen={chosen}

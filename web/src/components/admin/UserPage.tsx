@@ -122,7 +122,7 @@ function Profile({ account }: { account: Account }) {
             : t("user.disabledSince", { when: date.format(account.disabled_ms) })}
         </dd>
       </dl>
-      <p className="account-text">
+      <p className="admin-link">
         <PageLink href={log}>{t("user.log")}</PageLink>
       </p>
     </Section>

@@ -79,10 +79,11 @@ export function Users({ me, query }: { me: User; query: string }) {
 
 function UserRow({ account }: { account: Account }) {
   const { t, i18n } = useTranslation("admin");
-  const seen =
-    account.seen_ms === null
-      ? t("list.neverSeen")
-      : t("list.seen", { when: agoText(account.seen_ms, Date.now(), i18n.language) });
+  const now_ms = Date.now();
+  const seen = (at_ms: number): string =>
+    now_ms - at_ms < 60_000
+      ? t("list.seenNow")
+      : t("list.seen", { when: agoText(at_ms, now_ms, i18n.language) });
   return (
     <li>
       <PageLink href={adminPath({ part: "users", user: account.id })} className="row">
@@ -95,7 +96,7 @@ function UserRow({ account }: { account: Account }) {
           </span>
           <span className="row-facts">
             {account.email !== null && <span>{account.email}</span>}
-            <span>{seen}</span>
+            <span>{account.seen_ms === null ? t("list.neverSeen") : seen(account.seen_ms)}</span>
             {(account.totp || account.passkeys > 0) && (
               <span className="row-factor">
                 <KeyRound size={13} aria-hidden />

@@ -29,7 +29,7 @@ export function Waiting() {
 }
 
 /** What went wrong, in words. */
-export function FailureText({ failure }: { failure: Failure }) {
+function FailureText({ failure }: { failure: Failure }) {
   const { t } = useTranslation("admin");
   return failure.trouble === "other"
     ? t("trouble.other", { detail: failure.detail })
@@ -197,16 +197,18 @@ export function TextField({ label, hint, problem = null, ...rest }: TextProps) {
 
 interface ChecksProps {
   label: string;
+  /** The label is for screen readers only. */
+  quiet?: boolean;
   choices: readonly { value: string; name: string; fixed?: boolean }[];
   chosen: readonly string[];
   onChoose: (chosen: string[]) => void;
 }
 
 /** Any number of several; what is fixed is in, and stays in. */
-export function Checks({ label, choices, chosen, onChoose }: ChecksProps) {
+export function Checks({ label, quiet = false, choices, chosen, onChoose }: ChecksProps) {
   return (
-    <fieldset className="choices">
-      <legend>{label}</legend>
+    <fieldset className={quiet ? "choices choices-quiet" : "choices"}>
+      <legend className={quiet ? "sr-only" : undefined}>{label}</legend>
       {choices.map(({ value, name, fixed = false }) => (
         <label key={value} className="choice">
           <input

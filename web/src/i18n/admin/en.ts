@@ -30,6 +30,7 @@ export const en = {
     factors: "Second factor",
     neverSeen: "Never signed in",
     seen: "Active {{when}}",
+    seenNow: "Active just now",
   },
   newUser: {
     open: "New user",

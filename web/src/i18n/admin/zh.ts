@@ -29,6 +29,7 @@ export const zh: AdminCatalogue = {
     factors: "双重验证",
     neverSeen: "从未登录",
     seen: "{{when}}活跃",
+    seenNow: "刚刚活跃",
   },
   newUser: {
     open: "新建用户",
