@@ -23,9 +23,11 @@ const log = [];
 const taken = new Map();
 let generation = 1;
 
-function note(event, user_id, address = "127.0.0.1", age_ms = 0) {
-  const user_name = users.get(user_id)?.user.name ?? null;
-  log.push({ number: log.length + 1, at_ms: Date.now() - age_ms, user_id, user_name, event, address });
+const nameOf = (id) => users.get(id)?.user.name ?? null;
+
+function note(event, user_id, { by = null, address = "127.0.0.1", age_ms = 0 } = {}) {
+  const told = { number: log.length + 1, at_ms: Date.now() - age_ms, event, address };
+  log.push({ ...told, user_id, user_name: nameOf(user_id), by_id: by, by_name: nameOf(by) });
 }
 
 function addGroup(name, models, limits) {
@@ -73,7 +75,8 @@ export function seedAdmin() {
   for (let index = 0; index < 260; index += 1) {
     const event = events[index % events.length];
     const who = event === "login_failed" ? null : ids[index % ids.length];
-    note(event, who, `2001:db8::${index.toString(16)}`, 60_000 * (260 - index));
+    const address = `2001:db8::${index.toString(16)}`;
+    note(event, who, { address, age_ms: 60_000 * (260 - index) });
   }
 }
 
@@ -135,14 +138,15 @@ function list(query) {
 
 const admins = () => [...users.values()].filter(({ user }) => user.role === "admin");
 
-function change(held, { disabled, groups: chosen, ...fields }) {
+function change(held, { disabled, groups: chosen, ...fields }, me) {
+  const event = ["role", "name", "email"].find((name) => name in fields) ?? "groups";
   if (
     fields.role !== undefined &&
     fields.role !== "admin" &&
     held.user.role === "admin" &&
     admins().length === 1
   )
-    return error(409, "last_administrator", "the last administrator");
+    return error(409, "conflict", "the last administrator");
   const others = [...users.values()].filter((other) => other !== held);
   if (others.some(({ user }) => user.name === fields.name))
     return error(409, "name_taken", "taken", { param: "name" });
@@ -150,6 +154,9 @@ function change(held, { disabled, groups: chosen, ...fields }) {
   if (chosen !== undefined) held.groups = chosen.filter((id) => id !== EVERYONE);
   if (disabled !== undefined) held.disabled_ms = disabled ? Date.now() : null;
   if (disabled) revoke((session) => session.user === held.user.id);
+  const events = { role: "role_changed", groups: "groups_changed" };
+  const disabling = disabled ? "user_disabled" : "user_enabled";
+  note(disabled === undefined ? (events[event] ?? "user_renamed") : disabling, held.user.id, { by: me.id });
   return ok(viewOf(held));
 }
 
@@ -163,16 +170,16 @@ function ofUser(method, [, , id, what, which], body, me) {
     case "GET ":
       return ok(viewOf(held));
     case "PATCH ":
-      note("user_changed", me.id);
-      return change(held, body);
+      return change(held, body, me);
     case "DELETE ":
       if (held.user.role === "admin" && admins().length === 1)
-        return error(409, "last_administrator", "the last administrator");
+        return error(409, "conflict", "the last administrator");
+      note("user_deleted", id, { by: me.id });
       users.delete(id);
-      note("user_deleted", me.id);
       return revoke(theirs);
     case "POST password":
       held.password = body.password ?? newPassword();
+      note("password_reset", id, { by: me.id });
       revoke(theirs);
       return ok(body.password === undefined ? { password: held.password } : {});
     case "DELETE factors":
@@ -221,6 +228,7 @@ const status = () =>
     models: [
       { name: "smollm2-135m", loaded: true },
       { name: "qwen3-0.6b", loaded: false },
+      { name: "deepseek-r1-distill-qwen-1.5b", loaded: false },
     ],
     database_bytes: 48_318_976,
     sign_up: process.env.SIGN_UP !== "off",
@@ -239,7 +247,6 @@ const forAdmins = {
     const user = addUser({ ...body, password }, body.role, { groups: body.groups ?? [] });
     return { status: 201, body: { user: viewOf(users.get(user.id)), password } };
   },
-  "GET admin/groups": () => ok({ groups: [...groups.values()].map(viewOfGroup) }),
   "POST admin/groups": ({ name, models, limits }) => {
     const id = addGroup(name, models, limits);
     return { status: 201, body: viewOfGroup(groups.get(id)) };
@@ -263,6 +270,7 @@ export function answerAdmin(name, parts, query, body, request) {
   if (name === "GET admin/users") return list(query);
   if (name === "GET admin/audit") return audit(query);
   if (name === "GET admin/status") return status();
+  if (name === "GET admin/groups") return ok({ groups: [...groups.values()].map(viewOfGroup) });
   const method = request.method ?? "GET";
   if (parts[1] === "users" && parts[2] !== undefined) return ofUser(method, parts, body, me);
   if (me.role !== "admin") return notAllowed();

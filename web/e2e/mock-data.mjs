@@ -31,7 +31,7 @@ async function importAll(owner, bytes, { addConversation, addMessage }) {
   try {
     given = JSON.parse(bytes.toString());
   } catch {
-    return error(422, "unknown_format", "the file is none that can be imported");
+    return error(422, "unsupported_file", "the file is none that can be imported");
   }
   const known = imported.get(owner) ?? new Set();
   imported.set(owner, known);
@@ -104,10 +104,10 @@ export async function answerData(name, query, body, bytes, owner, store) {
     case "GET search":
       return search(owner, query, store);
     case "PATCH account/settings":
-      settings.set(owner, body);
-      return { status: 200, body };
+      settings.set(owner, { ...body, retention_days_max: 365 });
+      return { status: 200, body: settings.get(owner) };
     case "GET account/settings":
-      return { status: 200, body: settings.get(owner) ?? { retention_days: null } };
+      return { status: 200, body: settings.get(owner) ?? { retention_days: null, retention_days_max: 365 } };
     default:
       return undefined;
   }

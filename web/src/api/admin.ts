@@ -60,9 +60,13 @@ export type NewGroup = Pick<Group, "name" | "models" | "limits">;
 export interface AuditEntry {
   number: number;
   at_ms: number;
+  /** Whom it is about. */
   user_id: string | null;
   /** Null where the user is gone, or was nobody. */
   user_name: string | null;
+  /** Who did it, where that was somebody else. */
+  by_id: string | null;
+  by_name: string | null;
   event: string;
   address: string;
 }

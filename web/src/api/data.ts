@@ -14,9 +14,14 @@ export interface Imported {
   skipped: { title: string; why: string }[];
 }
 
-export interface AccountSettings {
+interface Choice {
   /** Days after its last change at which a conversation is deleted; null for never. */
   retention_days: number | null;
+}
+
+export interface AccountSettings extends Choice {
+  /** The server's own; the shorter of the two holds. */
+  retention_days_max: number | null;
 }
 
 export interface Found {
@@ -40,8 +45,7 @@ export interface FoundPage {
 export const data = {
   settings: () => call<AccountSettings>("GET", "/api/account/settings"),
 
-  changeSettings: (change: AccountSettings) =>
-    call<AccountSettings>("PATCH", "/api/account/settings", change),
+  changeSettings: (change: Choice) => call<AccountSettings>("PATCH", "/api/account/settings", change),
 
   search: (q: string, limit: number, signal: AbortSignal) =>
     call<FoundPage>("GET", `/api/search?${new URLSearchParams({ q, limit: String(limit) })}`, undefined, {

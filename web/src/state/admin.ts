@@ -1,12 +1,8 @@
-import type { Account, Limits, Role } from "../api/admin";
+import type { Account, Limits } from "../api/admin";
 import { ApiError } from "../api/client";
 import type { User } from "../api/types";
-import { type AdminPlace, adminParts } from "./route";
 
 /** What operators and administrators may do, and what the server says about it. The server decides; the page only shows it. */
-
-export const partsFor = (role: Role): readonly AdminPlace["part"][] =>
-  adminParts.filter((part) => role === "admin" || part !== "groups");
 
 interface Rights {
   /** Disable them, sign them out, give them a new password, take their second factors. */
@@ -39,9 +35,9 @@ export interface Failure {
 const byCode: Readonly<Record<string, Trouble>> = {
   not_allowed: "notAllowed",
   not_found: "gone",
-  last_administrator: "lastAdministrator",
   conflict: "lastAdministrator",
   name_taken: "nameTaken",
+  email_taken: "nameTaken",
 };
 
 const byStatus: Readonly<Record<number, Trouble>> = {
@@ -63,7 +59,7 @@ export function failureOf(error: unknown): Failure {
 }
 
 /** What stands in a limit's field: a whole number, nothing for no limit, or undefined for anything else. */
-export function limitOf(text: string): number | null | undefined {
+function limitOf(text: string): number | null | undefined {
   const trimmed = text.trim();
   if (trimmed === "") return null;
   const value = Number(trimmed);

@@ -21,15 +21,15 @@ export const useImport = create<{ importing: Importing }>(() => ({ importing: { 
 const set = (importing: Importing): void => useImport.setState({ importing });
 
 const byCode: Readonly<Record<string, Trouble>> = {
-  unknown_format: "unknownFormat",
+  unsupported_file: "unknownFormat",
+  invalid_format: "unknownFormat",
   import_running: "running",
-  too_large: "tooLarge",
 };
 
 const byStatus: Readonly<Record<number, Trouble>> = {
   0: "broken",
+  408: "broken",
   413: "tooLarge",
-  415: "unknownFormat",
   429: "busy",
   502: "busy",
   503: "busy",

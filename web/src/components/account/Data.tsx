@@ -130,7 +130,8 @@ function Result({ imported }: { imported: Imported }) {
             {skipped.map(({ title, why }, index) => (
               // biome-ignore lint/suspicious/noArrayIndexKey: the list of a result never changes
               <li key={index}>
-                <span dir="auto">{title === "" ? t("sidebar.untitled") : title}</span>: {why}
+                <span dir="auto">{title === "" ? t("sidebar.untitled") : title}</span>:{" "}
+                <span lang="en">{why}</span>
               </li>
             ))}
           </ul>

@@ -1,7 +1,7 @@
 import { CircleAlert } from "lucide-react";
 import { type FormEvent, useCallback, useEffect, useId, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { data } from "../../api/data";
+import { type AccountSettings, data } from "../../api/data";
 import { type Refusal, refusalOf } from "../../state/account";
 import { daysOf, keepsLess, keptSince, RETENTION_DAYS_MAX } from "../../state/retention";
 import { Confirm } from "../Confirm";
@@ -12,21 +12,23 @@ const DAYS_PROPOSED = 90;
 /** How long conversations stay, read when the page comes up. */
 export function Retention() {
   const { t } = useTranslation();
-  const [days, setDays] = useState<number | null | "loading" | "unreachable">("loading");
+  const [settings, setSettings] = useState<AccountSettings | "loading" | "unreachable">("loading");
   const load = useCallback(async () => {
     try {
-      setDays((await data.settings()).retention_days);
+      setSettings(await data.settings());
     } catch {
-      setDays("unreachable");
+      setSettings("unreachable");
     }
   }, []);
   useEffect(() => void load(), [load]);
   return (
     <>
       <h3 className="account-part">{t("data.retention")}</h3>
-      <p className="account-text">{t("data.retentionText")}</p>
-      {days === "loading" && <p className="account-text">{t("app.loading")}</p>}
-      {days === "unreachable" && (
+      {typeof settings !== "string" && settings.retention_days_max !== null && (
+        <p className="account-text">{t("data.retentionText", { count: settings.retention_days_max })}</p>
+      )}
+      {settings === "loading" && <p className="account-text">{t("app.loading")}</p>}
+      {settings === "unreachable" && (
         <p className="account-text" role="alert">
           {t("data.unreachable")}{" "}
           <button type="button" className="button-text" onClick={() => void load()}>
@@ -34,14 +36,14 @@ export function Retention() {
           </button>
         </p>
       )}
-      {typeof days !== "string" && <RetentionForm days={days} onSaved={setDays} />}
+      {typeof settings !== "string" && <RetentionForm days={settings.retention_days} onSaved={setSettings} />}
     </>
   );
 }
 
 interface Props {
   days: number | null;
-  onSaved: (days: number | null) => void;
+  onSaved: (settings: AccountSettings) => void;
 }
 
 function RetentionForm({ days, onSaved }: Props) {
@@ -58,7 +60,7 @@ function RetentionForm({ days, onSaved }: Props) {
     setBusy(true);
     setRefusal(null);
     try {
-      onSaved((await data.changeSettings({ retention_days: wanted })).retention_days);
+      onSaved(await data.changeSettings({ retention_days: wanted }));
       setSaved(true);
     } catch (error) {
       setRefusal(refusalOf(error));

@@ -3,8 +3,7 @@ import { ArrowLeft } from "lucide-react";
 import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { User } from "../../api/types";
-import { partsFor } from "../../state/admin";
-import { type AdminPlace, adminPath, adminPlaceOf, pathOf } from "../../state/route";
+import { type AdminPlace, adminParts, adminPath, adminPlaceOf, pathOf } from "../../state/route";
 import { useSession } from "../../state/session";
 import { useStore } from "../../state/store";
 import { PageLink } from "../account/EntryPage";
@@ -25,7 +24,6 @@ export function AdminPage({ user }: { user: User }) {
   const address = useSession((state) => state.address);
   const [path = "", search = ""] = address.split("?");
   const place = adminPlaceOf(path);
-  const parts = partsFor(user.role);
   const nav = useRef<HTMLElement>(null);
   // Where not all of them fit, one sees at least where one is.
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another part
@@ -41,7 +39,7 @@ export function AdminPage({ user }: { user: User }) {
         <SettingsMenu compact />
       </header>
       <nav ref={nav} className="admin-nav" aria-label={admin("label")}>
-        {parts.map((part) => (
+        {adminParts.map((part) => (
           <PageLink
             key={part}
             href={adminPath({ part, user: null })}
@@ -53,15 +51,13 @@ export function AdminPage({ user }: { user: User }) {
         ))}
       </nav>
       <main className="account-main">
-        <Part key={address} me={user} place={parts.includes(place.part) ? place : home} search={search} />
+        <Part key={address} me={user} place={place} search={search} />
       </main>
       <NoticeLine />
       <Tips />
     </div>
   );
 }
-
-const home: AdminPlace = { part: "users", user: null };
 
 function Part({ me, place, search }: { me: User; place: AdminPlace; search: string }) {
   switch (place.part) {
@@ -72,7 +68,7 @@ function Part({ me, place, search }: { me: User; place: AdminPlace; search: stri
         <UserPage me={me} id={place.user} />
       );
     case "groups":
-      return <Groups />;
+      return <Groups administers={me.role === "admin"} />;
     case "audit":
       return <Audit user={new URLSearchParams(search).get("user")} />;
     case "status":

@@ -77,19 +77,31 @@ function Entry({ entry }: { entry: AuditEntry }) {
       <span className="row-main">
         <span className="row-name">{eventText(entry.event, t, known)}</span>
         <span className="row-facts">
-          <span dir="auto">
-            {entry.user_id === null ? (
-              t("log.nobody")
-            ) : (
-              <PageLink href={`/admin/audit?${new URLSearchParams({ user: entry.user_id })}`}>
-                {entry.user_name ?? t("log.deleted")}
-              </PageLink>
-            )}
-          </span>
+          {(entry.user_id !== null || entry.by_id === null) && (
+            <Who id={entry.user_id} name={entry.user_name} />
+          )}
+          {entry.by_id !== null && (
+            <span>
+              {t("log.by")} <Who id={entry.by_id} name={entry.by_name} />
+            </span>
+          )}
           <time dateTime={new Date(entry.at_ms).toISOString()}>{at.format(entry.at_ms)}</time>
           {entry.address !== "" && <span>{entry.address}</span>}
         </span>
       </span>
     </li>
+  );
+}
+
+/** Somebody of the log, whose entries one may ask for. */
+function Who({ id, name }: { id: string | null; name: string | null }) {
+  const { t } = useTranslation("admin");
+  if (id === null) return <span>{t("log.nobody")}</span>;
+  return (
+    <span dir="auto">
+      <PageLink href={`/admin/audit?${new URLSearchParams({ user: id })}`}>
+        {name ?? t("log.deleted")}
+      </PageLink>
+    </span>
   );
 }

@@ -1,8 +1,7 @@
 import { Plus } from "lucide-react";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { admin, EVERYONE, type Group } from "../../api/admin";
-import { api } from "../../api/client";
 import { limitNames } from "../../state/admin";
 import { Section } from "../account/AccountPage";
 import { GroupDialog } from "./GroupDialog";
@@ -16,11 +15,12 @@ interface Shown {
 }
 
 /** What users may do, by the groups that they are in. */
-export function Groups() {
+export function Groups({ administers }: { administers: boolean }) {
   const { t } = useTranslation("admin");
   const { loaded, reload } = useLoaded<Shown>(async () => {
-    const [{ groups }, { models }] = await Promise.all([admin.groups(), api.models()]);
-    return { groups, models: models.filter(({ installed }) => installed).map(({ name }) => name) };
+    // Not those of the chat: one's own groups may leave some of them out.
+    const [{ groups }, { models }] = await Promise.all([admin.groups(), admin.status()]);
+    return { groups, models: models.map(({ name }) => name) };
   });
   const [editing, setEditing] = useState<Group | "new" | null>(null);
   const action = useAction();
@@ -37,31 +37,37 @@ export function Groups() {
     <>
       <div className="admin-head">
         <Heading>{t("groups")}</Heading>
-        <button type="button" className="button button-accent" onClick={() => setEditing("new")}>
-          <Plus size={17} aria-hidden />
-          {t("group.add")}
-        </button>
+        {administers && (
+          <button type="button" className="button button-accent" onClick={() => setEditing("new")}>
+            <Plus size={17} aria-hidden />
+            {t("group.add")}
+          </button>
+        )}
       </div>
       <p className="account-text">
-        {everyone !== undefined && t("group.text", { name: everyone.name })} {t("group.membersHint")}
+        {everyone !== undefined && t("group.text", { name: everyone.name })}{" "}
+        {administers && t("group.membersHint")}
       </p>
       {loaded.state === "loading" && <Waiting />}
       {loaded.state === "failed" && <Failed failure={loaded.failure} onRetry={() => void reload()} />}
       <Outcome action={action} />
       {groups.map((group) => (
-        <GroupCard
-          key={group.id}
-          group={group}
-          onEdit={() => setEditing(group)}
-          onRemove={() =>
-            ask({
-              title: t("group.removeQuestion", { name: group.name }),
-              text: t("group.removeText"),
-              confirm: t("group.remove"),
-              act: () => void remove(group),
-            })
-          }
-        />
+        <GroupCard key={group.id} group={group}>
+          {administers && (
+            <GroupButtons
+              group={group}
+              onEdit={() => setEditing(group)}
+              onRemove={() =>
+                ask({
+                  title: t("group.removeQuestion", { name: group.name }),
+                  text: t("group.removeText"),
+                  confirm: t("group.remove"),
+                  act: () => void remove(group),
+                })
+              }
+            />
+          )}
+        </GroupCard>
       ))}
       {loaded.state === "ready" && (
         <GroupDialog
@@ -76,13 +82,7 @@ export function Groups() {
   );
 }
 
-interface CardProps {
-  group: Group;
-  onEdit: () => void;
-  onRemove: () => void;
-}
-
-function GroupCard({ group, onEdit, onRemove }: CardProps) {
+function GroupCard({ group, children }: { group: Group; children: ReactNode }) {
   const { t, i18n } = useTranslation("admin");
   const number = new Intl.NumberFormat(i18n.language);
   const limits = limitNames.filter((name) => group.limits[name] !== null);
@@ -113,26 +113,35 @@ function GroupCard({ group, onEdit, onRemove }: CardProps) {
         <dt>{t("users")}</dt>
         <dd>{everybody ? t("group.everybody") : t("group.members", { count: group.members })}</dd>
       </dl>
-      <div className="admin-buttons">
+      {children}
+    </Section>
+  );
+}
+
+interface ButtonsProps {
+  group: Group;
+  onEdit: () => void;
+  onRemove: () => void;
+}
+
+function GroupButtons({ group, onEdit, onRemove }: ButtonsProps) {
+  const { t } = useTranslation("admin");
+  const { id, name } = group;
+  return (
+    <div className="admin-buttons">
+      <button type="button" className="button" aria-label={t("group.editLabel", { name })} onClick={onEdit}>
+        {t("group.edit")}
+      </button>
+      {id !== EVERYONE && (
         <button
           type="button"
           className="button"
-          aria-label={t("group.editLabel", { name: group.name })}
-          onClick={onEdit}
+          aria-label={t("group.removeLabel", { name })}
+          onClick={onRemove}
         >
-          {t("group.edit")}
+          {t("group.remove")}
         </button>
-        {!everybody && (
-          <button
-            type="button"
-            className="button"
-            aria-label={t("group.removeLabel", { name: group.name })}
-            onClick={onRemove}
-          >
-            {t("group.remove")}
-          </button>
-        )}
-      </div>
-    </Section>
+      )}
+    </div>
   );
 }

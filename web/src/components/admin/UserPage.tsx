@@ -1,7 +1,7 @@
 import { ArrowLeft } from "lucide-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { type Account, admin, type Group } from "../../api/admin";
+import { type Account, admin, EVERYONE, type Group } from "../../api/admin";
 import type { User } from "../../api/types";
 import { agoText } from "../../i18n/format";
 import { emailProblem, nameProblem } from "../../state/account";
@@ -27,11 +27,8 @@ interface Shown {
 export function UserPage({ me, id }: { me: User; id: string }) {
   const { t } = useTranslation("admin");
   const { loaded, reload, put } = useLoaded<Shown>(async () => {
-    const [account, groups] = await Promise.all([
-      admin.user(id),
-      me.role === "admin" ? admin.groups() : { groups: [] },
-    ]);
-    return { account, groups: groups.groups };
+    const [account, { groups }] = await Promise.all([admin.user(id), admin.groups()]);
+    return { account, groups };
   });
   const [signOuts, setSignOuts] = useState(0);
   const title = loaded.state === "ready" ? loaded.value.account.name : t("users");
@@ -76,7 +73,7 @@ function Parts({ me, shown: { account, groups }, signOuts, onChanged, onSignedOu
           {t("user.self")} <PageLink href="/account">{t("user.selfLink")}</PageLink>.
         </p>
       )}
-      <Profile account={account} />
+      <Profile account={account} groups={groups} />
       {rights.change && <Naming account={account} onChanged={onChanged} />}
       {rights.change && <Access account={account} groups={groups} onChanged={onChanged} />}
       {rights.tend && <SigningIn account={account} onChanged={onChanged} onSignedOut={onSignedOut} />}
@@ -93,7 +90,7 @@ function Parts({ me, shown: { account, groups }, signOuts, onChanged, onSignedOu
   );
 }
 
-function Profile({ account }: { account: Account }) {
+function Profile({ account, groups }: Shown) {
   const { t, i18n } = useTranslation("admin");
   const date = new Intl.DateTimeFormat(i18n.language, { dateStyle: "long" });
   const seen =
@@ -111,6 +108,13 @@ function Profile({ account }: { account: Account }) {
         </dd>
         <dt>{t("user.role")}</dt>
         <dd>{t(`user.roles.${account.role}`)}</dd>
+        <dt>{t("user.groups")}</dt>
+        <dd>
+          {groups
+            .filter((group) => group.id === EVERYONE || account.groups.includes(group.id))
+            .map((group) => group.name)
+            .join(", ")}
+        </dd>
         <dt>{t("user.since")}</dt>
         <dd>{date.format(account.created_ms)}</dd>
         <dt>{t("user.seen")}</dt>
