@@ -1,4 +1,4 @@
-import type { Conversation, Message } from "./api/types";
+import type { Conversation, Message, User } from "./api/types";
 
 /** Rows for tests, of which a test names only what it is about. */
 
@@ -27,3 +27,11 @@ export const answer = (id: string, parent_id: string | null, more: Partial<Messa
 export function conversation(id: string, updated_ms: number, more: Partial<Conversation> = {}): Conversation {
   return { id, title: id, model: null, created_ms: 0, updated_ms, ...more };
 }
+
+export const userOf = (id: string, role: User["role"] = "user"): User => ({
+  id,
+  name: id,
+  email: null,
+  role,
+  created_ms: 0,
+});
