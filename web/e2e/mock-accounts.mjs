@@ -7,8 +7,8 @@ const ATTEMPTS_MAX = 5;
 const WAIT_S = 20;
 const COOKIE = "cachalot_mock";
 
-const users = new Map();
-const sessions = new Map();
+export const users = new Map();
+export const sessions = new Map();
 let attempts = 0;
 let attemptsUntil = 0;
 
@@ -21,15 +21,15 @@ export const error = (status, code, message, more = {}) => ({
   headers: more.headers ?? {},
 });
 
-const none = { status: 204, body: null };
+export const none = { status: 204, body: null };
 
-function addUser({ name, email = null, email_verified = false, password }, role) {
+export function addUser({ name, email = null, email_verified = false, password }, role, more = {}) {
   const user = { id: randomUUID(), name, email, email_verified, role, created_ms: Date.now() };
-  users.set(user.id, { user, password, ...noFactors() });
+  users.set(user.id, { user, password, groups: [], disabled_ms: null, ...noFactors(), ...more });
   return user;
 }
 
-function addSession(user, agent, address, age_ms = 0) {
+export function addSession(user, agent, address, age_ms = 0) {
   const at = Date.now() - age_ms;
   const session = { id: randomUUID(), user, created_ms: at, seen_ms: at, agent, address };
   sessions.set(session.id, session);
@@ -41,6 +41,7 @@ export function seedAccounts() {
   const { id } = addUser({ name: "ada", email: "ada@example.org", password: "whales sing deep" }, "admin");
   seedFactors(users.get(id));
   addUser({ name: "grace", password: "whales sing deep" }, "user");
+  addUser({ name: "otis", password: "whales sing deep" }, "operator");
   const agents = [
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0",
@@ -71,11 +72,11 @@ function enter(status, user, request) {
   return { status, body: bodyOf(session), headers: { "set-cookie": cookie } };
 }
 
-const folded = (text) => text.normalize("NFKC").toLowerCase();
+export const folded = (text) => text.normalize("NFKC").toLowerCase();
 const named = (text) =>
   [...users.values()].find(({ user }) => [user.name, user.email ?? ""].map(folded).includes(folded(text)));
 
-function refusedUser({ name, email, password }, { unknownEmail = true } = {}) {
+export function refusedUser({ name, email, password }, { unknownEmail = true } = {}) {
   if ([...name].length < 2) return error(422, "invalid_parameter", "name is too short", { param: "name" });
   if (named(name) !== undefined) return error(409, "name_taken", "the name is taken", { param: "name" });
   if (unknownEmail && email !== undefined && named(email) !== undefined)
@@ -91,7 +92,7 @@ function login({ login: name, password }, request) {
     return error(429, "too_many_attempts", "wait", { headers: { "retry-after": String(wait_s) } });
   }
   const held = named(name);
-  if (held?.password === password) {
+  if (held?.password === password && held.disabled_ms === null) {
     attempts = 0;
     return security.afterPassword(held, request);
   }
@@ -123,7 +124,7 @@ const open = {
   "POST login": login,
 };
 
-function revoke(gone) {
+export function revoke(gone) {
   for (const session of [...sessions.values()]) if (gone(session)) sessions.delete(session.id);
   return none;
 }

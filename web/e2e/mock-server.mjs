@@ -1,7 +1,8 @@
 // A stand-in for the server, to work on the page without a model: `npm run build && npm run mock`, or `npm run dev`
 // beside it. It keeps everything in memory and serves web/dist under the product's Content-Security-Policy. One signs in as
-// ada or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no strangers, and MAIL=off, PASSKEYS=off and
-// PROVIDERS=off do without these. Letters are printed here. Passkeys want the page at http://localhost:…
+// ada (an administrator), otis (an operator) or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no
+// strangers, and MAIL=off, PASSKEYS=off and PROVIDERS=off do without these. Letters are printed here. Passkeys want the page at
+// http://localhost:…
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -15,6 +16,8 @@ import {
   sessionOf,
   setupToken,
 } from "./mock-accounts.mjs";
+import { allows, answerAdmin, seedAdmin, takeMessage } from "./mock-admin.mjs";
+import { answerData } from "./mock-data.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
 const port = Number(process.env.PORT ?? 8080);
@@ -193,7 +196,11 @@ function list(query, owner) {
 }
 
 function answer(method, parts, query, body, owner) {
-  if (parts[0] === "models") return { status: 200, body: { models, default: "smollm2-135m" } };
+  if (parts[0] === "models")
+    return {
+      status: 200,
+      body: { models: models.filter(({ name }) => allows(owner, name)), default: "smollm2-135m" },
+    };
   if (parts.length === 1 && method === "GET") return { status: 200, body: list(query, owner) };
   if (parts.length === 1)
     return { status: 201, body: addConversation(owner, "", 0, body.model ?? "smollm2-135m").conversation };
@@ -210,6 +217,8 @@ function answer(method, parts, query, body, owner) {
   }
   if (parts.length === 3) {
     if (body.content.includes("busy")) return refuse(503, "the queue is full");
+    const refused = takeMessage(owner, body.model ?? conversation.model);
+    if (refused !== null) return refused;
     const user = addMessage(held, "user", body.content, body.parent_id ?? null);
     if (conversation.title === "") conversation.title = body.content.slice(0, 60);
     return { status: 201, body: { user, assistant: begin(held, user.id, body) } };
@@ -218,6 +227,11 @@ function answer(method, parts, query, body, owner) {
   if (message === undefined) return refuse(404, "no such message");
   if (parts[4] === "regenerate")
     return { status: 201, body: { assistant: begin(held, message.parent_id, body) } };
+  if (parts[4] === "continue") {
+    message.status = "generating";
+    void generate(held, message, false);
+    return { status: 200, body: { assistant: message } };
+  }
   message.status = "stopped";
   return { status: 200, body: message };
 }
@@ -260,18 +274,30 @@ async function answerApi(url, request, response) {
     const message = held?.messages.find((known) => known.id === parts[3]);
     if (held?.owner === owner && message !== undefined) return stream(held, message, response);
   }
-  let text = "";
-  for await (const chunk of request) text += chunk;
-  const body = text === "" ? {} : JSON.parse(text);
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  const isJson = request.headers["content-type"] === "application/json" && bytes.length > 0;
+  const body = isJson ? JSON.parse(bytes.toString()) : {};
+  const name = `${request.method} ${parts.join("/")}`;
   const told =
     answerAccount(request.method, parts, body, request) ??
+    answerAdmin(name, parts, url.searchParams, body, request) ??
+    (await answerData(name, url.searchParams, body, bytes, owner, {
+      conversations,
+      addConversation,
+      addMessage,
+    })) ??
     answer(request.method, parts, url.searchParams, body, owner);
   response.writeHead(told.status, { "content-type": "application/json", ...told.headers });
-  response.end(told.body === null ? undefined : JSON.stringify(told.body));
+  response.end(told.body === null ? undefined : (told.raw ?? JSON.stringify(told.body)));
 }
 
 const base = `http://127.0.0.1:${port}`;
-if (process.env.SETUP !== "1") seed(seedAccounts());
+if (process.env.SETUP !== "1") {
+  seed(seedAccounts());
+  seedAdmin();
+}
 createServer(async (request, response) => {
   const url = new URL(request.url ?? "/", base);
   if (url.pathname === "/readyz") return response.end();

@@ -7,6 +7,7 @@ import { SetupPage } from "./components/account/SetupPage";
 import { SignUpPage } from "./components/account/SignUpPage";
 import { VerifyPage } from "./components/account/VerifyPage";
 import { ChatPage } from "./components/ChatPage";
+import { LazyAdmin } from "./components/LazyAdmin";
 import { ConnectionLine } from "./components/Notices";
 import { useSession } from "./state/session";
 
@@ -22,6 +23,7 @@ export function App() {
     if (page === "setup") return <SetupPage />;
     return page === "sign-up" ? <SignUpPage /> : <LoginPage />;
   }
+  if (page === "admin") return <LazyAdmin key={user.id} user={user} />;
   return page === "account" ? <AccountPage key={user.id} user={user} /> : <ChatPage key={user.id} />;
 }
 

@@ -66,6 +66,9 @@ export function cutOff(): void {
   era = new AbortController();
 }
 
+/** Is aborted when `cutOff` is called, for what is under way by other means than these requests. */
+export const untilCutOff = (): AbortSignal => era.signal;
+
 const never = <T>(): Promise<T> => new Promise(() => {});
 
 /** `fetch` whose failures are `ApiError`s; an abort by `init.signal` stays an abort. */
@@ -74,19 +77,48 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
   try {
     response = await fetch(path, { ...init, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
-    if (init.signal?.aborted && (init.signal.reason as Error | undefined)?.name !== "TimeoutError")
-      throw error;
-    reached(false);
-    throw new ApiError(0, "the server could not be reached");
+    if (init.signal && calledOff(init.signal)) throw error;
+    throw unreached();
   }
+  if (response.ok) {
+    reached(true);
+    return response;
+  }
+  const text = await response.text().catch(() => "");
+  throw refusalOf(response, text, response.headers.get("retry-after"), init.signal?.aborted === true);
+}
+
+/** Whether a request was ended by who made it, and not by its time. */
+const calledOff = (signal: AbortSignal): boolean =>
+  signal.aborted && (signal.reason as Error | undefined)?.name !== "TimeoutError";
+
+/** What became of a request that no server has answered. */
+export function unreached(): ApiError {
+  reached(false);
+  return new ApiError(0, "the server could not be reached");
+}
+
+/** What an answer says that is no success, with the text that came with it. */
+export function refusalOf(
+  { status, statusText }: { status: number; statusText: string },
+  text: string,
+  retryAfter: string | null,
+  late = false,
+): ApiError {
   // A proxy in front answers for a server that is gone.
-  reached(response.status !== 502 && response.status !== 504);
-  if (!response.ok) {
-    const error = await refusal(response);
-    if (error.code === "not_signed_in" && init.signal?.aborted !== true) signedOut();
-    throw error;
+  reached(status !== 502 && status !== 504);
+  let message = statusText === "" ? `HTTP ${status}` : statusText;
+  const details: Details = { code: null, param: null, retryAfter_s: retryAfterOf(retryAfter, Date.now()) };
+  try {
+    const body = JSON.parse(text) as { error?: { message?: unknown; code?: unknown; param?: unknown } };
+    if (typeof body.error?.message === "string") message = body.error.message;
+    if (typeof body.error?.code === "string") details.code = body.error.code;
+    if (typeof body.error?.param === "string") details.param = body.error.param;
+  } catch {
+    // Not every refusal has a body of ours.
   }
-  return response;
+  if (details.code === "not_signed_in" && !late) signedOut();
+  return new ApiError(status, message, details);
 }
 
 /** The seconds of a Retry-After field, which may also hold a date. */
@@ -98,39 +130,29 @@ export function retryAfterOf(text: string | null, now_ms: number): number | null
   return Number.isNaN(at_ms) ? null : Math.max(0, Math.ceil((at_ms - now_ms) / 1000));
 }
 
-async function refusal(response: Response): Promise<ApiError> {
-  let message = response.statusText === "" ? `HTTP ${response.status}` : response.statusText;
-  const details: Details = {
-    code: null,
-    param: null,
-    retryAfter_s: retryAfterOf(response.headers.get("retry-after"), Date.now()),
-  };
-  try {
-    const body = (await response.json()) as {
-      error?: { message?: unknown; code?: unknown; param?: unknown };
-    };
-    if (typeof body.error?.message === "string") message = body.error.message;
-    if (typeof body.error?.code === "string") details.code = body.error.code;
-    if (typeof body.error?.param === "string") details.param = body.error.param;
-  } catch {
-    // Not every refusal has a body of ours.
-  }
-  return new ApiError(response.status, message, details);
+interface Manner {
+  /** Go along with those that every request has. */
+  headers?: Record<string, string>;
+  /** How long the answer may take. */
+  patience_ms?: number;
+  /** Ends the request for the caller, who then gets the abort. */
+  signal?: AbortSignal;
 }
 
-/** One request and its JSON; `headers` go along with those that every request has. */
+/** A request with JSON both ways. */
 export async function call<T>(
   method: string,
   path: string,
   body?: unknown,
-  headers?: Record<string, string>,
+  { patience_ms = REQUEST_MS_MAX, signal, headers = {} }: Manner = {},
 ): Promise<T> {
-  const { signal } = era;
+  const cut = era.signal;
+  const ends = [cut, AbortSignal.timeout(patience_ms), ...(signal === undefined ? [] : [signal])];
   try {
-    const answer = await callOnce<T>(method, path, body, headers, signal);
-    return signal.aborted ? never() : answer;
+    const answer = await callOnce<T>(method, path, body, headers, AbortSignal.any(ends));
+    return cut.aborted ? never() : answer;
   } catch (error) {
-    if (signal.aborted) return never();
+    if (cut.aborted) return never();
     throw error;
   }
 }
@@ -139,10 +161,10 @@ async function callOnce<T>(
   method: string,
   path: string,
   body: unknown,
-  headers: Record<string, string> | undefined,
-  cut: AbortSignal,
+  headers: Record<string, string>,
+  signal: AbortSignal,
 ): Promise<T> {
-  const init: RequestInit = { method, signal: AbortSignal.any([cut, AbortSignal.timeout(REQUEST_MS_MAX)]) };
+  const init: RequestInit = { method, signal };
   if (method !== "GET") {
     init.headers = { "content-type": "application/json", ...headers };
     init.body = JSON.stringify(body ?? {});
@@ -151,7 +173,8 @@ async function callOnce<T>(
   if (response.status === 204) return undefined as T;
   try {
     return (await response.json()) as T;
-  } catch {
+  } catch (error) {
+    if (calledOff(signal)) throw error;
     throw new ApiError(response.status, "the server's answer could not be read");
   }
 }
@@ -214,6 +237,10 @@ export const api = {
 
   regenerate: (conversation: string, message: string, options: { model?: string; thinking?: boolean }) =>
     call<{ assistant: Message }>("POST", `${messagePath(conversation, message)}/regenerate`, options),
+
+  /** Goes on with an answer that ended before its end. */
+  continueAnswer: (conversation: string, message: string) =>
+    call<{ assistant: Message }>("POST", `${messagePath(conversation, message)}/continue`),
 
   stop: (conversation: string, message: string) =>
     call<Message>("POST", `${messagePath(conversation, message)}/stop`),

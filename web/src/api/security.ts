@@ -61,7 +61,8 @@ const passkeyPath = (id: string): string => `/api/account/passkeys/${encodeURICo
 /** Letters come in the language of the page, which need not be the browser's. */
 const inThisLanguage = (): Record<string, string> => ({ "accept-language": document.documentElement.lang });
 
-const send = <T>(path: string, body: unknown): Promise<T> => call<T>("POST", path, body, inThisLanguage());
+const send = <T>(path: string, body: unknown): Promise<T> =>
+  call<T>("POST", path, body, { headers: inThisLanguage() });
 
 export const security = {
   // --- coming in ---

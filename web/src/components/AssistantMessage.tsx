@@ -1,12 +1,12 @@
 import type { TFunction } from "i18next";
-import { CircleStop, Info, RefreshCw, TriangleAlert } from "lucide-react";
+import { CircleStop, Info, RefreshCw, StepForward, TriangleAlert } from "lucide-react";
 import { memo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Message } from "../api/types";
 import { secondsText } from "../i18n/format";
 import { Markdown } from "../markdown/Markdown";
 import type { Live } from "../state/conversation";
-import { regenerate, useStore } from "../state/store";
+import { continueAnswer, regenerate, useStore } from "../state/store";
 import { CopyButton } from "./CopyButton";
 import { focusComposer } from "./focus";
 import { IconButton } from "./IconButton";
@@ -17,6 +17,8 @@ import { Whale } from "./Whale";
 interface Props {
   id: string;
   versions: readonly string[];
+  /** Nothing comes after it on the shown path. */
+  last: boolean;
   locked: boolean;
 }
 
@@ -45,7 +47,7 @@ function detailsOf(message: Message, t: TFunction, language: string): string {
   return facts.join(" · ");
 }
 
-export const AssistantMessage = memo(function AssistantMessage({ id, versions, locked }: Props) {
+export const AssistantMessage = memo(function AssistantMessage({ id, versions, last, locked }: Props) {
   const { t } = useTranslation();
   const message = useStore((state) => state.open.messages.byId[id]);
   const live = useStore((state) => state.open.live[id]);
@@ -78,7 +80,7 @@ export const AssistantMessage = memo(function AssistantMessage({ id, versions, l
             {t("message.reconnecting")}
           </p>
         )}
-        <Ending message={message} locked={locked} />
+        <Ending message={message} last={last} locked={locked} />
         {!running && <Actions message={message} versions={versions} locked={locked} />}
       </div>
     </article>
@@ -115,13 +117,22 @@ function endingText(message: Message, t: TFunction): string | null {
   }
 }
 
+/** Whether the model can go on where an answer ended. */
+const continues = ({ status }: Message): boolean =>
+  status === "stopped" || status === "length" || status === "interrupted";
+
+function goOn(message: string): void {
+  focusComposer();
+  void continueAnswer(message);
+}
+
 function askAgain(message: string): void {
   focusComposer();
   void regenerate(message);
 }
 
 /** Why an answer ended before its end, and the way out. */
-function Ending({ message, locked }: { message: Message; locked: boolean }) {
+function Ending({ message, last, locked }: { message: Message; last: boolean; locked: boolean }) {
   const { t } = useTranslation();
   const text = endingText(message, t);
   if (text === null) return null;
@@ -130,13 +141,21 @@ function Ending({ message, locked }: { message: Message; locked: boolean }) {
   return (
     <div className={broken ? "note note-danger" : "message-note"}>
       <Icon size={16} aria-hidden className="shrink-0" />
-      <span className="grow">{text}</span>
-      {broken && (
-        <button type="button" className="button" disabled={locked} onClick={() => askAgain(message.id)}>
-          <RefreshCw size={15} aria-hidden />
-          {t("message.regenerate")}
-        </button>
-      )}
+      <span className="note-text">{text}</span>
+      <span className="note-buttons">
+        {last && continues(message) && (
+          <button type="button" className="button" disabled={locked} onClick={() => goOn(message.id)}>
+            <StepForward size={15} aria-hidden />
+            {t("message.continue")}
+          </button>
+        )}
+        {broken && (
+          <button type="button" className="button" disabled={locked} onClick={() => askAgain(message.id)}>
+            <RefreshCw size={15} aria-hidden />
+            {t("message.regenerate")}
+          </button>
+        )}
+      </span>
     </div>
   );
 }

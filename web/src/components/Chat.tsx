@@ -2,7 +2,7 @@ import { ArrowDown } from "lucide-react";
 import { startTransition, useEffect, useLayoutEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { shownPath } from "../state/conversation";
-import { reloadOpen, startNewChat, useStore } from "../state/store";
+import { foundWanted, reloadOpen, startNewChat, useStore } from "../state/store";
 import { versionsOf } from "../state/tree";
 import { Announcer } from "./Announcer";
 import { AssistantMessage } from "./AssistantMessage";
@@ -47,15 +47,30 @@ export function Chat() {
   return <Thread />;
 }
 
-/** How many of the earliest messages are not drawn yet: none, shortly after the chat was opened. */
-function useHidden(count: number): number {
+/**
+ * How many of the earliest messages are not drawn yet: none, shortly after the chat was opened. The one at `wanted` is always
+ * drawn, and is -1 where none is looked for.
+ */
+function useHidden(count: number, wanted: number): number {
   const [hidden, setHidden] = useState(Math.max(0, count - FIRST_DRAWN));
+  if (wanted >= 0 && wanted < hidden) setHidden(wanted);
   useEffect(() => {
     if (hidden === 0) return;
     const timer = setTimeout(() => startTransition(() => setHidden(Math.max(0, hidden - DRAWN_STEP))), 30);
     return () => clearTimeout(timer);
   }, [hidden]);
   return hidden;
+}
+
+/** How long after the last message is drawn the one that was looked for is kept in its place. */
+const SETTLING_MS = 1500;
+
+/** Puts the focus on the message that was looked for, and colours it for a moment. */
+function mark(message: HTMLElement): void {
+  message.tabIndex = -1;
+  message.focus({ preventScroll: true });
+  message.classList.add("message-found");
+  message.addEventListener("animationend", () => message.classList.remove("message-found"), { once: true });
 }
 
 function Thread() {
@@ -71,8 +86,11 @@ function Thread() {
     const last = store.open.leaf === null ? undefined : store.open.messages.byId[store.open.leaf];
     return last?.status === "generating" ? last.id : null;
   });
-  const hidden = useHidden(path.length);
-  const { scroller, content, atEnd, toEnd, follow } = useStickToEnd(generating !== null || pending !== null);
+  const wanted = useStore((store) => store.open.wanted);
+  const hidden = useHidden(path.length, wanted === null ? -1 : path.indexOf(wanted));
+  const { scroller, content, atEnd, toEnd, hold, release, follow } = useStickToEnd(
+    generating !== null || pending !== null,
+  );
 
   const shown = useMemo(() => {
     if (pending === null) return path;
@@ -92,6 +110,22 @@ function Thread() {
     return () => clearTimeout(timer);
   }, [id, pending]);
 
+  // A chat that was searched opens at what was found. Its end comes first, and what has the focus by then gives it up.
+  useEffect(() => {
+    if (wanted === null) return;
+    const message = content.current?.querySelector<HTMLElement>(`[data-message="${CSS.escape(wanted)}"]`);
+    if (message) {
+      hold(message);
+      mark(message);
+    }
+    foundWanted();
+  }, [wanted, content, hold]);
+  useEffect(() => {
+    if (wanted !== null || hidden > 0) return;
+    const timer = setTimeout(release, SETTLING_MS);
+    return () => clearTimeout(timer);
+  }, [wanted, hidden, release]);
+
   const locked = generating !== null || pending !== null;
   const empty = path.length === 0 && pending === null;
   return (
@@ -100,7 +134,13 @@ function Thread() {
         <div className="thread" ref={content}>
           {empty && <Greeting />}
           {shown.slice(Math.min(hidden, Math.max(0, shown.length - FIRST_DRAWN))).map((message) => (
-            <MessageOf key={message} id={message} versions={versions.get(message) ?? []} locked={locked} />
+            <MessageOf
+              key={message}
+              id={message}
+              versions={versions.get(message) ?? []}
+              last={message === path.at(-1)}
+              locked={locked}
+            />
           ))}
           {pending !== null && <PendingMessage content={pending.content} />}
         </div>
@@ -125,7 +165,14 @@ function Thread() {
   );
 }
 
-function MessageOf(props: { id: string; versions: readonly string[]; locked: boolean }) {
+interface MessageProps {
+  id: string;
+  versions: readonly string[];
+  last: boolean;
+  locked: boolean;
+}
+
+function MessageOf({ last, ...props }: MessageProps) {
   const role = useStore((store) => store.open.messages.byId[props.id]?.role);
-  return role === "user" ? <UserMessage {...props} /> : <AssistantMessage {...props} />;
+  return role === "user" ? <UserMessage {...props} /> : <AssistantMessage {...props} last={last} />;
 }

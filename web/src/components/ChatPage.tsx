@@ -1,6 +1,6 @@
 import { Menu as MenuIcon, PanelLeftOpen, SquarePen } from "lucide-react";
 import { Dialog } from "radix-ui";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { recall, remember } from "../state/storage";
 import { startNewChat, useStore } from "../state/store";
@@ -10,6 +10,7 @@ import { ModelPicker } from "./ModelPicker";
 import { ConnectionLine, NoticeLine } from "./Notices";
 import { Sidebar } from "./Sidebar";
 import { SystemDialog } from "./SystemDialog";
+import { SearchDialog } from "./search/SearchDialog";
 import { Tips } from "./Tips";
 
 const narrow = window.matchMedia("(max-width: 767px)");
@@ -25,7 +26,7 @@ function useNarrow(): boolean {
 }
 
 /** Keys for all of the page: Ctrl+Shift+O a new chat, Ctrl+K the search, Shift+Escape the message field. */
-function useShortcuts(openSidebar: () => void): void {
+function useShortcuts(search: () => void): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const command = event.ctrlKey || event.metaKey;
@@ -35,15 +36,14 @@ function useShortcuts(openSidebar: () => void): void {
         startNewChat();
       } else if (command && !event.shiftKey && key === "k") {
         event.preventDefault();
-        openSidebar();
-        requestAnimationFrame(() => document.getElementById("search")?.focus());
+        search();
       } else if (event.shiftKey && event.key === "Escape") {
         document.getElementById("composer")?.focus();
       }
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [openSidebar]);
+  }, [search]);
 }
 
 function useTitle(): string {
@@ -72,7 +72,9 @@ export function ChatPage() {
       remember("sidebar", open ? null : "closed");
     }
   };
-  useShortcuts(() => setSidebar(true));
+  const [searching, setSearching] = useState(false);
+  const search = useCallback(() => setSearching(true), []);
+  useShortcuts(search);
   const title = useTitle();
   const showsButton = isNarrow || !wideOpen;
   return (
@@ -86,12 +88,16 @@ export function ChatPage() {
             <Dialog.Overlay className="overlay" />
             <Dialog.Content className="drawer" aria-describedby={undefined}>
               <Dialog.Title className="sr-only">{t("sidebar.label")}</Dialog.Title>
-              <Sidebar onChosen={() => setDrawerOpen(false)} onClose={() => setDrawerOpen(false)} />
+              <Sidebar
+                onChosen={() => setDrawerOpen(false)}
+                onClose={() => setDrawerOpen(false)}
+                onSearch={search}
+              />
             </Dialog.Content>
           </Dialog.Portal>
         </Dialog.Root>
       ) : (
-        wideOpen && <Sidebar onChosen={() => {}} onClose={() => setSidebar(false)} />
+        wideOpen && <Sidebar onChosen={() => {}} onClose={() => setSidebar(false)} onSearch={search} />
       )}
       <main aria-label={t("chat.label")}>
         <h1 className="sr-only">{title === "" ? t("app.name") : title}</h1>
@@ -112,6 +118,11 @@ export function ChatPage() {
         <ConnectionLine />
         <Chat />
       </main>
+      <SearchDialog
+        open={searching}
+        onClose={() => setSearching(false)}
+        onChosen={() => setDrawerOpen(false)}
+      />
       <NoticeLine />
       <Tips />
     </div>

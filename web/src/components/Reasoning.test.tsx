@@ -60,7 +60,7 @@ describe("AssistantMessage", () => {
     useStore.setState({
       open: { ...newOpen, messages: messagesOf([message]), live: live === undefined ? {} : { a: live } },
     });
-    return render(<AssistantMessage id="a" versions={["a"]} locked={false} />).container;
+    return render(<AssistantMessage id="a" versions={["a"]} last locked={false} />).container;
   };
   beforeEach(() => useStore.setState(useStore.getInitialState()));
 

@@ -1,4 +1,4 @@
-import { LogOut, Monitor, Moon, Settings, Sun, UserRound } from "lucide-react";
+import { LogOut, Monitor, Moon, Settings, ShieldCheck, Sun, UserRound } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { useTranslation } from "react-i18next";
 import { chooseLanguage, type Language, languages } from "../i18n";
@@ -64,6 +64,7 @@ export function SettingsMenu({ compact = false }: { compact?: boolean }) {
 function AccountItems() {
   const { t } = useTranslation();
   const name = useSession((state) => state.user?.name);
+  const runsThePlace = useSession((state) => state.user !== null && state.user.role !== "user");
   if (name === undefined) return null;
   return (
     <>
@@ -75,6 +76,12 @@ function AccountItems() {
           <UserRound size={16} aria-hidden />
           {t("settings.account")}
         </MenuItem>
+        {runsThePlace && (
+          <MenuItem onSelect={() => go("/admin/users")}>
+            <ShieldCheck size={16} aria-hidden />
+            {t("settings.admin")}
+          </MenuItem>
+        )}
         <MenuItem onSelect={() => void signOut()}>
           <LogOut size={16} aria-hidden />
           {t("settings.signOut")}

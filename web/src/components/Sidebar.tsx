@@ -1,5 +1,5 @@
-import { PanelLeftClose, Search, SquarePen, X } from "lucide-react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { PanelLeftClose, Search, SquarePen } from "lucide-react";
+import { useEffect, useMemo, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { monthText } from "../i18n/format";
 import { type Day, groupByDay } from "../state/days";
@@ -9,18 +9,18 @@ import { IconButton } from "./IconButton";
 import { SettingsMenu } from "./SettingsMenu";
 import { Whale } from "./Whale";
 
-/** Pages that a search may load by itself. */
-const SEARCHED_MAX = 1000;
-
 interface Props {
   /** Called when something was chosen, so that a drawer can close. */
   onChosen: () => void;
   onClose: () => void;
+  onSearch: () => void;
 }
 
-export function Sidebar({ onChosen, onClose }: Props) {
+/** The command key, as the keyboard at hand names it. */
+const command = /Mac|iPhone|iPad/.test(navigator.userAgent) ? "⌘" : "Ctrl ";
+
+export function Sidebar({ onChosen, onClose, onSearch }: Props) {
   const { t } = useTranslation();
-  const [query, setQuery] = useState("");
   return (
     <nav className="sidebar" aria-label={t("sidebar.label")}>
       <div className="side-head">
@@ -49,22 +49,14 @@ export function Sidebar({ onChosen, onClose }: Props) {
         <SquarePen size={17} aria-hidden />
         {t("sidebar.newChat")}
       </button>
-      <div className="search">
+      <button type="button" className="side-search" aria-keyshortcuts="Control+K Meta+K" onClick={onSearch}>
         <Search size={16} aria-hidden />
-        <input
-          type="search"
-          id="search"
-          value={query}
-          placeholder={t("sidebar.search")}
-          aria-label={t("sidebar.search")}
-          onChange={(event) => setQuery(event.target.value)}
-          onKeyDown={(event) => event.key === "Escape" && setQuery("")}
-        />
-        {query !== "" && (
-          <IconButton icon={X} size={14} label={t("sidebar.clearSearch")} onClick={() => setQuery("")} />
-        )}
-      </div>
-      <ConversationList query={query} onChosen={onChosen} />
+        <span className="grow">{t("search.open")}</span>
+        <span className="side-key" aria-hidden="true">
+          {command}K
+        </span>
+      </button>
+      <ConversationList onChosen={onChosen} />
       <div className="side-foot">
         <SettingsMenu />
       </div>
@@ -72,27 +64,13 @@ export function Sidebar({ onChosen, onClose }: Props) {
   );
 }
 
-function ConversationList({ query, onChosen }: { query: string; onChosen: () => void }) {
+function ConversationList({ onChosen }: { onChosen: () => void }) {
   const { t, i18n } = useTranslation();
   const list = useStore((state) => state.list);
   const listState = useStore((state) => state.listState);
   const listNext = useStore((state) => state.listNext);
   const openId = useStore((state) => state.open.id);
-  const wanted = query.trim().toLocaleLowerCase();
-  const found = useMemo(
-    () =>
-      wanted === ""
-        ? list
-        : list.filter((conversation) => conversation.title.toLocaleLowerCase().includes(wanted)),
-    [list, wanted],
-  );
-  const groups = useMemo(() => groupByDay(found, Date.now()), [found]);
-
-  // A search looks at the older chats too.
-  useEffect(() => {
-    if (wanted !== "" && listNext !== null && listState === "ready" && list.length < SEARCHED_MAX)
-      void loadMore();
-  }, [wanted, listNext, listState, list]);
+  const groups = useMemo(() => groupByDay(list, Date.now()), [list]);
 
   const dayText = (day: Day): string => {
     if (typeof day === "string") return t(`sidebar.${day}`);
@@ -112,11 +90,6 @@ function ConversationList({ query, onChosen }: { query: string; onChosen: () => 
   if (list.length === 0) return <p className="side-note">{t("sidebar.empty")}</p>;
   return (
     <div className="side-list">
-      {found.length === 0 && listState !== "more" && (
-        <p className="side-note">
-          {t(listState === "moreFailed" ? "sidebar.unreachable" : "sidebar.noMatch")}
-        </p>
-      )}
       {groups.map((group) => {
         const name = dayText(group.day);
         return (

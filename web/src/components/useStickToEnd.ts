@@ -2,6 +2,8 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 /** Nearer than this to the end counts as at the end, in CSS pixels. */
 const END_PX = 32;
+/** How far below the upper edge a message that was looked for is put, in CSS pixels. */
+const HELD_TOP_PX = 16;
 /** How long after the last word late arrivals (colours, formulas) are still followed. */
 const SETTLING_MS = 1500;
 
@@ -15,6 +17,7 @@ export function useStickToEnd(active: boolean) {
   const stuck = useRef(true);
   const following = useRef(true);
   const growing = useRef(active);
+  const held = useRef<Element | null>(null);
   const [atEnd, setAtEnd] = useState(true);
 
   const distance = useCallback(() => {
@@ -28,6 +31,28 @@ export function useStickToEnd(active: boolean) {
     stuck.current = true;
     const still = !smooth || window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     element.scrollTo({ top: element.scrollHeight, behavior: still ? "instant" : "smooth" });
+  }, []);
+
+  const align = useCallback(() => {
+    const element = scroller.current;
+    if (element === null || held.current === null) return;
+    // Not `scrollIntoView`, which moves all that is around the scroller too.
+    const from_px = held.current.getBoundingClientRect().top - element.getBoundingClientRect().top;
+    element.scrollTop += from_px - HELD_TOP_PX;
+  }, []);
+
+  /** Keeps the beginning of a message in sight, whatever is drawn above it, until `release` or until the reader moves. */
+  const hold = useCallback(
+    (message: Element) => {
+      stuck.current = false;
+      held.current = message;
+      align();
+    },
+    [align],
+  );
+
+  const release = useCallback(() => {
+    held.current = null;
   }, []);
 
   const follow = useCallback((duration_ms: number) => {
@@ -62,8 +87,13 @@ export function useStickToEnd(active: boolean) {
     const onWheel = (event: WheelEvent) => {
       if (event.deltaY < 0 && element.scrollHeight > element.clientHeight) stuck.current = false;
     };
+    const moves = ["wheel", "touchmove", "pointerdown", "keydown"];
+    for (const name of moves) element.addEventListener(name, release, { passive: true });
     const observer = new ResizeObserver(() => {
-      if (stuck.current && following.current) {
+      if (held.current !== null) {
+        align();
+        top = element.scrollTop;
+      } else if (stuck.current && following.current) {
         element.scrollTop = element.scrollHeight;
         // A text that shrank has moved the page up, and not the reader.
         top = element.scrollTop;
@@ -78,8 +108,9 @@ export function useStickToEnd(active: boolean) {
       observer.disconnect();
       element.removeEventListener("scroll", onScroll);
       element.removeEventListener("wheel", onWheel);
+      for (const name of moves) element.removeEventListener(name, release);
     };
-  }, [distance]);
+  }, [distance, align, release]);
 
-  return { scroller, content, atEnd, toEnd, follow };
+  return { scroller, content, atEnd, toEnd, hold, release, follow };
 }

@@ -1,4 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { en as enAdmin } from "./admin/en";
+import { fr as frAdmin } from "./admin/fr";
+import { zh as zhAdmin } from "./admin/zh";
 import { en } from "./en";
 import { fr } from "./fr";
 import { zh } from "./zh";
@@ -17,10 +20,12 @@ function slots(tree: Tree, path = ""): Record<string, string[]> {
 }
 
 describe.each([
-  ["fr", fr],
-  ["zh", zh],
-])("the catalogue %s", (_, catalogue) => {
+  ["fr", fr, en],
+  ["zh", zh, en],
+  ["fr, admin", frAdmin, enAdmin],
+  ["zh, admin", zhAdmin, enAdmin],
+])("the catalogue %s", (_, catalogue, english) => {
   it("has every message of the English one, with the same things to fill in", () => {
-    expect(slots(catalogue)).toEqual(slots(en));
+    expect(slots(catalogue)).toEqual(slots(english));
   });
 });

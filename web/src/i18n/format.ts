@@ -60,10 +60,15 @@ export function agoText(at_ms: number, now_ms: number, language: string): string
   return text.format(-Math.floor(passed_ms / length_ms), unit);
 }
 
-/** A wait as one would say it: in seconds up to two minutes, in minutes beyond. */
+const WAITS = [
+  ["second", 1],
+  ["minute", 60],
+  ["hour", 3600],
+] as const;
+
+/** A wait as one would say it: in seconds up to two minutes, in minutes up to two hours, in hours beyond. */
 export function waitText(wait_s: number, language: string): string {
-  const [value, unit] = wait_s <= 120 ? [wait_s, "second"] : [Math.ceil(wait_s / 60), "minute"];
-  return new Intl.NumberFormat(language, { style: "unit", unit: String(unit), unitDisplay: "long" }).format(
-    Number(value),
-  );
+  const [unit, length_s] = WAITS.find(([, length_s]) => wait_s <= 120 * length_s) ?? WAITS[2];
+  const format = new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" });
+  return format.format(Math.ceil(wait_s / length_s));
 }

@@ -1,7 +1,8 @@
 import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
 import { recall, remember } from "../state/storage";
-import { type Catalogue, en } from "./en";
+import type { en as enAdmin } from "./admin/en";
+import { en } from "./en";
 import { withFrenchSpaces } from "./spaces";
 
 /** Each language by its own name. */
@@ -12,14 +13,28 @@ export type Language = keyof typeof languages;
 declare module "i18next" {
   interface CustomTypeOptions {
     defaultNS: "translation";
-    resources: { translation: typeof en };
+    resources: { translation: typeof en; admin: typeof enAdmin };
   }
 }
 
-const catalogues: Record<Exclude<Language, "en">, () => Promise<Catalogue>> = {
-  fr: async () => withFrenchSpaces((await import("./fr")).fr),
-  zh: async () => (await import("./zh")).zh,
+/** The texts of the chat and the account, and those of the admin area, which few ever see. */
+type Part = "translation" | "admin";
+
+const catalogues: Record<Part, Record<Language, () => Promise<object>>> = {
+  translation: {
+    en: async () => en,
+    fr: async () => withFrenchSpaces((await import("./fr")).fr),
+    zh: async () => (await import("./zh")).zh,
+  },
+  admin: {
+    en: async () => (await import("./admin/en")).en,
+    fr: async () => withFrenchSpaces((await import("./admin/fr")).fr),
+    zh: async () => (await import("./admin/zh")).zh,
+  },
 };
+
+/** What a change of the language must bring. */
+const needed = new Set<Part>(["translation"]);
 
 const isLanguage = (name: string): name is Language => Object.hasOwn(languages, name);
 
@@ -33,10 +48,23 @@ function wanted(): Language {
   return "en";
 }
 
+async function load(language: Language): Promise<void> {
+  const missing = [...needed].filter((part) => !i18next.hasResourceBundle(language, part));
+  await Promise.all(
+    missing.map(async (part) =>
+      i18next.addResourceBundle(language, part, await catalogues[part][language]()),
+    ),
+  );
+}
+
+/** Brings the texts of a part that is not needed everywhere. */
+export async function needTexts(part: Part): Promise<void> {
+  needed.add(part);
+  await load(i18next.language as Language);
+}
+
 async function use(language: Language): Promise<void> {
-  if (language !== "en" && !i18next.hasResourceBundle(language, "translation")) {
-    i18next.addResourceBundle(language, "translation", await catalogues[language]());
-  }
+  await load(language);
   await i18next.changeLanguage(language);
   document.documentElement.lang = language;
 }

@@ -18,9 +18,19 @@ interface Pending {
 }
 
 export interface Failure {
-  kind: "unreachable" | "busy" | "too_long" | "conflict" | "other";
+  kind:
+    | "unreachable"
+    | "busy"
+    | "too_long"
+    | "conflict"
+    | "model_not_allowed"
+    | "too_many_answers_at_once"
+    | "messages_per_day"
+    | "other";
   /** The server's own words, for what we have none for. */
   detail: string;
+  /** When the server wants to be asked again, in seconds from then. */
+  wait_s: number | null;
 }
 
 /** The conversation on the page; before its first message, `id` is null. */
@@ -36,6 +46,8 @@ export interface Open {
   failure: Failure | null;
   /** The question that is being put in other words. */
   editing: { id: string; text: string } | null;
+  /** The message that was looked for, until it has been brought into sight. */
+  wanted: string | null;
 }
 
 export const newOpen: Open = {
@@ -48,9 +60,15 @@ export const newOpen: Open = {
   pending: null,
   failure: null,
   editing: null,
+  wanted: null,
 };
 
-export const loadingOpen = (id: string): Open => ({ ...newOpen, id, state: "loading" });
+export const loadingOpen = (id: string, wanted: string | null = null): Open => ({
+  ...newOpen,
+  id,
+  state: "loading",
+  wanted,
+});
 
 /** Takes what the server has, and stays on the shown branch if that still exists. */
 export function loaded(open: Open, tree: ConversationTree): Open {
@@ -64,7 +82,15 @@ export function loaded(open: Open, tree: ConversationTree): Open {
   }
   const kept = open.leaf !== null && messages.byId[open.leaf] !== undefined;
   const leaf = kept ? newestLeaf(messages, open.leaf) : newestLeaf(messages, null);
-  return { ...open, state: "ready", conversation: tree.conversation, messages, leaf };
+  const read: Open = { ...open, state: "ready", conversation: tree.conversation, messages, leaf };
+  return open.wanted === null ? read : want(read, open.wanted);
+}
+
+/** Shows the branch that the message is on, and asks for it to be brought into sight; one that isn't there is not looked for. */
+export function want(open: Open, id: string): Open {
+  if (open.messages.byId[id] === undefined) return { ...open, wanted: null };
+  const shown = pathTo(open.messages, open.leaf).includes(id);
+  return { ...open, leaf: shown ? open.leaf : newestLeaf(open.messages, id), wanted: id };
 }
 
 /** The messages of the shown path, root first. */

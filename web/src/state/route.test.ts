@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { session, user as userOf } from "../testing";
 import {
+  adminPath,
+  adminPlaceOf,
   allowedPath,
   conversationOfPath,
   linkPath,
@@ -30,6 +32,11 @@ it.each([
   ["/account", "account"],
   ["/verify", "verify"],
   ["/reset/", "reset"],
+  ["/admin", "admin"],
+  ["/admin/", "admin"],
+  ["/admin/users/x", "admin"],
+  ["/admin/nothing", "admin"],
+  ["/administrator", "chat"],
   ["/", "chat"],
   ["/c/x", "chat"],
   ["/LOGIN", "chat"],
@@ -37,8 +44,36 @@ it.each([
   ["/login/x", "chat"],
 ])("%s shows the page %s", (path, page) => expect(pageOfPath(path)).toBe(page));
 
+it.each([
+  ["/admin", "users", null],
+  ["/admin/", "users", null],
+  ["/admin/users", "users", null],
+  ["/admin/users/0198-abc", "users", "0198-abc"],
+  ["/admin/users/a%2Fb", "users", "a/b"],
+  ["/admin/users/%", "users", null],
+  ["/admin/users/x/y", "users", null],
+  ["/admin/groups", "groups", null],
+  ["/admin/groups/x", "groups", null],
+  ["/admin/audit/", "audit", null],
+  ["/admin/status", "status", null],
+  ["/admin/constructor", "users", null],
+  ["/admin//x", "users", null],
+] as const)("%s is the part %s of the admin area, and its user %s", (path, part, user) => {
+  expect(adminPlaceOf(path)).toEqual({ part, user });
+  expect(adminPlaceOf(adminPath({ part, user }))).toEqual({ part, user });
+});
+
 describe("the way back after signing in", () => {
-  it.each(["/", "/account", "/c/0198-abc", "/c/a%2Fb", "/c/%C3%A4"])("leads to %s", (path) => {
+  it.each([
+    "/admin/users",
+    "/admin/users/0198-abc",
+    "/admin/status",
+    "/",
+    "/account",
+    "/c/0198-abc",
+    "/c/a%2Fb",
+    "/c/%C3%A4",
+  ])("leads to %s", (path) => {
     expect(returnPath(`?next=${encodeURIComponent(path)}`)).toBe(path);
     const via = pathVia("/login", path);
     expect(via.startsWith("/login")).toBe(true);
@@ -63,6 +98,8 @@ describe("the way back after signing in", () => {
     "/sign-up",
     "/setup#token",
     "/api/session",
+    "/administrator",
+    "/admin\\x",
     "/c/%",
   ])("does not lead to %j", (path) => {
     expect(returnPath(`?next=${encodeURIComponent(path)}`)).toBe("/");
@@ -123,8 +160,15 @@ describe("what an address shows", () => {
     ["/login", "?next=%2Fc%2Fx", "/c/x"],
     ["/sign-up", "?next=//whale.invalid", "/"],
     ["/setup", "", "/"],
+    ["/admin/users", "?q=x", "/"],
   ])("to a user, of %s%s: %s", (path, search, shown) => {
     expect(allowedPath(path, search, session({ user }))).toBe(shown);
+  });
+
+  it.each(["operator", "admin"] as const)("to an %s, the admin area too", (role) => {
+    const operators = session({ user: { ...user, role } });
+    expect(allowedPath("/admin/users", "?q=x", operators)).toBe("/admin/users?q=x");
+    expect(allowedPath("/login", "?next=%2Fadmin%2Faudit", operators)).toBe("/admin/audit");
   });
 });
 

@@ -1,8 +1,11 @@
 import type { Session } from "../api/types";
 
-/** The addresses of the page: `/` is a new chat, `/c/{id}` a conversation, and the rest is about the account. */
+/**
+ * The addresses of the page: `/` is a new chat, `/c/{id}` a conversation, `/admin/…` for those who run the place, and the rest
+ * is about the account.
+ */
 
-export type Page = "chat" | "login" | "sign-up" | "setup" | "verify" | "reset" | "account";
+export type Page = "chat" | "login" | "sign-up" | "setup" | "verify" | "reset" | "account" | "admin";
 
 const pages: Readonly<Record<string, Page>> = {
   "/login": "login",
@@ -14,7 +17,32 @@ const pages: Readonly<Record<string, Page>> = {
 };
 
 /** Anything that we don't know is a new chat, as the server gives the page for it. */
-export const pageOfPath = (path: string): Page => pages[path.replace(/\/$/, "")] ?? "chat";
+export const pageOfPath = (path: string): Page =>
+  pages[path.replace(/\/$/, "")] ?? (/^\/admin(?:\/|$)/.test(path) ? "admin" : "chat");
+
+/** The parts of the admin area; one user is a part of `users`. */
+export const adminParts = ["users", "groups", "audit", "status"] as const;
+
+export interface AdminPlace {
+  part: (typeof adminParts)[number];
+  /** The user that `/admin/users/{id}` names. */
+  user: string | null;
+}
+
+/** Where in the admin area an address leads; the users are its beginning, and stand for what we don't know. */
+export function adminPlaceOf(path: string): AdminPlace {
+  const [, , name, id, ...more] = path.replace(/\/$/, "").split("/");
+  const part = adminParts.find((known) => known === name) ?? "users";
+  if (name !== "users" || id === undefined || more.length > 0) return { part, user: null };
+  try {
+    return { part, user: decodeURIComponent(id) };
+  } catch {
+    return { part, user: null };
+  }
+}
+
+export const adminPath = ({ part, user }: AdminPlace): string =>
+  user === null ? `/admin/${part}` : `/admin/${part}/${encodeURIComponent(user)}`;
 
 export function conversationOfPath(path: string): string | null {
   const id = /^\/c\/([^/]+)\/?$/.exec(path)?.[1];
@@ -45,6 +73,7 @@ const RETURN = "next";
 export function returnPath(search: string): string {
   const wanted = new URLSearchParams(search).get(RETURN) ?? "";
   if (wanted === "/account") return wanted;
+  if (pageOfPath(wanted) === "admin") return adminPath(adminPlaceOf(wanted));
   return pathOf(conversationOfPath(wanted));
 }
 
@@ -60,6 +89,7 @@ export function allowedPath(path: string, search: string, session: Session): str
   // What a letter leads to is for whoever holds it, signed in or not.
   if (!session.setup && (page === "verify" || page === "reset")) return path + search;
   if (session.user !== null) {
+    if (page === "admin") return session.user.role === "user" ? "/" : path + search;
     return page === "login" || page === "sign-up" || page === "setup" ? returnPath(search) : path + search;
   }
   if (session.setup) return page === "setup" ? path + search : "/setup";

@@ -29,6 +29,8 @@ type EntryNote =
 interface State extends Session {
   state: "asking" | "known" | "unreachable";
   page: Page;
+  /** The address that `page` was read from. */
+  address: string;
   note: EntryNote | null;
   /** What went wrong at the provider from which one comes back. */
   providerError: ProviderError | null;
@@ -46,6 +48,7 @@ export const useSession = create<State>(() => ({
   passkeys: false,
   providers: [],
   page: "chat",
+  address: "/",
   ...quiet,
 }));
 
@@ -79,7 +82,8 @@ export function settle(): void {
   const allowed = allowedPath(pathname, search, get());
   if (allowed !== pathname + search) window.history.replaceState(null, "", allowed);
   const page = pageOfPath(window.location.pathname);
-  if (page !== get().page) set({ page });
+  const address = window.location.pathname + window.location.search;
+  if (page !== get().page || address !== get().address) set({ page, address });
   if (page === "chat") showConversation(conversationOfPath(window.location.pathname));
 }
 
@@ -108,7 +112,9 @@ function take(session: Session, note: EntryNote | null = null): void {
   if (changed) setOwner(session.user?.id ?? "");
   const { user, setup, sign_up, mail, passkeys, providers } = session;
   set({ state: "known", user, setup, sign_up, mail, passkeys, providers, note });
-  if (changed || before.state !== "known" || before.setup !== setup || before.sign_up !== sign_up) settle();
+  const promoted = before.user?.role !== user?.role;
+  if (changed || promoted || before.state !== "known" || before.setup !== setup || before.sign_up !== sign_up)
+    settle();
   if (changed && user !== null) enter();
 }
 

@@ -78,14 +78,21 @@ export function putDraft(text: string): void {
   set((state) => ({ draft: { text, serial: state.draft.serial + 1 } }));
 }
 
+/** What a user's groups forbid, as the server calls it. */
+const limits = ["model_not_allowed", "too_many_answers_at_once", "messages_per_day"] as const;
+
 function failureOf(error: unknown): Failure {
-  if (!(error instanceof ApiError)) return { kind: "other", detail: String(error) };
-  const detail = error.message;
-  if (error.unreachable) return { kind: "unreachable", detail };
-  if (error.status === 503 || error.status === 429) return { kind: "busy", detail };
-  if (error.status === 413) return { kind: "too_long", detail };
-  if (error.status === 409 && error.code !== "full") return { kind: "conflict", detail };
-  return { kind: "other", detail };
+  if (!(error instanceof ApiError)) return { kind: "other", detail: String(error), wait_s: null };
+  const { message: detail, retryAfter_s: wait_s } = error;
+  const limit = limits.find((known) => known === error.code);
+  return { kind: limit ?? kindOf(error), detail, wait_s };
+}
+
+function kindOf(error: ApiError): Failure["kind"] {
+  if (error.unreachable) return "unreachable";
+  if (error.status === 503 || error.status === 429) return "busy";
+  if (error.status === 413) return "too_long";
+  return error.status === 409 && error.code !== "full" ? "conflict" : "other";
 }
 
 // --- models ---
@@ -287,6 +294,25 @@ export async function openConversation(id: string): Promise<void> {
   await reloadOpen();
 }
 
+/** Opens a conversation at one of its messages, on whatever branch that is. */
+export async function openMessage(id: string, message: string): Promise<void> {
+  const { open } = get();
+  if (open.id === id && open.messages.byId[message] !== undefined) {
+    pushPath(id);
+    changeOpen(id, (now) => conversation.want(now, message));
+    return;
+  }
+  unfollowAll();
+  pushPath(id);
+  set({ open: conversation.loadingOpen(id, message) });
+  await reloadOpen();
+}
+
+/** The message that was looked for is in sight. */
+export function foundWanted(): void {
+  changeOpen(get().open.id, (open) => ({ ...open, wanted: null }));
+}
+
 /** Reads the open conversation again and joins what is being written in it. */
 export async function reloadOpen(): Promise<void> {
   const { id } = get().open;
@@ -416,16 +442,20 @@ export async function edit(id: string, text: string): Promise<void> {
   changeOpen(conversation, (open) => ({ ...open, editing: { id, text } }));
 }
 
-/** The answers for which another one is being asked. */
-const regenerating = new Set<string>();
+/** The answers for which another one, or the rest, is being asked. */
+const asking = new Set<string>();
 
-export async function regenerate(message: string): Promise<void> {
+/** Asks for what is to be written instead of an answer, or on from its end, and follows it. */
+async function askForMore(
+  message: string,
+  more: (conversation: string) => Promise<{ assistant: Message }>,
+): Promise<void> {
   const { id } = get().open;
-  if (id === null || regenerating.has(message)) return;
-  regenerating.add(message);
+  if (id === null || asking.has(message)) return;
+  asking.add(message);
   changeOpen(id, (open) => ({ ...open, failure: null }));
   try {
-    const { assistant } = await api.regenerate(id, message, choices());
+    const { assistant } = await more(id);
     changeOpen(id, (open) => conversation.follow(open, assistant));
     if (get().open.id === id) followMessage(id, assistant.id);
   } catch (error) {
@@ -433,9 +463,16 @@ export async function regenerate(message: string): Promise<void> {
     changeOpen(id, (open) => ({ ...open, failure }));
     if (failure.kind === "conflict") void reloadOpen();
   } finally {
-    regenerating.delete(message);
+    asking.delete(message);
   }
 }
+
+export const regenerate = (message: string): Promise<void> =>
+  askForMore(message, (id) => api.regenerate(id, message, choices()));
+
+/** Goes on with an answer that ended before its end. */
+export const continueAnswer = (message: string): Promise<void> =>
+  askForMore(message, (id) => api.continueAnswer(id, message));
 
 export async function stop(message: string): Promise<void> {
   const { id } = get().open;
@@ -497,7 +534,7 @@ export function leave(): void {
   if (pending !== null && recallDraft(place) === "") rememberDraft(place, pending.content);
   cutOff();
   unfollowAll();
-  regenerating.clear();
+  asking.clear();
   const { serverLost, draft } = get();
   set({ ...empty, serverLost, draft: { text: "", serial: draft.serial } });
 }

@@ -8,6 +8,7 @@ import { ConnectionLine, NoticeLine } from "../Notices";
 import { SettingsMenu } from "../SettingsMenu";
 import { Tips } from "../Tips";
 import { ChangePassword } from "./ChangePassword";
+import { Data } from "./Data";
 import { DeleteAccount } from "./DeleteAccount";
 import { PageLink, PageNote } from "./EntryPage";
 import { LinkedProviders } from "./LinkedProviders";
@@ -50,6 +51,7 @@ export function AccountPage({ user }: { user: User }) {
           <WaysIn standing={standing} onSessions={() => setChanges((count) => count + 1)} />
         )}
         <Sessions changes={changes} />
+        <Data />
         {standing !== null && <DeleteAccount standing={standing} />}
       </main>
       <NoticeLine />

@@ -74,16 +74,20 @@ export function PageNote() {
 export function PageLink({
   href,
   className = "link",
+  current = false,
   children,
 }: {
   href: string;
   className?: string;
+  /** It leads to where one is. */
+  current?: boolean;
   children: ReactNode;
 }) {
   return (
     <a
       href={href}
       className={className}
+      aria-current={current ? "page" : undefined}
       onClick={(event) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
         event.preventDefault();

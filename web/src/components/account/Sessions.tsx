@@ -96,7 +96,7 @@ interface ItemProps {
   onRevoke: (name: string) => void;
 }
 
-function DeviceItem({ device, busy, onRevoke }: ItemProps) {
+export function DeviceItem({ device, busy, onRevoke }: ItemProps) {
   const { t, i18n } = useTranslation();
   const { browser, system, phone } = readAgent(device.agent);
   const Icon = phone ? Smartphone : Monitor;

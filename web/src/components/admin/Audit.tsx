@@ -1,0 +1,107 @@
+import type { TFunction } from "i18next";
+import { useTranslation } from "react-i18next";
+import { type AuditEntry, admin } from "../../api/admin";
+import { adminPath } from "../../state/route";
+import { PageLink } from "../account/EntryPage";
+import { Failed, Heading, Waiting } from "./parts";
+import { UserPicker } from "./UserPicker";
+import { useLoaded } from "./useLoaded";
+import { usePages } from "./usePages";
+
+const PAGE_SIZE = 100;
+
+/** What has happened that has to do with security; of one user, or of all. */
+export function Audit({ user }: { user: string | null }) {
+  const { t } = useTranslation("admin");
+  const list = usePages<AuditEntry>(user ?? "", async (_, before) => {
+    const { entries, next } = await admin.audit({ user, before, limit: PAGE_SIZE });
+    return { items: entries, next: next === null ? null : String(next), total: null };
+  });
+  return (
+    <>
+      <Heading>{t("audit")}</Heading>
+      <p className="account-text">{t("log.text")}</p>
+      {user === null ? <UserPicker /> : <Filter user={user} />}
+      {list.state === "loading" && list.items.length === 0 && <Waiting />}
+      {list.state === "ready" && list.failure === null && list.items.length === 0 && (
+        <p className="account-text">{t("log.none")}</p>
+      )}
+      <ol className="rows" aria-label={t("audit")} aria-busy={list.state !== "ready"}>
+        {list.items.map((entry) => (
+          <Entry key={entry.number} entry={entry} />
+        ))}
+      </ol>
+      <Failed failure={list.failure} onRetry={list.again} />
+      {list.next !== null && list.failure === null && (
+        <button
+          type="button"
+          className="button admin-more"
+          aria-disabled={list.state !== "ready"}
+          onClick={() => list.state === "ready" && list.more()}
+        >
+          {list.state === "more" && <span className="spinner" aria-hidden="true" />}
+          {t("more")}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Filter({ user }: { user: string }) {
+  const { t } = useTranslation("admin");
+  const { loaded } = useLoaded(() => admin.user(user));
+  // Who is gone still has entries.
+  const name =
+    loaded.state === "ready" ? loaded.value.name : loaded.state === "failed" ? t("log.deleted") : "…";
+  return (
+    <p className="log-filter">
+      <span className="grow">{t("log.of", { name })}</span>
+      <PageLink href={adminPath({ part: "audit", user: null })} className="button">
+        {t("log.all")}
+      </PageLink>
+    </p>
+  );
+}
+
+/** What an event is called, and its own name where we have none for it. */
+function eventText(event: string, t: TFunction<"admin">, known: boolean): string {
+  return known ? t(`events.${event as "login"}`) : event;
+}
+
+function Entry({ entry }: { entry: AuditEntry }) {
+  const { t, i18n } = useTranslation("admin");
+  const known = i18n.exists(`events.${entry.event}`, { ns: "admin" });
+  const at = new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium", timeStyle: "medium" });
+  return (
+    <li className="row">
+      <span className="row-main">
+        <span className="row-name">{eventText(entry.event, t, known)}</span>
+        <span className="row-facts">
+          {(entry.user_id !== null || entry.by_id === null) && (
+            <Who id={entry.user_id} name={entry.user_name} />
+          )}
+          {entry.by_id !== null && (
+            <span>
+              {t("log.by")} <Who id={entry.by_id} name={entry.by_name} />
+            </span>
+          )}
+          <time dateTime={new Date(entry.at_ms).toISOString()}>{at.format(entry.at_ms)}</time>
+          {entry.address !== "" && <span>{entry.address}</span>}
+        </span>
+      </span>
+    </li>
+  );
+}
+
+/** Somebody of the log, whose entries one may ask for. */
+function Who({ id, name }: { id: string | null; name: string | null }) {
+  const { t } = useTranslation("admin");
+  if (id === null) return <span>{t("log.nobody")}</span>;
+  return (
+    <span dir="auto">
+      <PageLink href={`/admin/audit?${new URLSearchParams({ user: id })}`}>
+        {name ?? t("log.deleted")}
+      </PageLink>
+    </span>
+  );
+}
