@@ -183,6 +183,25 @@ test("a passkey opens the account without a password, until it is removed", asyn
   await expect(headings(page, "Sign in")).toBeVisible();
 });
 
+test("passkeys work in a browser that can't translate them itself", async ({ page, server }) => {
+  await page.addInitScript(() => {
+    for (const [of, name] of [
+      [PublicKeyCredential, "parseCreationOptionsFromJSON"],
+      [PublicKeyCredential, "parseRequestOptionsFromJSON"],
+      [PublicKeyCredential.prototype, "toJSON"],
+    ] as const)
+      Reflect.deleteProperty(of, name);
+  });
+  const authenticator = await Authenticator.plugIn(page);
+  await signUp(page, server.namedUrl, newName());
+  await page.goto(`${server.namedUrl}/account`);
+  expect(await page.evaluate(() => "parseCreationOptionsFromJSON" in PublicKeyCredential)).toBe(false);
+  await addPasskey(page, "By hand");
+  expect(await authenticator.count()).toBe(1);
+  await forget(page, `${server.namedUrl}/login?next=/account`);
+  await expect(section(page, "Passkeys").locator(".device")).toContainText("last used just now");
+});
+
 test("an address without a name has no passkeys", async ({ page, server }) => {
   await page.goto("/login");
   await expect(headings(page, "Sign in")).toBeVisible();
