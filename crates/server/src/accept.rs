@@ -1,6 +1,8 @@
 //! The accept loop: hyper with the timers and caps that a server in the open needs.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,11 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::accounts::Peer;
 use crate::app::App;
+use crate::tls::Handshakes;
 
 /// Pause after a failed accept: with no file descriptor left, trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -48,30 +51,39 @@ impl Connections {
     }
 }
 
+/// Where connections come from, and what is spoken on them.
+pub(crate) struct Entrance {
+    /// At least one.
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) tls: Option<Arc<Handshakes>>,
+}
+
 /// Accepts until `shutdown` is ready. The connections returned have been told to end when their response in flight
 /// has.
 pub(crate) async fn run(
     app: &App,
-    listener: TcpListener,
+    entrance: Entrance,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
     let slots = Arc::new(Semaphore::new(app.settings.connections_max));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut turn = 0;
     loop {
+        turn += 1;
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&entrance.listeners, turn, &slots) => accepted,
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer, slot)) => {
-                let router = router.clone();
-                let served = serve(Arc::clone(app), stream, peer, router, app.draining.subscribe());
+            Ok((stream, address, slot)) => {
+                let opened = Opened { app: Arc::clone(app), address, router: router.clone() };
+                let tls = entrance.tls.clone();
                 connections.spawn(async move {
-                    served.await;
+                    opened.serve(stream, tls.as_deref()).await;
                     drop(slot);
                 });
             }
@@ -85,60 +97,101 @@ pub(crate) async fn run(
     Connections(connections)
 }
 
-/// Takes a slot before a connection, so that those above the cap wait in the kernel's queue and cost nothing.
+/// Takes a slot before a connection, so that those above the cap wait in the kernel's queue and cost nothing. The
+/// listeners take turns at being asked first.
 async fn accept(
-    listener: &TcpListener,
+    listeners: &[TcpListener],
+    turn: usize,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
+    let accepted = poll_fn(|context| {
+        let (later, first) = listeners.split_at(turn % listeners.len().max(1));
+        let ready = first.iter().chain(later).map(|listener| listener.poll_accept(context));
+        ready.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    });
+    let (stream, address) = accepted.await?;
     // Each event of a stream goes out by itself.
     stream.set_nodelay(true)?;
-    Ok((stream, Peer::new(address), slot))
+    Ok((stream, address, slot))
 }
 
-async fn serve(app: App, stream: TcpStream, peer: Peer, router: Router, mut draining: watch::Receiver<bool>) {
-    let settings = &app.settings;
-    let _open = app.metrics.connection_opened();
-    let stream = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.map(Body::new)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_timeout)
-        .max_buf_size(settings.head_bytes_max)
-        .max_headers(FIELDS_MAX)
-        .serve_connection(stream, TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
-    let told_to_end = async {
-        // The sender lives as long as the server.
-        let _ = draining.wait_for(|draining| *draining).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = told_to_end => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+/// A connection that was accepted.
+struct Opened {
+    app: App,
+    address: SocketAddr,
+    router: Router,
+}
+
+impl Opened {
+    async fn serve(self, stream: TcpStream, tls: Option<&Handshakes>) {
+        let _open = self.app.metrics.connection_opened();
+        let stream = WriteDeadline::new(stream, self.app.settings.write_timeout);
+        let Some(tls) = tls else { return self.speak(stream, false).await };
+        let mut draining = self.app.draining.subscribe();
+        let handshake = tokio::select! {
+            handshake = timeout(self.app.settings.head_timeout, tls.accept(stream)) => handshake,
+            () = told_to_end(&mut draining) => return,
+        };
+        match handshake {
+            Ok(Ok(Some(stream))) => self.speak(stream, true).await,
+            Ok(Ok(None)) => tracing::info!("the ACME server has seen that a name is ours"),
+            // The client's doing, as are the other ways for a connection to end.
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            Err(_) => tracing::debug!("a handshake took too long"),
         }
-    };
-    if let Err(error) = ended {
-        // The client's doing: it went away, was too slow or sent no HTTP.
-        tracing::debug!(%error, "a connection broke off");
+    }
+
+    /// Speaks HTTP to the end of the connection.
+    async fn speak<S>(self, stream: S, over_tls: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { app, address, router } = self;
+        let (settings, of_requests) = (&app.settings, Arc::clone(&app));
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            let proxy = of_requests.settings.proxy.as_ref();
+            let peer = Peer::new(address, over_tls, proxy, request.headers());
+            request.extensions_mut().insert(peer);
+            request.map(Body::new)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.head_timeout)
+            .max_buf_size(settings.head_bytes_max)
+            .max_headers(FIELDS_MAX)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut connection = pin!(connection);
+        let mut draining = app.draining.subscribe();
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = told_to_end(&mut draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // The client's doing: it went away, was too slow or sent no HTTP.
+            tracing::debug!(%error, "a connection broke off");
+        }
     }
 }
 
+async fn told_to_end(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the server.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
 /// A stream whose writes fail when the other side takes nothing for too long.
-struct WriteDeadline {
-    stream: TcpStream,
+struct WriteDeadline<S> {
+    stream: S,
     timeout: Duration,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl WriteDeadline {
-    fn new(stream: TcpStream, timeout: Duration) -> Self {
+impl<S> WriteDeadline<S> {
+    fn new(stream: S, timeout: Duration) -> Self {
         Self { stream, timeout, deadline: None }
     }
 
@@ -153,7 +206,7 @@ impl WriteDeadline {
     }
 }
 
-impl AsyncRead for WriteDeadline {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,7 +216,7 @@ impl AsyncRead for WriteDeadline {
     }
 }
 
-impl AsyncWrite for WriteDeadline {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

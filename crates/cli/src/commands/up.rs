@@ -113,7 +113,7 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
     let url = format!("http://{}/", listener.local_addr()?);
     let shutdown = stop_on_signals(hub)?;
     announce(&url, &default_model, setup_token.as_deref(), arguments.open);
-    Server::new(parts).serve(listener, shutdown).await?;
+    Server::new(parts).serve(vec![listener], None, shutdown).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod acme;
 mod chat;
 mod conversations;
 mod guard;
@@ -10,5 +11,7 @@ mod limits;
 mod load;
 mod logs;
 mod people;
+mod proxy;
 mod shutdown;
 mod support;
+mod tls;

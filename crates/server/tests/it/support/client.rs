@@ -2,11 +2,12 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -92,12 +93,6 @@ impl Client {
         body: Vec<u8>,
     ) -> Streaming {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(async {
-            // A server that closes early shows in the response.
-            let _ = connection.await;
-        });
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", self.address.to_string());
@@ -110,9 +105,7 @@ impl Client {
         {
             request = request.header("cookie", cookie);
         }
-        let response =
-            sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap();
-        Streaming::new(response, connection)
+        Streaming::ask(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await
     }
 
     pub(crate) async fn open_post(&self, path: &str, body: &Value) -> Streaming {
@@ -149,8 +142,18 @@ impl Reply {
 }
 
 impl Streaming {
-    fn new(response: Response<Incoming>, connection: JoinHandle<()>) -> Self {
-        let (head, body) = response.into_parts();
+    /// Sends a request over a connection of any kind and returns when the response's head is there.
+    pub(crate) async fn ask(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Self {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(async {
+            // A server that closes early shows in the response.
+            let _ = connection.await;
+        });
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
         Self { status: head.status.as_u16(), headers: head.headers, body, text: String::new(), connection }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base::{ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
-use server::{Parts, PasswordCost, ServeError, Server, Settings};
+use server::{Parts, PasswordCost, ServeError, Server, Settings, Tls};
 use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -33,6 +33,9 @@ pub(crate) struct Setup {
     pub(crate) folder: Option<Arc<TempDir>>,
     /// Whether the administrator is there and the site's client signed in.
     pub(crate) administrator: bool,
+    /// Where it listens.
+    pub(crate) listen: Vec<&'static str>,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Default for Setup {
@@ -50,13 +53,17 @@ impl Default for Setup {
             default_model: "plain",
             folder: None,
             administrator: true,
+            listen: vec!["127.0.0.1:0"],
+            tls: None,
         }
     }
 }
 
 /// A server that serves.
 pub(crate) struct Site {
+    /// The first of `addresses`.
     pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) client: Client,
     pub(crate) models: Models,
     pub(crate) hub: Hub,
@@ -93,10 +100,14 @@ impl Setup {
             cookie_key: [5; 32],
             setup_token: is_new.then(|| SETUP_TOKEN.to_owned()),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut listeners = Vec::new();
+        for address in self.listen {
+            listeners.push(TcpListener::bind(address).await.unwrap());
+        }
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let address = addresses[0];
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(server.serve(listener, async {
+        let served = tokio::spawn(server.serve(listeners, self.tls, async {
             // A site that is dropped stops too.
             let _ = stopped.await;
         }));
@@ -106,7 +117,8 @@ impl Setup {
             assert!(reply.status < 300, "{}", reply.text());
             client = client.signed_in(&reply);
         }
-        Site { address, client, models: self.models, hub, store, clock, folder, stop, served }
+        let models = self.models;
+        Site { address, addresses, client, models, hub, store, clock, folder, stop, served }
     }
 }
 
