@@ -1,8 +1,10 @@
 //! The `cachalot` program: reads the command line and hands over to one file per command.
 
 mod commands;
+mod config;
 mod cookie_key;
 mod home;
+mod listening;
 mod loading;
 mod pull;
 
@@ -32,26 +34,28 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Chat(Box<chat::Arguments>),
-    Up(up::Arguments),
+    Up(Box<up::Arguments>),
     Pull(commands::pull::Arguments),
     List(list::Arguments),
     Show(show::Arguments),
     Rm(rm::Arguments),
     Bench(bench::Arguments),
     User(user::Arguments),
+    Config(commands::config::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let context = Context::new(arguments.home, Arc::new(SystemClock::new()))?;
     match arguments.command {
         Command::Chat(arguments) => chat::run(&context, *arguments),
-        Command::Up(arguments) => up::run(&context, &arguments),
+        Command::Up(arguments) => up::run(&context, *arguments),
         Command::Pull(arguments) => commands::pull::run(&context, arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Show(arguments) => show::run(&context, &arguments),
         Command::Rm(arguments) => rm::run(&context, &arguments),
         Command::Bench(arguments) => bench::run(&context, &arguments),
         Command::User(arguments) => user::run(&context, arguments),
+        Command::Config(arguments) => commands::config::run(&context, &arguments),
     }
 }
 

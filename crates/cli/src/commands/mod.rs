@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod config;
 pub(crate) mod list;
 pub(crate) mod pull;
 pub(crate) mod rm;

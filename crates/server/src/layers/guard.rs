@@ -92,6 +92,11 @@ fn is_allowed(settings: &Settings, peer: Peer, host: &str) -> bool {
     is_public(settings, host) || (here && is_loopback(host))
 }
 
+/// Whether a request names this server as users know it.
+pub(super) fn is_by_public_name(settings: &Settings, headers: &HeaderMap) -> bool {
+    the_host(headers).is_ok_and(|host| is_public(settings, host))
+}
+
 /// Whether `name[:port]` is how users know this server.
 fn is_public(settings: &Settings, host: &str) -> bool {
     let Some(authority) = authority(host) else { return false };

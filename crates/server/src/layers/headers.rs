@@ -3,6 +3,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::guard::is_by_public_name;
 use crate::app::App;
 
 /// What every response says unless it says otherwise itself: don't guess, don't frame, don't refer, don't keep.
@@ -20,12 +21,14 @@ const DEFAULTS: [(HeaderName, &str); 7] = [
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
+    // Not for localhost, which is other servers' name too.
+    let https_only = app.settings.is_https() && is_by_public_name(&app.settings, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if app.settings.is_https() {
+    if https_only {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
     }
     response
