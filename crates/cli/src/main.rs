@@ -2,8 +2,10 @@
 
 mod admin;
 mod commands;
+mod config;
 mod cookie_key;
 mod home;
+mod listening;
 mod loading;
 mod pull;
 
@@ -33,7 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Chat(Box<chat::Arguments>),
-    Up(up::Arguments),
+    Up(Box<up::Arguments>),
     Pull(commands::pull::Arguments),
     List(list::Arguments),
     Show(show::Arguments),
@@ -44,13 +46,14 @@ enum Command {
     Session(session::Arguments),
     Backup(backup::Arguments),
     RotateKey(rotate_key::Arguments),
+    Config(commands::config::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let context = Context::new(arguments.home, Arc::new(SystemClock::new()))?;
     match arguments.command {
         Command::Chat(arguments) => chat::run(&context, *arguments),
-        Command::Up(arguments) => up::run(&context, &arguments),
+        Command::Up(arguments) => up::run(&context, *arguments),
         Command::Pull(arguments) => commands::pull::run(&context, arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Show(arguments) => show::run(&context, &arguments),
@@ -61,6 +64,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Session(arguments) => session::run(&context, arguments),
         Command::Backup(arguments) => backup::run(&context, &arguments),
         Command::RotateKey(arguments) => rotate_key::run(&context, &arguments),
+        Command::Config(arguments) => commands::config::run(&context, &arguments),
     }
 }
 

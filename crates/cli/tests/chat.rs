@@ -305,8 +305,8 @@ fn up_says_why_it_can_not_listen() {
     let address = taken.local_addr().unwrap().to_string();
     check_refused(&cachalot.run(&["up", "--listen", &address]), 1, "is in use: is another cachalot running?");
     let open = cachalot.run(&["up", "--listen", "0.0.0.0:0"]);
-    check_refused(&open, 1, "only loopback is allowed");
-    check_refused(&cachalot.run(&["up", "--listen", "here"]), 1, "allowed are an address and a port");
+    check_refused(&open, 1, "without TLS whoever is on the way reads every password");
+    check_refused(&cachalot.run(&["up", "--listen", "here"]), 1, "must be addresses and ports such as");
 }
 
 #[test]

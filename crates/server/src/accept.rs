@@ -1,6 +1,8 @@
 //! The accept loop: hyper with the timers and caps that a server in the open needs.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,13 +17,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tower::ServiceExt as _;
 
 use crate::accounts::{Machine, Peer};
 use crate::app::App;
+use crate::forwarded::Proxy;
+use crate::tls::Handshakes;
 
 /// Pause after a failed accept: with no file descriptor left, trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,14 +40,15 @@ const FIELDS_MAX: usize = 100;
 /// get the mark of the machine, whatever they say.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    Network(Peer),
+    Network { address: SocketAddr, tls: bool },
     Control,
 }
 
 impl Origin {
-    fn mark<B>(self, request: &mut Request<B>) {
+    fn mark<B>(self, proxy: Option<&Proxy>, request: &mut Request<B>) {
         match self {
-            Self::Network(peer) => {
+            Self::Network { address, tls } => {
+                let peer = Peer::new(address, tls, proxy, request.headers());
                 request.extensions_mut().insert(peer);
             }
             Self::Control => Machine::mark(request),
@@ -70,12 +75,20 @@ impl Connections {
     }
 }
 
+/// Where connections come from, and what is spoken on them.
+pub(crate) struct Entrance {
+    /// At least one.
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) tls: Option<Arc<Handshakes>>,
+    /// Where whoever asks has the machine.
+    pub(crate) control: Option<UnixListener>,
+}
+
 /// Accepts until `shutdown` is ready. The connections returned have been told to end when their response in flight
 /// has.
 pub(crate) async fn run(
     app: &App,
-    listener: TcpListener,
-    control: Option<UnixListener>,
+    entrance: Entrance,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
@@ -83,40 +96,55 @@ pub(crate) async fn run(
     let control_slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut turn = 0;
     loop {
+        turn += 1;
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted.map(|(stream, peer, slot)| {
-                spawn(&mut connections, serve(App::clone(app), stream, Origin::Network(peer), router.clone()), slot);
+            accepted = accept(&entrance.listeners, turn, &slots) => accepted.map(|(stream, address, slot)| {
+                let opened = Opened { app: Arc::clone(app), router: router.clone() };
+                let tls = entrance.tls.clone();
+                connections.spawn(async move {
+                    opened.serve(stream, address, tls.as_deref()).await;
+                    drop(slot);
+                });
             }),
-            accepted = accept_control(control.as_ref(), &control_slots) => accepted.map(|(stream, slot)| {
-                spawn(&mut connections, serve(App::clone(app), stream, Origin::Control, router.clone()), slot);
+            accepted = accept_control(entrance.control.as_ref(), &control_slots) => accepted.map(|(stream, slot)| {
+                let opened = Opened { app: Arc::clone(app), router: router.clone() };
+                connections.spawn(async move {
+                    opened.serve_control(stream).await;
+                    drop(slot);
+                });
             }),
         };
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
+        if let Err(error) = accepted {
+            tracing::warn!(%error, "a connection could not be accepted");
+            sleep(ACCEPT_PAUSE).await;
         }
     }
     app.draining.send_replace(true);
     Connections(connections)
 }
 
-/// Takes a slot before a connection, so that those above the cap wait in the kernel's queue and cost nothing.
+/// Takes a slot before a connection, so that those above the cap wait in the kernel's queue and cost nothing. The
+/// listeners take turns at being asked first.
 async fn accept(
-    listener: &TcpListener,
+    listeners: &[TcpListener],
+    turn: usize,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
+    let accepted = poll_fn(|context| {
+        let (later, first) = listeners.split_at(turn % listeners.len().max(1));
+        let ready = first.iter().chain(later).map(|listener| listener.poll_accept(context));
+        ready.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    });
+    let (stream, address) = accepted.await?;
     // Each event of a stream goes out by itself.
     stream.set_nodelay(true)?;
-    Ok((stream, Peer::new(address), slot))
+    Ok((stream, address, slot))
 }
 
 /// As [`accept`]; never where there is no control socket.
@@ -130,52 +158,73 @@ async fn accept_control(
     Ok((stream, slot))
 }
 
-/// Serves a connection on a task of its own, which gives the slot back.
-fn spawn(
-    connections: &mut JoinSet<()>,
-    served: impl Future<Output = ()> + Send + 'static,
-    slot: OwnedSemaphorePermit,
-) {
-    connections.spawn(async move {
-        served.await;
-        drop(slot);
-    });
+/// A connection that was accepted.
+struct Opened {
+    app: App,
+    router: Router,
 }
 
-async fn serve<S>(app: App, stream: S, origin: Origin, router: Router)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let settings = &app.settings;
-    let mut draining = app.draining.subscribe();
-    let _open = app.metrics.connection_opened();
-    let stream = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        origin.mark(&mut request);
-        request.map(Body::new)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_timeout)
-        .max_buf_size(settings.head_bytes_max)
-        .max_headers(FIELDS_MAX)
-        .serve_connection(stream, TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
-    let told_to_end = async {
-        // The sender lives as long as the server.
-        let _ = draining.wait_for(|draining| *draining).await;
-    };
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = told_to_end => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // The client's doing: it went away, was too slow or sent no HTTP.
-        tracing::debug!(%error, "a connection broke off");
+impl Opened {
+    async fn serve_control(self, stream: UnixStream) {
+        let _open = self.app.metrics.connection_opened();
+        let stream = WriteDeadline::new(stream, self.app.settings.write_timeout);
+        self.speak(stream, Origin::Control).await;
     }
+
+    async fn serve(self, stream: TcpStream, address: SocketAddr, tls: Option<&Handshakes>) {
+        let _open = self.app.metrics.connection_opened();
+        let stream = WriteDeadline::new(stream, self.app.settings.write_timeout);
+        let Some(tls) = tls else { return self.speak(stream, Origin::Network { address, tls: false }).await };
+        let mut draining = self.app.draining.subscribe();
+        let handshake = tokio::select! {
+            handshake = timeout(self.app.settings.head_timeout, tls.accept(stream)) => handshake,
+            () = told_to_end(&mut draining) => return,
+        };
+        match handshake {
+            Ok(Ok(Some(stream))) => self.speak(stream, Origin::Network { address, tls: true }).await,
+            Ok(Ok(None)) => tracing::info!("the ACME server has seen that a name is ours"),
+            // The client's doing, as are the other ways for a connection to end.
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        }
+    }
+
+    /// Speaks HTTP to the end of the connection.
+    async fn speak<S>(self, stream: S, origin: Origin)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { app, router } = self;
+        let (settings, of_requests) = (&app.settings, Arc::clone(&app));
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            origin.mark(of_requests.settings.proxy.as_ref(), &mut request);
+            request.map(Body::new)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.head_timeout)
+            .max_buf_size(settings.head_bytes_max)
+            .max_headers(FIELDS_MAX)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut connection = pin!(connection);
+        let mut draining = app.draining.subscribe();
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = told_to_end(&mut draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // The client's doing: it went away, was too slow or sent no HTTP.
+            tracing::debug!(%error, "a connection broke off");
+        }
+    }
+}
+
+async fn told_to_end(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the server.
+    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// A stream whose writes fail when the other side takes nothing for too long.
@@ -254,12 +303,12 @@ mod tests {
     fn only_the_control_socket_marks_the_machine() {
         let marked = |origin: Origin| {
             let mut request = Request::new(());
-            origin.mark(&mut request);
+            origin.mark(None, &mut request);
             Machine::made(&request)
         };
         assert!(marked(Origin::Control));
-        let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
-        assert!(!marked(Origin::Network(Peer::new(loopback))));
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        assert!([false, true].into_iter().all(|tls| !marked(Origin::Network { address, tls })));
     }
 
     #[tokio::test]

@@ -1,27 +1,33 @@
 //! The HTTP server: OpenAI's and DeepSeek's chat API, the web app and its API, health and metrics.
 //!
 //! [`Server::serve`] runs an accept loop of its own over hyper, with a deadline for everything that a client can be
-//! slow at and a cap on everything that a client can have many of. One endpoint is one file under `routes/`. Until
-//! there is TLS the server listens on loopback only, and answers only requests that name loopback as their
-//! host.
+//! slow at and a cap on everything that a client can have many of. One endpoint is one file under `routes/`. Beyond
+//! loopback it listens only with TLS ([`Tls`]) or behind declared proxies ([`Proxy`]), and it answers only requests
+//! that name it as users know it.
 
 mod accept;
 mod accounts;
+mod acme;
 mod answers;
 mod app;
 mod body;
 mod desk;
 mod error;
+mod forwarded;
 mod layers;
 mod metrics;
 mod routes;
 mod serve;
 mod settings;
 mod sse;
+mod tls;
 mod webapp;
 
 pub use accounts::{Allowance, PasswordCost};
+pub use acme::Acme;
 pub use desk::{Desk, DeskParts};
+pub use forwarded::{ForwardedHeader, Proxy};
 pub use routes::{Audience, admin_endpoints, api_paths};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};
+pub use tls::{CertificateFiles, Tls, TlsError};

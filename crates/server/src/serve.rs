@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use store::{Store, StoreError};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::accept;
+use crate::accept::{self, Entrance};
 use crate::app::{App, State};
 use crate::routes;
 use crate::settings::Settings;
+use crate::tls::Tls;
 
 /// What a server is made of.
 pub struct Parts {
@@ -34,9 +36,10 @@ pub struct Parts {
 /// Why a server did not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// There is no TLS yet: whoever is on the way could read every password and conversation.
+    /// Without TLS, whoever is on the way could read every password and conversation.
     #[error(
-        "{address} can be reached from other machines; only loopback (127.0.0.1 or [::1]) may be listened on until there is TLS"
+        "{address} can be reached from other machines: that takes TLS ([tls] in the configuration) or a declared proxy \
+         that has it (proxy.trusted); without either, only loopback (127.0.0.1 or [::1]) may be listened on"
     )]
     NotLoopback {
         /// Where it would have listened.
@@ -47,7 +50,7 @@ pub enum ServeError {
     Store(#[from] StoreError),
     /// The listener is broken.
     #[error("the listening socket failed: {0}")]
-    Listener(#[from] std::io::Error),
+    Listener(#[from] io::Error),
 }
 
 /// An HTTP server.
@@ -70,29 +73,47 @@ impl Server {
         Self { control: Some(listener), ..self }
     }
 
-    /// Serves until `shutdown` is ready, then stops accepting, lets answers in flight end, cuts those that take
-    /// longer than [`Settings::drain_timeout`] with a proper last event, and closes the store.
+    /// Serves on these listeners until `shutdown` is ready, then stops accepting, lets answers in flight end, cuts
+    /// those that take longer than [`Settings::drain_timeout`] with a proper last event, and closes the store.
     ///
     /// # Errors
-    /// When the listener is not on loopback, or fails.
+    /// When there is no listener or one fails, or when one is not on loopback and there is neither TLS nor a proxy.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
+        tls: Option<Tls>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let address = listener.local_addr()?;
-        if !address.ip().is_loopback() {
-            return Err(ServeError::NotLoopback { address });
-        }
         let app = self.app;
+        check_listeners(&listeners, tls.is_some() || app.settings.proxy.is_some())?;
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
-        let connections = accept::run(&app, listener, self.control, routes::router(&app), shutdown).await;
+        let (tls, certificate) = tls.map(|tls| tls.split(Arc::clone(&app))).unzip();
+        let certificate = certificate.map(tokio::spawn);
+        let entrance = Entrance { listeners, tls: tls.map(Arc::new), control: self.control };
+        let connections = accept::run(&app, entrance, routes::router(&app), shutdown).await;
+        if let Some(certificate) = certificate {
+            certificate.abort();
+        }
         drain(&app, connections).await;
         housekeeping.abort();
         Ok(())
     }
+}
+
+/// Refuses to be reached from other machines unless what they send is `covered`.
+fn check_listeners(listeners: &[TcpListener], covered: bool) -> Result<(), ServeError> {
+    if listeners.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is none").into());
+    }
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        if !address.ip().to_canonical().is_loopback() && !covered {
+            return Err(ServeError::NotLoopback { address });
+        }
+    }
+    Ok(())
 }
 
 /// Puts the text of answers being written on disk, again and again.

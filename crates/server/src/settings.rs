@@ -4,6 +4,7 @@ use store::Limits;
 use url::Url;
 
 use crate::accounts::{Allowance, PasswordCost};
+use crate::forwarded::Proxy;
 
 /// Sizes and times of a server. Everything that a stranger can grow has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,10 @@ pub struct Settings {
     /// The address under which users reach the server, such as `https://chat.example.org`; what stands in the links of
     /// letters, what passkeys belong to, and where an organisation's login comes back to.
     pub public_url: Option<Url>,
+    /// Names under which it is asked besides that of `public_url`: those that its certificates are ordered for.
+    pub domains: Vec<String>,
+    /// Proxies that ask for others.
+    pub proxy: Option<Proxy>,
     /// How letters are sent; without it there are none, and no addresses are verified.
     pub mail: Option<Mail>,
     /// Organisations whose members sign in with the account they have there.
@@ -70,6 +75,13 @@ pub struct Settings {
     pub import_bytes_max: usize,
     /// Days after which conversations are deleted that nobody went on with, whatever their owners chose.
     pub retention_days_max: Option<u32>,
+}
+
+impl Settings {
+    /// Whether users reach the server by `https`, here or at a proxy.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
 }
 
 /// A server that takes letters.
@@ -165,6 +177,8 @@ impl Default for Settings {
             attempts_by_name: Allowance { burst: 10, interval: Duration::from_secs(30) },
             attempts_by_network: Allowance { burst: 60, interval: Duration::from_secs(10) },
             public_url: None,
+            domains: Vec::new(),
+            proxy: None,
             mail: None,
             providers: Vec::new(),
             import_bytes_max: 64 << 20,

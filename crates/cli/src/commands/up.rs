@@ -1,6 +1,4 @@
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::num::NonZeroUsize;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,26 +7,33 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base::Rng;
 use dialogue::{DialogueConfig, Hub, HubConfig};
-use server::{Parts, Server, Settings};
+use server::{Parts, Server, Tls};
 use store::{MasterKeys, SqliteStore, UserStore as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use url::Url;
 
 use crate::admin::control::{self, SocketFile};
+use crate::config::{self, Certificate, Config, FileArgument};
 use crate::cookie_key;
 use crate::home::Context;
+use crate::listening::listen;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
 use crate::pull::text::printable;
 
 /// How long work that is left behind may go on at the end.
 const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
 
-/// Serves the web app and the API.
+/// Serves the web app and the API. What is not given here is as the configuration says (`cachalot config explain`).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen. Only loopback, as there is no TLS yet.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    listen: String,
+    #[command(flatten)]
+    file: FileArgument,
+
+    /// Where to listen; may be given more than once. Beyond loopback it takes TLS or a declared proxy [default:
+    /// 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<String>,
 
     /// The model for those who choose none: a name (see `cachalot list`) or a path to a GGUF file [default: the
     /// catalogue's default model].
@@ -37,19 +42,19 @@ pub(crate) struct Arguments {
 
     /// Threads of each model [default: one per core].
     #[arg(long, value_name = "COUNT")]
-    threads: Option<NonZeroUsize>,
+    threads: Option<String>,
 
-    /// Most models in memory; the one whose last use is longest ago makes room.
-    #[arg(long, value_name = "COUNT", default_value = "2")]
-    loaded_max: NonZeroUsize,
+    /// Most models in memory; the one whose last use is longest ago makes room [default: 2].
+    #[arg(long, value_name = "COUNT")]
+    loaded_max: Option<String>,
 
-    /// Whether strangers may make accounts; where not, `cachalot user add` makes them.
-    #[arg(long, value_enum, value_name = "STATE", default_value = "open")]
-    sign_up: SignUp,
+    /// Whether strangers may make accounts; where not, `cachalot user add` makes them [default: open].
+    #[arg(long, value_enum, value_name = "STATE")]
+    sign_up: Option<SignUp>,
 
-    /// How long answers may go on after SIGTERM or Ctrl-C before they are cut.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    drain_seconds: u32,
+    /// How long answers may go on after SIGTERM or Ctrl-C before they are cut [default: 10].
+    #[arg(long, value_name = "SECONDS")]
+    drain_seconds: Option<String>,
 
     /// Open the web app in the browser.
     #[arg(long)]
@@ -62,11 +67,33 @@ enum SignUp {
     Closed,
 }
 
-pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let address = loopback(&arguments.listen)?;
-    log_to_stderr();
+impl Arguments {
+    /// What is given here, as settings.
+    fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
+        let listen = Some(self.listen.join(",")).filter(|listen| !listen.is_empty());
+        let sign_up = self.sign_up.map(|state| (state == SignUp::Open).to_string());
+        let given = [
+            ("listen", "--listen", listen),
+            ("model", "--model", self.model.clone()),
+            ("threads", "--threads", self.threads.clone()),
+            ("loaded_max", "--loaded-max", self.loaded_max.clone()),
+            ("sign_up.open", "--sign-up", sign_up),
+            ("drain_seconds", "--drain-seconds", self.drain_seconds.clone()),
+        ];
+        given.into_iter().filter_map(|(name, argument, value)| Some((name, argument, value?))).collect()
+    }
+}
+
+pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
+    let mut sources = arguments.file.sources(context)?;
+    sources.arguments = arguments.settings();
+    let config = config::load(context, &sources)?;
+    log_to_stderr(&config.log_filter);
+    for warning in &config.warnings {
+        eprintln!("warning: {}", printable(warning));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    block_on(runtime, serve(context, arguments, address))
+    block_on(runtime, serve(context, config, arguments.open))
 }
 
 /// Runs to the end. A model that doesn't stop, or a pull that can't be interrupted, does not hold the program up.
@@ -76,10 +103,15 @@ fn block_on<T>(runtime: tokio::runtime::Runtime, work: impl Future<Output = T>) 
     done
 }
 
-async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) -> anyhow::Result<()> {
+async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<()> {
     // First, so that a port in use is known before anything is pulled or loaded.
-    let listener = listen(address).await?;
-    let model = tokio::task::block_in_place(|| resolve_or_pull(context, arguments.model.as_deref()))?;
+    let listeners = listen(&config.listen)?;
+    let tls = match config.certificate {
+        Some(Certificate::Files(tls)) => Some(*tls),
+        Some(Certificate::Acme(acme)) => Some(Tls::acme(&acme)?),
+        None => None,
+    };
+    let model = tokio::task::block_in_place(|| resolve_or_pull(context, config.model.as_deref()))?;
     let database = context.home.join("cachalot.db");
     std::fs::create_dir_all(&context.home)
         .with_context(|| format!("{} can't be made", context.home.display()))?;
@@ -94,19 +126,17 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
         _ => None,
     };
 
-    let loader = Loader::new(context, arguments.threads, DialogueConfig::default());
+    let loader = Loader::new(context, config.threads, DialogueConfig::default());
     let default_model = model.name.clone();
     let source = LibrarySource::new(&context.home, loader, model)?;
-    let loaded_max = arguments.loaded_max.get();
+    let loaded_max = config.loaded_max.get();
     let hub = Hub::new(Box::new(source), HubConfig { default_model: default_model.clone(), loaded_max });
     // A model that can't be loaded is better known now than at the first question.
     hub.get(&default_model).await?;
 
-    let drain_timeout = Duration::from_secs(u64::from(arguments.drain_seconds));
-    let sign_up = arguments.sign_up == SignUp::Open;
-    let settings = Settings { drain_timeout, sign_up, ..Settings::default() };
+    let addresses = Addresses::new(config.settings.public_url.as_ref(), &listeners)?;
     let parts = Parts {
-        settings,
+        settings: config.settings,
         hub: hub.clone(),
         store: Arc::<SqliteStore>::clone(&store),
         clock: Arc::clone(&context.clock),
@@ -114,11 +144,10 @@ async fn serve(context: &Context, arguments: &Arguments, address: SocketAddr) ->
         cookie_key,
         setup_token: setup_token.clone(),
     };
-    let url = format!("http://{}/", listener.local_addr()?);
     let shutdown = stop_on_signals(hub)?;
     let (server, _socket) = with_control(Server::new(parts), &context.home)?;
-    announce(&url, &default_model, setup_token.as_deref(), arguments.open);
-    server.serve(listener, shutdown).await?;
+    announce(&addresses, &default_model, setup_token.as_deref(), open);
+    server.serve(listeners, tls, shutdown).await?;
     Ok(())
 }
 
@@ -135,34 +164,6 @@ fn with_control(server: Server, home: &Path) -> anyhow::Result<(Server, Option<S
             Ok((server, None))
         }
     }
-}
-
-/// The address, if it is one that only this machine reaches.
-fn loopback(listen: &str) -> anyhow::Result<SocketAddr> {
-    let allowed = "allowed are an address and a port, such as 127.0.0.1:8080";
-    let addresses = listen.to_socket_addrs().with_context(|| format!("--listen is {listen:?}; {allowed}"))?;
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    if let Some(outside) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        bail!(
-            "--listen {listen} ({outside}) can be reached from other machines, and without TLS, which comes with \
-             a later version, whoever is on the way reads every password and conversation: only loopback is allowed (127.0.0.1:PORT or [::1]:PORT). To use it from elsewhere, forward the port, as with \
-             ssh -L 8080:127.0.0.1:8080 HOST"
-        );
-    }
-    addresses.first().copied().with_context(|| format!("--listen {listen} is no address; {allowed}"))
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{address} is in use: is another cachalot running? Choose another port with --listen {}:PORT",
-            address.ip()
-        ),
-        ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("{address} may not be listened on by this user; ports from 1024 on usually may")
-        }
-        _ => anyhow::Error::new(error).context(format!("{address} can't be listened on")),
-    })
 }
 
 /// Ready at the first SIGTERM or Ctrl-C. The second cuts the answers that are still in flight, the third ends the
@@ -223,13 +224,39 @@ impl Signals {
     }
 }
 
+/// Where it is to be found.
+struct Addresses {
+    /// What users open.
+    url: String,
+    /// Where it listens, if that is something else.
+    listening: Option<String>,
+}
+
+impl Addresses {
+    fn new(public_url: Option<&Url>, listeners: &[TcpListener]) -> anyhow::Result<Self> {
+        let local: Vec<_> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let shown = local.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let (url, others) = match (public_url, local.first()) {
+            (Some(url), _) => (url.to_string(), true),
+            (None, Some(first)) => (format!("http://{first}/"), local.len() > 1),
+            (None, None) => bail!("there is nowhere to listen"),
+        };
+        Ok(Self { url, listening: others.then_some(shown) })
+    }
+}
+
 /// Says where it serves and, where there is no user yet, how to become the first. The token stands behind `#`, which
 /// browsers don't send and servers don't log.
-fn announce(url: &str, model: &str, setup_token: Option<&str>, open: bool) {
+fn announce(addresses: &Addresses, model: &str, setup_token: Option<&str>, open: bool) {
+    let url = &addresses.url;
     let setup = setup_token.map(|token| format!("{url}setup#{token}"));
     let mut stdout = std::io::stdout().lock();
     // Whoever started it may not be listening any more.
     let _ = writeln!(stdout, "Cachalot serves {} at {url}", printable(model))
+        .and_then(|()| match &addresses.listening {
+            Some(listening) => writeln!(stdout, "It listens on {listening}"),
+            None => Ok(()),
+        })
         .and_then(|()| match &setup {
             Some(setup) => {
                 writeln!(stdout, "There is no account yet. Make the administrator's here, once:\n{setup}")
@@ -267,9 +294,8 @@ fn random() -> anyhow::Result<Rng> {
     Rng::from_os().context("the operating system has no randomness to give")
 }
 
-/// Logs to standard error; `CACHALOT_LOG` chooses what, `warn` if it isn't set.
-fn log_to_stderr() {
-    let filter = std::env::var("CACHALOT_LOG").unwrap_or_else(|_| "warn".to_owned());
+/// Logs to standard error what the filter lets through.
+fn log_to_stderr(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A logger that is set already stays.
@@ -295,17 +321,25 @@ mod tests {
         drop(never);
     }
 
-    #[test]
-    fn only_loopback_is_listened_on() {
-        assert_eq!(loopback("127.0.0.1:8080").unwrap(), SocketAddr::from(([127, 0, 0, 1], 8080)));
-        assert!(loopback("[::1]:0").unwrap().ip().is_loopback());
-        for outside in ["0.0.0.0:8080", "192.168.1.2:80", "[::]:8080", "[2001:db8::1]:80"] {
-            let error = loopback(outside).unwrap_err().to_string();
-            assert!(error.contains("can be reached from other machines"), "{error}");
-        }
-        for nonsense in ["8080", "127.0.0.1", "127.0.0.1:99999", ""] {
-            let error = loopback(nonsense).unwrap_err().to_string();
-            assert!(error.contains("allowed are an address and a port"), "{error}");
-        }
+    #[tokio::test]
+    async fn users_are_shown_what_they_can_open() {
+        let check = async |public: Option<&str>, listen: &[&str], url: &str, listening: Option<&str>| {
+            let listeners: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
+            let listeners = crate::listening::listen(&listeners).unwrap();
+            let port = listeners[0].local_addr().unwrap().port().to_string();
+            let public = public.map(|url| url.parse().unwrap());
+            let found = Addresses::new(public.as_ref(), &listeners).unwrap();
+            assert_eq!(found.url, url.replace("PORT", &port));
+            assert_eq!(found.listening, listening.map(|text| text.replace("PORT", &port)));
+        };
+        check(None, &["127.0.0.1:0"], "http://127.0.0.1:PORT/", None).await;
+        check(None, &["[::1]:0"], "http://[::1]:PORT/", None).await;
+        check(
+            Some("https://chat.example.org"),
+            &["0.0.0.0:0"],
+            "https://chat.example.org/",
+            Some("0.0.0.0:PORT"),
+        )
+        .await;
     }
 }

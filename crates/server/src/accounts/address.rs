@@ -1,22 +1,68 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::forwarded::{Proxy, is_relayed};
 
-/// The other end of a connection. Put into each request by the accept loop.
+/// Who asks, as far as the network tells. Put into each request by the accept loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer(SocketAddr);
+pub(crate) struct Peer {
+    address: IpAddr,
+    way: Way,
+    tls: bool,
+}
+
+/// How a request came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From a program on this machine, and, as far as can be known, for nobody else.
+    Local,
+    /// From this machine, but perhaps for somebody else: from a declared proxy, or with fields that proxies send.
+    Loopback,
+    /// Through a declared proxy.
+    Proxied,
+    /// From another machine.
+    Remote,
+}
 
 impl Peer {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self(address)
+    /// Who asks with these fields over a connection from `address`.
+    pub(crate) fn new(address: SocketAddr, tls: bool, proxy: Option<&Proxy>, headers: &HeaderMap) -> Self {
+        // A listener for both IPv4 and IPv6 shows the former as the latter.
+        let connected = address.ip().to_canonical();
+        let proxy = proxy.filter(|proxy| proxy.is_trusted(connected));
+        let address = proxy.map_or(connected, |proxy| proxy.client(connected, headers));
+        let way = match (address.is_loopback(), proxy) {
+            (true, None) if !is_relayed(headers) => Way::Local,
+            (true, _) => Way::Loopback,
+            (false, Some(_)) => Way::Proxied,
+            (false, None) => Way::Remote,
+        };
+        Self { address, way, tls }
     }
 
     pub(crate) fn ip(self) -> IpAddr {
-        self.0.ip()
+        self.address
+    }
+
+    pub(crate) fn way(self) -> Way {
+        self.way
+    }
+
+    /// Whether the connection is over TLS that ends here.
+    pub(crate) fn tls(self) -> bool {
+        self.tls
+    }
+
+    /// Who asked, as the accept loop noted it.
+    pub(crate) fn of(extensions: &axum::http::Extensions) -> Self {
+        // Without an accept loop, as in a test of one route, there is nobody to tell apart.
+        let nobody = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), way: Way::Remote, tls: false };
+        extensions.get::<Self>().copied().unwrap_or(nobody)
     }
 }
 
@@ -24,8 +70,41 @@ impl FromRequestParts<App> for Peer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        // Without an accept loop, as in a test of one route, there is nobody to tell apart.
-        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self(nobody)))
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forwarded::ForwardedHeader;
+
+    fn check(address: &str, proxies: &[&str], forwarded: Option<&str>, expected: (&str, Way)) {
+        let trusted = proxies.iter().map(|network| network.parse().unwrap()).collect();
+        let proxy = Proxy { trusted, header: ForwardedHeader::XForwardedFor };
+        let mut headers = HeaderMap::new();
+        if let Some(forwarded) = forwarded {
+            headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        }
+        let peer = Peer::new(address.parse().unwrap(), false, Some(&proxy), &headers);
+        assert_eq!(
+            (peer.ip().to_string().as_str(), peer.way()),
+            expected,
+            "{address} {proxies:?} {forwarded:?}"
+        );
+    }
+
+    #[test]
+    fn how_a_request_came() {
+        check("127.0.0.1:5", &[], None, ("127.0.0.1", Way::Local));
+        check("[::1]:5", &[], None, ("::1", Way::Local));
+        check("[::ffff:127.0.0.1]:5", &[], None, ("127.0.0.1", Way::Local));
+        check("127.0.0.1:5", &[], Some("203.0.113.7"), ("127.0.0.1", Way::Loopback));
+        check("127.0.0.1:5", &["127.0.0.0/8"], None, ("127.0.0.1", Way::Loopback));
+        check("127.0.0.1:5", &["127.0.0.0/8"], Some("127.0.0.1"), ("127.0.0.1", Way::Loopback));
+        check("127.0.0.1:5", &["127.0.0.0/8"], Some("203.0.113.7"), ("203.0.113.7", Way::Proxied));
+        check("[::ffff:10.0.0.1]:5", &["10.0.0.0/8"], Some("203.0.113.7"), ("203.0.113.7", Way::Proxied));
+        check("10.0.0.1:5", &["10.0.0.0/8"], None, ("10.0.0.1", Way::Proxied));
+        check("10.0.0.1:5", &["127.0.0.0/8"], Some("127.0.0.1"), ("10.0.0.1", Way::Remote));
     }
 }

@@ -91,7 +91,8 @@ pub(crate) fn no_cookie(app: &State) -> HeaderValue {
 
 fn field(app: &State, value: &str) -> HeaderValue {
     let name = app.accounts.key.cookie_name();
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax");
+    let secure = if app.settings.is_https() { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
     // All of it is ours and in base64.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

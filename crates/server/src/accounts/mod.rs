@@ -27,7 +27,7 @@ use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
 
 pub use password::PasswordCost;
 
-pub(crate) use address::Peer;
+pub(crate) use address::{Peer, Way};
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, no_cookie};
@@ -84,8 +84,9 @@ impl Accounts {
         let settings = start.settings;
         let mut salt = [0; 16];
         rng.fill(&mut salt);
+        let key = TokenKey::new(start.cookie_key);
         Self {
-            key: TokenKey::new(start.cookie_key),
+            key: if settings.is_https() { key.for_https() } else { key },
             tickets: Tickets::new(start.cookie_key),
             challenges: Challenges::new(),
             revoked: Mutex::default(),

@@ -55,6 +55,13 @@ impl TokenKey {
         Self { mac: mac.chain_update(PURPOSE), cookie_name }
     }
 
+    /// For a server that is reached by `https`: browsers then take the cookie from nobody but the host itself, neither
+    /// from a neighbouring host nor from whoever answers without TLS in its name.
+    pub(crate) fn for_https(mut self) -> Self {
+        self.cookie_name.insert_str(0, "__Host-");
+        self
+    }
+
     pub(crate) fn cookie_name(&self) -> &str {
         &self.cookie_name
     }

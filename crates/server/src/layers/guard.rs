@@ -1,39 +1,55 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use url::Url;
 
-use crate::accounts::Machine;
+use crate::accounts::{Caller, Machine, Peer, Way};
+use crate::app::App;
 use crate::error::{ApiError, shortened};
+use crate::settings::Settings;
 
-/// For `/v1`, which has no keys yet, being on this machine is the only credential, and a browser on this machine runs other
-/// people's pages. A page that points its own name at 127.0.0.1 (DNS rebinding) is told by the `Host` it sends; a page
-/// of another origin by `Origin` and `Sec-Fetch-Site`.
+/// A browser that can reach this server runs other people's pages. A page that points its own name at this machine
+/// (DNS rebinding) is told by the `Host` it sends; a page of another origin by `Origin` and `Sec-Fetch-Site`. And what
+/// comes from another machine without TLS is answered only to a declared proxy.
 ///
 /// No page reaches the control socket, and there is no name to call it by.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     if Machine::made(&request) {
         return next.run(request).await;
     }
-    match check(request.uri(), request.headers()) {
+    match check(&app.settings, Peer::of(request.extensions()), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+/// For `/v1` and `/metrics`, which have no keys yet: being on this machine is a credential, and so is being signed in.
+/// A request that names this machine as others know it has come from others.
+pub(crate) async fn local_or_signed_in(request: Request, next: Next) -> Response {
+    let local = Peer::of(request.extensions()).way() == Way::Local
+        && the_host(request.headers()).is_ok_and(is_loopback);
+    if local || Machine::made(&request) || request.extensions().get::<Caller>().is_some() {
+        return next.run(request).await;
+    }
+    ApiError::not_signed_in().into_response()
+}
+
+fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    if peer.way() == Way::Remote && !peer.tls() {
+        let message = "without TLS, only this machine and declared proxies (proxy.trusted) are answered";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_encrypted", message));
+    }
     let host = the_host(headers)?;
-    if !is_loopback(host) || uri.authority().is_some_and(|authority| !is_loopback(authority.as_str())) {
-        let allowed = "only requests to localhost, 127.0.0.1 or [::1] are answered until there is TLS";
-        let given = uri.authority().map(Authority::as_str).filter(|name| !is_loopback(name));
-        return Err(refused("forbidden_host", allowed, given.unwrap_or(host)));
+    let names = [Some(host), uri.authority().map(Authority::as_str)];
+    if let Some(given) = names.into_iter().flatten().find(|name| !is_allowed(settings, peer, name)) {
+        return Err(refused("forbidden_host", &allowed_hosts(settings), given));
     }
     for origin in headers.get_all(header::ORIGIN) {
-        let same = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-        if !same.is_some_and(|same| same.eq_ignore_ascii_case(host)) {
+        if !origin.to_str().is_ok_and(|origin| is_own(settings, peer, host, origin)) {
             let given = String::from_utf8_lossy(origin.as_bytes());
             return Err(refused("forbidden_origin", "only pages of this server may call it", &given));
         }
@@ -51,6 +67,15 @@ fn refused(code: &'static str, allowed: &str, given: &str) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, code, format!("{allowed}, got {:?}", shortened(given)))
 }
 
+fn allowed_hosts(settings: &Settings) -> String {
+    match settings.public_url.as_ref().and_then(Url::host_str) {
+        None => "only requests to localhost, 127.0.0.1 or [::1] are answered".to_owned(),
+        Some(name) => format!(
+            "only requests to {name} (public_url) and, from this machine, to localhost, 127.0.0.1 or [::1] are answered"
+        ),
+    }
+}
+
 fn the_host(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next().map(|host| host.to_str()), hosts.next()) {
@@ -66,12 +91,42 @@ fn the_host(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
 }
 
+/// Whether this peer may ask for `name[:port]`. The port is the peer's or its proxy's matter.
+fn is_allowed(settings: &Settings, peer: Peer, host: &str) -> bool {
+    let here = matches!(peer.way(), Way::Local | Way::Loopback);
+    is_public(settings, host) || (here && is_loopback(host))
+}
+
+/// Whether a request names this server as users know it.
+pub(super) fn is_by_public_name(settings: &Settings, headers: &HeaderMap) -> bool {
+    the_host(headers).is_ok_and(|host| is_public(settings, host))
+}
+
+/// Whether `name[:port]` is how users know this server.
+fn is_public(settings: &Settings, host: &str) -> bool {
+    let Some(authority) = authority(host) else { return false };
+    let name = authority.host();
+    let of_url = settings.public_url.as_ref().and_then(Url::host_str);
+    of_url
+        .into_iter()
+        .chain(settings.domains.iter().map(String::as_str))
+        .any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Whether a page of this origin is a page of ours: the same scheme, name and port as it was asked for.
+fn is_own(settings: &Settings, peer: Peer, host: &str, origin: &str) -> bool {
+    let public = is_public(settings, host);
+    let https = if public { settings.is_https() } else { peer.tls() };
+    let scheme = if https { "https://" } else { "http://" };
+    let of_url = settings.public_url.as_ref().filter(|_| public);
+    origin.strip_prefix(scheme).is_some_and(|same| same.eq_ignore_ascii_case(host))
+        // A proxy may ask for another port than the browser did.
+        || of_url.is_some_and(|url| url.origin().ascii_serialization() == origin)
+}
+
 /// Whether `name[:port]` is this machine whatever a resolver says.
 fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if authority.as_str().contains('@') {
-        return false;
-    }
+    let Some(authority) = authority(host) else { return false };
     let name = authority.host();
     if name.eq_ignore_ascii_case("localhost") {
         return true;
@@ -82,18 +137,101 @@ fn is_loopback(host: &str) -> bool {
     name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
+fn authority(host: &str) -> Option<Authority> {
+    host.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forwarded::{ForwardedHeader, Proxy};
 
-    fn check_request(path: &str, fields: &[(&'static str, &str)], expected: Result<(), u16>) {
+    /// A request over a connection from `from`, with or without TLS.
+    fn check_from(
+        (from, tls): (&str, bool),
+        settings: &Settings,
+        path: &str,
+        fields: &[(&'static str, &str)],
+        expected: Result<(), u16>,
+    ) {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let found =
-            check(&path.parse().unwrap(), &headers).map_err(|error| error.into_response().status().as_u16());
-        assert_eq!(found, expected, "{path} {fields:?}");
+        let peer = Peer::new(from.parse().unwrap(), tls, settings.proxy.as_ref(), &headers);
+        let found = check(settings, peer, &path.parse().unwrap(), &headers);
+        let found = found.map_err(|error| error.into_response().status().as_u16());
+        assert_eq!(found, expected, "{from} {tls} {path} {fields:?}");
+    }
+
+    const HERE: (&str, bool) = ("127.0.0.1:9", false);
+
+    fn check_request(path: &str, fields: &[(&'static str, &str)], expected: Result<(), u16>) {
+        check_from(HERE, &Settings::default(), path, fields, expected);
+    }
+
+    fn public() -> Settings {
+        Settings {
+            public_url: Some("https://chat.example.org/".parse().unwrap()),
+            domains: vec!["www.example.org".to_owned()],
+            proxy: Some(Proxy {
+                trusted: vec!["10.0.0.0/8".parse().unwrap()],
+                header: ForwardedHeader::XForwardedFor,
+            }),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn strangers_ask_by_the_public_name_over_tls_or_a_proxy() {
+        let settings = public();
+        let (stranger, proxy) = (("203.0.113.7:9", true), ("10.0.0.1:9", false));
+        for from in [stranger, proxy, HERE] {
+            for host in
+                ["chat.example.org", "CHAT.example.org:443", "chat.example.org:8443", "www.example.org"]
+            {
+                check_from(from, &settings, "/api/models", &[("host", host)], Ok(()));
+            }
+            for host in [
+                "evil.example",
+                "example.org",
+                "chat.example.org.evil.example",
+                "chat.example.org.",
+                "10.0.0.2",
+            ] {
+                check_from(from, &settings, "/api/models", &[("host", host)], Err(403));
+            }
+        }
+        for host in ["localhost", "127.0.0.1:8080", "[::1]"] {
+            check_from(HERE, &settings, "/", &[("host", host)], Ok(()));
+            check_from(stranger, &settings, "/", &[("host", host)], Err(403));
+            check_from(proxy, &settings, "/", &[("host", host)], Err(403));
+        }
+        let host = ("host", "chat.example.org");
+        check_from(("203.0.113.7:9", false), &settings, "/", &[host], Err(403));
+        check_from(("[::ffff:203.0.113.7]:9", false), &settings, "/", &[host], Err(403));
+        check_from(stranger, &settings, "http://evil.example/", &[host], Err(403));
+        check_from(stranger, &settings, "https://chat.example.org/", &[host], Ok(()));
+    }
+
+    #[test]
+    fn the_origin_is_the_public_one() {
+        let settings = public();
+        let with = |host: &str, origin: &str, expected| {
+            let fields = [("host", host), ("origin", origin)];
+            check_from(("10.0.0.1:9", false), &settings, "/api/models", &fields, expected);
+        };
+        with("chat.example.org", "https://chat.example.org", Ok(()));
+        with("chat.example.org:8443", "https://chat.example.org:8443", Ok(()));
+        with("chat.example.org:8080", "https://chat.example.org", Ok(()));
+        with("www.example.org", "https://www.example.org", Ok(()));
+        with("chat.example.org", "http://chat.example.org", Err(403));
+        with("chat.example.org", "https://chat.example.org:8443", Err(403));
+        with("chat.example.org", "https://evil.example", Err(403));
+        with("chat.example.org", "null", Err(403));
+        let local = [("host", "localhost:8443"), ("origin", "https://localhost:8443")];
+        check_from(("127.0.0.1:9", true), &settings, "/api/models", &local, Ok(()));
+        check_from(HERE, &settings, "/api/models", &local, Err(403));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What every request goes through, from the outside in: observation, headers, the guard of loopback.
+//! What every request goes through, from the outside in: observation, headers, the guard of hosts and origins.
 
 mod guard;
 mod headers;
 mod observe;
 
-pub(crate) use guard::guard;
+pub(crate) use guard::{guard, local_or_signed_in};
 pub(crate) use headers::headers;
 pub(crate) use observe::observe;

@@ -25,19 +25,26 @@ use crate::layers;
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .merge(compressed())
-        .route("/v1/chat/completions", post(v1::chat_completions::handle))
-        .route("/v1/models", get(v1::models::handle))
+        .merge(without_keys())
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
-        .route("/metrics", get(metrics::handle))
         .method_not_allowed_fallback(not_allowed)
         // Bodies have limits of their own: see `body`.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(app), authenticate))
-        .layer(from_fn(layers::guard))
-        .layer(from_fn(layers::headers))
+        .layer(from_fn_with_state(Arc::clone(app), layers::guard))
+        .layer(from_fn_with_state(Arc::clone(app), layers::headers))
         .layer(from_fn_with_state(Arc::clone(app), layers::observe))
         .with_state(Arc::clone(app))
+}
+
+/// What programs ask. They have no keys yet, so it answers this machine, and whoever is signed in.
+fn without_keys() -> Router<App> {
+    Router::new()
+        .route("/v1/chat/completions", post(v1::chat_completions::handle))
+        .route("/v1/models", get(v1::models::handle))
+        .route("/metrics", get(metrics::handle))
+        .route_layer(from_fn(layers::local_or_signed_in))
 }
 
 /// Whom an endpoint of the web app answers.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod acme;
 mod admin;
 mod chat;
 mod conversations;
@@ -13,6 +14,8 @@ mod load;
 mod logs;
 mod passkeys;
 mod people;
+mod proxy;
 mod second_factor;
 mod shutdown;
 mod support;
+mod tls;

@@ -5,13 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base::{Rng, SystemClock};
-use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
-use server::{Parts, ServeError, Server, Settings};
 use store::{MasterKeys, MessageStore as _, SqliteStore, Status};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use crate::support::{Gate, Models, Setup, Site, within};
+use crate::support::{Gate, Setup, Site, within};
 
 fn endless() -> Value {
     json!({"model": "endless", "messages": [{"role": "user", "content": "Hi"}], "stream": true})
@@ -149,23 +147,4 @@ async fn a_conversation_goes_on_with_the_next_server() {
     assert_ne!(tree["messages"][1]["status"], "generating");
     let turn = site.client.post(&format!("{path}/messages"), &json!({"content": "and?"})).await;
     assert_eq!(turn.status, 201, "{}", turn.text());
-}
-
-#[tokio::test]
-async fn only_loopback_is_listened_on() {
-    let store = SqliteStore::in_memory(Arc::new(SystemClock::new()), Rng::from_seed(1)).await.unwrap();
-    let config = HubConfig { default_model: "plain".to_owned(), loaded_max: 1 };
-    let server = Server::new(Parts {
-        settings: Settings::default(),
-        hub: Hub::new(Box::new(Models::default()), config),
-        store: Arc::new(store),
-        clock: Arc::new(SystemClock::new()),
-        rng: Rng::from_seed(1),
-        cookie_key: [5; 32],
-        setup_token: None,
-    });
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = within("it is refused", server.serve(listener, std::future::pending())).await.unwrap_err();
-    assert!(matches!(error, ServeError::NotLoopback { .. }), "{error}");
-    assert!(error.to_string().contains("0.0.0.0"), "{error}");
 }

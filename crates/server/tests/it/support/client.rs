@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -110,7 +110,7 @@ impl Client {
         {
             request = request.header("cookie", cookie);
         }
-        send_over(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await
+        Streaming::ask(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await
     }
 
     /// What it calls the server.
@@ -130,18 +130,6 @@ impl Client {
     }
 }
 
-async fn send_over<S>(stream: S, request: Request<Full<Bytes>>) -> Streaming
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let connection = tokio::spawn(async {
-        // A server that closes early shows in the response.
-        let _ = connection.await;
-    });
-    Streaming::new(sender.send_request(request).await.unwrap(), connection)
-}
-
 /// Asks a server over its control socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Control(pub(crate) PathBuf);
@@ -157,7 +145,7 @@ impl Control {
         let body = if body.is_null() { Vec::new() } else { json_body(body) };
         let what = format!("{method} {path} over the control socket");
         let asked = async {
-            send_over(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await.whole().await
+            Streaming::ask(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await.whole().await
         };
         within(&what, asked).await
     }
@@ -192,8 +180,18 @@ impl Reply {
 }
 
 impl Streaming {
-    fn new(response: Response<Incoming>, connection: JoinHandle<()>) -> Self {
-        let (head, body) = response.into_parts();
+    /// Sends a request over a connection of any kind and returns when the response's head is there.
+    pub(crate) async fn ask(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Self {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(async {
+            // A server that closes early shows in the response.
+            let _ = connection.await;
+        });
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
         Self { status: head.status.as_u16(), headers: head.headers, body, text: String::new(), connection }
     }
 

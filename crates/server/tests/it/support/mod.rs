@@ -12,7 +12,7 @@ use std::time::Duration;
 use base::{Clock as _, ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
-use server::{Parts, PasswordCost, ServeError, Server, Settings};
+use server::{Parts, PasswordCost, ServeError, Server, Settings, Tls};
 use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
@@ -37,6 +37,9 @@ pub(crate) struct Setup {
     pub(crate) administrator: bool,
     /// Of the server's randomness.
     pub(crate) seed: u64,
+    /// Where it listens.
+    pub(crate) listen: Vec<&'static str>,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Default for Setup {
@@ -55,13 +58,17 @@ impl Default for Setup {
             folder: None,
             administrator: true,
             seed: 2,
+            listen: vec!["127.0.0.1:0"],
+            tls: None,
         }
     }
 }
 
 /// A server that serves.
 pub(crate) struct Site {
+    /// The first of `addresses`.
     pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) client: Client,
     pub(crate) control: Control,
     pub(crate) models: Models,
@@ -103,10 +110,14 @@ impl Setup {
         // A site before this one may have had it.
         let _ = std::fs::remove_file(&control);
         let server = server.with_control(UnixListener::bind(&control).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut listeners = Vec::new();
+        for address in self.listen {
+            listeners.push(TcpListener::bind(address).await.unwrap());
+        }
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let address = addresses[0];
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(server.serve(listener, async {
+        let served = tokio::spawn(server.serve(listeners, self.tls, async {
             // A site that is dropped stops too.
             let _ = stopped.await;
         }));
@@ -117,7 +128,8 @@ impl Setup {
             client = client.signed_in(&reply);
         }
         let control = Control(control);
-        Site { address, client, control, models: self.models, hub, store, clock, folder, stop, served }
+        let models = self.models;
+        Site { address, addresses, client, control, models, hub, store, clock, folder, stop, served }
     }
 }
 

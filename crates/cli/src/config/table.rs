@@ -1,0 +1,386 @@
+//! All settings there are. Reading, `config check` and `config explain` go by this table; what is not in it is no
+//! setting.
+
+/// What a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A text that is not empty and fits on a line.
+    Text,
+    /// Texts.
+    List,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within these bounds.
+    Whole(u64, u64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The section that it stands in; empty for those before the first one.
+    pub(crate) section: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) kind: Kind,
+    /// In TOML: what is in force if nothing else is said, or an example where nothing is.
+    pub(crate) value: Preset,
+    /// What it is, in whole sentences.
+    pub(crate) about: &'static str,
+    /// Whether nobody may see what it is set to.
+    pub(crate) secret: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Preset {
+    Default(&'static str),
+    Example(&'static str),
+}
+
+/// The section of which there can be several.
+pub(crate) const PROVIDERS: &str = "oidc";
+
+impl Setting {
+    /// `section.key`
+    pub(crate) fn name(&self) -> String {
+        full_name(self.section, self.key)
+    }
+
+    /// The variable of the environment that sets it.
+    pub(crate) fn variable(&self) -> String {
+        variable(&self.name())
+    }
+}
+
+pub(crate) fn full_name(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+}
+
+/// `CACHALOT_<SECTION>_<KEY>`
+pub(crate) fn variable(name: &str) -> String {
+    format!("CACHALOT_{}", name.replace(['.', '-'], "_").to_uppercase())
+}
+
+/// The setting of this full name.
+pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name() == name)
+}
+
+const fn set(
+    section: &'static str,
+    key: &'static str,
+    kind: Kind,
+    value: Preset,
+    about: &'static str,
+) -> Setting {
+    Setting { section, key, kind, value, about, secret: false }
+}
+
+const fn secret(section: &'static str, key: &'static str, about: &'static str) -> Setting {
+    Setting { section, key, kind: Text, value: Example("\"(secret)\""), about, secret: true }
+}
+
+use Kind::{Flag, List, OneOf, Text, Whole};
+use Preset::{Default, Example};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY: u64 = 86_400;
+
+/// In the order in which they are explained; those of a section stand together.
+pub(crate) const SETTINGS: &[Setting] = &[
+    set(
+        "",
+        "listen",
+        List,
+        Default("[\"127.0.0.1:8080\"]"),
+        "Addresses and ports to listen on. [::]:PORT takes IPv4 too, unless 0.0.0.0:PORT is listed beside \
+         it. Beyond loopback it takes [tls] or proxy.trusted.",
+    ),
+    set(
+        "",
+        "public_url",
+        Text,
+        Example("\"https://chat.example.org\""),
+        "How users reach the server: what stands in links, what browsers must ask for, and whether cookies \
+         are for https only. With tls.acme it is https:// and the first domain if not given.",
+    ),
+    set(
+        "",
+        "model",
+        Text,
+        Example("\"smollm2-135m\""),
+        "The model for those who choose none: a name of `cachalot list` or a path to a GGUF file. The \
+         catalogue's default if not given.",
+    ),
+    set("", "threads", Whole(1, 4096), Example("8"), "Threads of each model; one per core if not given."),
+    set(
+        "",
+        "loaded_max",
+        Whole(1, 1000),
+        Default("2"),
+        "Most models in memory; the one whose last use is longest ago makes room.",
+    ),
+    set(
+        "",
+        "drain_seconds",
+        Whole(0, DAY),
+        Default("10"),
+        "How long answers may go on after SIGTERM or Ctrl-C before they are cut.",
+    ),
+    set("sign_up", "open", Flag, Default("true"), "Whether strangers may make accounts."),
+    set("sessions", "lifetime_days", Whole(1, 3650), Default("30"), "How long somebody stays signed in."),
+    set(
+        "sessions",
+        "per_user_max",
+        Whole(1, 1000),
+        Default("20"),
+        "Devices on which one user is signed in at once; the one seen longest ago makes room.",
+    ),
+    set(
+        "passwords",
+        "memory_kib",
+        Whole(7168, 4 * MIB),
+        Default("19456"),
+        "Memory that the hash of a password takes (Argon2id).",
+    ),
+    set("passwords", "passes", Whole(1, 100), Default("2"), "Passes of the hash over that memory."),
+    set(
+        "tls",
+        "certificate",
+        Text,
+        Example("\"/etc/cachalot/chain.pem\""),
+        "File with the server's certificate and those that vouch for it, in PEM. Read again when it changes.",
+    ),
+    set(
+        "tls",
+        "key",
+        Text,
+        Example("\"/etc/cachalot/key.pem\""),
+        "File with the certificate's private key, in PEM, mode 0600.",
+    ),
+    set(
+        "tls",
+        "acme",
+        Flag,
+        Default("false"),
+        "Order certificates from an ACME server such as Let's Encrypt, instead of reading files. It comes \
+         to see that the domains are ours at port 443 (TLS-ALPN-01).",
+    ),
+    set(
+        "tls",
+        "domains",
+        List,
+        Example("[\"chat.example.org\"]"),
+        "With tls.acme: names to order a certificate for.",
+    ),
+    set(
+        "tls",
+        "email",
+        Text,
+        Example("\"admin@example.org\""),
+        "With tls.acme: where the ACME server writes about problems. By giving it or not you agree to that \
+         server's terms of service.",
+    ),
+    set(
+        "tls",
+        "directory",
+        Text,
+        Default("\"https://acme-v02.api.letsencrypt.org/directory\""),
+        "With tls.acme: address of the ACME server's directory.",
+    ),
+    set(
+        "tls",
+        "directory_ca",
+        Text,
+        Example("\"/etc/cachalot/ca.pem\""),
+        "With tls.acme: file with the certificate of the authority that vouches for the ACME server, in \
+         PEM; the operating system's authorities if not given.",
+    ),
+    set(
+        "proxy",
+        "trusted",
+        List,
+        Example("[\"127.0.0.1/32\", \"::1/128\"]"),
+        "Networks of reverse proxies. They are believed for whom they ask; nobody else is.",
+    ),
+    set(
+        "proxy",
+        "header",
+        OneOf(&["x-forwarded-for", "forwarded"]),
+        Default("\"x-forwarded-for\""),
+        "The field in which they say it, counted from the right. They must set it or append to it.",
+    ),
+    set(
+        "mail",
+        "server",
+        Text,
+        Example("\"smtp.example.org\""),
+        "Server that takes letters. With it, new accounts want an address, and passwords can be reset.",
+    ),
+    set(
+        "mail",
+        "port",
+        Whole(1, 65_535),
+        Example("465"),
+        "Its port: 465 for tls, 587 for starttls and 25 for none if not given.",
+    ),
+    set(
+        "mail",
+        "security",
+        OneOf(&["tls", "starttls", "none"]),
+        Default("\"tls\""),
+        "How the way to it is secured; none only for a server on this machine.",
+    ),
+    set("mail", "username", Text, Example("\"cachalot\""), "Name to sign in with, if it wants one."),
+    secret("mail", "password", "Password to sign in with."),
+    set(
+        "mail",
+        "password_file",
+        Text,
+        Example("\"/etc/cachalot/mail.password\""),
+        "File that holds the password instead, mode 0600.",
+    ),
+    set("mail", "from", Text, Example("\"Cachalot <chat@example.org>\""), "From whom letters come."),
+    set(
+        "oidc",
+        "id",
+        Text,
+        Example("\"example\""),
+        "A word of lower-case letters, digits and - that stands in addresses. It stays what it is: accounts \
+         are linked by it.",
+    ),
+    set("oidc", "name", Text, Example("\"Example Ltd\""), "What the button says; the id if not given."),
+    set(
+        "oidc",
+        "issuer",
+        Text,
+        Example("\"https://login.example.org\""),
+        "The provider's address, as it calls itself.",
+    ),
+    set(
+        "oidc",
+        "client_id",
+        Text,
+        Example("\"cachalot\""),
+        "What it knows this server as. The address to come back to is public_url/oidc/ID/callback.",
+    ),
+    secret("oidc", "client_secret", "The secret between the two; none for a public client."),
+    set(
+        "oidc",
+        "client_secret_file",
+        Text,
+        Example("\"/etc/cachalot/oidc.secret\""),
+        "File that holds the secret instead, mode 0600.",
+    ),
+    set("oidc", "creates_accounts", Flag, Default("false"), "Whether somebody unknown gets an account."),
+    set(
+        "oidc",
+        "email_domains",
+        List,
+        Default("[]"),
+        "Domains of verified email addresses that may sign in; all if empty.",
+    ),
+    set(
+        "oidc",
+        "private",
+        Flag,
+        Default("false"),
+        "Whether the provider may be at a private address and without TLS.",
+    ),
+    set("limits", "connections_max", Whole(1, MIB), Default("1024"), "Connections open at once; more wait."),
+    set(
+        "limits",
+        "head_seconds",
+        Whole(1, 3600),
+        Default("30"),
+        "Longest time for a TLS handshake, for a request's head, and for a connection to idle.",
+    ),
+    set("limits", "body_seconds", Whole(1, DAY), Default("30"), "Longest time for a request's body."),
+    set(
+        "limits",
+        "write_seconds",
+        Whole(1, 3600),
+        Default("30"),
+        "Longest time for which a client may take nothing of what is written to it.",
+    ),
+    set("limits", "start_seconds", Whole(1, DAY), Default("600"), "Longest time in a model's queue."),
+    set("limits", "body_bytes_max", Whole(64 * KIB, GIB), Default("8388608"), "Largest body of a request."),
+    set(
+        "limits",
+        "bodies_bytes_max",
+        Whole(64 * KIB, 64 * GIB),
+        Default("134217728"),
+        "Bytes of all bodies held at once, at least body_bytes_max.",
+    ),
+    set(
+        "limits",
+        "answers_max",
+        Whole(1, 65_536),
+        Default("256"),
+        "Conversations' answers being written at once.",
+    ),
+    set("limits", "message_bytes_max", Whole(KIB, GIB), Default("1048576"), "Largest message."),
+    set(
+        "limits",
+        "system_bytes_max",
+        Whole(KIB, 16 * MIB),
+        Default("65536"),
+        "Largest instructions of a conversation.",
+    ),
+    set(
+        "limits",
+        "conversations_max",
+        Whole(1, 100 * MIB),
+        Default("100000"),
+        "Conversations kept of each user.",
+    ),
+    set("limits", "messages_max", Whole(2, MIB), Default("4000"), "Messages of one conversation."),
+    set(
+        "limits",
+        "conversation_bytes_max",
+        Whole(64 * KIB, GIB),
+        Default("33554432"),
+        "Bytes of one conversation's texts.",
+    ),
+    set(
+        "data",
+        "retention_days_max",
+        Whole(1, 36_500),
+        Example("365"),
+        "Days after which conversations are deleted that nobody went on with, whatever their owners chose; \
+         never if not given.",
+    ),
+    set("data", "import_bytes_max", Whole(MIB, 4 * GIB), Default("67108864"), "Largest file to import."),
+    set(
+        "log",
+        "filter",
+        Text,
+        Default("\"warn\""),
+        "What is logged to standard error, such as info or server=debug,warn. CACHALOT_LOG sets it too.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_and_its_variable_is_there_once_and_sections_stand_together() {
+        let mut names: Vec<_> =
+            SETTINGS.iter().flat_map(|setting| [setting.name(), setting.variable()]).collect();
+        let mut sections: Vec<_> = SETTINGS.iter().map(|setting| setting.section).collect();
+        names.sort();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+        sections.dedup();
+        let blocks = sections.len();
+        sections.sort_unstable();
+        sections.dedup();
+        assert_eq!(sections.len(), blocks);
+        assert_eq!(setting("mail.password_file").unwrap().variable(), "CACHALOT_MAIL_PASSWORD_FILE");
+        assert_eq!(setting("public_url").unwrap().variable(), "CACHALOT_PUBLIC_URL");
+    }
+}
