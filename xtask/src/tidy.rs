@@ -36,7 +36,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio", &["cachalot-engine", "cachalot-dialogue", "cachalot-store", "cachalot-server", "cachalot"]),
     ("axum", &["cachalot-server"]),
-    ("hyper", &["cachalot-server"]),
+    ("hyper", &["cachalot", "cachalot-server"]),
     ("sqlx", &["cachalot-store"]),
     ("ureq", &["cachalot", "cachalot-server"]),
     ("hf-hub", &["cachalot"]),

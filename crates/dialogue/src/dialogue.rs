@@ -98,6 +98,7 @@ impl Prompt {
     }
 
     /// The same, for no more than so many tokens, at least 1.
+    #[must_use]
     pub fn at_most(self, tokens: usize) -> Self {
         Self { tokens_max: self.tokens_max.min(tokens.max(1)), ..self }
     }

@@ -16,6 +16,8 @@ use crate::settings::Settings;
 
 /// What a desk is made of.
 pub struct DeskParts {
+    /// As the server's: what a password's hash costs is among them.
+    pub settings: Settings,
     /// Where users are kept.
     pub store: Arc<dyn Store>,
     /// Time.
@@ -38,7 +40,7 @@ impl Desk {
         let mut cookie_key = [0; 32];
         parts.rng.fill(&mut cookie_key);
         let app = State::new(Parts {
-            settings: Settings::default(),
+            settings: parts.settings,
             hub: Hub::new(Box::new(NoModels), HubConfig { default_model: String::new(), loaded_max: 1 }),
             store: parts.store,
             clock: parts.clock,

@@ -120,28 +120,28 @@ mod tests {
         GroupLimits { answers_at_once, messages_per_day, output_tokens_max: Some(1) }
     }
 
-    fn models(names: &[&str]) -> Option<Vec<String>> {
-        Some(names.iter().map(|name| (*name).to_owned()).collect())
+    fn models(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     #[test]
     fn groups_together_give_what_each_gives_and_the_most_of_each_limit() {
-        let one = Grant::NOTHING.with(models(&["b", "a"]), limits(Some(2), None));
-        assert_eq!(one, Grant { models: models(&["a", "b"]), limits: limits(Some(2), None) });
-        let two = one.with(models(&["c", "a"]), limits(Some(1), Some(9)));
-        assert_eq!(two, Grant { models: models(&["a", "b", "c"]), limits: limits(Some(2), None) });
+        let one = Grant::NOTHING.with(Some(models(&["b", "a"])), limits(Some(2), None));
+        assert_eq!(one, Grant { models: Some(models(&["a", "b"])), limits: limits(Some(2), None) });
+        let two = one.with(Some(models(&["c", "a"])), limits(Some(1), Some(9)));
+        assert_eq!(two, Grant { models: Some(models(&["a", "b", "c"])), limits: limits(Some(2), None) });
         assert!(two.allows("c") && !two.allows("d") && !two.allows(""));
         let all = two.with(None, limits(None, Some(0)));
         assert_eq!(all, Grant { models: None, limits: limits(None, None) });
         assert!(all.allows("d"));
-        assert_eq!(all.clone().with(models(&[]), limits(Some(0), Some(0))), all);
+        assert_eq!(all.clone().with(Some(models(&[])), limits(Some(0), Some(0))), all);
     }
 
     #[test]
     fn no_group_gives_nothing() {
         assert!(!Grant::NOTHING.allows("a"));
         assert_eq!(
-            Grant::NOTHING.with(models(&[]), limits(Some(0), Some(0))).limits.messages_per_day,
+            Grant::NOTHING.with(Some(models(&[])), limits(Some(0), Some(0))).limits.messages_per_day,
             Some(0)
         );
     }

@@ -5,7 +5,6 @@ use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
 use super::Admin;
-use crate::pull::text::printable;
 
 /// Users of one page of the list.
 const PAGE: u32 = 100;
@@ -17,7 +16,7 @@ impl Admin {
         let mut found: Value = self.ask("GET", &path, None).await?;
         match found["users"].get_mut(0) {
             Some(user) => Ok(user.take()),
-            None => bail!("there is no user {:?}; `cachalot user list` shows all", printable(login)),
+            None => bail!("there is no user {login:?}; `cachalot user list` shows all"),
         }
     }
 
@@ -52,9 +51,7 @@ impl Admin {
         let key = name.trim().to_lowercase();
         let groups = self.groups().await?.into_iter();
         let mut named = groups.filter(|group| text(group, "name").to_lowercase() == key);
-        named.next().with_context(|| {
-            format!("there is no group {:?}; `cachalot group list` shows all", printable(name))
-        })
+        named.next().with_context(|| format!("there is no group {name:?}; `cachalot group list` shows all"))
     }
 }
 

@@ -18,7 +18,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use server::{Desk, DeskParts};
+use server::{Desk, DeskParts, Settings};
 use store::{MasterKeys, SqliteStore, StoreError, StoreHealth as _};
 use tokio::net::UnixStream;
 
@@ -87,6 +87,7 @@ impl Admin {
         })?;
         let store = Arc::new(store);
         let parts = DeskParts {
+            settings: Settings::default(),
             store: Arc::<SqliteStore>::clone(&store),
             clock: Arc::clone(&context.clock),
             rng: random()?,

@@ -250,6 +250,10 @@ fn a_conversation_that_does_not_fit_is_refused_with_the_numbers() {
     let used = dialogue.check(&ask("")).unwrap().cost().prompt_tokens;
     let fits = ask(&"x".repeat(CONTEXT - used - 1));
     assert_eq!(dialogue.check(&fits).unwrap().cost().completion_tokens_max, 1);
+    // A bound from elsewhere only ever makes it less.
+    let bounded = |tokens| dialogue.check(&ask("")).unwrap().at_most(tokens).cost().completion_tokens_max;
+    let all = dialogue.check(&ask("")).unwrap().cost().completion_tokens_max;
+    assert_eq!([bounded(0), bounded(3), bounded(usize::MAX)], [1, 3, all]);
     check_refused(
         &dialogue,
         |request| request.messages[0].content = "x".repeat(CONTEXT - used),

@@ -135,10 +135,8 @@ impl GroupStore for SqliteStore {
             let mut grant = Grant::NOTHING;
             for row in &rows {
                 let id: GroupId = parsed(row, "id", "user_groups.id")?;
-                let models = match row.try_get("all_models")? {
-                    true => None,
-                    false => Some(models_of(&mut transaction, id).await?),
-                };
+                let all: bool = row.try_get("all_models")?;
+                let models = if all { None } else { Some(models_of(&mut transaction, id).await?) };
                 grant = grant.with(models, limits(row)?);
             }
             Ok(grant)

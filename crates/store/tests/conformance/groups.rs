@@ -12,8 +12,8 @@ use crate::support::Fixture;
 const HOUR: Duration = Duration::from_secs(3600);
 const HOUR_MS: i64 = 3_600_000;
 
-fn names(names: &[&str]) -> Option<Vec<String>> {
-    Some(names.iter().map(|name| (*name).to_owned()).collect())
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn limits(answers_at_once: u32, messages_per_day: u32) -> GroupLimits {
@@ -48,18 +48,18 @@ impl Fixture {
 }
 
 pub(crate) async fn groups_come_back_as_they_were_put(fixture: &Fixture) {
-    let made = fixture.group("Harpooners", names(&["b", "a", "b"]), limits(2, 9)).await;
+    let made = fixture.group("Harpooners", Some(names(&["b", "a", "b"])), limits(2, 9)).await;
     let expected = Group {
         id: made.id,
         name: "Harpooners".to_owned(),
-        models: names(&["a", "b"]),
+        models: Some(names(&["a", "b"])),
         limits: limits(2, 9),
         members: 0,
     };
     assert_eq!(made, expected);
     assert_eq!(fixture.store.group(made.id).await.unwrap(), made);
-    let bare = fixture.group("boys", names(&[]), GroupLimits::default()).await;
-    assert_eq!(bare.models, names(&[]));
+    let bare = fixture.group("boys", Some(names(&[])), GroupLimits::default()).await;
+    assert_eq!(bare.models, Some(names(&[])));
     let all = fixture.store.groups().await.unwrap();
     assert_eq!(
         all.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(),
@@ -73,8 +73,8 @@ pub(crate) async fn groups_come_back_as_they_were_put(fixture: &Fixture) {
 }
 
 pub(crate) async fn changes_of_a_group_touch_only_what_they_name(fixture: &Fixture) {
-    let other = fixture.group("other", names(&["a"]), limits(1, 1)).await;
-    let made = fixture.group("mates", names(&["a"]), limits(2, 9)).await;
+    let other = fixture.group("other", Some(names(&["a"])), limits(1, 1)).await;
+    let made = fixture.group("mates", Some(names(&["a"])), limits(2, 9)).await;
     let change = async |change| fixture.store.change_group(made.id, change).await.unwrap();
     let mut expected = made.clone();
     assert_eq!(change(GroupChange::default()).await, expected);
@@ -85,8 +85,11 @@ pub(crate) async fn changes_of_a_group_touch_only_what_they_name(fixture: &Fixtu
     );
     expected.models = None;
     assert_eq!(change(GroupChange { models: Some(None), ..GroupChange::default() }).await, expected);
-    expected.models = names(&["c"]);
-    assert_eq!(change(GroupChange { models: Some(names(&["c"])), ..GroupChange::default() }).await, expected);
+    expected.models = Some(names(&["c"]));
+    assert_eq!(
+        change(GroupChange { models: Some(Some(names(&["c"]))), ..GroupChange::default() }).await,
+        expected
+    );
     expected.limits = GroupLimits::default();
     let unlimited = GroupChange { limits: Some(GroupLimits::default()), ..GroupChange::default() };
     assert_eq!(change(unlimited).await, expected);
@@ -128,11 +131,11 @@ pub(crate) async fn everybody_is_in_the_group_of_everybody(fixture: &Fixture) {
     // What it gives may change, and its own name is no change.
     let change = GroupChange {
         name: Some("everyone".to_owned()),
-        models: Some(names(&["a"])),
+        models: Some(Some(names(&["a"]))),
         limits: Some(limits(1, 5)),
     };
     fixture.store.change_group(GroupId::EVERYONE, change).await.unwrap();
-    let grant = Grant { models: names(&["a"]), limits: limits(1, 5) };
+    let grant = Grant { models: Some(names(&["a"])), limits: limits(1, 5) };
     for user in [pip, fixture.owner, UserId::from([7; 16])] {
         assert_eq!(fixture.store.grant(user).await.unwrap(), grant);
     }
@@ -142,31 +145,34 @@ pub(crate) async fn groups_give_together_what_each_gives(fixture: &Fixture) {
     let pip = fixture.user("Pip").await.id;
     let free = Grant { models: None, limits: GroupLimits::default() };
     assert_eq!(fixture.store.grant(pip).await.unwrap(), free);
-    let change =
-        GroupChange { models: Some(names(&["a"])), limits: Some(limits(1, 5)), ..GroupChange::default() };
+    let change = GroupChange {
+        models: Some(Some(names(&["a"]))),
+        limits: Some(limits(1, 5)),
+        ..GroupChange::default()
+    };
     fixture.store.change_group(GroupId::EVERYONE, change).await.unwrap();
-    let one = fixture.group("one", names(&["b"]), limits(3, 2)).await.id;
+    let one = fixture.group("one", Some(names(&["b"])), limits(3, 2)).await.id;
     let two = fixture
-        .group("two", names(&["c"]), GroupLimits { answers_at_once: Some(2), ..limits(0, 9) })
+        .group("two", Some(names(&["c"])), GroupLimits { answers_at_once: Some(2), ..limits(0, 9) })
         .await
         .id;
     fixture.put_into(pip, &[one, two, one]).await;
-    let grant = Grant { models: names(&["a", "b", "c"]), limits: limits(3, 9) };
+    let grant = Grant { models: Some(names(&["a", "b", "c"])), limits: limits(3, 9) };
     assert_eq!(fixture.store.grant(pip).await.unwrap(), grant);
     assert_eq!(fixture.store.group(one).await.unwrap().members, 1);
     fixture.put_into(pip, &[two]).await;
-    let grant = Grant { models: names(&["a", "c"]), limits: limits(2, 9) };
+    let grant = Grant { models: Some(names(&["a", "c"])), limits: limits(2, 9) };
     assert_eq!(fixture.store.grant(pip).await.unwrap(), grant);
     // Nobody else has it.
-    let grant = Grant { models: names(&["a"]), limits: limits(1, 5) };
+    let grant = Grant { models: Some(names(&["a"])), limits: limits(1, 5) };
     assert_eq!(fixture.store.grant(fixture.owner).await.unwrap(), grant);
 }
 
 pub(crate) async fn a_group_that_is_gone_gives_nothing(fixture: &Fixture) {
     let pip = fixture.user("Pip").await.id;
-    let change = GroupChange { models: Some(names(&[])), ..GroupChange::default() };
+    let change = GroupChange { models: Some(Some(names(&[]))), ..GroupChange::default() };
     fixture.store.change_group(GroupId::EVERYONE, change).await.unwrap();
-    let mates = fixture.group("mates", names(&["b"]), GroupLimits::default()).await.id;
+    let mates = fixture.group("mates", Some(names(&["b"])), GroupLimits::default()).await.id;
     fixture.put_into(pip, &[mates]).await;
     assert!(fixture.store.grant(pip).await.unwrap().allows("b"));
     fixture.store.delete_group(mates).await.unwrap();

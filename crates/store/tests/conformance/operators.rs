@@ -234,7 +234,7 @@ pub(crate) async fn the_audit_log_is_paged_with_names(fixture: &Fixture) {
 
 pub(crate) async fn sessions_and_bytes_are_counted(fixture: &Fixture) {
     let bytes = fixture.store.bytes().await.unwrap();
-    assert!(bytes >= 4096 && bytes < 16 << 20, "{bytes}");
+    assert!((4096..16 << 20).contains(&bytes), "{bytes}");
     assert_eq!(fixture.store.sessions_count().await.unwrap(), 0);
     let pip = fixture.user("Pip").await.id;
     for user in [pip, fixture.owner, pip] {
