@@ -28,10 +28,11 @@ export function conversation(id: string, updated_ms: number, more: Partial<Conve
   return { id, title: id, model: null, created_ms: 0, updated_ms, ...more };
 }
 
-export const userOf = (id: string, role: User["role"] = "user"): User => ({
+export const user = (id: string, more: Partial<User> = {}): User => ({
   id,
   name: id,
   email: null,
-  role,
+  role: "user",
   created_ms: 0,
+  ...more,
 });
