@@ -265,14 +265,15 @@ test("chats are renamed, found and deleted", async ({ page }) => {
   await expect(item).toContainText("Zebra finch 斑马");
   await expect(page).toHaveTitle(/^Zebra finch/);
 
-  const search = page.getByRole("searchbox", { name: "Search chats" });
   await page.keyboard.press("Control+k");
-  await expect(search).toBeFocused();
-  await search.fill("zebra");
-  await expect(page.locator(".side-item")).toHaveCount(1);
-  await search.fill("no chat is called like this");
-  await expect(page.getByText("No chat has this in its title.")).toBeVisible();
-  await page.getByRole("button", { name: "Clear search" }).click();
+  const search = page.getByRole("dialog", { name: "Search" });
+  await expect(search.getByRole("combobox")).toBeFocused();
+  await search.getByRole("combobox").fill("zebra");
+  await expect(search.getByRole("option")).toHaveCount(1);
+  await search.getByRole("combobox").fill("no chat is called like this");
+  await expect(search.getByText("Nothing was found.")).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(search).toBeHidden();
   await page.reload();
   await expect(item).toContainText("Zebra finch 斑马");
 

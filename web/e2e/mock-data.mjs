@@ -24,7 +24,23 @@ function exportAll(owner, { conversations }) {
   };
 }
 
-/** Takes the mock's own export, and refuses all else; conversations without messages are skipped. */
+/** A conversation of ChatGPT's export, as ours would have it: its nodes one after another. */
+function ofChatgpt({ id, title, mapping }) {
+  const messages = [];
+  for (const { message } of Object.values(mapping)) {
+    if (message === null) continue;
+    const parent_id = messages.at(-1)?.id ?? null;
+    messages.push({
+      id: String(messages.length),
+      role: message.author.role,
+      content: message.content.parts[0],
+      parent_id,
+    });
+  }
+  return { id: id ?? title, title, messages };
+}
+
+/** Takes the mock's own export and the simplest of ChatGPT's, and refuses all else; conversations without messages are skipped. */
 async function importAll(owner, bytes, { addConversation, addMessage }) {
   await pause(800);
   let given;
@@ -35,8 +51,16 @@ async function importAll(owner, bytes, { addConversation, addMessage }) {
   }
   const known = imported.get(owner) ?? new Set();
   imported.set(owner, known);
-  const told = { format: "cachalot", conversations: 0, messages: 0, already_there: 0, skipped: [] };
-  for (const { id, title, messages } of given.conversations) {
+  const foreign = Array.isArray(given);
+  const read = foreign ? given.map(ofChatgpt) : given.conversations;
+  const told = {
+    format: foreign ? "chatgpt" : "cachalot",
+    conversations: 0,
+    messages: 0,
+    already_there: 0,
+    skipped: [],
+  };
+  for (const { id, title, messages } of read) {
     if (known.has(id)) told.already_there += 1;
     else if (messages.length === 0) told.skipped.push({ title, why: "it has no messages" });
     else {

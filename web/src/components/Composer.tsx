@@ -1,6 +1,7 @@
 import { ArrowUp, Lightbulb, Square } from "lucide-react";
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { useSession } from "../state/session";
 import { recallDraft, rememberDraft } from "../state/storage";
 import { chooseThinking, currentModel, send, stop, useStore } from "../state/store";
 import { FailureNote } from "./FailureNote";
@@ -171,7 +172,16 @@ function StopButton({ message }: { message: string }) {
 function NoModel() {
   const { t } = useTranslation();
   const missing = useStore((state) => state.modelsState === "ready" && currentModel(state) === null);
+  const plain = useSession((state) => state.user?.role === "user");
   if (!missing) return null;
+  // Whoever runs the place can fetch one; for the others it may be there and not be theirs.
+  if (plain) {
+    return (
+      <p className="note" role="status">
+        {t("model.noneForYou")}
+      </p>
+    );
+  }
   return (
     <p className="note" role="status">
       {t("model.noneInstalled")} <code>cachalot pull</code>

@@ -397,6 +397,7 @@ export const en = {
     none: "No model",
     loading: "Loading models…",
     noneInstalled: "No model is installed. Fetch one with",
+    noneForYou: "There is no model that you may use. Ask whoever runs this server.",
     size: "{{size}}",
     context: "{{tokens}} tokens of context",
     parameters: "{{number}} parameters",

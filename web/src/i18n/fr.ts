@@ -401,6 +401,7 @@ export const fr: Catalogue = {
     none: "Aucun modèle",
     loading: "Chargement des modèles…",
     noneInstalled: "Aucun modèle n'est installé. Obtenez-en un avec",
+    noneForYou: "Aucun modèle ne vous est ouvert. Adressez-vous à qui gère ce serveur.",
     size: "{{size}}",
     context: "contexte de {{tokens}} jetons",
     parameters: "{{number}} paramètres",

@@ -390,6 +390,7 @@ export const zh: Catalogue = {
     none: "没有模型",
     loading: "正在加载模型…",
     noneInstalled: "尚未安装模型。获取模型请运行",
+    noneForYou: "没有你可以使用的模型，请联系此服务器的管理者。",
     size: "{{size}}",
     context: "{{tokens}} 词元上下文",
     parameters: "{{number}} 参数",

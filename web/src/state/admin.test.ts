@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ApiError } from "../api/client";
-import { user as userOf } from "../testing";
+import { user } from "../testing";
 import { failureOf, limitsOf, rightsOver } from "./admin";
 
 describe("what one may do with an account", () => {
@@ -15,14 +15,14 @@ describe("what one may do with an account", () => {
     ["admin", "operator", all],
     ["admin", "admin", all],
   ] as const)("%s over %s", (mine, theirs, rights) => {
-    expect(rightsOver(userOf("me", { role: mine }), { id: "they", role: theirs })).toEqual(rights);
+    expect(rightsOver(user("me", { role: mine }), { id: "they", role: theirs })).toEqual(rights);
   });
 
   it.each([
     ["admin", { tend: false, change: true, remove: false }],
     ["operator", none],
   ] as const)("%s over their own, which is tended elsewhere", (role, rights) => {
-    expect(rightsOver(userOf("me", { role }), { id: "me", role })).toEqual(rights);
+    expect(rightsOver(user("me", { role }), { id: "me", role })).toEqual(rights);
   });
 });
 

@@ -530,3 +530,95 @@ describe("stopping", () => {
     expect(useStore.getState().open.messages.byId["a"]?.content).toBe("Hello.");
   });
 });
+
+describe("an answer that was cut", () => {
+  const cut = { status: "interrupted", content: "The whale" } as const;
+  const chat: Answers = {
+    ...working,
+    "GET /api/conversations/c": () => ({
+      conversation: conversation("c", 1),
+      messages: [message("q", null), answer("a", "q", cut)],
+    }),
+  };
+
+  it("goes on in its place, with the text so far", async () => {
+    const { response, write } = written();
+    const calls = serve({
+      ...chat,
+      "POST /api/conversations/c/messages/a/continue": () => ({
+        assistant: answer("a", "q", { ...cut, status: "generating" }),
+      }),
+      "GET /api/conversations/c/messages/a/stream": () => response,
+    });
+    await store.openConversation("c");
+    await store.continueAnswer("a");
+    expect(opened().messages.byId["a"]).toMatchObject({ status: "generating", content: "The whale" });
+    expect(calls.find(({ method }) => method === "POST")?.body).toEqual({});
+    write(
+      ["snapshot", answer("a", "q", { ...cut, status: "generating" })],
+      ["delta", { part: "content", text: " sings" }],
+    );
+    await vi.waitFor(() => expect(opened().messages.byId["a"]?.content).toBe("The whale sings"));
+    write(["done", answer("a", "q", { content: "The whale sings." })]);
+    await vi.waitFor(() => expect(opened().messages.byId["a"]?.status).toBe("complete"));
+    expect(opened()).toMatchObject({ leaf: "a", messages: { order: ["q", "a"] } });
+  });
+
+  it.each([
+    [409, "conflict", "conflict"],
+    [429, "messages_per_day", "messages_per_day"],
+    [429, "too_many_answers_at_once", "too_many_answers_at_once"],
+    [403, "model_not_allowed", "model_not_allowed"],
+    [503, "busy", "busy"],
+  ])("stays as it is when the server says %i %s", async (status, code, kind) => {
+    serve({
+      ...chat,
+      "POST /api/conversations/c/messages/a/continue": () =>
+        Response.json({ error: { code, message: "why" } }, { status, headers: { "retry-after": "60" } }),
+    });
+    await store.openConversation("c");
+    await store.continueAnswer("a");
+    expect(opened()).toMatchObject({ failure: { kind, detail: "why", wait_s: 60 }, leaf: "a" });
+    expect(opened().messages.byId["a"]).toMatchObject(cut);
+  });
+});
+
+describe("a message that was looked for", () => {
+  const tree = {
+    conversation: conversation("c", 1),
+    messages: [
+      message("q", null),
+      answer("old", "q"),
+      message("more", "old"),
+      answer("end", "more"),
+      answer("new", "q"),
+    ],
+  };
+  const found: Answers = { "GET /api/conversations/c": () => tree };
+
+  it("is shown on the branch that it is on", async () => {
+    serve(found);
+    await store.openMessage("c", "old");
+    expect(opened()).toMatchObject({ id: "c", state: "ready", leaf: "end", wanted: "old" });
+    expect(window.location.pathname).toBe("/c/c");
+  });
+
+  it("turns the open chat to its branch, and leaves the branch where it is in sight", async () => {
+    serve(found);
+    await store.openConversation("c");
+    expect(opened()).toMatchObject({ leaf: "new", wanted: null });
+    await store.openMessage("c", "q");
+    expect(opened()).toMatchObject({ leaf: "new", wanted: "q" });
+    await store.openMessage("c", "more");
+    expect(opened()).toMatchObject({ leaf: "end", wanted: "more" });
+    store.foundWanted();
+    await store.reloadOpen();
+    expect(opened()).toMatchObject({ leaf: "end", wanted: null });
+  });
+
+  it("that is gone leaves the chat at its end", async () => {
+    serve(found);
+    await store.openMessage("c", "gone");
+    expect(opened()).toMatchObject({ state: "ready", leaf: "new", wanted: null });
+  });
+});
