@@ -37,7 +37,7 @@ fn check_says_what_is_in_force_or_every_mistake_and_up_says_the_same() {
         assert!(said.contains(part), "{said} should say {part}");
     }
 
-    std::fs::write(&file, "listen = \"here\"\n\n[mial]\nport = = 1\n").unwrap();
+    std::fs::write(&file, "listen = \"here\"\n\n[mali]\nport = = 1\n").unwrap();
     let bad = check(&[("CACHALOT_THREADS", "none")]);
     assert_eq!(bad.status.code(), Some(1), "{bad:?}");
     let said = text(&bad.stderr);
@@ -46,7 +46,7 @@ fn check_says_what_is_in_force_or_every_mistake_and_up_says_the_same() {
     assert!(lines[0].contains("there are 4 mistakes"), "{said}");
     for (line, part) in lines[1..].iter().zip([
         "cachalot.toml:1: listen must be addresses and ports such as",
-        "cachalot.toml:3: unknown section [mial]; did you mean [mail]?",
+        "cachalot.toml:3: unknown section [mali]; did you mean [mail]?",
         "cachalot.toml:4: this is no TOML",
         "CACHALOT_THREADS: threads must be a whole number from 1 to 4096, got \"none\"",
     ]) {

@@ -4,7 +4,7 @@
 use super::mistakes::Mistakes;
 use super::nearest::nearest;
 use super::read::{Raw, Sources, read};
-use super::table::{PROVIDERS, Preset, SETTINGS, Setting, full_name};
+use super::table::{Kind, PROVIDERS, Preset, SETTINGS, Setting, full_name};
 
 /// Longest line of words.
 const COLUMNS: usize = 100;
@@ -82,7 +82,11 @@ fn write_setting(text: &mut String, raw: &Raw, setting: &Setting, name: &str) {
         PROVIDERS => format!(" Variable: CACHALOT_OIDC_<ID>_{}.", setting.key.to_uppercase()),
         _ => format!(" Variable: {}.", setting.variable()),
     };
-    let allowed = format!(" Takes {}.", setting.kind.allowed());
+    let allowed = match setting.kind {
+        // As the value shows.
+        Kind::Text | Kind::List => String::new(),
+        kind => format!(" Takes {}.", kind.allowed()),
+    };
     let words = format!("{}{allowed} {state}{variable}", setting.about);
     text.push('\n');
     text.push_str(&comment(&words));

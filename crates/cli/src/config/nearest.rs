@@ -54,7 +54,7 @@ mod tests {
         check("public-url", Some("public_url"));
         check("public_ulr", Some("public_url"));
         check("mail.prot", Some("mail.port"));
-        check("mial.server", Some("mail.server"));
+        check("mali.server", Some("mail.server"));
         check("log.port", Some("mail.port"));
         check("acme", Some("tls.acme"));
         check("flukes", None);

@@ -165,8 +165,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "acme",
         Flag,
         Default("false"),
-        "Order certificates from an ACME server such as Let's Encrypt, instead of reading files. It comes \
-         to see that the domains are ours at port 443 (TLS-ALPN-01).",
+        "Order certificates from an ACME server such as Let's Encrypt, instead of reading files; with it you \
+         agree to that server's terms of service. It comes to see that the domains are ours at port 443 \
+         (TLS-ALPN-01).",
     ),
     set(
         "tls",
@@ -180,8 +181,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "email",
         Text,
         Example("\"admin@example.org\""),
-        "With tls.acme: where the ACME server writes about problems. By giving it or not you agree to that \
-         server's terms of service.",
+        "With tls.acme: where the ACME server writes about problems.",
     ),
     set(
         "tls",

@@ -127,7 +127,7 @@ loaded_max = \"two\"
 prot = 25
 security = \"ssl\"
 
-[mial]
+[mali]
 server = \"x\"
 
 [limits]
@@ -157,7 +157,7 @@ filter = [\"a\"]
         ("3", "loaded_max must be a whole number from 1 to 1000, got \"two\""),
         ("6", "unknown key mail.prot; did you mean mail.port?"),
         ("7", "mail.security must be \"tls\" or \"starttls\" or \"none\", got \"ssl\""),
-        ("9", "unknown section [mial]; did you mean [mail]?"),
+        ("9", "unknown section [mali]; did you mean [mail]?"),
         ("13", "limits.answers_max must be a whole number from 1 to 65536, got 3.5"),
         ("14", "limits.body_bytes_max must be a whole number"),
         ("17", "tls.acme must be true or false, got \"yes\""),
