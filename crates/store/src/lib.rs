@@ -7,7 +7,9 @@
 //! What users write is sealed: each text under its owner's key, each key under a master key that is kept in a file
 //! of its own ([`MasterKeys`]). Whoever has the database only reads who wrote when and how much.
 
+mod data;
 mod error;
+mod fold;
 mod id;
 mod keys;
 mod people;
@@ -16,7 +18,12 @@ mod seal;
 mod sqlite;
 mod traits;
 
+pub use data::{
+    Archive, ArchiveOutcome, Hit, NewArchive, RETENTION_DAYS_MAX, Search, SearchPage, SearchPlace,
+    UserSettings,
+};
 pub use error::StoreError;
+pub use fold::{Snippet, Words};
 pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
 pub use keys::MasterKeys;
 pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
@@ -26,5 +33,6 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, MessageStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    ArchiveStore, AuditStore, ConversationStore, MessageStore, RetentionStore, SearchStore, SessionStore,
+    Store, StoreFuture, StoreHealth, UserStore,
 };

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use base::{Rng, SystemClock};
 use store::{
-    ConversationChange, ConversationId, ConversationStore as _, Limits, MasterKeys, MessageId,
-    MessageStore as _, NewAnswer, NewConversation, NewTurn, NewUser, Outcome, ParentChoice, Progress,
-    SqliteStore, Status, StoreError, UserId, UserRole, UserStore as _,
+    Archive, ArchiveStore as _, Conversation, ConversationChange, ConversationId, ConversationStore as _,
+    Limits, MasterKeys, Message, MessageId, MessageStore as _, NewAnswer, NewArchive, NewConversation,
+    NewTurn, NewUser, Outcome, ParentChoice, Progress, Role, SqliteStore, Status, StoreError, UserId,
+    UserRole, UserStore as _,
 };
 
 const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 1 << 30 };
@@ -50,7 +51,7 @@ async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// Every text that a user can write, each once through every way in which it comes in.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 16] = [
     "a title given by the first question",
     "a title given by hand",
     "instructions before everything",
@@ -61,7 +62,52 @@ const TEXTS: [&str; 10] = [
     "the whole of the thought",
     "why the answer failed",
     "a text that was deleted with its conversation",
+    "a title that was brought along",
+    "instructions that were brought along",
+    "a question that was brought along",
+    "an answer that was brought along",
+    "a thought that was brought along",
+    "a failure that was brought along",
 ];
+
+/// A conversation from elsewhere, in [`TEXTS`] from the eleventh on.
+fn archive() -> Archive {
+    let conversation_id = ConversationId::from([8; 16]);
+    let text = |number: usize| TEXTS[number].to_owned();
+    let question = Message {
+        id: [8; 16].into(),
+        conversation_id,
+        parent_id: None,
+        role: Role::User,
+        status: Status::Complete,
+        content: text(12),
+        reasoning: None,
+        reasoning_ms: None,
+        error: None,
+        model: None,
+        created_ms: 0,
+        usage: None,
+        timing: None,
+    };
+    let answer = Message {
+        id: [9; 16].into(),
+        parent_id: Some(question.id),
+        role: Role::Assistant,
+        content: text(13),
+        reasoning: Some(text(14)),
+        error: Some(text(15)),
+        ..question.clone()
+    };
+    let conversation = Conversation {
+        id: conversation_id,
+        title: text(10),
+        model: "m".to_owned(),
+        system: Some(text(11)),
+        created_ms: 0,
+        updated_ms: 0,
+    };
+    Archive { conversation, messages: vec![question, answer] }
+}
 
 async fn written() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
@@ -86,6 +132,9 @@ async fn written() -> Fixture {
     let gone = add().await.unwrap().id;
     store.add_turn(owner, turn(gone, TEXTS[9], TEXTS[9])).await.unwrap();
     store.delete_conversation(owner, gone).await.unwrap();
+
+    let new = NewArchive { archive: archive(), conversations_max: 10, limits: LIMITS };
+    store.add_archive(owner, new).await.unwrap();
 
     let conversation = add().await.unwrap().id;
     let turn = store.add_turn(owner, turn(conversation, TEXTS[3], TEXTS[0])).await.unwrap();
@@ -141,6 +190,8 @@ async fn assert_texts_are_there(fixture: &Fixture) {
     let message = store.message(fixture.owner, fixture.conversation, fixture.message).await.unwrap();
     assert_eq!((message.content.as_str(), message.reasoning.as_deref()), (TEXTS[6], Some(TEXTS[7])));
     assert_eq!(message.error.as_deref(), Some(TEXTS[8]));
+    let brought = archive();
+    assert_eq!(store.archive(fixture.owner, brought.conversation.id).await.unwrap(), brought);
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! SQLite behind the traits: one connection that writes and a pool that reads, so that nobody waits for a lock but
 //! writers for their turn.
 
+mod archives;
 mod audit;
 mod conversations;
 mod file;
 mod messages;
+mod retention;
 mod rows;
+mod search;
 mod sessions;
 mod upgrade;
 mod users;
