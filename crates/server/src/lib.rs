@@ -10,6 +10,7 @@ mod accounts;
 mod answers;
 mod app;
 mod body;
+mod data;
 mod error;
 mod layers;
 mod metrics;

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept;
 use crate::app::{App, State};
+use crate::data::keep_sweeping;
 use crate::routes;
 use crate::settings::Settings;
 
@@ -80,7 +81,10 @@ impl Server {
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
+        let sweeping = tokio::spawn(keep_sweeping(Arc::clone(&app)));
         let connections = accept::run(&app, listener, routes::router(&app), shutdown).await;
+        // What it is at is done whole or not at all, and the next process goes on with it.
+        sweeping.abort();
         drain(&app, connections).await;
         housekeeping.abort();
         Ok(())

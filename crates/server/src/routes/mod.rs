@@ -71,6 +71,10 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/sessions/{id}", User, delete(api::revoke_session::handle)),
         ("/api/account/password", User, post(api::change_password::handle)),
         ("/api/account/delete", User, post(api::delete_account::handle)),
+        ("/api/account/export", User, get(api::export::handle)),
+        ("/api/account/import", User, post(api::import::handle)),
+        ("/api/account/settings", User, get(api::settings::handle).patch(api::change_settings::handle)),
+        ("/api/search", User, get(api::search::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),
         ("/api/conversations/{id}", User, conversation),
@@ -91,6 +95,7 @@ fn compressed() -> Router<App> {
     let worth_it = SizeAbove::new(1024)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
+        .and(NotForContentType::const_new("application/zip"))
         .and(NotForContentType::const_new("image/png"));
     let routed =
         api().into_iter().fold(Router::new(), |router, (path, _, methods)| router.route(path, methods));

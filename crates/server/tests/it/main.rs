@@ -4,6 +4,7 @@
 
 mod chat;
 mod conversations;
+mod data;
 mod guard;
 mod health;
 mod limits;
