@@ -92,7 +92,7 @@ fn archive(number: usize, rng: &mut Rng) -> Archive {
         parent_id: at.checked_sub(1).map(|above| ids[above]),
         role: if at % 2 == 0 { Role::User } else { Role::Assistant },
         status: Status::Complete,
-        content: text(number % 3 == 0, rng),
+        content: text(number.is_multiple_of(3), rng),
         reasoning: None,
         reasoning_ms: None,
         error: None,

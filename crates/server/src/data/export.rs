@@ -103,12 +103,15 @@ impl Writing<'_> {
     fn write(&self, sink: Sink, settings: UserSettings, ids: &[ConversationId]) -> Result<(), ExportError> {
         let broken = Arc::clone(&sink.broken);
         let mut zip = ZipWriter::new_stream(sink);
-        if let Err(error) = self.write_files(&mut zip, settings, ids) {
-            // The writer completes the archive when it is dropped: it must not look like a whole one.
-            broken.store(true, Ordering::Relaxed);
-            return Err(error);
+        let written = self.write_files(&mut zip, settings, ids);
+        // The writer completes the archive when it is dropped: after an error it must not look like a whole one.
+        let is_gone = written.is_err() && broken.swap(true, Ordering::Relaxed);
+        match written {
+            Ok(()) => Ok(zip.finish()?.into_inner().finish()?),
+            // Nobody is left to be told.
+            Err(_) if is_gone => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(zip.finish()?.into_inner().finish()?)
     }
 
     fn write_files(

@@ -44,15 +44,18 @@ impl Places {
 
     /// A place, given back when it is dropped.
     pub(crate) fn take(self: &Arc<Self>, user: UserId) -> Result<Place, ApiError> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
-            let message =
-                format!("{} are under way, no more may be: {}; try again", self.users_max, self.what);
-            ApiError::busy(self.full, message)
-        })?;
-        if !self.lock().insert(user) {
+        let mut working = self.lock();
+        if working.contains(&user) {
             let message = format!("one {} at a time: wait for the end of the other", self.what);
             return Err(ApiError::too_many(self.running, message, 1));
         }
+        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
+            let message =
+                format!("no more than {} of these at once: {}; try again", self.users_max, self.what);
+            ApiError::busy(self.full, message)
+        })?;
+        working.insert(user);
+        drop(working);
         Ok(Place { places: Arc::clone(self), user, _permit: permit })
     }
 
@@ -94,7 +97,7 @@ mod tests {
         drop(first);
         assert_eq!(refused(user(2)), 429, "a refusal takes no place");
         let third = places.take(user(3)).unwrap();
-        assert_eq!(refused(user(1)), 503);
+        assert_eq!((refused(user(1)), refused(user(2))), (503, 429));
         drop((second, third));
         assert!(places.lock().is_empty());
         assert_eq!(places.free.available_permits(), 2);

@@ -7,6 +7,7 @@ mod conversations;
 mod data;
 mod guard;
 mod health;
+mod hostile;
 mod limits;
 mod load;
 mod logs;

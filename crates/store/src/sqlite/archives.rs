@@ -103,8 +103,9 @@ fn check_capacity(new: &NewArchive) -> Result<(), StoreError> {
             given: messages,
         });
     }
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let bytes_of =
-        |message: &Message| message.content.len() + message.reasoning.as_ref().map_or(0, String::len);
+        |message: &Message| message.content.len() + length(&message.reasoning) + length(&message.error);
     let bytes = new.archive.messages.iter().map(bytes_of).sum::<usize>() as u64;
     if bytes > new.limits.bytes_max {
         return Err(StoreError::Full {

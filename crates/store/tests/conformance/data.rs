@@ -123,7 +123,8 @@ pub(crate) async fn archives_have_the_capacities_of_conversations(fixture: &Fixt
         let new = NewArchive { archive: archive(1), conversations_max, limits };
         fixture.store.add_archive(fixture.owner, new).await
     };
-    let bytes = "How deep?".len() + "hm 🐋".len() + "两公里".len() + "Two kilometres.".len();
+    let bytes =
+        "How deep?".len() + "hm 🐋".len() + "it sank".len() + "两公里".len() + "Two kilometres.".len();
     let bytes = bytes as u64;
     assert!(matches!(add(9, 2, bytes).await, Err(StoreError::Full { allowed: 2, given: 3, .. })));
     let full = add(9, 3, bytes - 1).await;

@@ -61,7 +61,7 @@ impl Imported {
     }
 }
 
-/// Imports a file for a user. Goes on to its end also if the client goes away.
+/// Imports a file for a user.
 pub(crate) async fn import(app: &App, owner: UserId, file: File, place: Place) -> Result<Imported, ApiError> {
     let retention_days = app.store.user_settings(owner).await?.retention_days;
     let days = [retention_days, app.settings.retention_days_max].into_iter().flatten().min();
@@ -118,10 +118,22 @@ impl Importing {
     fn run(mut self, file: &File) -> Result<Imported, ApiError> {
         let bounds = bounds(&self.app.settings);
         let source = || BufReader::new(file);
-        let format = read(source(), &bounds, &mut |_, _| Ok(()))?;
+        let format = read(source(), &bounds, &mut |_, _| self.check_cut())?;
         self.imported.format = format.as_str();
-        read(source(), &bounds, &mut |format, draft| self.add(format, draft).map_err(ImportError::Stopped))?;
+        read(source(), &bounds, &mut |format, draft| {
+            self.check_cut()?;
+            self.add(format, draft).map_err(ImportError::Stopped)
+        })?;
         Ok(self.imported)
+    }
+
+    /// Whether the server waits for nothing more. What was added stays, and the next import goes on after it.
+    fn check_cut(&self) -> Result<(), ImportError> {
+        if *self.app.cut.borrow() {
+            let error = ApiError::busy("shutting_down", "the server is shutting down; import the file again");
+            return Err(ImportError::Stopped(error));
+        }
+        Ok(())
     }
 
     fn add(&mut self, format: Format, draft: Draft) -> Result<(), ApiError> {

@@ -17,7 +17,11 @@ pub(crate) async fn handle(
     let user = caller.account(&app).await?;
     let place = app.imports.take(user.id)?;
     let file = spool(&app, request).await?;
-    let imported = import(&app, user.id, file, place).await?;
-    app.audit("data_imported", Some(user.id), peer).await;
-    Ok(Json(imported))
+    let worker = App::clone(&app);
+    let importing = async move {
+        let imported = import(&worker, user.id, file, place).await?;
+        worker.audit("data_imported", Some(user.id), peer).await;
+        Ok(imported)
+    };
+    Ok(Json(app.detached(importing).await?))
 }
