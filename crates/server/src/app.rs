@@ -8,11 +8,15 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
+use crate::data::Places;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::serve::Parts;
 use crate::settings::Settings;
 use crate::webapp::WebApp;
+
+/// Exports under way at once, and imports. One takes the room of a conversation, some megabytes as a rule.
+const TRANSFERS_MAX: usize = 4;
 
 /// What every endpoint is given.
 pub(crate) type App = Arc<State>;
@@ -27,6 +31,12 @@ pub(crate) struct State {
     pub(crate) accounts: Accounts,
     /// Conversations' answers being written.
     pub(crate) answers: Answers,
+    /// Users who search, at most one search each.
+    pub(crate) searches: Arc<Places>,
+    /// Users whose data is being exported.
+    pub(crate) exports: Arc<Places>,
+    /// Users whose data is being imported.
+    pub(crate) imports: Arc<Places>,
     pub(crate) web: WebApp,
     /// Kibibytes of request bodies that may be held.
     pub(crate) bodies_kib: Arc<Semaphore>,
@@ -58,6 +68,10 @@ impl State {
             accounts: Accounts::new(&start, &mut parts.rng),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
+            // Each keeps a core busy.
+            searches: Places::of_searches(cores.max(2)),
+            exports: Places::of_exports(TRANSFERS_MAX),
+            imports: Places::of_imports(TRANSFERS_MAX),
             web: WebApp::embedded(),
             bodies_kib: Arc::new(Semaphore::new(
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),

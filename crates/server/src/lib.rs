@@ -11,6 +11,7 @@ mod acme;
 mod answers;
 mod app;
 mod body;
+mod data;
 mod desk;
 mod error;
 mod forwarded;

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept::{self, Entrance};
 use crate::app::{App, State};
+use crate::data::keep_sweeping;
 use crate::routes;
 use crate::settings::Settings;
 use crate::tls::Tls;
@@ -89,6 +90,7 @@ impl Server {
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
+        let sweeping = tokio::spawn(keep_sweeping(Arc::clone(&app)));
         let (tls, certificate) = tls.map(|tls| tls.split(Arc::clone(&app))).unzip();
         let certificate = certificate.map(tokio::spawn);
         let entrance = Entrance { listeners, tls: tls.map(Arc::new), control: self.control };
@@ -96,6 +98,8 @@ impl Server {
         if let Some(certificate) = certificate {
             certificate.abort();
         }
+        // What it is at is done whole or not at all, and the next process goes on with it.
+        sweeping.abort();
         drain(&app, connections).await;
         housekeeping.abort();
         Ok(())

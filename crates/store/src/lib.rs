@@ -7,8 +7,10 @@
 //! What users write is sealed: each text under its owner's key, each key under a master key that is kept in a file
 //! of its own ([`MasterKeys`]). Whoever has the database only reads who wrote when and how much.
 
+mod data;
 mod error;
 mod factors;
+mod fold;
 mod groups;
 mod id;
 mod keys;
@@ -19,8 +21,13 @@ mod seal;
 mod sqlite;
 mod traits;
 
+pub use data::{
+    Archive, ArchiveOutcome, Hit, NewArchive, RETENTION_DAYS_MAX, Search, SearchPage, SearchPlace,
+    UserSettings,
+};
 pub use error::StoreError;
 pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBackup, PasskeyUse};
+pub use fold::{Snippet, Words};
 pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
 pub use id::{ConversationId, GroupId, IdMaker, MessageId, ParseIdError, PasskeyId, SessionId, UserId};
 pub use keys::MasterKeys;
@@ -34,6 +41,7 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, GroupStore, MessageStore, OneTimeCodeStore, OperatorStore, PasskeyStore,
-    QuotaStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    ArchiveStore, AuditStore, ConversationStore, GroupStore, MessageStore, OneTimeCodeStore, OperatorStore,
+    PasskeyStore, QuotaStore, RetentionStore, SearchStore, SessionStore, Store, StoreFuture, StoreHealth,
+    UserStore,
 };

@@ -94,7 +94,8 @@ macro_rules! word_type {
                 }
             }
 
-            pub(crate) fn from_word(word: &str) -> Option<Self> {
+            /// What a word stands for.
+            pub fn from_word(word: &str) -> Option<Self> {
                 match word {
                     $($word => Some(Self::$variant),)+
                     _ => None,

@@ -3,11 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::{
-    AnswerTaken, AuditEntry, AuditPage, AuditPageRequest, Conversation, ConversationChange, ConversationId,
-    ConversationPage, Grant, Group, GroupChange, GroupId, Message, MessageId, NewAnswer, NewConversation,
-    NewGroup, NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest,
-    Passkey, PasskeyId, PasskeyUse, Progress, Session, SessionId, StoreError, Turn, User, UserCard,
-    UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage,
+    AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Conversation,
+    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Message,
+    MessageId, NewAnswer, NewArchive, NewConversation, NewGroup, NewOneTimeCodes, NewPasskey, NewSession,
+    NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey, PasskeyId, PasskeyUse, Progress, Search,
+    SearchPage, Session, SessionId, StoreError, Turn, User, UserCard, UserChange, UserId, UserPage,
+    UserPageRequest, UserRole, UserSearch, UserSearchPage, UserSettings,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.
@@ -369,6 +370,52 @@ pub trait OperatorStore: Send + Sync + Debug {
     fn bytes(&self) -> StoreFuture<'_, u64>;
 }
 
+/// Conversations as a whole, to take along and to bring back.
+pub trait ArchiveStore: Send + Sync + Debug {
+    /// The ids of all of the owner's conversations, the last changed first.
+    fn conversation_ids(&self, owner: UserId) -> StoreFuture<'_, Vec<ConversationId>>;
+
+    /// A conversation with all its messages, as they are at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn archive(&self, owner: UserId, id: ConversationId) -> StoreFuture<'_, Archive>;
+
+    /// Adds a conversation with all its messages, all or nothing. Its id and those of its messages must be such that
+    /// no other user's can be the same: made anew, or from the owner's id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user, [`StoreError::Full`], and [`StoreError::Conflict`] if the
+    /// messages are no tree of ended answers to questions, or one of the ids is taken by another's.
+    fn add_archive(&self, owner: UserId, new: NewArchive) -> StoreFuture<'_, ArchiveOutcome>;
+}
+
+/// Finding things again.
+pub trait SearchStore: Send + Sync + Debug {
+    /// Looks through the next part of the owner's messages and titles. A part is small: whoever searches goes on until
+    /// there is no next place, or they have enough. Conversations that change meanwhile may be missed.
+    fn search(&self, owner: UserId, search: Search) -> StoreFuture<'_, SearchPage>;
+}
+
+/// What users chose, and what follows from it.
+pub trait RetentionStore: Send + Sync + Debug {
+    /// What a user chose.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn user_settings(&self, user: UserId) -> StoreFuture<'_, UserSettings>;
+
+    /// Sets all of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    fn set_user_settings(&self, user: UserId, settings: UserSettings) -> StoreFuture<'_, ()>;
+
+    /// Deletes some conversations, at most a few, that were last changed longer ago than their owners want, or than
+    /// `days_max`, and in which no answer is being written. How many; none when there are no more.
+    fn delete_expired(&self, now_ms: i64, days_max: Option<u32>) -> StoreFuture<'_, u64>;
+}
+
 /// Names the parts once.
 macro_rules! store_of {
     ($($part:ident)+) => {
@@ -390,5 +437,8 @@ store_of! {
     GroupStore
     QuotaStore
     OperatorStore
+    ArchiveStore
+    SearchStore
+    RetentionStore
     StoreHealth
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use base::{Rng, SystemClock};
 use store::{
-    ConversationChange, ConversationId, ConversationStore as _, Limits, MasterKeys, MessageId,
-    MessageStore as _, NewAnswer, NewConversation, NewOneTimeCodes, NewPasskey, NewTurn, NewUser,
-    OneTimeCodeStore as _, Outcome, ParentChoice, PasskeyBackup, PasskeyStore as _, Progress, SqliteStore,
-    Status, StoreError, UserId, UserRole, UserStore as _,
+    Archive, ArchiveStore as _, Conversation, ConversationChange, ConversationId, ConversationStore as _,
+    Limits, MasterKeys, Message, MessageId, MessageStore as _, NewAnswer, NewArchive, NewConversation,
+    NewOneTimeCodes, NewPasskey, NewTurn, NewUser, OneTimeCodeStore as _, Outcome, ParentChoice,
+    PasskeyBackup, PasskeyStore as _, Progress, Role, SqliteStore, Status, StoreError, UserId, UserRole,
+    UserStore as _,
 };
 
 const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 1 << 30 };
@@ -51,7 +52,7 @@ async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// Every text that a user can write or is given to keep secret, each once through every way in which it comes in.
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 22] = [
     "a title given by the first question",
     "a title given by hand",
     "instructions before everything",
@@ -68,7 +69,52 @@ const TEXTS: [&str; 16] = [
     "a name of a passkey that was given first",
     "a name of a passkey that was given later",
     "a secret that was replaced by another",
+    "a title that was brought along",
+    "instructions that were brought along",
+    "a question that was brought along",
+    "an answer that was brought along",
+    "a thought that was brought along",
+    "a failure that was brought along",
 ];
+
+/// A conversation from elsewhere, in [`TEXTS`] from the seventeenth on.
+fn archive() -> Archive {
+    let conversation_id = ConversationId::from([8; 16]);
+    let text = |number: usize| TEXTS[number].to_owned();
+    let question = Message {
+        id: [8; 16].into(),
+        conversation_id,
+        parent_id: None,
+        role: Role::User,
+        status: Status::Complete,
+        content: text(18),
+        reasoning: None,
+        reasoning_ms: None,
+        error: None,
+        model: None,
+        created_ms: 0,
+        usage: None,
+        timing: None,
+    };
+    let answer = Message {
+        id: [9; 16].into(),
+        parent_id: Some(question.id),
+        role: Role::Assistant,
+        content: text(19),
+        reasoning: Some(text(20)),
+        error: Some(text(21)),
+        ..question.clone()
+    };
+    let conversation = Conversation {
+        id: conversation_id,
+        title: text(16),
+        model: "m".to_owned(),
+        system: Some(text(17)),
+        created_ms: 0,
+        updated_ms: 0,
+    };
+    Archive { conversation, messages: vec![question, answer] }
+}
 
 async fn written() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
@@ -93,6 +139,9 @@ async fn written() -> Fixture {
     let gone = add().await.unwrap().id;
     store.add_turn(owner, turn(gone, TEXTS[9], TEXTS[9])).await.unwrap();
     store.delete_conversation(owner, gone).await.unwrap();
+
+    let new = NewArchive { archive: archive(), conversations_max: 10, limits: LIMITS };
+    store.add_archive(owner, new).await.unwrap();
 
     let conversation = add().await.unwrap().id;
     let turn = store.add_turn(owner, turn(conversation, TEXTS[3], TEXTS[0])).await.unwrap();
@@ -174,6 +223,8 @@ async fn assert_texts_are_there(fixture: &Fixture) {
     let codes = store.one_time_codes(fixture.owner).await.unwrap().unwrap();
     assert_eq!((codes.secret.as_str(), codes.recovery_codes_left), (TEXTS[10], 1));
     assert_eq!(store.passkeys(fixture.owner).await.unwrap()[0].name, TEXTS[14]);
+    let brought = archive();
+    assert_eq!(store.archive(fixture.owner, brought.conversation.id).await.unwrap(), brought);
 }
 
 #[tokio::test]

@@ -90,6 +90,10 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/account/totp/begin", User, post(api::begin_totp::handle)),
         ("/api/account/totp", User, totp),
         ("/api/account/recovery-codes", User, post(api::renew_recovery_codes::handle)),
+        ("/api/account/export", User, get(api::export::handle)),
+        ("/api/account/import", User, post(api::import::handle)),
+        ("/api/account/settings", User, get(api::settings::handle).patch(api::change_settings::handle)),
+        ("/api/search", User, get(api::search::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),
         ("/api/conversations/{id}", User, conversation),
@@ -123,6 +127,7 @@ fn compressed() -> Router<App> {
     let worth_it = SizeAbove::new(1024)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
+        .and(NotForContentType::const_new("application/zip"))
         .and(NotForContentType::const_new("image/png"));
     let own = api().into_iter().map(|(path, _, methods)| (path, methods));
     let admin = api::admin::endpoints().into_iter().map(|(_, path, _, methods)| (path, methods));

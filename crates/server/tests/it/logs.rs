@@ -67,6 +67,20 @@ async fn everything_that_may_be_logged(site: &Site) -> Vec<String> {
         let id = turn["assistant"]["id"].as_str().unwrap();
         site.client.get(&format!("{path}/messages/{id}/stream")).await;
     }
+    site.client.get(&format!("/api/search?q={SECRET}")).await;
+    site.client.get(&format!("/api/search?limit={SECRET}")).await;
+    let mapping =
+        format!(r#"{{"1": {{"message": {{"role": "user", "content": "{SECRET}"}}, "parent": "0"}}}}"#);
+    let headers = [("content-type", "application/json")];
+    for parent in ["null", r#""{SECRET}""#] {
+        let mapping = mapping.replace(r#""0""#, parent);
+        let file = format!(
+            r#"[{{"title": "{SECRET}", "inserted_at": "2025-01-20T08:00:00Z", "mapping": {mapping}}}]"#
+        );
+        site.client.request("POST", "/api/account/import", &headers, file.into_bytes()).await;
+    }
+    site.client.request("POST", "/api/account/import", &headers, SECRET.into()).await;
+    site.client.get("/api/account/export").await;
     let by_name = Client { by_name: true, ..site.client.clone() };
     for (path, _) in
         api_paths().into_iter().filter(|(path, _)| path.contains("/account") || !path.contains('{'))

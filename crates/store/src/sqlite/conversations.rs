@@ -22,14 +22,7 @@ impl ConversationStore for SqliteStore {
             let mut transaction = self.write().await?;
             // The key may have been ready since before the owner was deleted.
             super::users::find(&mut transaction, owner).await?;
-            let held: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM conversations WHERE owner = ?")
-                .bind(owner.to_string())
-                .fetch_one(&mut *transaction)
-                .await?;
-            if held >= signed(conversations_max) {
-                let given = held.unsigned_abs() + 1;
-                return Err(StoreError::Full { what: "conversations", allowed: conversations_max, given });
-            }
+            check_capacity(&mut transaction, owner, conversations_max).await?;
             let now_ms = self.now_ms();
             let id: ConversationId = self.ids.next();
             sqlx::query(
@@ -140,6 +133,23 @@ pub(super) const LIST: &str = concat!(
     " FROM conversations WHERE owner = ? AND (updated_ms, id) < (?, ?)
       ORDER BY updated_ms DESC, id DESC LIMIT ?"
 );
+
+/// Whether the owner may have one more.
+pub(super) async fn check_capacity(
+    connection: &mut SqliteConnection,
+    owner: UserId,
+    conversations_max: u64,
+) -> Result<(), StoreError> {
+    let held: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM conversations WHERE owner = ?")
+        .bind(owner.to_string())
+        .fetch_one(connection)
+        .await?;
+    if held >= signed(conversations_max) {
+        let given = held.unsigned_abs() + 1;
+        return Err(StoreError::Full { what: "conversations", allowed: conversations_max, given });
+    }
+    Ok(())
+}
 
 pub(super) async fn find(
     connection: &mut SqliteConnection,

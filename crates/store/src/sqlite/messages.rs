@@ -26,15 +26,7 @@ impl MessageStore for SqliteStore {
             // Both reads see the same state of the database.
             let mut transaction = self.readers.begin().await?;
             find_conversation(&mut transaction, &key, owner, conversation).await?;
-            let rows = sqlx::query(concat!(
-                "SELECT ",
-                message_columns!(),
-                " FROM messages WHERE conversation_id = ? ORDER BY number"
-            ))
-            .bind(conversation.to_string())
-            .fetch_all(&mut *transaction)
-            .await?;
-            rows.iter().map(|row| message(row, &key)).collect()
+            of_conversation(&mut transaction, &key, conversation).await
         })
     }
 
@@ -327,6 +319,23 @@ impl SqliteStore {
             timing: None,
         }
     }
+}
+
+/// All messages of a conversation that is known to be the key's owner's.
+pub(super) async fn of_conversation(
+    connection: &mut SqliteConnection,
+    key: &UserKey,
+    conversation: ConversationId,
+) -> Result<Vec<Message>, StoreError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM messages WHERE conversation_id = ? ORDER BY number"
+    ))
+    .bind(conversation.to_string())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| message(row, key)).collect()
 }
 
 async fn find(

@@ -1,6 +1,7 @@
 //! SQLite behind the traits: one connection that writes and a pool that reads, so that nobody waits for a lock but
 //! writers for their turn.
 
+mod archives;
 mod audit;
 mod conversations;
 mod file;
@@ -10,7 +11,9 @@ mod one_time_codes;
 mod operators;
 mod passkeys;
 mod quota;
+mod retention;
 mod rows;
+mod search;
 mod sessions;
 mod upgrade;
 mod users;

@@ -195,7 +195,7 @@ fn optional_parsed<T: std::str::FromStr>(
     text.map(|text| text.parse().map_err(|_| damaged(column, &text))).transpose()
 }
 
-fn word<T>(
+pub(super) fn word<T>(
     row: &SqliteRow,
     name: &str,
     column: &'static str,

@@ -185,6 +185,13 @@ async fn lists_and_look_ups_walk_an_index() {
         (operators::AUDIT_OF_ALL, "SEARCH audit USING INTEGER PRIMARY KEY"),
         (groups::GRANTED, "SEARCH user_groups USING INDEX sqlite_autoindex_user_groups_1 (id=?)"),
         (users::ADMINISTRATORS, "SCAN users USING INDEX users_who_administer"),
+        (archives::IDS, "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=?)"),
+        (search::SCAN, "SEARCH conversations USING INDEX conversations_of_owner (owner=? AND "),
+        (search::SCAN, "SEARCH messages USING INDEX messages_of_conversation (conversation_id=?"),
+        (
+            retention::EXPIRED,
+            "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=? AND updated_ms<?)",
+        ),
     ] {
         let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
         let steps: Vec<(i64, i64, i64, String)> =

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod conversations;
+mod data;
 mod factors;
 mod groups;
 mod messages;
@@ -83,6 +84,19 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             what_was_cut_goes_on_in_its_place
             any_text_comes_back_to_the_byte
             another_conversation_s_messages_are_not_found
+        }
+        data {
+            an_archive_comes_back_as_it_was_put
+            an_archive_is_added_once_and_whole
+            what_is_no_tree_of_questions_and_answers_is_refused
+            archives_have_the_capacities_of_conversations
+            nobody_s_archives_are_another_s
+            a_search_goes_from_the_newest_to_the_end
+            a_title_is_found_at_the_newest_message
+            large_texts_are_searched_in_small_parts
+            nobody_finds_another_s_texts
+            settings_come_back_as_they_were_put
+            what_expired_is_deleted_and_nothing_else
         }
         owners {
             another_owner_s_rows_are_not_found

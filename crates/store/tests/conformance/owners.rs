@@ -34,6 +34,7 @@ async fn answers(
         ("conversation", store.conversation(caller, conversation).await.unwrap_err()),
         ("change", store.change_conversation(caller, conversation, change).await.unwrap_err()),
         ("delete", store.delete_conversation(caller, conversation).await.unwrap_err()),
+        ("archive", store.archive(caller, conversation).await.unwrap_err()),
         ("messages", store.messages(caller, conversation).await.unwrap_err()),
         ("message", store.message(caller, conversation, message).await.unwrap_err()),
         ("branch", store.branch(caller, conversation, message).await.unwrap_err()),

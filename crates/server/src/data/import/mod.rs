@@ -1,0 +1,202 @@
+//! Bringing conversations here: from an export of ours, of DeepSeek's or of ChatGPT's, each a zip archive or the JSON in
+//! it. A file is the work of a stranger: it is read one conversation at a time, with a bound on everything, and twice,
+//! so that nothing is added from a file that turns out to be broken at its end. Nothing in it is ever written to a path.
+
+mod archive;
+mod budget;
+mod chatgpt;
+mod deepseek;
+mod error;
+mod foreign;
+mod own;
+mod read;
+mod run;
+mod tree;
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use store::{Role, Status, Timing, Usage};
+
+#[cfg(test)]
+use {budget::Bounds, error::ImportError};
+
+pub(crate) use run::{Imported, import};
+
+/// Whose form a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Own,
+    DeepSeek,
+    ChatGpt,
+}
+
+impl Format {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "cachalot",
+            Self::DeepSeek => "deepseek",
+            Self::ChatGpt => "chatgpt",
+        }
+    }
+}
+
+/// A conversation as a file has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Draft {
+    /// What the file calls it.
+    id: String,
+    title: String,
+    /// None where the model is another service's.
+    model: Option<String>,
+    system: Option<String>,
+    created_ms: i64,
+    updated_ms: i64,
+    /// Questions and answers take turns, and a parent stands before its children.
+    messages: Vec<DraftMessage>,
+    /// What was left out of it, for the user.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct DraftMessage {
+    /// The place of the parent in the list.
+    parent: Option<usize>,
+    role: Role,
+    status: Status,
+    content: String,
+    reasoning: Option<String>,
+    reasoning_ms: Option<u64>,
+    error: Option<String>,
+    model: Option<String>,
+    created_ms: i64,
+    usage: Option<Usage>,
+    timing: Option<Timing>,
+}
+
+/// Elements of a list within a conversation, or nodes of its tree. Many more than a conversation may have messages:
+/// other services' trees have nodes that are none.
+const NODES_MAX: usize = 50_000;
+
+/// A list of at most [`NODES_MAX`].
+pub(super) fn bounded<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {NODES_MAX}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = list.next_element()? {
+                if elements.len() == NODES_MAX {
+                    return Err(serde::de::Error::invalid_length(NODES_MAX + 1, &self));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+
+    deserializer.deserialize_seq(Bounded(std::marker::PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write as _};
+
+    use proptest::prelude::*;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    const FIXTURES: [&str; 3] = [
+        include_str!("../../../tests/it/fixtures/chatgpt.json"),
+        include_str!("../../../tests/it/fixtures/deepseek.json"),
+        r#"{"format": "cachalot", "version": 1, "conversations": [{"id": "1", "title": "Whales", "model": "m",
+            "system": null, "created_ms": 1, "updated_ms": 2, "messages": [
+            {"id": "1", "role": "user", "status": "complete", "content": "How deep?", "created_ms": 3},
+            {"id": "2", "parent_id": "1", "role": "assistant", "status": "generating", "content": "Two", "created_ms": 4}
+        ]}]}"#,
+    ];
+
+    fn zipped(content: &[u8]) -> Vec<u8> {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("conversations.json", SimpleFileOptions::default()).unwrap();
+        zip.write_all(content).unwrap();
+        zip.finish().unwrap().into_inner()
+    }
+
+    /// The conversations of a file, if it is one; they are whole in any case.
+    fn check(file: &[u8]) -> Result<usize, ImportError> {
+        let bounds = Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 10 };
+        let mut conversations = 0;
+        let read = read::read(Cursor::new(file), &bounds, &mut |_, draft| {
+            let mut roles: Vec<Role> = Vec::new();
+            for message in &draft.messages {
+                let above = message.parent.map(|parent| roles[parent]);
+                let expected = if above == Some(Role::User) { Role::Assistant } else { Role::User };
+                assert_eq!(message.role, expected, "questions and answers take turns");
+                assert_ne!(message.status, Status::Generating);
+                roles.push(message.role);
+            }
+            conversations += 1;
+            Ok(())
+        });
+        read.map(|_| conversations)
+    }
+
+    #[test]
+    fn the_fixtures_are_read_plain_and_packed() {
+        for (fixture, expected) in FIXTURES.into_iter().zip([3, 2, 1]) {
+            assert_eq!(check(fixture.as_bytes()).unwrap(), expected);
+            assert_eq!(check(&zipped(fixture.as_bytes())).unwrap(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_was_changed_is_read_or_refused(
+            which in 0..FIXTURES.len(),
+            is_packed: bool,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            end in any::<prop::sample::Index>(),
+            is_cut: bool,
+        ) {
+            let fixture = FIXTURES[which].as_bytes();
+            let mut file = if is_packed { zipped(fixture) } else { fixture.to_vec() };
+            for (at, byte) in changes {
+                let at = at.index(file.len());
+                file[at] = byte;
+            }
+            if is_cut {
+                file.truncate(end.index(file.len()));
+            }
+            if let Err(error) = check(&file) {
+                prop_assert!(!matches!(error, ImportError::Io(_)), "{error}");
+                prop_assert!(error.to_string().len() < 1000);
+            }
+        }
+
+        #[test]
+        fn values_that_change_places_are_read_or_refused(
+            which in 0..FIXTURES.len(),
+            from in any::<prop::sample::Index>(),
+            to in any::<prop::sample::Index>(),
+        ) {
+            // What is between two commas or brackets, put elsewhere: well-formed more often than not.
+            let pieces: Vec<&str> = FIXTURES[which].split_inclusive([',', '{', '[']).collect();
+            let mut moved = pieces.clone();
+            moved[to.index(pieces.len())] = pieces[from.index(pieces.len())];
+            let _ = check(moved.concat().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `POST /api/account/import`: a file with conversations, from an export of this program's, DeepSeek's or ChatGPT's.
+
+use axum::Json;
+use axum::extract::{Request, State};
+
+use crate::accounts::{Caller, Peer};
+use crate::app::App;
+use crate::data::{Imported, import, spool};
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    peer: Peer,
+    request: Request,
+) -> Result<Json<Imported>, ApiError> {
+    let user = caller.account(&app).await?;
+    let place = app.imports.take(user.id)?;
+    let file = spool(&app, request).await?;
+    let worker = App::clone(&app);
+    let importing = async move {
+        let imported = import(&worker, user.id, file, place).await?;
+        worker.audit("data_imported", Some(user.id), peer).await;
+        Ok(imported)
+    };
+    Ok(Json(app.detached(importing).await?))
+}

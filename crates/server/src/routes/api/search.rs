@@ -1,0 +1,104 @@
+//! `GET /api/search?q&limit`: the caller's messages in which every word occurs, the newest first.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use store::{Hit, Search, Words};
+
+use crate::accounts::Caller;
+use crate::app::App;
+use crate::error::{ApiError, shortened};
+
+const QUERY_CHARS_MAX: usize = 200;
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 100;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    q: Option<String>,
+    limit: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Page {
+    results: Vec<HitView>,
+    /// Messages that were looked at.
+    scanned: u64,
+    /// Whether there would be more results.
+    more: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct HitView {
+    conversation_id: String,
+    title: String,
+    message_id: String,
+    role: &'static str,
+    created_ms: i64,
+    snippet: String,
+    marks: Vec<(u32, u32)>,
+}
+
+/// The loop is left when the client goes away: the server then drops it between two parts.
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Caller,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Page>, ApiError> {
+    let Query(asked) = asked.map_err(|error| {
+        let message = format!("the query takes one q and one limit: {}", error.body_text());
+        ApiError::invalid("q", message)
+    })?;
+    let words = words(asked.q.as_deref().unwrap_or_default())?;
+    let limit = limit(asked.limit.as_deref())?;
+    let _place = app.searches.take(caller.user)?;
+    let (mut hits, mut scanned, mut place) = (Vec::new(), 0, None);
+    loop {
+        let page = app.store.search(caller.user, Search { words: words.clone(), place }).await?;
+        hits.extend(page.hits);
+        scanned += page.scanned;
+        place = page.next;
+        if place.is_none() || hits.len() > limit {
+            break;
+        }
+        // Others on this thread have their turn.
+        tokio::task::yield_now().await;
+    }
+    let more = hits.len() > limit;
+    hits.truncate(limit);
+    Ok(Json(Page { results: hits.into_iter().map(Into::into).collect(), scanned, more }))
+}
+
+fn words(query: &str) -> Result<Words, ApiError> {
+    let given = query.chars().count();
+    let words = if given > QUERY_CHARS_MAX { None } else { Words::new(query) };
+    words.ok_or_else(|| {
+        let message =
+            format!("q must have 1 to {QUERY_CHARS_MAX} characters that are no spaces, it has {given}");
+        ApiError::invalid("q", message)
+    })
+}
+
+fn limit(given: Option<&str>) -> Result<usize, ApiError> {
+    let Some(text) = given else { return Ok(LIMIT_DEFAULT) };
+    text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
+        let message =
+            format!("limit must be a whole number between 1 and {LIMIT_MAX}, got {:?}", shortened(text));
+        ApiError::invalid("limit", message)
+    })
+}
+
+impl From<Hit> for HitView {
+    fn from(hit: Hit) -> Self {
+        Self {
+            conversation_id: hit.conversation_id.to_string(),
+            title: hit.title,
+            message_id: hit.message_id.to_string(),
+            role: hit.role.as_str(),
+            created_ms: hit.created_ms,
+            snippet: hit.snippet.text,
+            marks: hit.snippet.marks,
+        }
+    }
+}
