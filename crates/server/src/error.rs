@@ -75,6 +75,10 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

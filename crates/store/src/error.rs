@@ -6,13 +6,13 @@ pub enum StoreError {
     /// There is no such row, or it is another user's or another conversation's: the two look alike.
     #[error("no such {what}")]
     NotFound {
-        /// `conversation`, `message`, `user` or `session`.
+        /// `conversation`, `message`, `user`, `session` or `login`.
         what: &'static str,
     },
     /// Another user has this already.
     #[error("this {what} is taken")]
     Taken {
-        /// `name` or `email address`.
+        /// `name`, `email address` or `login`.
         what: &'static str,
     },
     /// The row is in a state in which this can't be done.

@@ -10,6 +10,7 @@
 mod error;
 mod id;
 mod keys;
+mod links;
 mod people;
 mod rows;
 mod seal;
@@ -17,8 +18,9 @@ mod sqlite;
 mod traits;
 
 pub use error::StoreError;
-pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
+pub use id::{ConversationId, IdMaker, LinkId, MessageId, ParseIdError, SessionId, UserId};
 pub use keys::MasterKeys;
+pub use links::{Identity, Link};
 pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
 pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
@@ -26,5 +28,6 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    AuditStore, ConversationStore, MessageStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    AddressStore, AuditStore, ConversationStore, LinkStore, MessageStore, SessionStore, Store, StoreFuture,
+    StoreHealth, UserStore,
 };

@@ -2,6 +2,7 @@
 
 mod address;
 mod attempts;
+mod breached;
 mod caller;
 mod password;
 mod profile;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::breached::is_breached;
 use crate::error::ApiError;
 
 /// Shortest password, in characters (NIST SP 800-63B).
@@ -44,7 +45,7 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// Refuses what is too short, too long or too easily guessed; `param` names the field.
+    /// Refuses what is too short, too long, known from breaches or too easily guessed; `param` names the field.
     pub(crate) fn check_strength(&self, param: &'static str, name: &str) -> Result<(), ApiError> {
         let chars = self.0.chars().count();
         if !(CHARS_MIN..=CHARS_MAX).contains(&chars) {
@@ -52,6 +53,13 @@ impl Password {
                 "{param} must have between {CHARS_MIN} and {CHARS_MAX} characters, this one has {chars}"
             );
             return Err(ApiError::unprocessable("weak_password", message).with_param(param));
+        }
+        if is_breached(&self.0) {
+            let message = format!(
+                "{param} is among those that were found in breaches most often, and so among the first that an attacker \
+                 tries: take another"
+            );
+            return Err(ApiError::unprocessable("breached_password", message).with_param(param));
         }
         // It knows the passwords that were found in breaches most often, names, words, dates and keyboard walks.
         let guesses = zxcvbn::zxcvbn(&self.0, &[name, "cachalot"]).guesses();
@@ -186,6 +194,16 @@ mod tests {
     fn the_default_is_what_owasp_recommends() {
         let hasher = Hasher::new(PasswordCost::default(), 1, &[0; 16]);
         assert!(hasher.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hasher.decoy);
+    }
+
+    #[test]
+    fn what_breaches_hold_most_often_is_refused_as_such() {
+        for text in ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"] {
+            let error = password(text).check_strength("password", "moby").unwrap_err();
+            assert_eq!(error.code(), "breached_password", "{text}");
+        }
+        let guessable = password("mobymoby").check_strength("password", "moby").unwrap_err();
+        assert_eq!(guessable.code(), "weak_password");
     }
 
     #[test]

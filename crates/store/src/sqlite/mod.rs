@@ -1,9 +1,11 @@
 //! SQLite behind the traits: one connection that writes and a pool that reads, so that nobody waits for a lock but
 //! writers for their turn.
 
+mod addresses;
 mod audit;
 mod conversations;
 mod file;
+mod links;
 mod messages;
 mod rows;
 mod sessions;

@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use crate::keys::WrappedKey;
 use crate::seal::{Place, UserKey};
 use crate::{
-    AuditEntry, Conversation, ConversationId, Message, MessageId, Role, Session, Status, StoreError, Timing,
-    Usage, User, UserId, UserRole,
+    AuditEntry, Conversation, ConversationId, Link, Message, MessageId, Role, Session, Status, StoreError,
+    Timing, Usage, User, UserId, UserRole,
 };
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
@@ -28,7 +28,7 @@ macro_rules! message_columns {
 /// The columns that [`user`] reads, in a query on `users`.
 macro_rules! user_columns {
     () => {
-        "id, name, email, role, created_ms, disabled_ms, password_hash, key_generation"
+        "id, name, email, email_verified_ms, role, created_ms, disabled_ms, password_hash, key_generation"
     };
 }
 
@@ -46,6 +46,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
         id: parsed(row, "id", "users.id")?,
         name: row.try_get("name")?,
         email: row.try_get("email")?,
+        email_verified_ms: row.try_get("email_verified_ms")?,
         role: word(row, "role", "users.role", UserRole::from_word)?,
         created_ms: row.try_get("created_ms")?,
         disabled_ms: row.try_get("disabled_ms")?,
@@ -78,6 +79,16 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
         expires_ms: row.try_get("expires_ms")?,
         agent: row.try_get("agent")?,
         address: row.try_get("address")?,
+    })
+}
+
+/// From all columns of `links` but the number and the subject.
+pub(super) fn link(row: &SqliteRow) -> Result<Link, StoreError> {
+    Ok(Link {
+        id: parsed(row, "id", "links.id")?,
+        user_id: parsed(row, "user_id", "links.user_id")?,
+        provider: row.try_get("provider")?,
+        created_ms: row.try_get("created_ms")?,
     })
 }
 

@@ -174,6 +174,8 @@ async fn lists_and_look_ups_walk_an_index() {
         (sessions::REVOKED, "SEARCH revoked_sessions USING INDEX revoked_sessions_by_time (revoked_ms>?)"),
         (sessions::REVOKE_ELDEST, "SEARCH sessions USING COVERING INDEX sessions_of_user (user_id=?)"),
         (audit::OF_USER, "SEARCH audit USING INDEX audit_of_user (user_id=?)"),
+        (links::LIST, "SEARCH links USING INDEX links_of_user (user_id=?)"),
+        (links::OWNER, "SEARCH links USING INDEX sqlite_autoindex_links_2 (provider=? AND subject=?)"),
         (users::ADMINISTRATORS, "SCAN users USING INDEX users_who_administer"),
     ] {
         let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
