@@ -75,6 +75,7 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }

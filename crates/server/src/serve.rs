@@ -6,10 +6,13 @@ use base::{Clock, Rng};
 use dialogue::Hub;
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept;
 use crate::app::{App, State};
+use crate::letters;
+use crate::oidc;
 use crate::routes;
 use crate::settings::Settings;
 
@@ -45,6 +48,9 @@ pub enum ServeError {
     /// Which sessions were revoked can't be read, and without that none can be trusted.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Letters or logins elsewhere can't work as they are set.
+    #[error("{0}")]
+    Settings(String),
     /// The listener is broken.
     #[error("the listening socket failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -77,11 +83,25 @@ impl Server {
             return Err(ServeError::NotLoopback { address });
         }
         let app = self.app;
+        oidc::check(&app.settings).map_err(ServeError::Settings)?;
+        let post = letters::post_of(&app.settings).map_err(ServeError::Settings)?;
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
+        let (no_more_letters, closing) = oneshot::channel();
+        let delivery = post.and_then(|post| {
+            let letters = app.letters.as_ref()?;
+            letters.deliver(post, app.settings.letter_pause, closing).map(tokio::spawn)
+        });
         let connections = accept::run(&app, listener, routes::router(&app), shutdown).await;
         drain(&app, connections).await;
+        // Nobody is left to listen if it has ended already.
+        let _ = no_more_letters.send(());
+        if let Some(delivery) = delivery
+            && timeout(app.settings.cut_timeout, delivery).await.is_err()
+        {
+            tracing::warn!("letters that waited to be sent were given up");
+        }
         housekeeping.abort();
         Ok(())
     }

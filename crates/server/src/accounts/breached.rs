@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn nothing_else_is_found() {
-        for fine in ["", "\n", "krill at four hundred fathoms", "passwor", "password\n", "zzzzzzzzzzzzzzzzzz", "!"] {
+        for fine in
+            ["", "\n", "krill at four hundred fathoms", "passwor", "password\n", "zzzzzzzzzzzzzzzzzz", "!"]
+        {
             assert!(!is_breached(fine), "{fine:?}");
         }
         assert!(!contains(b"", b"a") && !contains(b"\n", b"a"));

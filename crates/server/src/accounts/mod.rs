@@ -27,7 +27,7 @@ pub use profile::user_name;
 pub(crate) use address::Peer;
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
-pub(crate) use caller::{Caller, authenticate, no_cookie};
+pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use password::{Hasher, Password};
 pub(crate) use profile::{check_email, check_name};
 use revoked::Revoked;
@@ -40,7 +40,7 @@ use crate::app::State;
 use crate::error::ApiError;
 use crate::settings::Settings;
 
-/// Slots of each table of allowances: a megabyte for all.
+/// Slots of each table of allowances: a quarter of a megabyte each.
 const SLOTS: usize = 1 << 14;
 
 /// The state of accounts that is not in the store.
@@ -56,6 +56,10 @@ pub(crate) struct Accounts {
     by_name: Mutex<Attempts>,
     /// Failed logins, and all sign-ups, from one network.
     by_network: Mutex<Attempts>,
+    /// Letters to one address.
+    by_address: Mutex<Attempts>,
+    /// Letters asked for from one network.
+    letters_by_network: Mutex<Attempts>,
     pub(crate) setup: SetupToken,
 }
 
@@ -84,6 +88,8 @@ impl Accounts {
             hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
             by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
             by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),
+            by_address: Mutex::new(Attempts::new(settings.letters_by_address, SLOTS)),
+            letters_by_network: Mutex::new(Attempts::new(settings.letters_by_network, SLOTS)),
             setup: SetupToken::new(start.setup_token.clone()),
         }
     }
@@ -137,12 +143,39 @@ impl Accounts {
         lock(&self.by_name).forgive(&(name, network(peer.ip())));
     }
 
+    /// The name of the session's cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        self.key.cookie_name()
+    }
+
+    /// Whether this network may try to sign in; how long to wait if not.
+    pub(crate) fn check_network(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        lock(&self.by_network).check(&network(peer.ip()), now).map_err(too_many_attempts)
+    }
+
+    /// Notes a failed login for nobody known.
+    pub(crate) fn network_failed(&self, peer: Peer, now: Duration) {
+        lock(&self.by_network).take(&network(peer.ip()), now);
+    }
+
     /// Takes one of a network's sign-ups.
     pub(crate) fn sign_up(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
         let network = network(peer.ip());
         let mut attempts = lock(&self.by_network);
         attempts.check(&network, now).map_err(too_many_attempts)?;
         attempts.take(&network, now);
+        Ok(())
+    }
+
+    /// Takes one of the letters that an address may get and that a network may ask for. Counted for every address
+    /// alike, whether it is anybody's or not.
+    pub(crate) fn letter(&self, address: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        let (address, network) = (address.to_lowercase(), network(peer.ip()));
+        let (mut by_address, mut by_network) = (lock(&self.by_address), lock(&self.letters_by_network));
+        by_address.check(&address, now).map_err(too_many_attempts)?;
+        by_network.check(&network, now).map_err(too_many_attempts)?;
+        by_address.take(&address, now);
+        by_network.take(&network, now);
         Ok(())
     }
 }

@@ -198,7 +198,9 @@ mod tests {
 
     #[test]
     fn what_breaches_hold_most_often_is_refused_as_such() {
-        for text in ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"] {
+        for text in
+            ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"]
+        {
             let error = password(text).check_strength("password", "moby").unwrap_err();
             assert_eq!(error.code(), "breached_password", "{text}");
         }

@@ -3,6 +3,7 @@
 mod api;
 mod healthz;
 mod metrics;
+mod oidc;
 mod readyz;
 mod v1;
 
@@ -27,6 +28,8 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(compressed())
         .route("/v1/chat/completions", post(v1::chat_completions::handle))
         .route("/v1/models", get(v1::models::handle))
+        .route("/oidc/{provider}/start", get(oidc::start::handle))
+        .route("/oidc/{provider}/callback", get(oidc::callback::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
         .route("/metrics", get(metrics::handle))
@@ -65,11 +68,16 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/session", Anybody, get(api::session::handle)),
         ("/api/setup", Anybody, post(api::setup::handle)),
         ("/api/sign-up", Anybody, post(api::sign_up::handle)),
+        ("/api/verify", Anybody, post(api::verify::handle)),
+        ("/api/reset", Anybody, post(api::reset::handle)),
+        ("/api/reset/confirm", Anybody, post(api::confirm_reset::handle)),
         ("/api/login", Anybody, post(api::login::handle)),
         ("/api/logout", Anybody, post(api::logout::handle)),
         ("/api/sessions", User, sessions),
         ("/api/sessions/{id}", User, delete(api::revoke_session::handle)),
         ("/api/account/password", User, post(api::change_password::handle)),
+        ("/api/account/email", User, post(api::change_email::handle)),
+        ("/api/account/providers/{id}", User, delete(api::remove_link::handle)),
         ("/api/account/delete", User, post(api::delete_account::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),

@@ -3,7 +3,10 @@
 pub(super) mod add_conversation;
 pub(super) mod add_message;
 pub(super) mod change_conversation;
+pub(super) mod change_email;
 pub(super) mod change_password;
+mod confirm;
+pub(super) mod confirm_reset;
 pub(super) mod conversation;
 pub(super) mod conversations;
 pub(super) mod delete_account;
@@ -12,6 +15,8 @@ pub(super) mod login;
 pub(super) mod logout;
 pub(super) mod models;
 pub(super) mod regenerate;
+pub(super) mod remove_link;
+pub(super) mod reset;
 pub(super) mod revoke_session;
 pub(super) mod revoke_sessions;
 pub(super) mod session;
@@ -20,6 +25,7 @@ pub(super) mod setup;
 pub(super) mod sign_up;
 pub(super) mod stop;
 pub(super) mod stream;
+pub(super) mod verify;
 mod views;
 
 use axum::Json;

@@ -16,12 +16,30 @@ pub(crate) struct SessionView {
     setup: bool,
     /// Whether strangers may make an account.
     sign_up: bool,
+    /// Whether letters are sent, so that a sign-up wants an address and a password can be reset.
+    mail: bool,
+    /// Where else one may have an account to sign in with.
+    providers: Vec<ProviderView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProviderView {
+    id: String,
+    name: String,
 }
 
 impl SessionView {
     pub(super) fn of(app: &App, user: Option<store::User>) -> Self {
         let setup = app.accounts.setup.is_open();
-        Self { user: user.map(UserView::from), setup, sign_up: app.settings.sign_up && !setup }
+        let providers = app.settings.providers.iter();
+        let providers = providers.map(|it| ProviderView { id: it.id.clone(), name: it.name.clone() });
+        Self {
+            user: user.map(UserView::from),
+            setup,
+            sign_up: app.settings.sign_up && !setup,
+            mail: app.letters.is_some(),
+            providers: providers.collect(),
+        }
     }
 }
 
