@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -87,6 +88,8 @@ pub(crate) struct Hasher {
     places: Arc<Semaphore>,
     /// Verified for names that don't exist, so that they take as long.
     decoy: String,
+    /// Hashes computed since the start.
+    computed: AtomicU64,
 }
 
 /// Hashes that may wait for each that is computed.
@@ -103,6 +106,7 @@ impl Hasher {
             turns: Arc::new(Semaphore::new(at_once)),
             places: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_TURN))),
             decoy,
+            computed: AtomicU64::new(0),
         }
     }
 
@@ -128,6 +132,11 @@ impl Hasher {
         Ok(known && matches)
     }
 
+    /// How many hashes were computed since the start.
+    pub(crate) fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -137,6 +146,7 @@ impl Hasher {
         let _place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| ApiError::internal("the semaphore of the hasher was closed"))?;
+        self.computed.fetch_add(1, Ordering::Relaxed);
         let computed = tokio::task::spawn_blocking(move || {
             // Given back when the work is done, even if whoever asked for it has gone.
             let _turn = turn;

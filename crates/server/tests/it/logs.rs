@@ -10,7 +10,13 @@ use crate::support::{PASSWORD, SETUP_TOKEN, Setup, Site};
 
 /// A log that is kept.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -91,7 +97,7 @@ async fn nothing_that_was_said_is_in_the_log() {
     let site = Setup::default().serve().await;
     everything_that_may_be_logged(&site).await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(
         log.contains("/v1/chat/completions") && log.contains("status=200"),
         "the log is there: {log:.2000}"

@@ -9,6 +9,7 @@ mod health;
 mod limits;
 mod load;
 mod logs;
+mod mail;
 mod people;
 mod shutdown;
 mod support;
