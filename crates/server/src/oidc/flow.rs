@@ -16,7 +16,7 @@ use openidconnect::{
 use url::Url;
 
 use super::provider::{Known, chain};
-use super::{Journey, Refusal};
+use super::{Journey, Reason, Refusal};
 use crate::app::App;
 
 /// Signatures that only the provider can make. `none` and those with a shared secret are not among them.
@@ -85,7 +85,7 @@ pub(crate) async fn begin(
         if allowed {
             Ok((url, journey))
         } else {
-            Err(refuse(known, "its authorization endpoint is not at https"))
+            Err(Reason::from("its authorization endpoint is not at https"))
         }
     })
     .await
@@ -103,10 +103,10 @@ pub(crate) async fn finish(
     in_turn(app, known, move |known| {
         let (metadata, asked_at) = known.metadata(now, None)?;
         if answered_by.is_some_and(|issuer| issuer != metadata.issuer().as_str()) {
-            return Err(refuse(known, "another issuer answered"));
+            return Err(Reason::from("another issuer answered"));
         }
         let tokens = exchange(known, &metadata, code, journey.verifier)?;
-        let id_token = tokens.id_token().ok_or_else(|| refuse(known, "it gave no id_token"))?;
+        let id_token = tokens.id_token().ok_or_else(|| Reason::from("it gave no id_token"))?;
         let nonce = Nonce::new(journey.nonce);
         let verifier = verifier(known, &metadata, unix_ms);
         let claims = match id_token.claims(&verifier, &nonce) {
@@ -114,9 +114,9 @@ pub(crate) async fn finish(
             Err(ClaimsVerificationError::SignatureVerification(_)) if asked_at < now => {
                 let (metadata, _) = known.metadata(now, Some(asked_at))?;
                 let verifier = self::verifier(known, &metadata, unix_ms);
-                check_token(known, &tokens, id_token, &verifier, &nonce)?
+                check_token(&tokens, id_token, &verifier, &nonce)?
             }
-            _ => check_token(known, &tokens, id_token, &verifier, &nonce)?,
+            _ => check_token(&tokens, id_token, &verifier, &nonce)?,
         };
         who(known, &metadata, &tokens, claims)
     })
@@ -127,22 +127,24 @@ pub(crate) async fn finish(
 async fn in_turn<T: Send + 'static>(
     app: &App,
     known: &Arc<Known>,
-    work: impl FnOnce(&Known) -> Result<T, Refusal> + Send + 'static,
+    work: impl FnOnce(&Known) -> Result<T, Reason> + Send + 'static,
 ) -> Result<T, Refusal> {
     let turn = Arc::clone(&app.providers.turns).acquire_owned().await.map_err(|_| Refusal::Failed)?;
+    let id = known.settings.id.clone();
     let known = Arc::clone(known);
     let done = app.blocking(move || {
         // Given back when the work is done, even if whoever asked for it has gone.
         let _turn = turn;
         work(&known)
     });
-    done.await.unwrap_or(Err(Refusal::Failed))
-}
-
-/// Logs why somebody could not sign in, in words of the program's own: what the provider said may hold a secret.
-fn refuse(known: &Known, reason: &str) -> Refusal {
-    tracing::warn!(provider = known.settings.id, reason, "a login by a provider failed");
-    Refusal::Failed
+    // Logged here and not on that thread, so that it stands with the request that it belongs to.
+    let reason = match done.await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(reason)) => reason,
+        Err(_) => Reason::from("the thread that asked it panicked"),
+    };
+    tracing::warn!(provider = id, reason = &*reason, "a login by a provider failed");
+    Err(Refusal::Failed)
 }
 
 /// Gives the code for tokens.
@@ -151,7 +153,7 @@ fn exchange(
     metadata: &CoreProviderMetadata,
     code: String,
     verifier: String,
-) -> Result<CoreTokenResponse, Refusal> {
+) -> Result<CoreTokenResponse, Reason> {
     let secret = known.settings.client_secret.clone().map(ClientSecret::new);
     let client_id = ClientId::new(known.settings.client_id.clone());
     let client = CoreClient::from_provider_metadata(metadata.clone(), client_id, secret)
@@ -159,24 +161,23 @@ fn exchange(
         .set_auth_type(auth_type(metadata));
     let request = client
         .exchange_code(AuthorizationCode::new(code))
-        .map_err(|_| refuse(known, "it has no token endpoint"))?
+        .map_err(|_| Reason::from("it has no token endpoint"))?
         .set_pkce_verifier(PkceCodeVerifier::new(verifier));
     request.request(&|request| known.client.ask(request)).map_err(|error| match error {
-        RequestTokenError::ServerResponse(response) => refuse_token(known, &response),
+        RequestTokenError::ServerResponse(response) => refused_code(&response),
         RequestTokenError::Request(error) => {
-            refuse(known, &format!("its token endpoint could not be asked: {}", chain(&error)))
+            Reason::from(format!("its token endpoint could not be asked: {}", chain(&error)))
         }
-        _ => refuse(known, "what its token endpoint answered could not be read"),
+        _ => Reason::from("what its token endpoint answered could not be read"),
     })
 }
 
-fn refuse_token<T: openidconnect::ErrorResponseType + 'static>(
-    known: &Known,
+fn refused_code<T: openidconnect::ErrorResponseType + 'static>(
     response: &StandardErrorResponse<T>,
-) -> Refusal {
+) -> Reason {
     // A word of RFC 6749, or one that the provider made up.
     let word: String = format!("{:?}", response.error()).chars().take(50).collect();
-    refuse(known, &format!("its token endpoint refused the code: {word}"))
+    Reason::from(format!("its token endpoint refused the code: {word}"))
 }
 
 /// How the client says who it is: with the method that every provider must know, unless this one says otherwise.
@@ -199,12 +200,11 @@ fn verifier(known: &Known, metadata: &CoreProviderMetadata, unix_ms: i64) -> Cor
 
 /// Checks the signature, issuer, audience, time and nonce, and that the access token belongs to it.
 fn check_token<'a>(
-    known: &Known,
     tokens: &CoreTokenResponse,
     id_token: &'a CoreIdToken,
     verifier: &CoreIdTokenVerifier<'_>,
     nonce: &Nonce,
-) -> Result<&'a CoreIdTokenClaims, Refusal> {
+) -> Result<&'a CoreIdTokenClaims, Reason> {
     let claims = id_token.claims(verifier, nonce).map_err(|error| {
         let reason = match error {
             ClaimsVerificationError::Expired(_) => "its id_token has expired",
@@ -214,14 +214,14 @@ fn check_token<'a>(
             ClaimsVerificationError::SignatureVerification(_) => "the signature of its id_token is not good",
             _ => "its id_token is not good",
         };
-        refuse(known, reason)
+        Reason::from(reason)
     })?;
     if let Some(expected) = claims.access_token_hash() {
         let hash = id_token.signing_alg().ok().zip(id_token.signing_key(verifier).ok()).and_then(
             |(algorithm, key)| AccessTokenHash::from_token(tokens.access_token(), algorithm, key).ok(),
         );
         if hash.as_ref() != Some(expected) {
-            return Err(refuse(known, "its access token does not belong to its id_token"));
+            return Err(Reason::from("its access token does not belong to its id_token"));
         }
     }
     Ok(claims)
@@ -233,10 +233,10 @@ fn who(
     metadata: &CoreProviderMetadata,
     tokens: &CoreTokenResponse,
     claims: &CoreIdTokenClaims,
-) -> Result<Who, Refusal> {
+) -> Result<Who, Reason> {
     let subject = claims.subject().to_string();
     if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX {
-        return Err(refuse(known, "what it calls them is empty or too long"));
+        return Err(Reason::from("what it calls them is empty or too long"));
     }
     let mut who = Who {
         subject,
@@ -270,13 +270,13 @@ fn user_info(
     metadata: &CoreProviderMetadata,
     tokens: &CoreTokenResponse,
     claims: &CoreIdTokenClaims,
-) -> Result<CoreUserInfoClaims, Refusal> {
+) -> Result<CoreUserInfoClaims, Reason> {
     let client_id = ClientId::new(known.settings.client_id.clone());
     let client = CoreClient::from_provider_metadata(metadata.clone(), client_id, None);
     let request = client
         .user_info(tokens.access_token().clone(), Some(claims.subject().clone()))
-        .map_err(|_| refuse(known, "it has no userinfo endpoint"))?;
+        .map_err(|_| Reason::from("it has no userinfo endpoint"))?;
     request
         .request(&|request| known.client.ask(request))
-        .map_err(|_| refuse(known, "its userinfo endpoint did not answer as it must"))
+        .map_err(|_| Reason::from("its userinfo endpoint did not answer as it must"))
 }

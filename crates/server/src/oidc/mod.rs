@@ -58,6 +58,10 @@ impl Refusal {
     }
 }
 
+/// Why a provider's answer was not taken, for the log: in words of the program's own, as what a provider says may hold a
+/// secret.
+type Reason = std::borrow::Cow<'static, str>;
+
 /// The providers, and what is remembered of them.
 #[derive(Debug)]
 pub(crate) struct Providers {

@@ -5,7 +5,7 @@ use openidconnect::core::CoreProviderMetadata;
 use openidconnect::{DiscoveryError, IssuerUrl, RedirectUrl, SyncHttpClient};
 use url::Url;
 
-use super::Refusal;
+use super::Reason;
 use super::http::Client;
 use crate::settings::Provider;
 
@@ -50,7 +50,7 @@ impl Known {
         &self,
         now: Duration,
         since: Option<Duration>,
-    ) -> Result<(Arc<CoreProviderMetadata>, Duration), Refusal> {
+    ) -> Result<(Arc<CoreProviderMetadata>, Duration), Reason> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = |found: &&Found| {
             now.saturating_sub(found.at) < FRESH && since.is_none_or(|since| found.at > since)
@@ -61,9 +61,7 @@ impl Known {
         let asked = discover(&self.settings.issuer, &|request| self.client.ask(request));
         let metadata = Arc::new(asked.map_err(|error| {
             // What a provider says about itself is no secret, nor is what was wrong with it.
-            let error = chain(&error);
-            tracing::warn!(provider = self.settings.id, error, "a provider did not say how to sign in");
-            Refusal::Failed
+            Reason::from(format!("it did not say how to sign in: {}", chain(&error)))
         })?);
         *found = Some(Found { metadata: Arc::clone(&metadata), at: now });
         Ok((metadata, now))

@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod logs;
 mod mail;
+mod oidc;
 mod people;
 mod shutdown;
 mod support;

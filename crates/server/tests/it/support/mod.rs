@@ -2,6 +2,7 @@
 
 mod client;
 mod models;
+mod provider;
 mod smtp;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use client::{Client, Event, Reply, Streaming};
 pub(crate) use models::{Gate, Models};
+pub(crate) use provider::{Acme, CLIENT_SECRET, Wrong};
 pub(crate) use smtp::{PUBLIC_URL, PostOffice};
 
 /// Longest that anything is waited for before a test is believed to hang.
