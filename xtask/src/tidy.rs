@@ -38,7 +38,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["cachalot-server"]),
     ("hyper", &["cachalot-server"]),
     ("sqlx", &["cachalot-store"]),
-    ("ureq", &["cachalot"]),
+    ("ureq", &["cachalot-server", "cachalot"]),
     ("hf-hub", &["cachalot"]),
 ];
 

@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn nothing_else_is_found() {
         for fine in
-            ["", "\n", "krill at four hundred fathoms", "passwor", "password\n", "zzzzzzzzzzzzzzzzzz", "!"]
+            ["", "\n", "krill at four hundred fathoms", "passwords-of-whales", "password\n", "zzzzzzzzzzzzzzzzzz", "!"]
         {
             assert!(!is_breached(fine), "{fine:?}");
         }
