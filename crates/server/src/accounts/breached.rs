@@ -43,9 +43,15 @@ mod tests {
 
     #[test]
     fn nothing_else_is_found() {
-        for fine in
-            ["", "\n", "krill at four hundred fathoms", "passwords-of-whales", "password\n", "zzzzzzzzzzzzzzzzzz", "!"]
-        {
+        for fine in [
+            "",
+            "\n",
+            "krill at four hundred fathoms",
+            "passwords-of-whales",
+            "password\n",
+            "zzzzzzzzzzzzzzzzzz",
+            "!",
+        ] {
             assert!(!is_breached(fine), "{fine:?}");
         }
         assert!(!contains(b"", b"a") && !contains(b"\n", b"a"));
