@@ -10,7 +10,9 @@ use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
 use crate::data::Places;
 use crate::error::ApiError;
+use crate::letters::Letters;
 use crate::metrics::Metrics;
+use crate::oidc::Providers;
 use crate::serve::Parts;
 use crate::settings::Settings;
 use crate::webapp::WebApp;
@@ -29,6 +31,10 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
+    /// Letters to users, where there is a mail server.
+    pub(crate) letters: Option<Letters>,
+    /// Where else users may have an account to sign in with.
+    pub(crate) providers: Providers,
     /// Conversations' answers being written.
     pub(crate) answers: Answers,
     /// Users who search, at most one search each.
@@ -66,6 +72,8 @@ impl State {
         };
         Arc::new(Self {
             accounts: Accounts::new(&start, &mut parts.rng),
+            letters: Letters::new(&settings),
+            providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
             // Each keeps a core busy.

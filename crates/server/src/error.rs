@@ -75,6 +75,11 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

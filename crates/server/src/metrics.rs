@@ -108,9 +108,15 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    /// The exposition: the HTTP side's and that of each model.
-    pub(crate) fn render(&self, models: &[(String, EngineStats)]) -> String {
+    /// The exposition: the HTTP side's, hashes of passwords that were computed, and that of each model.
+    pub(crate) fn render(&self, models: &[(String, EngineStats)], password_hashes: u64) -> String {
         let mut text = self.handle.render();
+        let name = "cachalot_password_hashes_total";
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "# HELP {name} Password hashes computed.\n# TYPE {name} counter\n{name} {password_hashes}"
+        );
         write_engines(&mut text, models);
         text
     }
@@ -238,12 +244,13 @@ mod tests {
         metrics.request_answered("GET", "/v1/models", 200, Duration::from_millis(3));
         metrics.request_answered("GET", "/v1/models", 200, Duration::from_millis(4));
         let flying = metrics.request_began();
-        let text = metrics.render(&[]);
+        let text = metrics.render(&[], 7);
         let counted = r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200"} 2"#;
         assert!(text.contains(counted), "{text}");
         assert!(text.contains(r#"le="0.0025"} 0"#) && text.contains(r#"le="0.005"} 2"#), "{text}");
         assert!(text.contains("cachalot_http_requests_in_flight 1"), "{text}");
         drop(flying);
-        assert!(metrics.render(&[]).contains("cachalot_http_requests_in_flight 0"));
+        assert!(metrics.render(&[], 7).contains("cachalot_http_requests_in_flight 0"));
+        assert!(metrics.render(&[], 7).contains("\ncachalot_password_hashes_total 7\n"));
     }
 }

@@ -7,6 +7,7 @@ use base::{Clock, Rng};
 use dialogue::Hub;
 use store::{Store, StoreError};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::accept::{self, Entrance};
@@ -15,6 +16,7 @@ use crate::data::keep_sweeping;
 use crate::routes;
 use crate::settings::Settings;
 use crate::tls::Tls;
+use crate::{letters, oidc};
 
 /// What a server is made of.
 pub struct Parts {
@@ -49,6 +51,9 @@ pub enum ServeError {
     /// Which sessions were revoked can't be read, and without that none can be trusted.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Letters or logins elsewhere can't work as they are set.
+    #[error("{0}")]
+    Settings(String),
     /// The listener is broken.
     #[error("the listening socket failed: {0}")]
     Listener(#[from] io::Error),
@@ -87,10 +92,17 @@ impl Server {
     ) -> Result<(), ServeError> {
         let app = self.app;
         check_listeners(&listeners, tls.is_some() || app.settings.proxy.is_some())?;
+        oidc::check(&app.settings).map_err(ServeError::Settings)?;
+        let post = letters::post_of(&app.settings).map_err(ServeError::Settings)?;
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
         let sweeping = tokio::spawn(keep_sweeping(Arc::clone(&app)));
+        let (no_more_letters, closing) = oneshot::channel();
+        let delivery = post.and_then(|post| {
+            let letters = app.letters.as_ref()?;
+            letters.deliver(post, app.settings.letter_pause, closing).map(tokio::spawn)
+        });
         let (tls, certificate) = tls.map(|tls| tls.split(Arc::clone(&app))).unzip();
         let certificate = certificate.map(tokio::spawn);
         let entrance = Entrance { listeners, tls: tls.map(Arc::new), control: self.control };
@@ -101,6 +113,13 @@ impl Server {
         // What it is at is done whole or not at all, and the next process goes on with it.
         sweeping.abort();
         drain(&app, connections).await;
+        // Nobody is left to listen if it has ended already.
+        let _ = no_more_letters.send(());
+        if let Some(delivery) = delivery
+            && timeout(app.settings.cut_timeout, delivery).await.is_err()
+        {
+            tracing::warn!("letters that waited to be sent were given up");
+        }
         housekeeping.abort();
         Ok(())
     }

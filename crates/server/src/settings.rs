@@ -69,6 +69,14 @@ pub struct Settings {
     pub proxy: Option<Proxy>,
     /// How letters are sent; without it there are none, and no addresses are verified.
     pub mail: Option<Mail>,
+    /// Letters that wait to be sent at once.
+    pub letters_max: usize,
+    /// Letters to one address.
+    pub letters_by_address: Allowance,
+    /// Letters asked for from one network.
+    pub letters_by_network: Allowance,
+    /// After how long a letter that was not taken is tried again; twice at most.
+    pub letter_pause: Duration,
     /// Organisations whose members sign in with the account they have there.
     pub providers: Vec<Provider>,
     /// Largest file to import, in bytes.
@@ -180,6 +188,10 @@ impl Default for Settings {
             domains: Vec::new(),
             proxy: None,
             mail: None,
+            letters_max: 256,
+            letters_by_address: Allowance { burst: 3, interval: Duration::from_mins(10) },
+            letters_by_network: Allowance { burst: 20, interval: Duration::from_mins(1) },
+            letter_pause: Duration::from_secs(30),
             providers: Vec::new(),
             import_bytes_max: 64 << 20,
             retention_days_max: None,

@@ -12,7 +12,7 @@ pub enum StoreError {
     /// Another user or group has this already.
     #[error("this {what} is taken")]
     Taken {
-        /// `name`, `email address` or `group name`.
+        /// `name`, `email address`, `group name` or `login`.
         what: &'static str,
     },
     /// The row is in a state in which this can't be done.

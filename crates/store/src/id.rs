@@ -84,6 +84,11 @@ impl GroupId {
     pub const EVERYONE: Self = Self([0; 16]);
 }
 
+id_type! {
+    /// Id of a link between a user and their account at a provider; its text form is that of a UUID.
+    LinkId
+}
+
 /// Where the dashes stand in the text form.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 const TEXT_LEN: usize = 36;

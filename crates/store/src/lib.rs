@@ -14,6 +14,7 @@ mod fold;
 mod groups;
 mod id;
 mod keys;
+mod links;
 mod operators;
 mod people;
 mod rows;
@@ -29,8 +30,11 @@ pub use error::StoreError;
 pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBackup, PasskeyUse};
 pub use fold::{Snippet, Words};
 pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
-pub use id::{ConversationId, GroupId, IdMaker, MessageId, ParseIdError, PasskeyId, SessionId, UserId};
+pub use id::{
+    ConversationId, GroupId, IdMaker, LinkId, MessageId, ParseIdError, PasskeyId, SessionId, UserId,
+};
 pub use keys::MasterKeys;
+pub use links::{Identity, Link};
 pub use operators::{
     AuditPage, AuditPageRequest, AuditRow, UserCard, UserChange, UserSearch, UserSearchPage,
 };
@@ -41,7 +45,7 @@ pub use rows::{
 };
 pub use sqlite::SqliteStore;
 pub use traits::{
-    ArchiveStore, AuditStore, ConversationStore, GroupStore, MessageStore, OneTimeCodeStore, OperatorStore,
-    PasskeyStore, QuotaStore, RetentionStore, SearchStore, SessionStore, Store, StoreFuture, StoreHealth,
-    UserStore,
+    AddressStore, ArchiveStore, AuditStore, ConversationStore, GroupStore, LinkStore, MessageStore,
+    OneTimeCodeStore, OperatorStore, PasskeyStore, QuotaStore, RetentionStore, SearchStore, SessionStore,
+    Store, StoreFuture, StoreHealth, UserStore,
 };

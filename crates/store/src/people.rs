@@ -27,6 +27,8 @@ pub struct User {
     pub name: String,
     /// As they wrote it; no two are the same in lower case.
     pub email: Option<String>,
+    /// Unix milliseconds at which somebody who reads the letters to the address showed it last.
+    pub email_verified_ms: Option<i64>,
     /// What they may do.
     pub role: UserRole,
     /// Unix milliseconds.
@@ -46,6 +48,7 @@ impl fmt::Debug for User {
             .field("id", &self.id)
             .field("name", &self.name)
             .field("email", &self.email)
+            .field("email_verified_ms", &self.email_verified_ms)
             .field("role", &self.role)
             .field("created_ms", &self.created_ms)
             .field("disabled_ms", &self.disabled_ms)

@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use crate::{
     AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Conversation,
-    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Message,
-    MessageId, NewAnswer, NewArchive, NewConversation, NewGroup, NewOneTimeCodes, NewPasskey, NewSession,
-    NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey, PasskeyId, PasskeyUse, Progress, Search,
-    SearchPage, Session, SessionId, StoreError, Turn, User, UserCard, UserChange, UserId, UserPage,
-    UserPageRequest, UserRole, UserSearch, UserSearchPage, UserSettings,
+    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity, Link,
+    LinkId, Message, MessageId, NewAnswer, NewArchive, NewConversation, NewGroup, NewOneTimeCodes,
+    NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey, PasskeyId,
+    PasskeyUse, Progress, Search, SearchPage, Session, SessionId, StoreError, Turn, User, UserCard,
+    UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage, UserSettings,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.
@@ -285,6 +285,61 @@ pub trait MessageStore: Send + Sync + Debug {
     fn finish(&self, outcome: Outcome) -> StoreFuture<'_, Message>;
 }
 
+/// Email addresses that are known to reach their users.
+pub trait AddressStore: Send + Sync + Debug {
+    /// Adds a user who has shown that the address, if there is one, is theirs, and who signs in with an account
+    /// elsewhere if one is given.
+    ///
+    /// # Errors
+    /// As [`UserStore::add_user`], and [`StoreError::Taken`] for the account elsewhere.
+    fn add_verified_user(&self, new: NewUser, identity: Option<Identity>) -> StoreFuture<'_, User>;
+
+    /// Sets an address that somebody has shown to be this user's, in place of the one that they had when they asked
+    /// for it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if they have another one by now than `old`, or this one,
+    /// verified; [`StoreError::Taken`] if it is another user's.
+    fn change_email(&self, id: UserId, old: Option<String>, new: String) -> StoreFuture<'_, User>;
+
+    /// Sets the hash of the password of somebody who reads the letters to `email`, marks the address as theirs, and
+    /// revokes all sessions, of which it says which.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if they have another hash than `old_hash` by now, or another
+    /// address, or are disabled.
+    fn reset_password(
+        &self,
+        id: UserId,
+        email: String,
+        old_hash: Option<String>,
+        new_hash: String,
+    ) -> StoreFuture<'_, Vec<SessionId>>;
+}
+
+/// Accounts elsewhere with which users sign in.
+pub trait LinkStore: Send + Sync + Debug {
+    /// Lets a user sign in with an account elsewhere. What is linked already stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such user, [`StoreError::Taken`] if it is another user's,
+    /// [`StoreError::Full`] if they have 20.
+    fn add_link(&self, user: UserId, identity: Identity) -> StoreFuture<'_, Link>;
+
+    /// Whose account elsewhere this is.
+    fn user_by_identity(&self, identity: Identity) -> StoreFuture<'_, Option<User>>;
+
+    /// A user's, the first made first.
+    fn links(&self, user: UserId) -> StoreFuture<'_, Vec<Link>>;
+
+    /// Takes one away.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if it is not there, or another user's; [`StoreError::Conflict`] if it is the last way in
+    /// that they have.
+    fn remove_link(&self, user: UserId, id: LinkId) -> StoreFuture<'_, ()>;
+}
+
 /// The store as a whole.
 pub trait StoreHealth: Send + Sync + Debug {
     /// Asks the database for something small.
@@ -428,6 +483,8 @@ macro_rules! store_of {
 
 store_of! {
     UserStore
+    AddressStore
+    LinkStore
     SessionStore
     OneTimeCodeStore
     PasskeyStore

@@ -69,7 +69,7 @@ fn is_good(app: &State, token: &SessionToken) -> bool {
 }
 
 /// The names and values of all cookies; what is not in the form of one is passed over.
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let fields = headers.get_all(header::COOKIE).into_iter().filter_map(|field| field.to_str().ok());
     fields.flat_map(|field| field.split(';')).filter_map(|cookie| {
         let (name, value) = cookie.split_once('=')?;

@@ -240,6 +240,7 @@ mod tests {
             id: [7; 16].into(),
             name: "Ada Lovelace: a name that no profile of names allows \u{1f433}".to_owned(),
             email: None,
+            email_verified_ms: None,
             role: UserRole::User,
             created_ms: 0,
             disabled_ms: None,

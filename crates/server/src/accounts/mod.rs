@@ -2,6 +2,7 @@
 
 mod address;
 mod attempts;
+mod breached;
 mod caller;
 mod ceremony;
 mod challenges;
@@ -30,7 +31,7 @@ pub use password::PasswordCost;
 pub(crate) use address::{Peer, Way};
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
-pub(crate) use caller::{Caller, authenticate, no_cookie};
+pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::ticket_expired;
@@ -48,7 +49,7 @@ use crate::app::State;
 use crate::error::ApiError;
 use crate::settings::Settings;
 
-/// Slots of each table of allowances: a megabyte for all.
+/// Slots of each table of allowances: a quarter of a megabyte each.
 const SLOTS: usize = 1 << 14;
 
 /// The state of accounts that is not in the store.
@@ -65,6 +66,10 @@ pub(crate) struct Accounts {
     by_name: Mutex<Attempts>,
     /// Failed logins, and all sign-ups, from one network.
     by_network: Mutex<Attempts>,
+    /// Letters to one address.
+    by_address: Mutex<Attempts>,
+    /// Letters asked for from one network.
+    letters_by_network: Mutex<Attempts>,
     pub(crate) setup: SetupToken,
 }
 
@@ -95,6 +100,8 @@ impl Accounts {
             hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
             by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
             by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),
+            by_address: Mutex::new(Attempts::new(settings.letters_by_address, SLOTS)),
+            letters_by_network: Mutex::new(Attempts::new(settings.letters_by_network, SLOTS)),
             setup: SetupToken::new(start.setup_token.clone()),
         }
     }
@@ -165,6 +172,11 @@ impl Accounts {
         lock(&self.by_name).forgive(&(second_factor_of(user), network(peer.ip())));
     }
 
+    /// The name of the session's cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        self.key.cookie_name()
+    }
+
     /// Whether this network may try anything; how long to wait if not.
     pub(crate) fn check_network(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
         lock(&self.by_network).check(&network(peer.ip()), now).map_err(too_many_attempts)
@@ -181,6 +193,18 @@ impl Accounts {
         let mut attempts = lock(&self.by_network);
         attempts.check(&network, now).map_err(too_many_attempts)?;
         attempts.take(&network, now);
+        Ok(())
+    }
+
+    /// Takes one of the letters that an address may get and that a network may ask for. Counted for every address
+    /// alike, whether it is anybody's or not.
+    pub(crate) fn letter(&self, address: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
+        let (address, network) = (address.to_lowercase(), network(peer.ip()));
+        let (mut by_address, mut by_network) = (lock(&self.by_address), lock(&self.letters_by_network));
+        by_address.check(&address, now).map_err(too_many_attempts)?;
+        by_network.check(&network, now).map_err(too_many_attempts)?;
+        by_address.take(&address, now);
+        by_network.take(&network, now);
         Ok(())
     }
 }

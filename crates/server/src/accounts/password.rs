@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::breached::is_breached;
 use crate::error::ApiError;
 
 /// Shortest password, in characters (NIST SP 800-63B).
@@ -58,7 +60,7 @@ pub(crate) fn random_password(bytes: [u8; 20]) -> String {
 }
 
 impl Password {
-    /// Refuses what is too short, too long or too easily guessed; `param` names the field.
+    /// Refuses what is too short, too long, known from breaches or too easily guessed; `param` names the field.
     pub(crate) fn check_strength(&self, param: &'static str, name: &str) -> Result<(), ApiError> {
         let chars = self.0.chars().count();
         if !(CHARS_MIN..=CHARS_MAX).contains(&chars) {
@@ -66,6 +68,13 @@ impl Password {
                 "{param} must have between {CHARS_MIN} and {CHARS_MAX} characters, this one has {chars}"
             );
             return Err(ApiError::unprocessable("weak_password", message).with_param(param));
+        }
+        if is_breached(&self.0) {
+            let message = format!(
+                "{param} is among those that were found in breaches most often, and so among the first that an attacker \
+                 tries: take another"
+            );
+            return Err(ApiError::unprocessable("breached_password", message).with_param(param));
         }
         // It knows the passwords that were found in breaches most often, names, words, dates and keyboard walks.
         let guesses = zxcvbn::zxcvbn(&self.0, &[name, "cachalot"]).guesses();
@@ -93,6 +102,8 @@ pub(crate) struct Hasher {
     places: Arc<Semaphore>,
     /// Verified for names that don't exist, so that they take as long.
     decoy: String,
+    /// Hashes computed since the start.
+    computed: AtomicU64,
 }
 
 /// Hashes that may wait for each that is computed.
@@ -109,6 +120,7 @@ impl Hasher {
             turns: Arc::new(Semaphore::new(at_once)),
             places: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_TURN))),
             decoy,
+            computed: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +146,11 @@ impl Hasher {
         Ok(known && matches)
     }
 
+    /// How many hashes were computed since the start.
+    pub(crate) fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -143,6 +160,7 @@ impl Hasher {
         let _place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| ApiError::internal("the semaphore of the hasher was closed"))?;
+        self.computed.fetch_add(1, Ordering::Relaxed);
         let computed = tokio::task::spawn_blocking(move || {
             // Given back when the work is done, even if whoever asked for it has gone.
             let _turn = turn;
@@ -190,6 +208,18 @@ mod tests {
     fn the_default_is_what_owasp_recommends() {
         let hasher = Hasher::new(PasswordCost::default(), 1, &[0; 16]);
         assert!(hasher.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hasher.decoy);
+    }
+
+    #[test]
+    fn what_breaches_hold_most_often_is_refused_as_such() {
+        for text in
+            ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"]
+        {
+            let error = password(text).check_strength("password", "moby").unwrap_err();
+            assert_eq!(error.code(), "breached_password", "{text}");
+        }
+        let guessable = password("mobymoby").check_strength("password", "moby").unwrap_err();
+        assert_eq!(guessable.code(), "weak_password");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod api;
 mod healthz;
 mod metrics;
+mod oidc;
 mod readyz;
 mod v1;
 
@@ -26,6 +27,8 @@ pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .merge(compressed())
         .merge(without_keys())
+        .route("/oidc/{provider}/start", get(oidc::start::handle))
+        .route("/oidc/{provider}/callback", get(oidc::callback::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
         .method_not_allowed_fallback(not_allowed)
@@ -74,6 +77,9 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/session", Anybody, get(api::session::handle)),
         ("/api/setup", Anybody, post(api::setup::handle)),
         ("/api/sign-up", Anybody, post(api::sign_up::handle)),
+        ("/api/verify", Anybody, post(api::verify::handle)),
+        ("/api/reset", Anybody, post(api::reset::handle)),
+        ("/api/reset/confirm", Anybody, post(api::confirm_reset::handle)),
         ("/api/login", Anybody, post(api::login::handle)),
         ("/api/login/second", Anybody, post(api::login_second::handle)),
         ("/api/login/passkey/options", Anybody, post(api::login_passkey_options::handle)),
@@ -82,6 +88,8 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/sessions", User, sessions),
         ("/api/sessions/{id}", User, delete(api::revoke_session::handle)),
         ("/api/account/password", User, post(api::change_password::handle)),
+        ("/api/account/email", User, post(api::change_email::handle)),
+        ("/api/account/providers/{id}", User, delete(api::remove_link::handle)),
         ("/api/account/delete", User, post(api::delete_account::handle)),
         ("/api/account/security", User, get(api::security::handle)),
         ("/api/account/passkeys/options", User, post(api::passkey_options::handle)),

@@ -7,11 +7,19 @@ use serde_json::json;
 use server::api_paths;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{Client, PASSWORD, SETUP_TOKEN, Setup, Site, one_time_codes};
+use crate::support::{
+    Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, SETUP_TOKEN, Site, Wrong, one_time_codes,
+};
 
 /// A log that is kept.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -36,7 +44,7 @@ impl<'a> MakeWriter<'a> for Kept {
 const SECRET: &str = "krakatoa-zanzibar";
 
 /// Gives back what was told in confidence.
-async fn everything_that_may_be_logged(site: &Site) -> Vec<String> {
+async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &Acme) -> Vec<String> {
     let chat = "/v1/chat/completions";
     let message = json!([{"role": "user", "content": SECRET}]);
     for asked in [
@@ -106,12 +114,42 @@ async fn everything_that_may_be_logged(site: &Site) -> Vec<String> {
     for code in [SECRET, "000000", &given.recovery_codes[0], &given.recovery_codes[0]] {
         somebody.post("/api/login/second", &json!({"ticket": ticket, "code": code})).await;
     }
+    for path in ["/api/reset", "/api/reset/confirm", "/api/verify", "/api/account/email"] {
+        let email = format!("{SECRET}@example.org");
+        let asked = json!({"email": email, "ticket": SECRET, "password": PASSWORD});
+        site.client.post(path, &asked).await;
+    }
+    site.client.get(&format!("/oidc/acme/start?next=/{SECRET}")).await;
+    site.client.get(&format!("/oidc/acme/callback?code={SECRET}&state={SECRET}")).await;
+    site.client.get(&format!("/oidc/{SECRET}/callback?code={SECRET}")).await;
+    meet_letters_and_providers(site, office, acme).await;
     site.store.close().await.unwrap();
     site.client.post("/api/login", &json!({"login": SECRET, "password": SECRET})).await;
     site.client.post(&format!("{path}/messages"), &json!({"content": SECRET})).await;
     let mut told = given.recovery_codes;
     told.extend([given.secret, ticket.as_str().unwrap().to_owned()]);
     told
+}
+
+/// Sign-up and reset by letter, one of which is refused, and a login with a provider, one of which fails.
+async fn meet_letters_and_providers(site: &Site, office: &PostOffice, acme: &Acme) {
+    let email = format!("{SECRET}@pequod.example");
+    let asked = json!({"name": SECRET, "email": email, "password": PASSWORD});
+    assert_eq!(site.client.post("/api/sign-up", &asked).await.status, 202);
+    // The first was to the administrator's new address.
+    let ticket = office.newest(2).await.ticket("verify");
+    assert_eq!(site.client.post("/api/verify", &json!({"ticket": ticket})).await.status, 201);
+    office.refuse(&["550 there is no krakatoa-zanzibar"]);
+    assert_eq!(site.client.post("/api/reset", &json!({"email": email})).await.status, 202);
+    acme.lock().subject = SECRET.to_owned();
+    acme.lock().claims = json!({"name": SECRET, "email": format!("{SECRET}@acme.example")});
+    for wrong in [Wrong::Nothing, Wrong::Nonce, Wrong::NotJson] {
+        acme.lock().wrong = wrong;
+        let sent = site.client.get(&format!("/oidc/acme/start?next=/{SECRET}")).await;
+        let cookie = sent.header("set-cookie").split(';').next().unwrap().to_owned();
+        let path = acme.visit(&sent).await;
+        site.client.request("GET", &path, &[("cookie", &cookie)], Vec::new()).await;
+    }
 }
 
 #[tokio::test]
@@ -124,10 +162,12 @@ async fn nothing_that_was_said_is_in_the_log() {
         .finish();
     // For the whole process: engines and databases log from threads of their own.
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let site = Setup::default().serve().await;
-    let told = everything_that_may_be_logged(&site).await;
+    let (office, acme) = (PostOffice::new().await, Acme::new().await);
+    let setup = office.setup(|settings| settings.providers = vec![acme.provider()]);
+    let site = setup.serve().await;
+    let told = everything_that_may_be_logged(&site, &office, &acme).await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(
         log.contains("/v1/chat/completions") && log.contains("status=200"),
         "the log is there: {log:.2000}"
@@ -135,9 +175,11 @@ async fn nothing_that_was_said_is_in_the_log() {
     let cookie = site.client.cookie.clone().unwrap();
     let (_, token) = cookie.split_once('=').unwrap();
     let told = told.iter().map(String::as_str);
-    for said in [SECRET, "Hello, whale", "Two km", "Deep.", PASSWORD, SETUP_TOKEN, token, "$argon2"]
-        .into_iter()
-        .chain(told)
+    for said in
+        [SECRET, "Hello, whale", "Two km", "Deep.", PASSWORD, SETUP_TOKEN, CLIENT_SECRET, token, "$argon2"]
+            .into_iter()
+            .chain(told)
+            .chain(acme.lock().secrets.iter().map(String::as_str))
     {
         let line = log.lines().find(|line| line.contains(said));
         assert_eq!(line, None, "{said:?} is in the log");

@@ -14,6 +14,8 @@ mod hostile;
 mod limits;
 mod load;
 mod logs;
+mod mail;
+mod oidc;
 mod passkeys;
 mod people;
 mod proxy;

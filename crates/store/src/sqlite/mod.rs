@@ -1,11 +1,13 @@
 //! SQLite behind the traits: one connection that writes and a pool that reads, so that nobody waits for a lock but
 //! writers for their turn.
 
+mod addresses;
 mod archives;
 mod audit;
 mod conversations;
 mod file;
 mod groups;
+mod links;
 mod messages;
 mod one_time_codes;
 mod operators;

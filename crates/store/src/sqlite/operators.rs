@@ -80,8 +80,11 @@ impl OperatorStore for SqliteStore {
                 email: change.email.unwrap_or_else(|| before.email.clone()),
                 role: change.role.unwrap_or(before.role),
                 disabled_ms: change.disabled_ms.unwrap_or(before.disabled_ms),
-                ..before
+                ..before.clone()
             };
+            // Of another address nothing is known.
+            let email_verified_ms = before.email_verified_ms.filter(|_| after.email == before.email);
+            let after = User { email_verified_ms, ..after };
             check_taken(&mut transaction, &after).await?;
             update(&mut transaction, &after).await?;
             if disabled {
@@ -215,12 +218,15 @@ async fn check_taken(connection: &mut SqliteConnection, user: &User) -> Result<(
 
 async fn update(connection: &mut SqliteConnection, user: &User) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE users SET name = ?, name_key = ?, email = ?, email_key = ?, role = ?, disabled_ms = ? WHERE id = ?",
+        "UPDATE users SET name = ?, name_key = ?, email = ?, email_key = ?, email_verified_ms = ?, role = ?,
+            disabled_ms = ?
+         WHERE id = ?",
     )
     .bind(&user.name)
     .bind(name_key(&user.name))
     .bind(&user.email)
     .bind(user.email.as_deref().map(email_key))
+    .bind(user.email_verified_ms)
     .bind(user.role.as_str())
     .bind(user.disabled_ms)
     .bind(user.id.to_string())

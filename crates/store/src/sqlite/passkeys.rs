@@ -4,17 +4,12 @@ use sqlx::sqlite::SqliteRow;
 use super::SqliteStore;
 use super::one_time_codes::remove as remove_one_time_codes;
 use super::rows::{parsed, passkey, passkey_columns, signed};
-use super::users::{NOT_FOUND as NO_USER, find as find_user};
+use super::users::{NOT_FOUND as NO_USER, find as find_user, must_have_a_way_in};
 use crate::seal::Place;
-use crate::{
-    NewPasskey, Passkey, PasskeyId, PasskeyStore, PasskeyUse, StoreError, StoreFuture, User, UserId,
-};
+use crate::{NewPasskey, Passkey, PasskeyId, PasskeyStore, PasskeyUse, StoreError, StoreFuture, UserId};
 
 const NOT_FOUND: StoreError = StoreError::NotFound { what: "passkey" };
 const TAKEN: StoreError = StoreError::Conflict("this passkey belongs to an account already");
-const LAST_WAY_IN: StoreError = StoreError::Conflict(
-    "this passkey is the only way into this account: set a password or add another one first",
-);
 const COUNTER_WENT_BACK: StoreError =
     StoreError::Conflict("the passkey's counter went back: there is a copy of it");
 
@@ -131,11 +126,8 @@ impl PasskeyStore for SqliteStore {
             if removed == 0 {
                 return Err(NOT_FOUND);
             }
-            let user = find_user(&mut transaction, user).await?;
-            if !has_a_way_in(&mut transaction, &user).await? {
-                // The transaction is rolled back.
-                return Err(LAST_WAY_IN);
-            }
+            // If not, the transaction is rolled back.
+            must_have_a_way_in(&mut transaction, user).await?;
             transaction.commit().await?;
             Ok(())
         })
@@ -164,11 +156,6 @@ pub(super) const BY_CREDENTIAL: &str =
 
 fn owner(row: &SqliteRow) -> Result<UserId, StoreError> {
     parsed(row, "user_id", "passkeys.user_id")
-}
-
-/// Whether a user could still sign in, as things are in this transaction.
-pub(super) async fn has_a_way_in(connection: &mut SqliteConnection, user: &User) -> Result<bool, StoreError> {
-    Ok(user.password_hash.is_some() || count(connection, user.id).await? > 0)
 }
 
 async fn count(connection: &mut SqliteConnection, user: UserId) -> Result<u64, StoreError> {

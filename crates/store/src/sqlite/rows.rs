@@ -6,8 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use crate::keys::WrappedKey;
 use crate::seal::{Place, UserKey};
 use crate::{
-    AuditEntry, Conversation, ConversationId, GroupId, Message, MessageId, Passkey, PasskeyBackup, PasskeyId,
-    Role, Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
+    AuditEntry, Conversation, ConversationId, GroupId, Link, Message, MessageId, Passkey, PasskeyBackup,
+    PasskeyId, Role, Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
 };
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
@@ -28,7 +28,7 @@ macro_rules! message_columns {
 /// The columns that [`user`] reads, in a query on `users`.
 macro_rules! user_columns {
     () => {
-        "id, name, email, role, created_ms, disabled_ms, password_hash, key_generation"
+        "id, name, email, email_verified_ms, role, created_ms, disabled_ms, password_hash, key_generation"
     };
 }
 
@@ -53,6 +53,7 @@ pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
         id: parsed(row, "id", "users.id")?,
         name: row.try_get("name")?,
         email: row.try_get("email")?,
+        email_verified_ms: row.try_get("email_verified_ms")?,
         role: word(row, "role", "users.role", UserRole::from_word)?,
         created_ms: row.try_get("created_ms")?,
         disabled_ms: row.try_get("disabled_ms")?,
@@ -108,6 +109,16 @@ pub(super) fn group_ids(row: &SqliteRow) -> Result<Vec<GroupId>, StoreError> {
     let text: Option<&str> = row.try_get("group_ids")?;
     let ids = text.into_iter().flat_map(|text| text.split(','));
     ids.map(|id| id.parse().map_err(|_| damaged("group_members.group_id", &id))).collect()
+}
+
+/// From all columns of `links` but the number and the subject.
+pub(super) fn link(row: &SqliteRow) -> Result<Link, StoreError> {
+    Ok(Link {
+        id: parsed(row, "id", "links.id")?,
+        user_id: parsed(row, "user_id", "links.user_id")?,
+        provider: row.try_get("provider")?,
+        created_ms: row.try_get("created_ms")?,
+    })
 }
 
 /// From all columns of `audit` but the number.

@@ -15,36 +15,7 @@ impl UserStore for SqliteStore {
     fn add_user(&self, new: NewUser) -> StoreFuture<'_, User> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
-            let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)")
-                .fetch_one(&mut *transaction)
-                .await?;
-            check_order(&new, any)?;
-            check_taken(&mut transaction, &new).await?;
-            let waiting = if new.first { take_first_user(&mut transaction).await? } else { None };
-            let (id, wrapped) = match waiting {
-                Some(waiting) => waiting,
-                None => {
-                    let id = self.ids.next();
-                    (id, self.sealer.new_key(id)?.1)
-                }
-            };
-            let user = User {
-                id,
-                name: new.name,
-                email: new.email,
-                role: new.role,
-                created_ms: self.now_ms(),
-                disabled_ms: None,
-                password_hash: new.password_hash,
-                key_generation: wrapped.generation,
-            };
-            insert(&mut transaction, &user, &wrapped).await?;
-            if new.first {
-                sqlx::query("UPDATE conversations SET owner = ? WHERE owner IS NULL")
-                    .bind(id.to_string())
-                    .execute(&mut *transaction)
-                    .await?;
-            }
+            let user = self.add(&mut transaction, new, None).await?;
             transaction.commit().await?;
             Ok(user)
         })
@@ -186,6 +157,48 @@ impl UserStore for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Adds a user in a transaction of the caller's; `email_verified_ms` is for the address, if there is one.
+    pub(super) async fn add(
+        &self,
+        connection: &mut SqliteConnection,
+        new: NewUser,
+        email_verified_ms: Option<i64>,
+    ) -> Result<User, StoreError> {
+        let any: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(&mut *connection).await?;
+        check_order(&new, any)?;
+        check_taken(connection, &new).await?;
+        let waiting = if new.first { take_first_user(connection).await? } else { None };
+        let (id, wrapped) = match waiting {
+            Some(waiting) => waiting,
+            None => {
+                let id = self.ids.next();
+                (id, self.sealer.new_key(id)?.1)
+            }
+        };
+        let user = User {
+            id,
+            name: new.name,
+            email: new.email,
+            email_verified_ms,
+            role: new.role,
+            created_ms: self.now_ms(),
+            disabled_ms: None,
+            password_hash: new.password_hash,
+            key_generation: wrapped.generation,
+        };
+        insert(connection, &user, &wrapped).await?;
+        if new.first {
+            sqlx::query("UPDATE conversations SET owner = ? WHERE owner IS NULL")
+                .bind(id.to_string())
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(user)
+    }
+}
+
 pub(super) const LIST: &str =
     concat!("SELECT ", user_columns!(), " FROM users WHERE name_key > ? ORDER BY name_key LIMIT ?");
 
@@ -256,14 +269,16 @@ async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO users
-            (id, name, name_key, email, email_key, role, created_ms, password_hash, wrapped_key, key_generation)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (id, name, name_key, email, email_key, email_verified_ms, role, created_ms, password_hash, wrapped_key,
+             key_generation)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(user.id.to_string())
     .bind(&user.name)
     .bind(name_key(&user.name))
     .bind(&user.email)
     .bind(user.email.as_deref().map(email_key))
+    .bind(user.email_verified_ms)
     .bind(user.role.as_str())
     .bind(user.created_ms)
     .bind(&user.password_hash)
@@ -302,4 +317,23 @@ mod tests {
             assert_eq!(name_key(name), name_key(&name_key(name)), "folded once is folded: {name}");
         }
     }
+}
+
+/// Fails if a user could not sign in any more, as things are in this transaction.
+pub(super) async fn must_have_a_way_in(
+    connection: &mut SqliteConnection,
+    user: UserId,
+) -> Result<(), StoreError> {
+    let has: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1 AND password_hash IS NOT NULL)
+             OR EXISTS (SELECT 1 FROM links WHERE user_id = ?1)
+             OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = ?1)",
+    )
+    .bind(user.to_string())
+    .fetch_one(connection)
+    .await?;
+    if has {
+        return Ok(());
+    }
+    Err(StoreError::Conflict("this is the last way in to this account: set a password or add another first"))
 }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod addresses;
 mod conversations;
 mod data;
 mod factors;
 mod groups;
+mod links;
 mod messages;
 mod operators;
 mod owners;
@@ -67,6 +69,19 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             another_s_passkey_is_not_found
             nobody_has_no_factors
             factors_are_cleared_together_and_go_with_their_user
+        }
+        addresses {
+            an_address_is_verified_at_its_time_or_not_at_all
+            an_address_changes_once_and_from_the_one_it_was
+            an_unverified_address_is_verified_in_its_place
+            a_password_is_reset_once_and_ends_all_sessions
+        }
+        links {
+            a_link_finds_its_user_and_nobody_else
+            a_user_comes_with_their_link_or_not_at_all
+            links_are_few_and_go_with_their_user
+            the_last_way_in_stays
+            nobody_removes_another_s_link
         }
         conversations {
             conversations_come_back_as_they_were_put

@@ -51,6 +51,7 @@ pub(crate) async fn users_come_back_as_they_were_put(fixture: &Fixture) {
         id: made.id,
         name: "Ishmaël".to_owned(),
         email: Some("Ishmael@Pequod.example".to_owned()),
+        email_verified_ms: None,
         role: UserRole::Operator,
         created_ms: 1234,
         disabled_ms: None,

@@ -46,15 +46,28 @@ impl From<store::Passkey> for PasskeyView {
     }
 }
 
+impl ProviderView {
+    fn of(app: &App, link: store::Link) -> Self {
+        let known = app.settings.providers.iter().find(|provider| provider.id == link.provider);
+        Self {
+            id: link.id.to_string(),
+            // One that the operator has taken away since is called by its id.
+            name: known.map_or(link.provider, |provider| provider.name.clone()),
+            created_ms: link.created_ms,
+        }
+    }
+}
+
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<SecurityView>, ApiError> {
     let user = caller.account(&app).await?;
     let codes = app.store.one_time_codes(user.id).await?;
     let passkeys = app.store.passkeys(user.id).await?;
+    let links = app.store.links(user.id).await?;
     Ok(Json(SecurityView {
         password: user.password_hash.is_some(),
         totp: codes.is_some(),
         recovery_codes_left: codes.map_or(0, |codes| codes.recovery_codes_left),
         passkeys: passkeys.into_iter().map(PasskeyView::from).collect(),
-        providers: Vec::new(),
+        providers: links.into_iter().map(|link| ProviderView::of(&app, link)).collect(),
     }))
 }

@@ -19,16 +19,30 @@ pub(crate) struct SessionView {
     sign_up: bool,
     /// Whether browsers make passkeys for this server as it was asked for.
     passkeys: bool,
+    /// Whether letters are sent, so that a sign-up wants an address and a password can be reset.
+    mail: bool,
+    /// Where else one may have an account to sign in with.
+    providers: Vec<ProviderView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProviderView {
+    id: String,
+    name: String,
 }
 
 impl SessionView {
     pub(super) fn of(app: &App, user: Option<store::User>, headers: &HeaderMap) -> Self {
         let setup = app.accounts.setup.is_open();
+        let providers = app.settings.providers.iter();
+        let providers = providers.map(|it| ProviderView { id: it.id.clone(), name: it.name.clone() });
         Self {
             user: user.map(UserView::from),
             setup,
             sign_up: app.settings.sign_up && !setup,
             passkeys: RelyingParty::of(app.settings.public_url.as_ref(), headers).is_some(),
+            mail: app.letters.is_some(),
+            providers: providers.collect(),
         }
     }
 }

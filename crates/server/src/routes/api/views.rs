@@ -30,6 +30,8 @@ pub(crate) struct UserView {
     id: String,
     name: String,
     email: Option<String>,
+    /// Whether somebody who reads its letters has shown it.
+    email_verified: bool,
     role: &'static str,
     created_ms: i64,
 }
@@ -39,11 +41,22 @@ impl From<store::User> for UserView {
         Self {
             id: user.id.to_string(),
             name: user.name,
+            email_verified: user.email_verified_ms.is_some(),
             email: user.email,
             role: user.role.as_str(),
             created_ms: user.created_ms,
         }
     }
+}
+
+/// A letter is on its way, if there is anybody to get one.
+#[derive(Debug, Serialize)]
+pub(crate) struct Mailed {
+    mailed: bool,
+}
+
+impl Mailed {
+    pub(super) const YES: Self = Self { mailed: true };
 }
 
 #[derive(Debug, Serialize)]

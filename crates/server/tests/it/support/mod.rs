@@ -3,6 +3,8 @@
 mod authenticator;
 mod client;
 mod models;
+mod provider;
+mod smtp;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ use tokio::task::JoinHandle;
 pub(crate) use authenticator::{Authenticator, Says, encode};
 pub(crate) use client::{Client, Control, Event, Reply, Streaming};
 pub(crate) use models::{CONTEXT, Gate, Models};
+pub(crate) use provider::{Acme, CLIENT_SECRET, Wrong};
+pub(crate) use smtp::{PUBLIC_URL, PostOffice};
 
 /// Longest that anything is waited for before a test is believed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,6 +134,26 @@ impl Setup {
         let control = Control(control);
         let models = self.models;
         Site { address, addresses, client, control, models, hub, store, clock, folder, stop, served }
+    }
+
+    /// What a server says that can't serve as it is set up.
+    pub(crate) async fn fails(self) -> String {
+        let clock = Arc::new(ManualClock::new());
+        let store = SqliteStore::in_memory(clock.clone(), Rng::from_seed(1)).await.unwrap();
+        let config = HubConfig { default_model: self.default_model.to_owned(), loaded_max: 8 };
+        let server = Server::new(Parts {
+            settings: self.settings,
+            hub: Hub::new(Box::new(self.models), config),
+            store: Arc::new(store),
+            clock,
+            rng: Rng::from_seed(2),
+            cookie_key: [5; 32],
+            setup_token: None,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let served =
+            within("the server says no", server.serve(vec![listener], None, std::future::pending())).await;
+        served.unwrap_err().to_string()
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) struct UserCardView {
     id: String,
     name: String,
     email: Option<String>,
+    email_verified: bool,
     role: &'static str,
     created_ms: i64,
     disabled_ms: Option<i64>,
@@ -22,6 +23,7 @@ impl From<UserCard> for UserCardView {
         Self {
             id: card.user.id.to_string(),
             name: card.user.name,
+            email_verified: card.user.email_verified_ms.is_some(),
             email: card.user.email,
             role: card.user.role.as_str(),
             created_ms: card.user.created_ms,

@@ -1,0 +1,49 @@
+//! `POST /api/reset/confirm`: another password, by the link of a letter. All devices are signed out.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use store::StoreError;
+
+use super::end_sessions;
+use super::reset::{Reset, fingerprint};
+use super::verify::{invalid, no_ticket};
+use crate::accounts::{Password, Peer};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    ticket: String,
+    password: Password,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    body::Json(asked, _room): body::Json<Asked>,
+) -> Result<StatusCode, ApiError> {
+    let used = || invalid("this link was used already, or the account has changed since");
+    let reset: Reset = app.open_ticket("reset", &asked.ticket).map_err(no_ticket)?;
+    let id = reset.user.parse().map_err(|_| used())?;
+    let user = match app.store.user(id).await {
+        Ok(user) => user,
+        Err(StoreError::NotFound { .. }) => return Err(used()),
+        Err(error) => return Err(error.into()),
+    };
+    if reset.of_hash != fingerprint(user.password_hash.as_deref()) {
+        return Err(used());
+    }
+    asked.password.check_strength("password", &user.name)?;
+    let hash = app.accounts.hasher.hash(asked.password, app.random_bytes()).await?;
+    // The store compares once more: two who use the link at once don't both succeed.
+    let ended = match app.store.reset_password(id, reset.email, user.password_hash, hash).await {
+        Ok(ended) => ended,
+        Err(StoreError::NotFound { .. } | StoreError::Conflict(_)) => return Err(used()),
+        Err(error) => return Err(error.into()),
+    };
+    end_sessions(&app, &ended);
+    app.audit("password_reset", Some(id), peer).await;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,72 @@
+//! `POST /api/reset`: a letter with a link that sets another password, if the address is a user's.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::views::Mailed;
+use crate::accounts::Peer;
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+use crate::letters::{Language, Subject, check_address};
+
+/// How long the link is good.
+const LIFETIME: Duration = Duration::from_hours(1);
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    email: String,
+}
+
+/// Whose password may be set.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Reset {
+    pub(super) user: String,
+    /// Their address as it was when they asked.
+    pub(super) email: String,
+    /// A fingerprint of the hash that is to be replaced: the link is good until then.
+    pub(super) of_hash: String,
+}
+
+/// The answer and the work are the same whether the address is known or not.
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    body::Json(asked, _room): body::Json<Asked>,
+) -> Result<impl IntoResponse, ApiError> {
+    let letters = app.letters()?;
+    let to = check_address(Some(&asked.email))?;
+    app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;
+    let place = letters.place()?;
+    let user = app.store.user_by_login(to.to_string()).await?.filter(|user| user.disabled_ms.is_none());
+    let ticket = match &user {
+        Some(user) => Reset {
+            user: user.id.to_string(),
+            email: user.email.clone().unwrap_or_default(),
+            of_hash: fingerprint(user.password_hash.as_deref()),
+        },
+        None => Reset { user: String::new(), email: to.to_string(), of_hash: fingerprint(None) },
+    };
+    let link = letters.link("reset", &app.ticket("reset", &ticket, LIFETIME)?);
+    if let Some(user) = user {
+        app.audit("reset_asked", Some(user.id), peer).await;
+        app.post(place, to, Language::of(&headers), Subject::Reset { link });
+    } else {
+        app.audit("reset_asked", None, peer).await;
+        app.post_nothing(place);
+    }
+    Ok((StatusCode::ACCEPTED, Json(Mailed::YES)))
+}
+
+pub(super) fn fingerprint(password_hash: Option<&str>) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(password_hash.unwrap_or_default()))
+}

@@ -1,0 +1,111 @@
+//! `POST /api/verify`: somebody has read a letter: the account that it was about is made, or its address changes.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use store::{NewUser, StoreError, UserRole};
+
+use super::session::SessionView;
+use super::sign_in_response;
+use super::sign_up::{Waiting, check_open};
+use crate::accounts::{Caller, NoTicket, Peer};
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+/// How long a letter's link is good.
+pub(super) const LIFETIME: Duration = Duration::from_hours(24);
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    ticket: String,
+}
+
+/// An address that waits to be a user's.
+#[derive(Serialize, Deserialize)]
+pub(super) struct NewAddress {
+    pub(super) user: String,
+    /// What they had when they asked: after a change the link is good for nothing.
+    pub(super) old: Option<String>,
+    pub(super) new: String,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    caller: Result<Caller, ApiError>,
+    headers: HeaderMap,
+    body::Json(asked, _room): body::Json<Asked>,
+) -> Result<Response, ApiError> {
+    match app.open_ticket::<Waiting>("sign up", &asked.ticket) {
+        Ok(waiting) => make_account(&app, peer, &headers, waiting).await,
+        Err(NoTicket::Expired) => Err(no_ticket(NoTicket::Expired)),
+        Err(NoTicket::Invalid) => {
+            let address = app.open_ticket::<NewAddress>("new address", &asked.ticket).map_err(no_ticket)?;
+            change_address(&app, peer, address).await?;
+            let user = match caller {
+                Ok(caller) => caller.account_if_any(&app).await?,
+                Err(_) => None,
+            };
+            Ok(Json(SessionView::of(&app, user, &headers)).into_response())
+        }
+    }
+}
+
+/// Why a link does nothing.
+pub(super) fn no_ticket(reason: NoTicket) -> ApiError {
+    match reason {
+        NoTicket::Expired => {
+            ApiError::new(StatusCode::BAD_REQUEST, "ticket_expired", "this link is too old; ask for another")
+        }
+        NoTicket::Invalid => invalid("this is not a link of a letter of this server"),
+    }
+}
+
+pub(super) fn invalid(message: &'static str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "ticket_invalid", message)
+}
+
+async fn make_account(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    waiting: Waiting,
+) -> Result<Response, ApiError> {
+    check_open(app)?;
+    // Before the name: it was this account that took it.
+    if app.store.user_by_login(waiting.email.clone()).await?.is_some() {
+        return Err(invalid(
+            "this link was used already, or the address has an account by other means: sign in",
+        ));
+    }
+    let Waiting { name, email, password_hash } = waiting;
+    let new = NewUser {
+        name,
+        email: Some(email),
+        role: UserRole::User,
+        password_hash: Some(password_hash),
+        first: false,
+    };
+    let user = app.store.add_verified_user(new, None).await?;
+    app.audit("sign_up", Some(user.id), peer).await;
+    let signed_in = sign_in_response(app, user, peer, headers).await?;
+    Ok((StatusCode::CREATED, signed_in).into_response())
+}
+
+async fn change_address(app: &App, peer: Peer, address: NewAddress) -> Result<(), ApiError> {
+    let used = || invalid("this link was used already, or the account has changed since");
+    let user = address.user.parse().map_err(|_| used())?;
+    match app.store.change_email(user, address.old, address.new).await {
+        Ok(user) => {
+            app.audit("email_changed", Some(user.id), peer).await;
+            Ok(())
+        }
+        Err(StoreError::NotFound { .. } | StoreError::Conflict(_)) => Err(used()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,112 @@
+//! `GET /oidc/{provider}/callback`: back from the provider: the caller is signed in, or what they have there is linked.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
+
+use super::{go, journey_cookie, kept, page_of};
+use crate::accounts::{Caller, NoTicket, Peer};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::oidc::{self, Journey, Known, Refusal};
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Answer {
+    code: Option<String>,
+    #[serde(default)]
+    state: String,
+    error: Option<String>,
+    /// Who answers (RFC 9207).
+    iss: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    caller: Result<Caller, ApiError>,
+    headers: HeaderMap,
+    Path(provider): Path<String>,
+    query: Result<Query<Answer>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let known = app.providers.named(&provider)?;
+    app.accounts.check_network(peer, app.clock.monotonic())?;
+    let answer = query.map(|Query(answer)| answer).unwrap_or_default();
+    let journey = journey(&app, &headers, &known, &answer);
+    let linking = journey.as_ref().is_ok_and(|journey| journey.link.is_some());
+    let done = match journey {
+        Ok(journey) => arrive(&app, peer, caller, &headers, &known, journey, answer).await,
+        Err(refusal) => Err(refusal),
+    };
+    // Whatever came of it, the browser has nothing to keep any more.
+    let forget = journey_cookie(&app, None);
+    match done {
+        Ok((next, cookie)) => Ok(go(&next, cookie.into_iter().chain([forget]))),
+        Err(refusal) => {
+            app.accounts.network_failed(peer, app.clock.monotonic());
+            app.audit("provider_login_failed", None, peer).await;
+            Ok(go(&page_of(refusal, linking), [forget]))
+        }
+    }
+}
+
+/// What this browser kept, if it is what it was sent away with to this provider, and comes back for the first time.
+fn journey(app: &App, headers: &HeaderMap, known: &Known, answer: &Answer) -> Result<Journey, Refusal> {
+    let ticket = kept(app, headers).ok_or(Refusal::Expired)?;
+    let journey: Journey = app.open_ticket("oidc", ticket).map_err(|reason| match reason {
+        NoTicket::Expired | NoTicket::Invalid => Refusal::Expired,
+    })?;
+    let same: bool = journey.state.as_bytes().ct_eq(answer.state.as_bytes()).into();
+    if !same || journey.provider != known.settings.id {
+        return Err(Refusal::Failed);
+    }
+    if app.providers.used.first(&journey.state, app.clock.monotonic()) {
+        Ok(journey)
+    } else {
+        Err(Refusal::Expired)
+    }
+}
+
+/// Where to go on to, and the cookie of a new session if there is one.
+async fn arrive(
+    app: &App,
+    peer: Peer,
+    caller: Result<Caller, ApiError>,
+    headers: &HeaderMap,
+    known: &Arc<Known>,
+    journey: Journey,
+    answer: Answer,
+) -> Result<(String, Option<HeaderValue>), Refusal> {
+    let Answer { code, error, iss, .. } = answer;
+    match error.as_deref() {
+        None => {}
+        Some("access_denied") => return Err(Refusal::Denied),
+        Some(_) => return Err(Refusal::Failed),
+    }
+    let code = code.ok_or(Refusal::Failed)?;
+    let (next, link) = (journey.next.clone(), journey.link.clone());
+    let who = oidc::finish(app, known, journey, code, iss).await?;
+    if let Some(link) = link {
+        // Whoever set out is whoever is here.
+        let caller = caller.map_err(|_| Refusal::Expired)?;
+        let user = caller.account(app).await.map_err(|_| Refusal::Expired)?;
+        if user.id.to_string() != link {
+            return Err(Refusal::Expired);
+        }
+        oidc::link_to(app, &known.settings, &who, user.id, peer).await?;
+        return Ok((next, None));
+    }
+    let user = oidc::user_of(app, &known.settings, &who, peer).await?;
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let cookie = app.sign_in(&user, peer, agent.to_owned()).await.map_err(|error| {
+        if let Some(note) = error.into_note() {
+            tracing::error!(error = note, "somebody could not be signed in");
+        }
+        Refusal::Failed
+    })?;
+    app.audit("provider_login", Some(user.id), peer).await;
+    Ok((next, Some(cookie)))
+}
