@@ -19,7 +19,7 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     app.detached(async move {
         worker.store.clear_factors(id).await?;
-        worker.audit_by(&operator, "factors_reset", Some(id)).await;
+        worker.audit_by(&operator, "factors_cleared", Some(id)).await;
         Ok(())
     })
     .await?;
