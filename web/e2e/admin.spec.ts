@@ -82,6 +82,7 @@ test("an administrator makes a user, whose password is told once and lets them i
   await expectAccessible(page);
   await press(dialog, "Done");
   await expect(dialog).toBeHidden();
+  await expect(page.getByRole("button", { name: "New user" })).toBeFocused();
 
   await page.getByRole("searchbox").fill(name.toUpperCase());
   await expect(rows(page)).toHaveCount(1);

@@ -16,7 +16,7 @@ import {
   sessionOf,
   setupToken,
 } from "./mock-accounts.mjs";
-import { allows, answerAdmin, seedAdmin, takeMessage } from "./mock-admin.mjs";
+import { allows, answerAdmin, note, seedAdmin, takeMessage } from "./mock-admin.mjs";
 import { answerData } from "./mock-data.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
@@ -289,6 +289,7 @@ async function answerApi(url, request, response) {
       addMessage,
     })) ??
     answer(request.method, parts, url.searchParams, body, owner);
+  if (name === "POST login" && told.status === 200) note("login", told.body.user.id);
   response.writeHead(told.status, { "content-type": "application/json", ...told.headers });
   response.end(told.body === null ? undefined : (told.raw ?? JSON.stringify(told.body)));
 }

@@ -95,3 +95,27 @@ it("lets go when the reader scrolls up, and not when the text shrinks", () => {
   act(() => grown());
   expect(scroller.distance()).toBe(400);
 });
+
+it("holds a message in its place whatever is drawn above it, until the reader moves", () => {
+  const scroller = scrollerOf(false);
+  const message = document.createElement("p");
+  const element = document.querySelector("div > div > div")?.parentElement as HTMLElement;
+  let above = 300;
+  message.getBoundingClientRect = () => new DOMRect(0, above - element.scrollTop, 1, 1);
+  const from = () => message.getBoundingClientRect().top;
+  stick.hold(message);
+  expect(from()).toBe(16);
+  above = 900;
+  scroller.become(1600);
+  act(() => grown());
+  expect(from()).toBe(16);
+  act(() => void element.dispatchEvent(new Event("wheel")));
+  above = 1000;
+  act(() => grown());
+  expect(from()).toBe(116);
+  stick.hold(message);
+  stick.release();
+  above = 1100;
+  act(() => grown());
+  expect(from()).toBe(116);
+});

@@ -27,7 +27,9 @@ export function AdminPage({ user }: { user: User }) {
   const nav = useRef<HTMLElement>(null);
   // Where not all of them fit, one sees at least where one is.
   // biome-ignore lint/correctness/useExhaustiveDependencies: runs for another part
-  useEffect(() => nav.current?.querySelector('[aria-current="page"]')?.scrollIntoView(), [place.part]);
+  useEffect(() => {
+    nav.current?.querySelector('[aria-current="page"]')?.scrollIntoView();
+  }, [place.part]);
   return (
     <div className="account admin">
       <ConnectionLine />

@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { admin, EVERYONE, type Group, type Limits, type NewGroup } from "../../api/admin";
 import { limitNames, limitsOf } from "../../state/admin";
 import { SubmitButton } from "../account/FormFoot";
+import { useReturnFocus } from "../focus";
 import { Checks, Failed, Radios, TextField, useAction } from "./parts";
 
 const NAME_LENGTH_MAX = 64;
@@ -18,11 +19,12 @@ interface Props {
 
 export function GroupDialog({ editing, models, onClose, onSaved }: Props) {
   const { t } = useTranslation("admin");
+  const focus = useReturnFocus();
   return (
     <Dialog.Root open={editing !== null} onOpenChange={(now) => !now && onClose()}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" aria-describedby={undefined}>
+        <Dialog.Content className="dialog" aria-describedby={undefined} {...focus.events}>
           <Dialog.Title className="dialog-title">
             {editing === null || editing === "new"
               ? t("group.newTitle")

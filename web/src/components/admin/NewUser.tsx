@@ -8,6 +8,7 @@ import { go } from "../../state/session";
 import { Field } from "../account/Field";
 import { RefusalNote, SubmitButton } from "../account/FormFoot";
 import { found, useSubmit } from "../account/useSubmit";
+import { useReturnFocus } from "../focus";
 import { GroupChecks, RoleRadios } from "./Access";
 import { Secret } from "./parts";
 import { useLoaded } from "./useLoaded";
@@ -25,6 +26,7 @@ interface Made {
 
 export function NewUser({ open, onClose, onMade }: Props) {
   const [made, setMade] = useState<Made | null>(null);
+  const focus = useReturnFocus();
   const close = () => {
     onClose();
     setMade(null);
@@ -35,7 +37,7 @@ export function NewUser({ open, onClose, onMade }: Props) {
     <Dialog.Root open={open} onOpenChange={(now) => !now && close()}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content className="dialog" onEscapeKeyDown={hold} onInteractOutside={hold}>
+        <Dialog.Content className="dialog" onEscapeKeyDown={hold} onInteractOutside={hold} {...focus.events}>
           {made === null ? (
             <NewUserForm
               onClose={close}

@@ -1,12 +1,13 @@
 import { MessageSquare, Search, UserRound, X } from "lucide-react";
 import { Dialog } from "radix-ui";
-import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
+import { type ReactNode, useEffect, useId, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Found } from "../../api/data";
 import type { Conversation } from "../../api/types";
 import { agoText } from "../../i18n/format";
 import { piecesOf, QUERY_LENGTH_MAX, titled } from "../../state/search";
 import { loadMore, openConversation, openMessage, useStore } from "../../state/store";
+import { useReturnFocus } from "../focus";
 import { IconButton } from "../IconButton";
 import { useListbox } from "../useListbox";
 import { useSettled } from "../useSettled";
@@ -27,24 +28,17 @@ interface Props {
 /** Finds a chat by its title, or by what is said in it. */
 export function SearchDialog({ open, onClose, onChosen }: Props) {
   const { t } = useTranslation();
-  const chosen = useRef(false);
+  const focus = useReturnFocus();
   return (
     <Dialog.Root open={open} onOpenChange={(now) => !now && onClose()}>
       <Dialog.Portal>
         <Dialog.Overlay className="overlay" />
-        <Dialog.Content
-          className="dialog search-dialog"
-          aria-describedby={undefined}
-          onCloseAutoFocus={(event) => {
-            // What was chosen takes the focus.
-            if (chosen.current) event.preventDefault();
-            chosen.current = false;
-          }}
-        >
+        <Dialog.Content className="dialog search-dialog" aria-describedby={undefined} {...focus.events}>
           <Dialog.Title className="sr-only">{t("search.title")}</Dialog.Title>
           <SearchBox
             onChosen={() => {
-              chosen.current = true;
+              // What was chosen takes the focus.
+              focus.leave();
               onClose();
               onChosen();
             }}
