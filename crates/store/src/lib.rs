@@ -15,6 +15,7 @@ mod rows;
 mod seal;
 mod sqlite;
 mod traits;
+mod vault;
 
 pub use error::StoreError;
 pub use id::{ConversationId, IdMaker, MessageId, ParseIdError, SessionId, UserId};
@@ -24,7 +25,9 @@ pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
     NewTurn, Outcome, PageRequest, ParentChoice, Progress, Role, Status, Timing, Turn, Usage,
 };
-pub use sqlite::SqliteStore;
+pub use sqlite::{Restore, SqliteStore};
 pub use traits::{
     AuditStore, ConversationStore, MessageStore, SessionStore, Store, StoreFuture, StoreHealth, UserStore,
+    VaultStore,
 };
+pub use vault::{Backup, Contents, Rotation};

@@ -3,9 +3,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::{
-    AuditEntry, Conversation, ConversationChange, ConversationId, ConversationPage, Message, MessageId,
-    NewAnswer, NewConversation, NewSession, NewTurn, NewUser, Outcome, PageRequest, Progress, Session,
-    SessionId, StoreError, Turn, User, UserId, UserPage, UserPageRequest, UserRole,
+    AuditEntry, Backup, Conversation, ConversationChange, ConversationId, ConversationPage, Message,
+    MessageId, NewAnswer, NewConversation, NewSession, NewTurn, NewUser, Outcome, PageRequest, Progress,
+    Rotation, Session, SessionId, StoreError, Turn, User, UserId, UserPage, UserPageRequest, UserRole,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.
@@ -53,12 +53,6 @@ pub trait UserStore: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.
     fn set_disabled(&self, id: UserId, disabled_ms: Option<i64>) -> StoreFuture<'_, ()>;
-
-    /// Wraps their key under the newest master key. What they wrote stays as it is.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    fn rewrap_key(&self, id: UserId) -> StoreFuture<'_, ()>;
 
     /// Deletes them with their key, their conversations and their sessions, which count as revoked.
     ///
@@ -197,6 +191,27 @@ pub trait MessageStore: Send + Sync + Debug {
     fn finish(&self, outcome: Outcome) -> StoreFuture<'_, Message>;
 }
 
+/// Copies of the whole, and the keys to it.
+pub trait VaultStore: Send + Sync + Debug {
+    /// Copies the database as it is now, while others go on reading and writing. Whatever was acknowledged before the
+    /// call is in it. Dropping the future stops nothing; what it would have given is thrown away when it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Running`] if a backup is being made or has not been dropped yet, or the keys are being rotated:
+    /// a copy with keys of two generations would open with neither file; [`StoreError::DiskFull`],
+    /// [`StoreError::File`]; [`StoreError::Conflict`] if it is in memory only.
+    fn backup(&self) -> StoreFuture<'_, Backup>;
+
+    /// Wraps every user's key under a new master key, while others go on, and takes the older ones out of where they
+    /// are kept. What users wrote stays as it is. A rotation that was interrupted, or whose future was dropped, is
+    /// finished instead of beginning another.
+    ///
+    /// # Errors
+    /// [`StoreError::Running`] if a backup is being made or the keys are being rotated; those of reading and writing
+    /// the master keys; [`StoreError::Conflict`] if a new key can only be given from outside and none was.
+    fn rotate_keys(&self) -> StoreFuture<'_, Rotation>;
+}
+
 /// The store as a whole.
 pub trait StoreHealth: Send + Sync + Debug {
     /// Asks the database for something small.
@@ -208,8 +223,11 @@ pub trait StoreHealth: Send + Sync + Debug {
 
 /// All of it.
 pub trait Store:
-    UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + StoreHealth
+    UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + VaultStore + StoreHealth
 {
 }
 
-impl<S: UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + StoreHealth> Store for S {}
+impl<S> Store for S where
+    S: UserStore + SessionStore + AuditStore + ConversationStore + MessageStore + VaultStore + StoreHealth
+{
+}

@@ -9,6 +9,7 @@ mod sessions;
 mod support;
 mod together;
 mod users;
+mod vault;
 
 use std::future::Future;
 use std::path::Path;
@@ -73,6 +74,11 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             a_stranger_s_conversations_are_as_if_there_were_none
             capacity_is_each_owner_s_own
             progress_of_many_owners_is_saved_together
+        }
+        vault {
+            a_rotation_wraps_everything_under_a_new_generation
+            people_come_and_chats_go_on_while_keys_are_rotated
+            one_rotation_at_a_time
         }
         together {
             a_dropped_call_is_done_whole_or_not_at_all
