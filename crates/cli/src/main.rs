@@ -4,6 +4,7 @@ mod commands;
 mod cookie_key;
 mod home;
 mod loading;
+mod master_keys;
 mod pull;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, chat, list, rm, show, up, user};
+use crate::commands::{bench, chat, list, restore, rm, show, up, user};
 use crate::home::Context;
 use crate::pull::text::printable;
 
@@ -39,6 +40,7 @@ enum Command {
     Rm(rm::Arguments),
     Bench(bench::Arguments),
     User(user::Arguments),
+    Restore(restore::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -52,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Rm(arguments) => rm::run(&context, &arguments),
         Command::Bench(arguments) => bench::run(&context, &arguments),
         Command::User(arguments) => user::run(&context, arguments),
+        Command::Restore(arguments) => restore::run(&context, &arguments),
     }
 }
 

@@ -148,13 +148,21 @@ async fn one_that_is_not_carried_out_changes_nothing() {
     let before = home.files();
     drop(home.prepare(&home.backup()).await.unwrap());
     assert!(home.files() == before);
-    // Nor does one whose place aside is taken.
-    fs::write(home.path("chats.db.before-x"), "somebody's").unwrap();
-    let before = home.files();
-    let error = home.prepare(&home.backup()).await.unwrap().carry_out("x").await.unwrap_err();
-    assert!(matches!(error, StoreError::File { .. }), "{error}");
-    assert!(home.files() == before);
     assert_eq!(home.conversations(&home.database()).await, AFTER);
+}
+
+#[tokio::test]
+async fn what_has_the_name_of_the_database_of_before_already_stays() {
+    let home = Home::new().await;
+    for (number, expected) in
+        ["chats.db.before-x", "chats.db.before-x-2", "chats.db.before-x-3"].iter().enumerate()
+    {
+        let aside = home.prepare(&home.backup()).await.unwrap().carry_out("x").await.unwrap().unwrap();
+        assert_eq!(aside, home.path(expected));
+        let was = if number == 0 { AFTER } else { BEFORE };
+        assert_eq!(home.conversations(&aside).await, was);
+    }
+    assert_eq!(home.conversations(&home.path("chats.db.before-x")).await, AFTER);
 }
 
 #[tokio::test]
@@ -318,7 +326,7 @@ async fn look(home: &Home) {
     assert!(found == BEFORE || found == AFTER || found == AFTER + 1, "{found}");
     for name in home.files().into_keys() {
         assert!(!name.contains("restoring") && !name.contains("aside"), "{name} is left");
-        if name.contains("before-") && !name.ends_with(".lock") {
+        if name.contains("before-") && home.path(&name).extension().is_none_or(|kind| kind != "lock") {
             let found = home.conversations(&home.path(&name)).await;
             assert!(found == BEFORE || found == AFTER || found == AFTER + 1, "{found} in {name}");
             fs::remove_file(home.path(&name)).unwrap();

@@ -5,11 +5,12 @@ use anyhow::{Context as _, bail};
 use base::Rng;
 use clap::Subcommand;
 use store::{
-    MasterKeys, NewUser, SessionStore as _, SqliteStore, StoreHealth as _, User, UserPageRequest, UserRole,
+    NewUser, SessionStore as _, SqliteStore, StoreHealth as _, User, UserPageRequest, UserRole,
     UserStore as _,
 };
 
 use crate::home::Context;
+use crate::master_keys::master_keys;
 use crate::pull::text::printable;
 
 /// Looks after accounts while the server is stopped; while it runs, it alone has the database.
@@ -69,7 +70,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
         if !database.exists() {
             bail!("{} is not there: no server has been started with this home yet", database.display());
         }
-        let keys = MasterKeys::in_file(context.home.join("master.key"));
+        let keys = master_keys(&context.home)?;
         let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?).await;
         let store = store.with_context(|| format!("{} can't be opened", database.display()))?;
         let done = carry_out(context, &store, arguments.order).await;

@@ -1,6 +1,7 @@
 //! Who calls: accounts, the sessions in which they are signed in, and the way in for the first administrator.
 
 mod address;
+mod admin;
 mod attempts;
 mod caller;
 mod password;
@@ -24,6 +25,7 @@ pub use password::{PasswordCost, hash_password};
 pub use profile::user_name;
 
 pub(crate) use address::Peer;
+pub(crate) use admin::Admin;
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, no_cookie};

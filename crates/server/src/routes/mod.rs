@@ -55,7 +55,7 @@ pub enum Audience {
 
 /// The web app's API, all of it: what is not here is not routed.
 fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
-    use Audience::{Anybody, User};
+    use Audience::{Admin, Anybody, User};
     let conversations = get(api::conversations::handle).post(api::add_conversation::handle);
     let conversation = get(api::conversation::handle)
         .patch(api::change_conversation::handle)
@@ -78,6 +78,8 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/conversations/{id}/messages/{message}/regenerate", User, post(api::regenerate::handle)),
         ("/api/conversations/{id}/messages/{message}/stop", User, post(api::stop::handle)),
         ("/api/conversations/{id}/messages/{message}/stream", User, get(api::stream::handle)),
+        ("/api/admin/backup", Admin, get(api::backup::handle)),
+        ("/api/admin/rotate-key", Admin, post(api::rotate_key::handle)),
     ]
 }
 
@@ -91,6 +93,8 @@ fn compressed() -> Router<App> {
     let worth_it = SizeAbove::new(1024)
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
+        // What is sealed does not get smaller.
+        .and(NotForContentType::const_new("application/vnd.sqlite3"))
         .and(NotForContentType::const_new("image/png"));
     let routed =
         api().into_iter().fold(Router::new(), |router, (path, _, methods)| router.route(path, methods));

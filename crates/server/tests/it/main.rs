@@ -12,3 +12,4 @@ mod logs;
 mod people;
 mod shutdown;
 mod support;
+mod vault;

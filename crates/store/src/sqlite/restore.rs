@@ -47,13 +47,14 @@ impl Restore {
         &self.contents
     }
 
-    /// Puts it in place. The database of before, if there was one, stays beside it under a name with `stamp` at its
-    /// end, which is returned. A process that dies in the middle leaves either the one or the other, whole.
+    /// Puts it in place. The database of before, if there was one, stays beside it under a name of its own that ends
+    /// with `stamp`, or with a number after it where that is taken, and is returned. A process that dies in the middle
+    /// leaves either the one or the other, whole.
     ///
     /// # Errors
-    /// [`StoreError::File`], also if there is a file of that name; [`StoreError::DiskFull`]. Nothing has happened then.
+    /// [`StoreError::File`], [`StoreError::DiskFull`]. The database is as it was then.
     pub async fn carry_out(self, stamp: &str) -> Result<Option<PathBuf>, StoreError> {
-        let aside = with_suffix(&self.database, &format!("{BEFORE}{stamp}"));
+        let aside = free_name(&with_suffix(&self.database, &format!("{BEFORE}{stamp}")))?;
         let there = self.database.try_exists().map_err(failed(&self.database))?;
         if there {
             set_aside(&self.database, &aside).await?;
@@ -186,11 +187,19 @@ async fn contents(connection: &mut SqliteConnection) -> Result<Contents, StoreEr
     })
 }
 
+/// A name that no file has.
+fn free_name(path: &Path) -> Result<PathBuf, StoreError> {
+    for number in 1..100 {
+        let name = if number == 1 { path.to_path_buf() } else { with_suffix(path, &format!("-{number}")) };
+        if !name.try_exists().map_err(failed(&name))? {
+            return Ok(name);
+        }
+    }
+    Err(failed(path)(io::ErrorKind::AlreadyExists.into()))
+}
+
 /// Gives the database of before another name too. It keeps its own until something takes its place.
 async fn set_aside(database: &Path, aside: &Path) -> Result<(), StoreError> {
-    if aside.try_exists().map_err(failed(aside))? {
-        return Err(failed(aside)(io::ErrorKind::AlreadyExists.into()));
-    }
     if logs(database).is_empty() {
         name_too(database, aside)?;
     } else {

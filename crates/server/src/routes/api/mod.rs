@@ -2,6 +2,7 @@
 
 pub(super) mod add_conversation;
 pub(super) mod add_message;
+pub(super) mod backup;
 pub(super) mod change_conversation;
 pub(super) mod change_password;
 pub(super) mod conversation;
@@ -14,6 +15,7 @@ pub(super) mod models;
 pub(super) mod regenerate;
 pub(super) mod revoke_session;
 pub(super) mod revoke_sessions;
+pub(super) mod rotate_key;
 pub(super) mod session;
 pub(super) mod sessions;
 pub(super) mod setup;
@@ -27,7 +29,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use store::{ConversationId, MessageId, SessionId, User};
+use store::{ConversationId, MessageId, SessionId, StoreError, User};
 
 use self::session::SessionView;
 use crate::accounts::{Password, Peer};
@@ -109,4 +111,19 @@ async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> 
 /// From here on the cookies of these sessions are good for nothing.
 fn end_sessions(app: &App, sessions: &[SessionId]) {
     app.accounts.revoke(sessions, app.clock.unix_ms(), app.settings.session_lifetime);
+}
+
+/// What went wrong with the keys or with a copy, for an administrator, who is the one to do something about it.
+fn vault_error(error: StoreError) -> ApiError {
+    let status = match &error {
+        StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::File { .. }
+        | StoreError::KeyMissing { .. }
+        | StoreError::KeyExposed { .. }
+        | StoreError::KeyUnusable { .. }
+        | StoreError::KeyWrong { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => return error.into(),
+    };
+    let message = error.to_string();
+    ApiError::new(status, "vault_failed", message.clone()).with_note(message)
 }
