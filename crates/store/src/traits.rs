@@ -208,7 +208,9 @@ pub trait VaultStore: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`StoreError::Running`] if a backup is being made or the keys are being rotated; those of reading and writing
-    /// the master keys; [`StoreError::Conflict`] if a new key can only be given from outside and none was.
+    /// the master keys; [`StoreError::Conflict`] if a new key can only be given from outside and none was;
+    /// [`StoreError::Busy`] if somebody reads for so long that the log, which holds what the old key wrapped, can't be
+    /// emptied: the old key stays then, and the next call goes on.
     fn rotate_keys(&self) -> StoreFuture<'_, Rotation>;
 }
 

@@ -10,14 +10,8 @@ use crate::error::ApiError;
 /// An administrator, as the store says at this moment: the cookie may be older than the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Admin {
-    user: UserId,
-}
-
-impl Admin {
     /// Whom the audit log names.
-    pub(crate) fn user_id(self) -> Option<UserId> {
-        Some(self.user)
-    }
+    pub(crate) user: Option<UserId>,
 }
 
 impl FromRequestParts<App> for Admin {
@@ -30,6 +24,6 @@ impl FromRequestParts<App> for Admin {
             let message = "this is for administrators";
             return Err(ApiError::new(StatusCode::FORBIDDEN, "not_allowed", message));
         }
-        Ok(Self { user: user.id })
+        Ok(Self { user: Some(user.id) })
     }
 }

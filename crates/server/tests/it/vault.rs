@@ -129,7 +129,7 @@ async fn check_backups(site: &Site, owner: UserId, [conversation, answer]: [&Val
         assert_eq!(reply.header("content-disposition"), name);
         assert_eq!(reply.header("content-length"), reply.body.len().to_string());
         assert_eq!(reply.header("content-encoding"), "");
-        let (_folder, store) = opened(&site, &reply.body).await;
+        let (_folder, store) = opened(site, &reply.body).await;
         let store = store.unwrap();
         for tree in &trees {
             let id = tree["conversation"]["id"].as_str().unwrap().parse().unwrap();

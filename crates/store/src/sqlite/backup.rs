@@ -68,6 +68,18 @@ async fn vacuum_into(database: SqliteConnectOptions, path: &Path) -> Result<(), 
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_copy_that_fails_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chats.db");
+        std::fs::write(&path, "no database, and longer than the header of one would be ".repeat(20)).unwrap();
+        let lock = std::sync::Arc::new(super::super::file::lock(&path).unwrap());
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let before = names();
+        copy(&Disk { path, _lock: lock }).await.unwrap_err();
+        assert_eq!(names(), before);
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_disk_without_room_is_said_to_be_full() {

@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 256 << 10;
 
 pub(crate) async fn handle(State(app): State<App>, admin: Admin, peer: Peer) -> Result<Response, ApiError> {
     let backup = app.store.backup().await.map_err(vault_error)?;
-    app.audit("backup", admin.user_id(), peer).await;
+    app.audit("backup", admin.user, peer).await;
     let UtcTime { year, month, day, .. } = UtcTime::from_unix_ms(app.clock.unix_ms());
     let name = format!("attachment; filename=\"cachalot-{year:04}-{month:02}-{day:02}.db\"");
     let fields = [

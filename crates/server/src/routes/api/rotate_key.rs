@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     // What is begun is ended, whether or not the client waits for it.
     app.detached(async move {
         let rotation = worker.store.rotate_keys().await.map_err(vault_error)?;
-        worker.audit("master_key_rotated", admin.user_id(), peer).await;
+        worker.audit("master_key_rotated", admin.user, peer).await;
         let store::Rotation { generation, rewrapped, removable } = rotation;
         Ok(Json(RotationView { generation, rewrapped, removable }))
     })
