@@ -280,3 +280,68 @@ fn put_in_place(draft: &Path, database: &Path) -> Result<(), StoreError> {
     let placed = file::sync_folder_of(database).and_then(|()| fs::rename(draft, database));
     placed.and_then(|()| file::sync_folder_of(database)).map_err(failed(database))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base::{Rng, SystemClock};
+
+    use super::*;
+    use crate::{NewUser, SqliteStore, StoreHealth as _, UserRole, UserStore as _};
+
+    async fn opened(database: &Path) -> SqliteStore {
+        let keys = MasterKeys::in_file(database.with_file_name("master.key"));
+        let rng = Rng::from_os().unwrap();
+        SqliteStore::open(database, keys, Arc::new(SystemClock::new()), rng).await.unwrap()
+    }
+
+    async fn add(store: &SqliteStore, name: &str, first: bool) {
+        let role = UserRole::Admin;
+        let new = NewUser { name: name.to_owned(), email: None, role, password_hash: None, first };
+        store.add_user(new).await.unwrap();
+    }
+
+    /// A restoration dies when the database has its place aside and the backup is not in its place yet.
+    #[tokio::test]
+    async fn until_the_backup_is_in_place_the_database_is() {
+        for killed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (database, aside) = (folder.path().join("chats.db"), folder.path().join("chats.db.before-x"));
+            let store = opened(&database).await;
+            add(&store, "Ahab", true).await;
+            if killed {
+                // What was written last stands in the log only.
+                for suffix in ["", "-wal"] {
+                    let copy = with_suffix(&database, &format!(".copy{suffix}"));
+                    fs::copy(with_suffix(&database, suffix), copy).unwrap();
+                }
+            }
+            store.close().await.unwrap();
+            drop(store);
+            if killed {
+                for suffix in ["", "-wal"] {
+                    let copy = with_suffix(&database, &format!(".copy{suffix}"));
+                    fs::rename(copy, with_suffix(&database, suffix)).unwrap();
+                }
+                assert_eq!(logs(&database), ["-wal"]);
+            }
+            set_aside(&database, &aside).await.unwrap();
+            assert!(aside.exists());
+            // Nothing is lost with the logs from here on.
+            assert_eq!(logs(&database), [""; 0]);
+            let store = opened(&database).await;
+            assert_eq!(store.users_count().await.unwrap(), 1);
+            // One that is the database by another name has gone, so that nobody takes it for another one.
+            assert_eq!(aside.exists(), killed);
+            add(&store, "Starbuck", false).await;
+            store.close().await.unwrap();
+            drop(store);
+            if killed {
+                fs::rename(&aside, folder.path().join("other.db")).unwrap();
+                let other = opened(&folder.path().join("other.db")).await;
+                assert_eq!(other.users_count().await.unwrap(), 1, "a copy of its own");
+            }
+        }
+    }
+}

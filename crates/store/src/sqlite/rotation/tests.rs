@@ -343,3 +343,42 @@ async fn backups_and_rotations_do_not_mix() {
     drop(backup);
     store.backup().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_key_that_was_read_before_is_unwrapped_before_its_master_goes() {
+    let ship = Ship::with(1).await;
+    let store = ship.open().await;
+    let (owner, _) = ship.crew[0];
+    // Somebody has read it and comes to unwrap it late.
+    let reading = store.unwrapping.read().await;
+    let row = sqlx::query("SELECT wrapped_key, key_generation FROM users").fetch_one(&store.readers).await;
+    let wrapped = wrapped_key(&row.unwrap()).unwrap();
+    let late = async {
+        while ship.generations_on_disk() != [2] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..20 {
+            store.sealer.unwrap(owner, &wrapped).unwrap();
+            sqlx::query("SELECT 1").execute(&store.readers).await.unwrap();
+        }
+        drop(reading);
+    };
+    let (rotation, ()) = tokio::join!(store.rotate_keys(), late);
+    assert_eq!(rotation.unwrap().generation, 2);
+    assert!(matches!(store.sealer.unwrap(owner, &wrapped), Err(StoreError::KeyWrong { generation: 1, .. })));
+
+    // Nor does anybody begin while a master is being taken away.
+    store.sealer.forget(owner);
+    let alone = store.unwrapping.write().await;
+    let others = async {
+        for _ in 0..20 {
+            sqlx::query("SELECT 1").execute(&store.readers).await.unwrap();
+        }
+    };
+    tokio::select! {
+        key = store.key(owner) => panic!("it did not wait: {key:?}"),
+        () = others => {}
+    }
+    drop(alone);
+    store.key(owner).await.unwrap().unwrap();
+}
