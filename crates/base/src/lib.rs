@@ -5,9 +5,11 @@
 
 mod clock;
 mod rng;
+mod utc;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use rng::Rng;
+pub use utc::UtcTime;
 
 /// Index of a token in a model's vocabulary.
 pub type TokenId = u32;

@@ -7,6 +7,7 @@ mod cookie_key;
 mod home;
 mod listening;
 mod loading;
+mod master_keys;
 mod pull;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{backup, bench, chat, group, list, rm, rotate_key, session, show, up, user};
+use crate::commands::{backup, bench, chat, group, list, restore, rm, rotate_key, session, show, up, user};
 use crate::home::Context;
 use crate::pull::text::printable;
 
@@ -47,6 +48,7 @@ enum Command {
     Backup(backup::Arguments),
     RotateKey(rotate_key::Arguments),
     Config(commands::config::Arguments),
+    Restore(restore::Arguments),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -65,6 +67,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup(arguments) => backup::run(&context, &arguments),
         Command::RotateKey(arguments) => rotate_key::run(&context, &arguments),
         Command::Config(arguments) => commands::config::run(&context, &arguments),
+        Command::Restore(arguments) => restore::run(&context, &arguments),
     }
 }
 

@@ -80,6 +80,11 @@ impl ApiError {
         self.code
     }
 
+    /// With more for the log.
+    pub(crate) fn with_note(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -141,6 +146,10 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound { what } => Self::not_found(format!("there is no such {what}")),
             StoreError::Conflict(why) => Self::new(StatusCode::CONFLICT, "conflict", why),
+            StoreError::Running { what } => {
+                let code = if what == "backup" { "backup_running" } else { "rotation_running" };
+                Self::new(StatusCode::CONFLICT, code, error.to_string())
+            }
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "full", error.to_string()),
             StoreError::Taken { what } => {
                 let code = if what == "email address" { "email_taken" } else { "name_taken" };
@@ -218,6 +227,7 @@ mod tests {
         check(StoreError::Conflict("still writing"), 409, "conflict", "still writing", None);
         let full = StoreError::Full { what: "messages", allowed: 5, given: 6 };
         check(full, 409, "full", "5 allowed, 6", None);
+        check(StoreError::Running { what: "backup" }, 409, "backup_running", "a backup", None);
         let damaged = StoreError::Damaged { column: "messages.id", value: "x".to_owned() };
         check(damaged, 500, "internal_error", "its log has more", Some("messages.id"));
         check(StoreError::Busy("disk I/O".into()), 503, "database_busy", "try again", Some("disk I/O"));

@@ -28,6 +28,26 @@ pub enum StoreError {
         /// What it would become.
         given: u64,
     },
+    /// Only one of these goes on at a time.
+    #[error("a {what} is going on: try again when it has ended")]
+    Running {
+        /// `backup` or `rotation of keys`.
+        what: &'static str,
+    },
+    /// There is no room left for a file.
+    #[error("{}: there is no room left on the disk", path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that was to be restored is no good.
+    #[error("{} can't be restored: {reason}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another process has this database open.
     #[error("{} is in use by another process: only one server may have it open", path.display())]
     InUse {
@@ -42,13 +62,13 @@ pub enum StoreError {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// Texts in the database are sealed and the master key's file is gone.
+    /// Texts in the database are sealed and the master key is gone.
     #[error(
-        "the master key {} is missing, and what users wrote can't be read without it: put the file back from a backup",
+        "the master key {} is missing, and what users wrote can't be read without it: put it back from a backup",
         path.display()
     )]
     KeyMissing {
-        /// The master key's file.
+        /// The master key's file, or what it was given as.
         path: PathBuf,
     },
     /// The master key's file has a mode wider than 0600.
@@ -58,27 +78,27 @@ pub enum StoreError {
         path.display()
     )]
     KeyExposed {
-        /// The master key's file.
+        /// The master key's file, or what it was given as.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// The master key's file holds something else than keys.
+    /// The master key is something else than keys.
     #[error("the master key {} can't be used: {reason}", path.display())]
     KeyUnusable {
-        /// The master key's file.
+        /// The master key's file, or what it was given as.
         path: PathBuf,
         /// What is wrong with it, without a part of it.
         reason: String,
     },
-    /// The master key's file is not the one that the users' keys were wrapped with.
+    /// The master key is not the one that the users' keys were wrapped with.
     #[error(
         "the master key {} is not the one that this database was written with (generation {generation}): put the \
-         right file back from a backup",
+         right one back from a backup",
         path.display()
     )]
     KeyWrong {
-        /// The master key's file.
+        /// The master key's file, or what it was given as.
         path: PathBuf,
         /// The generation that is missing or different.
         generation: u32,

@@ -22,44 +22,73 @@ pub(crate) const NONCE_LEN: usize = 12;
 const PURPOSE: &[u8] = b"cachalot user key";
 
 /// A thousand generations fit.
-const FILE_BYTES_MAX: u64 = 1 << 16;
+const TEXT_BYTES_MAX: u64 = 1 << 16;
 
-/// Where the master keys are: a file with mode 0600, one line `generation:base64` (32 bytes) for each. The newest
-/// wraps the keys of new users; the others stay for as long as they wrap somebody's. A database in which nothing is
-/// wrapped yet gets a new file when it is opened.
+/// What a line takes at most: ten digits, a colon, the key in base64, and the end.
+const LINE_BYTES_MAX: usize = 10 + 1 + 44 + 1;
+
+type KeyBytes = Zeroizing<[u8; 32]>;
+
+/// Where the master keys are. The newest generation wraps the keys of new users; others are there for as long as they
+/// wrap somebody's.
 ///
-/// Whoever has this file and the database can read everything; whoever loses it, nothing. It belongs into a backup
-/// of its own.
-#[derive(Debug, Clone)]
+/// Whoever has them and the database can read everything; whoever loses them, nothing. They belong into a backup of
+/// their own.
+#[derive(Clone)]
 pub struct MasterKeys {
-    path: PathBuf,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    File(PathBuf),
+    /// Under a name for errors.
+    Text(PathBuf, Zeroizing<String>),
+    Memory,
+}
+
+impl fmt::Debug for MasterKeys {
+    /// Without the keys: what is printed may end in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MasterKeys").field(&self.name()).finish()
+    }
 }
 
 impl MasterKeys {
-    /// In this file, which is read when the store is opened.
+    /// In a file with mode 0600, one line `generation:base64` (32 bytes) for each, which is read when the store is
+    /// opened. A database in which nothing is wrapped yet gets a new file then.
     pub fn in_file(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { source: Source::File(path.into()) }
     }
 
-    /// Reads the file; `None` if there is none.
+    /// In a text that somebody else keeps, such as an environment variable: the lines of a file separated by commas.
+    /// `name` is what errors call it.
+    pub fn from_text(name: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { source: Source::Text(name.into(), Zeroizing::new(text.into())) }
+    }
+
+    /// Nowhere but in the store that has them.
+    pub(crate) fn in_memory() -> Self {
+        Self { source: Source::Memory }
+    }
+
+    fn name(&self) -> &Path {
+        match &self.source {
+            Source::File(path) | Source::Text(path, _) => path,
+            Source::Memory => Path::new("in memory"),
+        }
+    }
+
+    /// Reads them; `None` if there are none.
     ///
     /// # Errors
     /// [`StoreError::KeyExposed`], [`StoreError::KeyUnusable`], [`StoreError::File`].
     pub(crate) fn read(&self) -> Result<Option<MasterRing>, StoreError> {
-        let failed = |source| StoreError::File { path: self.path.clone(), source };
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & 0o177 != 0 {
-            return Err(StoreError::KeyExposed { path: self.path.clone(), mode });
+        match &self.source {
+            Source::File(path) => read_file(path),
+            Source::Text(name, text) => MasterRing::parse(name, text, ',').map(Some),
+            Source::Memory => Ok(None),
         }
-        // Reserved in full, so that no copy stays behind when it grows.
-        let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize + 1));
-        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-        MasterRing::parse(&self.path, &text).map(Some)
     }
 
     /// Makes the file with one key. It is on disk, whole, before anything is wrapped with it.
@@ -67,52 +96,155 @@ impl MasterKeys {
     /// # Errors
     /// [`StoreError::File`].
     pub(crate) fn make(&self, rng: &mut Rng) -> Result<MasterRing, StoreError> {
-        let failed = |source| StoreError::File { path: self.path.clone(), source };
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let bytes = random_key(rng);
-        write_new(&self.path, folder, &line(MasterRing::FIRST, &bytes)).map_err(failed)?;
-        Ok(MasterRing::new(&self.path, [(MasterRing::FIRST, bytes)]))
+        let ring = MasterRing::new(self.name(), [(MasterRing::FIRST, random_key(rng))]);
+        if let Source::File(path) = &self.source {
+            let failed = |source| StoreError::File { path: path.clone(), source };
+            let folder = folder_of(path);
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            write_whole(path, &ring.text()).map_err(failed)?;
+        }
+        Ok(ring)
     }
 
-    /// The error for a file that is not there although something is wrapped.
+    /// The keys to rotate to: those that are held and, unless they have a newer one that doesn't wrap everything yet,
+    /// a new one. That is on disk before it is returned.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), [`StoreError::KeyMissing`], [`StoreError::KeyWrong`] if a key that is held is
+    /// not where it was read from; [`StoreError::Conflict`] if nobody gave a new one and it can't be made here.
+    pub(crate) fn with_newer(&self, held: &MasterRing, rng: &mut Rng) -> Result<MasterRing, StoreError> {
+        let kept = match &self.source {
+            Source::Memory => held.clone(),
+            Source::File(_) | Source::Text(..) => self.read()?.ok_or_else(|| self.missing())?,
+        };
+        let ring = kept.joined(held)?;
+        if kept.keys.len() > 1 {
+            return Ok(ring);
+        }
+        if matches!(self.source, Source::Text(..)) {
+            return Err(StoreError::Conflict(
+                "the master key is given from outside, and there only one: put a newer one, generation:key, before it",
+            ));
+        }
+        let ring = ring.with_another(random_key(rng))?;
+        self.replace(&ring)?;
+        Ok(ring)
+    }
+
+    /// Takes all but the newest of the keys that are held out of where they are kept; nothing may be wrapped by them
+    /// any more. What is left, and the generations that only somebody else can take out.
+    ///
+    /// # Errors
+    /// As [`with_newer`](Self::with_newer).
+    pub(crate) fn without_older(&self, held: &MasterRing) -> Result<(MasterRing, Vec<u32>), StoreError> {
+        match &self.source {
+            Source::Text(..) => {
+                let older = held.keys.keys().copied().filter(|&generation| generation < held.newest);
+                Ok((held.clone(), older.collect()))
+            }
+            Source::Memory => Ok((held.only_newest(), Vec::new())),
+            Source::File(_) => {
+                let kept = self.read()?.ok_or_else(|| self.missing())?;
+                let newest = held.only_newest();
+                kept.joined(&newest)?;
+                if kept.keys.len() > 1 {
+                    self.replace(&newest)?;
+                }
+                Ok((newest, Vec::new()))
+            }
+        }
+    }
+
+    /// Whether more than one generation in them means that a rotation was interrupted. Where somebody else keeps
+    /// them, that is for them to say.
+    pub(crate) fn are_ours_to_finish(&self) -> bool {
+        matches!(self.source, Source::File(_))
+    }
+
+    /// Removes what a process left that died while it wrote the file.
+    pub(crate) fn remove_draft(&self) {
+        if let Source::File(path) = &self.source {
+            // Where it can't be removed it does no harm either: nothing is wrapped with what is only in it.
+            let _ = fs::remove_file(draft_of(&at_its_end(path)));
+        }
+    }
+
+    fn replace(&self, ring: &MasterRing) -> Result<(), StoreError> {
+        let Source::File(path) = &self.source else { return Ok(()) };
+        write_whole(path, &ring.text()).map_err(|source| StoreError::File { path: path.clone(), source })
+    }
+
+    /// The error for keys that are not there although something is wrapped.
     pub(crate) fn missing(&self) -> StoreError {
-        StoreError::KeyMissing { path: self.path.clone() }
+        StoreError::KeyMissing { path: self.name().to_path_buf() }
     }
 }
 
-/// Written beside its place first: a file that is there is whole.
-fn write_new(path: &Path, folder: &Path, text: &str) -> io::Result<()> {
+fn read_file(path: &Path) -> Result<Option<MasterRing>, StoreError> {
+    let failed = |source| StoreError::File { path: path.to_path_buf(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    if mode & 0o177 != 0 {
+        return Err(StoreError::KeyExposed { path: path.to_path_buf(), mode });
+    }
+    // Reserved in full, so that no copy stays behind when it grows.
+    let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES_MAX as usize + 1));
+    file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    MasterRing::parse(path, &text, '\n').map(Some)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn draft_of(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
-    let draft = PathBuf::from(draft);
+    PathBuf::from(draft)
+}
+
+/// Where a link leads: the file is replaced there, and the link stays.
+fn at_its_end(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Written beside its place first: a file that is there is whole.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let path = at_its_end(path);
+    let draft = draft_of(&path);
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(folder)?.sync_all()
+    let written = write_draft(&draft, text).and_then(|()| fs::rename(&draft, &path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    File::open(folder_of(&path))?.sync_all()
 }
 
-fn random_key(rng: &mut Rng) -> Zeroizing<[u8; 32]> {
+fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn random_key(rng: &mut Rng) -> KeyBytes {
     let mut bytes = Zeroizing::new([0; 32]);
     rng.fill(&mut *bytes);
     bytes
 }
 
-fn line(generation: u32, bytes: &[u8; 32]) -> Zeroizing<String> {
-    let mut line = Zeroizing::new(String::with_capacity(64));
+fn push_line(text: &mut String, generation: u32, bytes: &[u8; 32]) {
     // Writing to a String does not fail.
-    let _ = write!(line, "{generation}:");
-    STANDARD.encode_string(bytes, &mut line);
-    line.push('\n');
-    line
+    let _ = write!(text, "{generation}:");
+    STANDARD.encode_string(bytes, text);
+    text.push('\n');
 }
 
 /// A user's key as the database holds it.
@@ -125,11 +257,12 @@ pub(crate) struct WrappedKey {
 }
 
 /// The master keys themselves. Their memory is wiped when they are dropped.
+#[derive(Clone)]
 pub(crate) struct MasterRing {
-    /// For errors.
+    /// Where they come from, for errors.
     path: PathBuf,
     newest: u32,
-    keys: BTreeMap<u32, Aes256Gcm>,
+    keys: BTreeMap<u32, KeyBytes>,
 }
 
 impl fmt::Debug for MasterRing {
@@ -142,42 +275,90 @@ impl MasterRing {
     /// Generation of the first key.
     const FIRST: u32 = 1;
 
-    /// One key that is nowhere but in memory.
-    pub(crate) fn random(rng: &mut Rng) -> Self {
-        Self::new(Path::new("in memory"), [(Self::FIRST, random_key(rng))])
-    }
-
-    fn new(path: &Path, keys: impl IntoIterator<Item = (u32, Zeroizing<[u8; 32]>)>) -> Self {
-        let keys: BTreeMap<_, _> = keys
-            .into_iter()
-            .map(|(generation, bytes)| (generation, Aes256Gcm::new((&*bytes).into())))
-            .collect();
+    fn new(path: &Path, keys: impl IntoIterator<Item = (u32, KeyBytes)>) -> Self {
+        let keys: BTreeMap<_, _> = keys.into_iter().collect();
         let newest = keys.keys().next_back().copied().unwrap_or(Self::FIRST);
         Self { path: path.to_path_buf(), newest, keys }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, StoreError> {
+    fn parse(path: &Path, text: &str, separator: char) -> Result<Self, StoreError> {
         let unusable = |reason| StoreError::KeyUnusable { path: path.to_path_buf(), reason };
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(unusable(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+        if text.len() as u64 > TEXT_BYTES_MAX {
+            return Err(unusable(format!("it is longer than {TEXT_BYTES_MAX} bytes")));
         }
+        let entry = if separator == '\n' { "line" } else { "entry" };
         let mut keys = BTreeMap::new();
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.split(separator).enumerate() {
             if line.trim().is_empty() {
                 continue;
             }
             let number = index + 1;
             let (generation, bytes) = parse_line(line.trim()).ok_or_else(|| {
-                unusable(format!("line {number} is not `generation:key` with 32 bytes in base64"))
+                unusable(format!("{entry} {number} is not `generation:key` with 32 bytes in base64"))
             })?;
             if keys.insert(generation, bytes).is_some() {
-                return Err(unusable(format!("line {number} has generation {generation} for a second time")));
+                return Err(unusable(format!(
+                    "{entry} {number} has generation {generation} for a second time"
+                )));
             }
         }
         if keys.is_empty() {
             return Err(unusable("it holds no key".to_owned()));
         }
         Ok(Self::new(path, keys))
+    }
+
+    /// The lines of a file, the newest first.
+    fn text(&self) -> Zeroizing<String> {
+        // Reserved in full, so that no copy stays behind when it grows.
+        let mut text = Zeroizing::new(String::with_capacity(self.keys.len() * LINE_BYTES_MAX));
+        for (generation, bytes) in self.keys.iter().rev() {
+            push_line(&mut text, *generation, bytes);
+        }
+        text
+    }
+
+    fn with_another(&self, bytes: KeyBytes) -> Result<Self, StoreError> {
+        let generation = self.newest.checked_add(1).ok_or_else(|| StoreError::KeyUnusable {
+            path: self.path.clone(),
+            reason: format!("there is no generation after {}", self.newest),
+        })?;
+        let mut ring = self.clone();
+        ring.keys.insert(generation, bytes);
+        ring.newest = generation;
+        Ok(ring)
+    }
+
+    fn only_newest(&self) -> Self {
+        let mut ring = self.clone();
+        ring.keys.retain(|&generation, _| generation == ring.newest);
+        ring
+    }
+
+    /// All of these and of those that a process holds, whose newest must be among these. An older one of theirs may
+    /// have been taken away without their knowing.
+    fn joined(&self, held: &Self) -> Result<Self, StoreError> {
+        let mut ring = self.clone();
+        for (&generation, bytes) in &held.keys {
+            match self.keys.get(&generation) {
+                Some(ours) if ours == bytes => {}
+                None if generation < held.newest => {
+                    ring.keys.insert(generation, bytes.clone());
+                }
+                _ => return Err(self.wrong(generation)),
+            }
+        }
+        Ok(ring)
+    }
+
+    fn cipher(&self, generation: u32) -> Result<Aes256Gcm, StoreError> {
+        let bytes = self.keys.get(&generation).ok_or_else(|| self.wrong(generation))?;
+        Ok(Aes256Gcm::new((&**bytes).into()))
+    }
+
+    /// Whether there are keys besides the newest.
+    pub(crate) fn has_older(&self) -> bool {
+        self.keys.len() > 1
     }
 
     /// The generation that wraps new keys.
@@ -194,8 +375,8 @@ impl MasterRing {
     ) -> Result<WrappedKey, StoreError> {
         let generation = self.newest;
         let payload = Payload { msg: bytes, aad: &authenticated(user, generation) };
-        let key = self.keys.get(&generation).ok_or_else(|| self.wrong(generation))?;
-        let ciphertext = key.encrypt(&nonce.into(), payload).map_err(|_| self.wrong(generation))?;
+        let ciphertext =
+            self.cipher(generation)?.encrypt(&nonce.into(), payload).map_err(|_| self.wrong(generation))?;
         Ok(WrappedKey { bytes: [&nonce[..], &ciphertext].concat(), generation })
     }
 
@@ -209,7 +390,7 @@ impl MasterRing {
         wrapped: &WrappedKey,
     ) -> Result<Zeroizing<[u8; 32]>, StoreError> {
         let wrong = || self.wrong(wrapped.generation);
-        let key = self.keys.get(&wrapped.generation).ok_or_else(wrong)?;
+        let key = self.cipher(wrapped.generation)?;
         let (nonce, ciphertext) = wrapped.bytes.split_first_chunk::<NONCE_LEN>().ok_or_else(wrong)?;
         let payload = Payload { msg: ciphertext, aad: &authenticated(user, wrapped.generation) };
         let plain = Zeroizing::new(key.decrypt(nonce.into(), payload).map_err(|_| wrong())?);
@@ -253,6 +434,12 @@ mod tests {
     use super::*;
 
     const USER: [u8; 16] = [7; 16];
+
+    fn line(generation: u32, bytes: &[u8; 32]) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        push_line(&mut text, generation, bytes);
+        text
+    }
 
     fn keys_with(text: &str, mode: u32) -> (tempfile::TempDir, MasterKeys) {
         let folder = tempfile::tempdir().unwrap();
@@ -344,5 +531,103 @@ mod tests {
             let shown = error.to_string();
             assert!(shown.contains(expected) && !shown.contains("secret"), "{text:?}: {shown}");
         }
+    }
+
+    #[test]
+    fn a_text_holds_the_lines_with_commas_between_and_is_not_printed() {
+        let (one, two) = (line(1, &[1; 32]), line(2, &[2; 32]));
+        let (one, two) = (one.trim(), two.trim());
+        let ring = |text: &str| MasterKeys::from_text("$KEY", text).read().map(Option::unwrap);
+        for text in [format!("{two},{one}"), format!("{one}, {two} ,"), format!(",{two},{one}\n")] {
+            let ring = ring(&text).unwrap();
+            assert_eq!((ring.newest(), ring.keys.len()), (2, 2), "{text:?}");
+        }
+        let (_folder, keys) = keys_with(&line(1, &[1; 32]), 0o600);
+        let wrapped = keys.read().unwrap().unwrap().wrap(USER.into(), &[9; 32], [0; 12]).unwrap();
+        assert_eq!(*ring(one).unwrap().unwrap(USER.into(), &wrapped).unwrap(), [9; 32]);
+        for (text, expected) in [
+            (String::new(), "no key"),
+            (" , ".to_owned(), "no key"),
+            (format!("{two},secret"), "entry 2"),
+            (format!("{one}\n{two}"), "entry 1"),
+            (format!("{one},{one}"), "second time"),
+        ] {
+            let shown = ring(&text).unwrap_err().to_string();
+            assert!(shown.contains(expected) && shown.contains("$KEY"), "{text:?}: {shown}");
+            assert!(!shown.contains("secret") && !shown.contains(&one[2..]), "{text:?}: {shown}");
+        }
+        let shown = format!("{:?}", MasterKeys::from_text("$KEY", one));
+        assert!(shown.contains("$KEY") && !shown.contains(&one[2..]), "{shown}");
+    }
+
+    #[test]
+    fn a_newer_key_is_added_and_the_older_leave() {
+        let (folder, keys) = keys_with(&line(3, &[3; 32]), 0o600);
+        let mut rng = Rng::from_seed(1);
+        let held = keys.read().unwrap().unwrap();
+        let both = keys.with_newer(&held, &mut rng).unwrap();
+        assert_eq!(both.newest(), 4);
+        assert_eq!(both.keys, keys.read().unwrap().unwrap().keys, "it is on disk");
+        // One that was interrupted here is gone on with, whatever the process still holds.
+        assert_eq!(keys.with_newer(&held, &mut rng).unwrap().keys, both.keys);
+        assert_eq!(keys.with_newer(&both, &mut rng).unwrap().keys, both.keys);
+
+        let (newest, removable) = keys.without_older(&both).unwrap();
+        assert_eq!((newest.newest(), newest.keys.len(), removable), (4, 1, vec![]));
+        assert_eq!(keys.read().unwrap().unwrap().keys, newest.keys);
+        assert_eq!(keys.without_older(&both).unwrap().0.keys, newest.keys, "twice is as good as once");
+        let path = folder.path().join("master.key");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft stays");
+        assert!(both.with_another(random_key(&mut rng)).is_ok());
+        let (_folder, last) = keys_with(&line(u32::MAX, &[3; 32]), 0o600);
+        let error = last.with_newer(&last.read().unwrap().unwrap(), &mut rng).unwrap_err();
+        assert!(error.to_string().contains("no generation after"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_one_that_was_read_is_left_alone() {
+        let mut rng = Rng::from_seed(1);
+        for other in [line(1, &[8; 32]), line(2, &[1; 32])] {
+            let (folder, keys) = keys_with(&line(1, &[1; 32]), 0o600);
+            let path = folder.path().join("master.key");
+            let held = keys.read().unwrap().unwrap();
+            let both = held.with_another(random_key(&mut rng)).unwrap();
+            fs::write(&path, &*other).unwrap();
+            let wrong = |result: Result<(), StoreError>| matches!(result, Err(StoreError::KeyWrong { .. }));
+            assert!(wrong(keys.with_newer(&held, &mut rng).map(|_| ())));
+            assert!(wrong(keys.without_older(&both).map(|_| ())));
+            assert_eq!(fs::read_to_string(&path).unwrap(), *other);
+            fs::remove_file(&path).unwrap();
+            assert!(matches!(keys.with_newer(&held, &mut rng), Err(StoreError::KeyMissing { .. })));
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_replaced_where_it_is() {
+        let (folder, _) = keys_with(&line(1, &[1; 32]), 0o600);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("master.key");
+        std::os::unix::fs::symlink(folder.path().join("master.key"), &link).unwrap();
+        let keys = MasterKeys::in_file(&link);
+        let held = keys.read().unwrap().unwrap();
+        keys.with_newer(&held, &mut Rng::from_seed(1)).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(keys.read().unwrap().unwrap().newest(), 2);
+    }
+
+    #[test]
+    fn keys_that_somebody_else_keeps_are_neither_made_nor_taken_away() {
+        let mut rng = Rng::from_seed(1);
+        let (one, two) = (line(1, &[1; 32]), line(2, &[2; 32]));
+        let single = MasterKeys::from_text("$KEY", one.trim());
+        let held = single.read().unwrap().unwrap();
+        assert!(matches!(single.with_newer(&held, &mut rng), Err(StoreError::Conflict(_))));
+        let both = MasterKeys::from_text("$KEY", format!("{},{}", two.trim(), one.trim()));
+        let held = both.read().unwrap().unwrap();
+        assert_eq!(both.with_newer(&held, &mut rng).unwrap().keys, held.keys);
+        let (kept, removable) = both.without_older(&held).unwrap();
+        assert_eq!((kept.keys, removable), (held.keys, vec![1]));
     }
 }

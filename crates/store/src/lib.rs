@@ -21,6 +21,7 @@ mod rows;
 mod seal;
 mod sqlite;
 mod traits;
+mod vault;
 
 pub use data::{
     Archive, ArchiveOutcome, Hit, NewArchive, RETENTION_DAYS_MAX, Search, SearchPage, SearchPlace,
@@ -43,9 +44,10 @@ pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
     NewTurn, Outcome, PageRequest, ParentChoice, Progress, Role, Status, Timing, Turn, Usage,
 };
-pub use sqlite::SqliteStore;
+pub use sqlite::{Restore, SqliteStore};
 pub use traits::{
     AddressStore, ArchiveStore, AuditStore, ConversationStore, GroupStore, LinkStore, MessageStore,
     OneTimeCodeStore, OperatorStore, PasskeyStore, QuotaStore, RetentionStore, SearchStore, SessionStore,
-    Store, StoreFuture, StoreHealth, UserStore,
+    Store, StoreFuture, StoreHealth, UserStore, VaultStore,
 };
+pub use vault::{Backup, Contents, Rotation};

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
@@ -124,7 +124,8 @@ impl UserKey {
 /// Makes, wraps and keeps the users' keys, and seals with them.
 #[derive(Debug)]
 pub(crate) struct Sealer {
-    masters: MasterRing,
+    /// Another when the keys are rotated.
+    masters: RwLock<Arc<MasterRing>>,
     rng: Mutex<Rng>,
     cache: Mutex<Cache>,
 }
@@ -132,14 +133,29 @@ pub(crate) struct Sealer {
 impl Sealer {
     /// `rng` must be nobody else's: two that draw the same nonces give the texts away.
     pub(crate) fn new(masters: MasterRing, rng: Rng) -> Self {
-        Self { masters, rng: Mutex::new(rng), cache: Mutex::default() }
+        Self { masters: RwLock::new(Arc::new(masters)), rng: Mutex::new(rng), cache: Mutex::default() }
+    }
+
+    /// The master keys as they are now.
+    pub(crate) fn masters(&self) -> Arc<MasterRing> {
+        Arc::clone(&self.masters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From here on other master keys wrap and unwrap. Whatever is wrapped must be by one of them.
+    pub(crate) fn set_masters(&self, masters: MasterRing) {
+        *self.masters.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(masters);
+    }
+
+    /// A generator of its own for a new master key.
+    pub(crate) fn fork_rng(&self) -> Rng {
+        self.rng().fork()
     }
 
     /// A key for a new user.
     pub(crate) fn new_key(&self, user: UserId) -> Result<(Arc<UserKey>, WrappedKey), StoreError> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         self.rng().fill(&mut *bytes);
-        let wrapped = self.masters.wrap(user, &bytes, self.nonce())?;
+        let wrapped = self.masters().wrap(user, &bytes, self.nonce())?;
         Ok((self.keep(user, &bytes), wrapped))
     }
 
@@ -153,24 +169,18 @@ impl Sealer {
     /// # Errors
     /// [`StoreError::KeyWrong`].
     pub(crate) fn unwrap(&self, user: UserId, wrapped: &WrappedKey) -> Result<Arc<UserKey>, StoreError> {
-        let bytes = self.masters.unwrap(user, wrapped)?;
+        let bytes = self.masters().unwrap(user, wrapped)?;
         Ok(self.keep(user, &bytes))
     }
 
-    /// A user's key wrapped under the newest master key; `None` if it is already.
+    /// A user's key wrapped under the newest master key.
     ///
     /// # Errors
     /// [`StoreError::KeyWrong`].
-    pub(crate) fn rewrap(
-        &self,
-        user: UserId,
-        wrapped: &WrappedKey,
-    ) -> Result<Option<WrappedKey>, StoreError> {
-        if wrapped.generation == self.masters.newest() {
-            return Ok(None);
-        }
-        let bytes = self.masters.unwrap(user, wrapped)?;
-        self.masters.wrap(user, &bytes, self.nonce()).map(Some)
+    pub(crate) fn rewrap(&self, user: UserId, wrapped: &WrappedKey) -> Result<WrappedKey, StoreError> {
+        let masters = self.masters();
+        let bytes = masters.unwrap(user, wrapped)?;
+        masters.wrap(user, &bytes, self.nonce())
     }
 
     /// Holds a user's key ready no longer.
@@ -259,10 +269,11 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MasterKeys;
 
     fn sealer(seed: u64) -> Sealer {
         let mut rng = Rng::from_seed(seed);
-        Sealer::new(MasterRing::random(&mut rng), rng.fork())
+        Sealer::new(MasterKeys::in_memory().make(&mut rng).unwrap(), rng.fork())
     }
 
     fn user(number: usize) -> UserId {

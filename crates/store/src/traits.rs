@@ -3,11 +3,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::{
-    AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Conversation,
+    AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Backup, Conversation,
     ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity, Link,
     LinkId, Message, MessageId, NewAnswer, NewArchive, NewConversation, NewGroup, NewOneTimeCodes,
     NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey, PasskeyId,
-    PasskeyUse, Progress, Search, SearchPage, Session, SessionId, StoreError, Turn, User, UserCard,
+    PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, StoreError, Turn, User, UserCard,
     UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage, UserSettings,
 };
 
@@ -56,12 +56,6 @@ pub trait UserStore: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.
     fn set_disabled(&self, id: UserId, disabled_ms: Option<i64>) -> StoreFuture<'_, ()>;
-
-    /// Wraps their key under the newest master key. What they wrote stays as it is.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    fn rewrap_key(&self, id: UserId) -> StoreFuture<'_, ()>;
 
     /// Deletes them with their key, their conversations and their sessions, which count as revoked.
     ///
@@ -340,6 +334,29 @@ pub trait LinkStore: Send + Sync + Debug {
     fn remove_link(&self, user: UserId, id: LinkId) -> StoreFuture<'_, ()>;
 }
 
+/// Copies of the whole, and the keys to it.
+pub trait VaultStore: Send + Sync + Debug {
+    /// Copies the database as it is now, while others go on reading and writing. Whatever was acknowledged before the
+    /// call is in it. Dropping the future stops nothing; what it would have given is thrown away when it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Running`] if a backup is being made or has not been dropped yet, or the keys are being rotated:
+    /// a copy with keys of two generations would open with neither file; [`StoreError::DiskFull`],
+    /// [`StoreError::File`]; [`StoreError::Conflict`] if it is in memory only.
+    fn backup(&self) -> StoreFuture<'_, Backup>;
+
+    /// Wraps every user's key under a new master key, while others go on, and takes the older ones out of where they
+    /// are kept. What users wrote stays as it is. A rotation that was interrupted, or whose future was dropped, is
+    /// finished instead of beginning another.
+    ///
+    /// # Errors
+    /// [`StoreError::Running`] if a backup is being made or the keys are being rotated; those of reading and writing
+    /// the master keys; [`StoreError::Conflict`] if a new key can only be given from outside and none was;
+    /// [`StoreError::Busy`] if somebody reads for so long that the log, which holds what the old key wrapped, can't be
+    /// emptied: the old key stays then, and the next call goes on.
+    fn rotate_keys(&self) -> StoreFuture<'_, Rotation>;
+}
+
 /// The store as a whole.
 pub trait StoreHealth: Send + Sync + Debug {
     /// Asks the database for something small.
@@ -497,5 +514,6 @@ store_of! {
     ArchiveStore
     SearchStore
     RetentionStore
+    VaultStore
     StoreHealth
 }

@@ -3,17 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::{Rng, SystemClock};
+use base64::Engine as _;
 use store::{
     Archive, ArchiveStore as _, Conversation, ConversationChange, ConversationId, ConversationStore as _,
     Limits, MasterKeys, Message, MessageId, MessageStore as _, NewAnswer, NewArchive, NewConversation,
     NewOneTimeCodes, NewPasskey, NewTurn, NewUser, OneTimeCodeStore as _, Outcome, ParentChoice,
-    PasskeyBackup, PasskeyStore as _, Progress, Role, SqliteStore, Status, StoreError, UserId, UserRole,
-    UserStore as _,
+    PasskeyBackup, PasskeyStore as _, Progress, Role, Rotation, SqliteStore, Status, StoreError, UserId,
+    UserRole, UserStore as _, VaultStore as _,
 };
 
 const LIMITS: Limits = Limits { messages_max: 1000, bytes_max: 1 << 30 };
@@ -201,9 +203,12 @@ async fn write_factors(store: &SqliteStore, owner: UserId) {
     store.rename_passkey(owner, id, TEXTS[14].to_owned()).await.unwrap();
 }
 
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 fn assert_nothing_is_plain(fixture: &Fixture, when: &str) {
     let files = fixture.bytes();
-    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     // What is not sealed is found, so what is would be.
     assert!(files.iter().any(|(_, bytes)| holds(bytes, "Ahab")));
     for (path, bytes) in files {
@@ -214,7 +219,10 @@ fn assert_nothing_is_plain(fixture: &Fixture, when: &str) {
 }
 
 async fn assert_texts_are_there(fixture: &Fixture) {
-    let store = fixture.open().await.unwrap();
+    assert_texts_are_in(&fixture.open().await.unwrap(), fixture).await;
+}
+
+async fn assert_texts_are_in(store: &SqliteStore, fixture: &Fixture) {
     let conversation = store.conversation(fixture.owner, fixture.conversation).await.unwrap();
     assert_eq!((conversation.title.as_str(), conversation.system.as_deref()), (TEXTS[1], Some(TEXTS[2])));
     let message = store.message(fixture.owner, fixture.conversation, fixture.message).await.unwrap();
@@ -233,6 +241,76 @@ async fn no_text_stands_in_the_database_or_its_log() {
     assert_nothing_is_plain(&fixture, "after it was dropped");
     assert_texts_are_there(&fixture).await;
     assert_nothing_is_plain(&fixture, "after it was read");
+}
+
+#[tokio::test]
+async fn no_text_and_no_master_key_stands_in_a_backup() {
+    let fixture = written().await;
+    let store = fixture.open().await.unwrap();
+    let mut backup = store.backup().await.unwrap();
+    let mut bytes = Vec::new();
+    backup.file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, backup.bytes);
+    assert!(holds(&bytes, "Ahab"), "what is not sealed is found, so what is would be");
+    for text in TEXTS {
+        assert!(!holds(&bytes, text), "{text:?} in the backup");
+    }
+    let key = fs::read_to_string(fixture.key()).unwrap();
+    let key = key.trim().strip_prefix("1:").unwrap();
+    assert!(!holds(&bytes, key));
+    let raw = base64::engine::general_purpose::STANDARD.decode(key).unwrap();
+    assert!(!bytes.windows(raw.len()).any(|window| window == raw));
+    assert_nothing_is_plain(&fixture, "after a backup");
+}
+
+/// Whoever has the backup needs the key too, and without it nothing happens to the backup.
+#[tokio::test]
+async fn a_backup_opens_with_the_master_key_of_its_time_only() {
+    let fixture = written().await;
+    let store = fixture.open().await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("chats.db");
+    let mut backup = store.backup().await.unwrap();
+    std::io::copy(&mut backup.file, &mut fs::File::create(&path).unwrap()).unwrap();
+    store.rotate_keys().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    let key = elsewhere.path().join("master.key");
+    assert!(matches!(open(elsewhere.path()).await, Err(StoreError::KeyMissing { .. })));
+    fs::copy(fixture.key(), &key).unwrap();
+    let error = open(elsewhere.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::KeyWrong { generation: 1, .. }), "{error}");
+    assert!(fs::read(&path).unwrap() == before, "something was changed");
+}
+
+#[tokio::test]
+async fn keys_from_outside_open_as_those_of_a_file_do_and_are_rotated_to_the_newest_given() {
+    let fixture = written().await;
+    let one = fs::read_to_string(fixture.key()).unwrap().trim().to_owned();
+    fs::remove_file(fixture.key()).unwrap();
+    let two = format!("2:{}=", "A".repeat(43));
+    let open = async |text: &str| {
+        let keys = MasterKeys::from_text("$KEY", text);
+        let clock = Arc::new(SystemClock::new());
+        let path = fixture.folder.path().join("chats.db");
+        SqliteStore::open(&path, keys, clock, Rng::from_os().unwrap()).await
+    };
+    let store = open(&one).await.unwrap();
+    assert_texts_are_in(&store, &fixture).await;
+    assert!(matches!(store.rotate_keys().await, Err(StoreError::Conflict(_))), "there is no newer one");
+    drop(store);
+    let error = open(&two).await.unwrap_err();
+    assert!(matches!(error, StoreError::KeyWrong { generation: 1, .. }), "{error}");
+    assert!(error.to_string().contains("$KEY"), "{error}");
+
+    let store = open(&format!("{two},{one}")).await.unwrap();
+    let rotation = store.rotate_keys().await.unwrap();
+    assert_eq!(rotation, Rotation { generation: 2, rewrapped: 1, removable: vec![1] });
+    let again = store.rotate_keys().await.unwrap();
+    assert_eq!(again, Rotation { generation: 2, rewrapped: 0, removable: vec![1] });
+    drop(store);
+    assert_texts_are_in(&open(&two).await.unwrap(), &fixture).await;
+    assert!(matches!(open(&one).await, Err(StoreError::KeyWrong { generation: 2, .. })));
+    assert!(!fixture.key().exists(), "no file is made where keys come from outside");
 }
 
 /// The key file is made into something else; opening must fail as expected and leave every byte as it was, and with
@@ -290,19 +368,21 @@ async fn a_database_without_users_gets_a_new_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_wrapped_anew_under_the_newest_master_and_the_old_one_may_go() {
+async fn keys_are_wrapped_anew_under_the_newest_master_and_the_old_one_opens_nothing() {
     let fixture = written().await;
     let old = fs::read_to_string(fixture.key()).unwrap();
-    let new = format!("7:{}=\n", "A".repeat(43));
-    fs::write(fixture.key(), format!("{old}{new}")).unwrap();
     let store = fixture.open().await.unwrap();
-    assert_eq!(store.user(fixture.owner).await.unwrap().key_generation, 1);
-    store.rewrap_key(fixture.owner).await.unwrap();
-    store.rewrap_key(fixture.owner).await.unwrap();
-    assert_eq!(store.user(fixture.owner).await.unwrap().key_generation, 7);
+    let rotation = store.rotate_keys().await.unwrap();
+    assert_eq!(rotation, Rotation { generation: 2, rewrapped: 1, removable: vec![] });
+    assert_eq!(store.user(fixture.owner).await.unwrap().key_generation, 2);
+    assert_texts_are_in(&store, &fixture).await;
     drop(store);
+    assert_texts_are_there(&fixture).await;
+    assert_nothing_is_plain(&fixture, "after a rotation");
+    let new = fs::read_to_string(fixture.key()).unwrap();
+    assert!(new.starts_with("2:") && new.lines().count() == 1 && new != old, "{} lines", new.lines().count());
+    fs::write(fixture.key(), &old).unwrap();
+    assert!(matches!(fixture.open().await, Err(StoreError::KeyWrong { generation: 2, .. })));
     fs::write(fixture.key(), &new).unwrap();
     assert_texts_are_there(&fixture).await;
-    fs::write(fixture.key(), &old).unwrap();
-    assert!(matches!(fixture.open().await, Err(StoreError::KeyWrong { generation: 7, .. })));
 }

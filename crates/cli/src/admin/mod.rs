@@ -19,10 +19,11 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use server::{Desk, DeskParts, Settings};
-use store::{MasterKeys, SqliteStore, StoreError, StoreHealth as _};
+use store::{SqliteStore, StoreError, StoreHealth as _};
 use tokio::net::UnixStream;
 
 use crate::home::Context;
+use crate::master_keys::master_keys;
 
 /// What comes back, piece by piece.
 pub(crate) type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
@@ -75,7 +76,7 @@ impl Admin {
         if !database.exists() {
             bail!("{} is not there: no server has been started with this home yet", database.display());
         }
-        let keys = MasterKeys::in_file(context.home.join("master.key"));
+        let keys = master_keys(&context.home)?;
         let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?).await;
         let store = store.map_err(|error| match error {
             StoreError::InUse { .. } => anyhow::anyhow!(

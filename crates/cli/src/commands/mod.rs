@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod group;
 pub(crate) mod list;
 pub(crate) mod pull;
+pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod rotate_key;
 pub(crate) mod session;

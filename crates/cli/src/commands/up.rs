@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use base::Rng;
 use dialogue::{DialogueConfig, Hub, HubConfig};
 use server::{Parts, Server, Tls};
-use store::{MasterKeys, SqliteStore, UserStore as _};
+use store::{SqliteStore, UserStore as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use url::Url;
@@ -19,6 +19,7 @@ use crate::cookie_key;
 use crate::home::Context;
 use crate::listening::listen;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
+use crate::master_keys::{self, master_keys};
 use crate::pull::text::printable;
 
 /// How long work that is left behind may go on at the end.
@@ -115,7 +116,7 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
     let database = context.home.join("cachalot.db");
     std::fs::create_dir_all(&context.home)
         .with_context(|| format!("{} can't be made", context.home.display()))?;
-    let keys = MasterKeys::in_file(context.home.join("master.key"));
+    let keys = master_keys(&context.home)?;
     let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?);
     let store = store.await.with_context(|| format!("{} can't be opened", database.display()))?;
     // Ours to the end, and with it the database's lock: nobody else makes a control socket before ours is gone.
@@ -278,7 +279,13 @@ fn open_browser(url: &str) -> std::io::Result<()> {
         ("xdg-open", &[])
     };
     let mut command = Command::new(program);
-    command.args(arguments).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(arguments)
+        .arg(url)
+        .env_remove(master_keys::VARIABLE)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut browser = command.spawn()?;
     // Waited for by a thread of its own, so that it doesn't stay a zombie.
     std::thread::spawn(move || browser.wait());

@@ -98,6 +98,8 @@ fn run_pip(
         .arg(directory)
         .arg(request.requirement())
         .envs(settings.pip_environment.iter().map(|(name, value)| (name, value)))
+        // What a server's environment may hold is nothing to pip.
+        .env_remove(crate::master_keys::VARIABLE)
         // pip unpacks into its temporary directory first: on the same disk, and where its growth can be seen.
         .env("TMPDIR", directory)
         .stdin(Stdio::null())

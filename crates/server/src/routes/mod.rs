@@ -136,6 +136,8 @@ fn compressed() -> Router<App> {
         .and(NotForContentType::SSE)
         .and(NotForContentType::const_new("font/"))
         .and(NotForContentType::const_new("application/zip"))
+        // What is sealed does not get smaller.
+        .and(NotForContentType::const_new("application/vnd.sqlite3"))
         .and(NotForContentType::const_new("image/png"));
     let own = api().into_iter().map(|(path, _, methods)| (path, methods));
     let admin = api::admin::endpoints().into_iter().map(|(_, path, _, methods)| (path, methods));

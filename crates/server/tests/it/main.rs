@@ -23,3 +23,4 @@ mod second_factor;
 mod shutdown;
 mod support;
 mod tls;
+mod vault;

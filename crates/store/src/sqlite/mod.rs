@@ -4,6 +4,7 @@
 mod addresses;
 mod archives;
 mod audit;
+mod backup;
 mod conversations;
 mod file;
 mod groups;
@@ -13,7 +14,9 @@ mod one_time_codes;
 mod operators;
 mod passkeys;
 mod quota;
+mod restore;
 mod retention;
+mod rotation;
 mod rows;
 mod search;
 mod sessions;
@@ -21,7 +24,7 @@ mod upgrade;
 mod users;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +32,13 @@ use base::{Clock, Rng};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, Transaction};
+use tokio::sync::RwLock;
 
-use crate::keys::MasterRing;
+pub use restore::Restore;
+
 use crate::seal::{Sealer, UserKey};
+use crate::vault::OneAtATime;
 use crate::{IdMaker, MasterKeys, StoreError, StoreFuture, StoreHealth, UserId};
 
 /// Connections that read. Each holds a thread and a page cache of up to 2 MB.
@@ -56,8 +62,24 @@ pub struct SqliteStore {
     readers: SqlitePool,
     ids: IdMaker,
     sealer: Sealer,
-    /// Held for as long as the store is open, so that no second process believes that our answers are interrupted.
-    _lock: Option<File>,
+    keys: MasterKeys,
+    /// None in memory.
+    disk: Option<Disk>,
+    /// Backups that somebody has.
+    backups: OneAtATime,
+    /// Copying and rotating keys: a copy has keys of one generation.
+    vault: OneAtATime,
+    /// Shared by those who read a wrapped key and unwrap it, and had alone by whoever takes away a master key.
+    unwrapping: RwLock<()>,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+struct Disk {
+    path: PathBuf,
+    /// Held for as long as the store is open or something of it goes on, so that no second process believes that our
+    /// answers are interrupted.
+    _lock: Arc<File>,
 }
 
 impl SqliteStore {
@@ -77,10 +99,11 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         rng: Rng,
     ) -> Result<Self, StoreError> {
-        let lock = file::prepare(path)?;
+        let disk = Disk { path: path.to_path_buf(), _lock: Arc::new(file::prepare(path)?) };
+        let ring = upgrade::read_keys(path, &keys).await?;
         let options = options().filename(path).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1, options.clone().pragma("journal_size_limit", LOG_BYTES_MAX)).await?;
-        let (sealer, ids) = match upgrade::upgrade(&writer, &keys, clock, rng).await {
+        let (sealer, ids) = match upgrade::upgrade(&writer, (&keys, ring), clock, rng).await {
             Ok(upgraded) => upgraded,
             Err(error) => {
                 // Before the lock is let go: the next who opens it must not find us still there.
@@ -88,8 +111,10 @@ impl SqliteStore {
                 return Err(error);
             }
         };
+        keys.remove_draft();
+        file::remove_leftovers(path);
         let readers = pool(READERS, options.pragma("query_only", "ON")).await?;
-        Ok(Self { writer, readers, ids, sealer, _lock: Some(lock) })
+        Ok(Self::new(writer, readers, ids, sealer, keys, Some(disk)))
     }
 
     /// A database that is gone when the store is dropped, as are the keys in it. For tests and for chats that leave
@@ -101,8 +126,21 @@ impl SqliteStore {
         // The database lives in its one connection, so readers take their turn with the writer.
         let writer = pool(1, options().in_memory(true)).await?;
         MIGRATIONS.run(&writer).await?;
-        let sealer = Sealer::new(MasterRing::random(&mut rng), rng.fork());
-        Ok(Self { readers: writer.clone(), writer, ids: IdMaker::new(clock, rng), sealer, _lock: None })
+        let keys = MasterKeys::in_memory();
+        let sealer = Sealer::new(keys.make(&mut rng)?, rng.fork());
+        Ok(Self::new(writer.clone(), writer, IdMaker::new(clock, rng), sealer, keys, None))
+    }
+
+    fn new(
+        writer: SqlitePool,
+        readers: SqlitePool,
+        ids: IdMaker,
+        sealer: Sealer,
+        keys: MasterKeys,
+        disk: Option<Disk>,
+    ) -> Self {
+        let (backups, vault) = (OneAtATime::default(), OneAtATime::default());
+        Self { writer, readers, ids, sealer, keys, disk, backups, vault, unwrapping: RwLock::default() }
     }
 
     /// Reads the whole database and compares it with itself.
@@ -132,6 +170,7 @@ impl SqliteStore {
         if let Some(key) = self.sealer.ready(user) {
             return Ok(Some(key));
         }
+        let _unwrapping = self.unwrapping.read().await;
         let row = sqlx::query("SELECT wrapped_key, key_generation FROM users WHERE id = ?")
             .bind(user.to_string())
             .fetch_optional(&self.readers)
@@ -148,6 +187,15 @@ impl SqliteStore {
 /// lock between its read and its write.
 async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, StoreError> {
     Ok(writer.begin_with("BEGIN IMMEDIATE").await?)
+}
+
+/// Writes the log into the database and cuts it to nothing: it may hold copies of what was overwritten.
+async fn empty_log(writer: &SqlitePool) -> Result<(), StoreError> {
+    let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+    if checkpoint.try_get::<i64, _>(0)? != 0 {
+        return Err(StoreError::Busy("another process reads the log that has to be emptied".into()));
+    }
+    Ok(())
 }
 
 fn options() -> SqliteConnectOptions {

@@ -161,6 +161,23 @@ async fn sealing_goes_on_where_it_was_interrupted() {
 }
 
 #[tokio::test]
+async fn a_backup_of_an_earlier_program_is_restored_and_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backup, path) = (folder.path().join("backup.db"), folder.path().join("chats.db"));
+    write_first_schema(&backup, 250).await;
+    let keys = MasterKeys::in_file(folder.path().join("master.key"));
+    let restore = Restore::prepare(&path, &backup, &keys).await.unwrap();
+    let contents = restore.contents();
+    assert_eq!((contents.users, contents.conversations, contents.messages), (0, 250, 250));
+    assert_eq!(restore.carry_out("x").await.unwrap(), None);
+    std::fs::remove_file(backup).unwrap();
+    let store = open(&path).await.unwrap();
+    assert_nothing_is_plain(folder.path());
+    let owner = first_user(&store).await;
+    assert_texts_are_there(&store, owner, 250).await;
+}
+
+#[tokio::test]
 async fn lists_and_look_ups_walk_an_index() {
     let store = SqliteStore::in_memory(Arc::new(SystemClock::new()), Rng::from_seed(1)).await.unwrap();
     for (query, expected) in [
@@ -194,6 +211,7 @@ async fn lists_and_look_ups_walk_an_index() {
             retention::EXPIRED,
             "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=? AND updated_ms<?)",
         ),
+        (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {
         let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
         let steps: Vec<(i64, i64, i64, String)> =

@@ -1,14 +1,15 @@
 //! What happens to a database before it is open: the master key is tried, the schema brought up to date, and texts
 //! that an earlier program left plain are sealed.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use base::{Clock, Rng};
-use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 use super::rows::{parsed, user_id, wrapped_key};
-use super::{MIGRATIONS, begin};
+use super::{MIGRATIONS, begin, empty_log, options, rotation};
 use crate::keys::{MasterKeys, MasterRing, WrappedKey};
 use crate::seal::{Place, Sealer, UserKey};
 use crate::{ConversationId, IdMaker, MessageId, StoreError, UserId};
@@ -19,22 +20,39 @@ const BATCH: i64 = 100;
 /// All of it, in the order in which nothing is lost if the process dies.
 pub(super) async fn upgrade(
     writer: &SqlitePool,
-    keys: &MasterKeys,
+    (keys, ring): (&MasterKeys, Option<MasterRing>),
     clock: Arc<dyn Clock>,
     mut rng: Rng,
 ) -> Result<(Sealer, IdMaker), StoreError> {
-    let ring = migrate(writer, keys, &mut rng).await?;
+    MIGRATIONS.run(writer).await?;
+    let ring = match ring {
+        Some(ring) => ring,
+        None => keys.make(&mut rng)?,
+    };
     let sealer = Sealer::new(ring, rng.fork());
     let ids = IdMaker::new(clock, rng);
     seal_texts(writer, &sealer, &ids).await?;
     mark_interrupted(writer).await?;
+    rotation::finish_interrupted(writer, &sealer, keys).await;
     Ok((sealer, ids))
 }
 
-/// Reads the master keys, and brings the schema up to date if they fit. Nothing is changed if they don't.
-async fn migrate(writer: &SqlitePool, keys: &MasterKeys, rng: &mut Rng) -> Result<MasterRing, StoreError> {
+/// Reads the master keys and looks whether they fit, before anything is changed: even the mode of the log stands in the
+/// file.
+pub(super) async fn read_keys(path: &Path, keys: &MasterKeys) -> Result<Option<MasterRing>, StoreError> {
+    let mut connection = options().filename(path).connect().await?;
+    let ring = fitting_ring(&mut connection, keys).await;
+    connection.close().await?;
+    ring
+}
+
+/// The master keys, if they unwrap what is in this database; `None` if there are none and nothing is wrapped.
+pub(super) async fn fitting_ring(
+    connection: &mut SqliteConnection,
+    keys: &MasterKeys,
+) -> Result<Option<MasterRing>, StoreError> {
     let ring = keys.read()?;
-    let wrapped = one_key_of_each_generation(writer).await?;
+    let wrapped = one_key_of_each_generation(connection).await?;
     match &ring {
         Some(ring) => {
             for (user, wrapped) in &wrapped {
@@ -44,16 +62,13 @@ async fn migrate(writer: &SqlitePool, keys: &MasterKeys, rng: &mut Rng) -> Resul
         None if !wrapped.is_empty() => return Err(keys.missing()),
         None => {}
     }
-    MIGRATIONS.run(writer).await?;
-    match ring {
-        Some(ring) => Ok(ring),
-        None => keys.make(rng),
-    }
+    Ok(ring)
 }
 
 /// Of a database that may be older than users.
-async fn one_key_of_each_generation(writer: &SqlitePool) -> Result<Vec<(UserId, WrappedKey)>, StoreError> {
-    let mut connection = writer.acquire().await?;
+async fn one_key_of_each_generation(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(UserId, WrappedKey)>, StoreError> {
     let there_are_users: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'first_user')",
     )
@@ -93,10 +108,7 @@ async fn seal_texts(writer: &SqlitePool, sealer: &Sealer, ids: &IdMaker) -> Resu
     }
     // Pages that were moved or split may hold copies of what they once held, and so does the log.
     sqlx::query("VACUUM").execute(writer).await?;
-    let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
-    if checkpoint.try_get::<i64, _>(0)? != 0 {
-        return Err(StoreError::Busy("another process reads the log that has to be emptied".into()));
-    }
+    empty_log(writer).await?;
     sqlx::query("DELETE FROM chores WHERE name = 'seal texts'").execute(writer).await?;
     tracing::info!("all texts are sealed");
     Ok(())
@@ -220,7 +232,8 @@ pub(super) async fn seal_some_texts(
     batches: u32,
 ) -> Result<(), StoreError> {
     let mut rng = Rng::from_seed(5);
-    let ring = migrate(writer, &MasterKeys::in_file(master), &mut rng).await?;
+    MIGRATIONS.run(writer).await?;
+    let ring = MasterKeys::in_file(master).make(&mut rng)?;
     let sealer = Sealer::new(ring, rng.fork());
     let ids = IdMaker::new(Arc::new(base::ManualClock::new()), rng);
     let key = first_user_key(writer, &sealer, &ids).await?;

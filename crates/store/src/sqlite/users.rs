@@ -119,26 +119,6 @@ impl UserStore for SqliteStore {
         })
     }
 
-    fn rewrap_key(&self, id: UserId) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            let mut transaction = self.write().await?;
-            let row = sqlx::query("SELECT wrapped_key, key_generation FROM users WHERE id = ?")
-                .bind(id.to_string())
-                .fetch_optional(&mut *transaction)
-                .await?;
-            let wrapped = wrapped_key(&row.ok_or(NOT_FOUND)?)?;
-            let Some(wrapped) = self.sealer.rewrap(id, &wrapped)? else { return Ok(()) };
-            sqlx::query("UPDATE users SET wrapped_key = ?, key_generation = ? WHERE id = ?")
-                .bind(wrapped.bytes)
-                .bind(i64::from(wrapped.generation))
-                .bind(id.to_string())
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            Ok(())
-        })
-    }
-
     fn delete_user(&self, id: UserId) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut transaction = self.write().await?;

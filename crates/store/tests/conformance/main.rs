@@ -15,6 +15,7 @@ mod sessions;
 mod support;
 mod together;
 mod users;
+mod vault;
 
 use std::future::Future;
 use std::path::Path;
@@ -139,6 +140,11 @@ async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
             whoever_is_disabled_is_signed_out
             the_audit_log_is_paged_with_names
             sessions_and_bytes_are_counted
+        }
+        vault {
+            a_rotation_wraps_everything_under_a_new_generation
+            people_come_and_chats_go_on_while_keys_are_rotated
+            one_rotation_at_a_time
         }
         together {
             a_dropped_call_is_done_whole_or_not_at_all

@@ -132,7 +132,6 @@ pub(crate) async fn fields_of_a_user_change_alone(fixture: &Fixture) {
     assert_eq!(fixture.store.user(made.id).await.unwrap(), expected);
     fixture.store.set_disabled(made.id, None).await.unwrap();
     expected.disabled_ms = None;
-    fixture.store.rewrap_key(made.id).await.unwrap();
     assert_eq!(fixture.store.user(made.id).await.unwrap(), expected);
     assert_eq!(fixture.store.user(other.id).await.unwrap(), other);
 }
@@ -146,7 +145,6 @@ pub(crate) async fn a_user_who_is_not_there_is_not_found(fixture: &Fixture) {
     assert!(missing(store.set_role(nobody, UserRole::User).await.unwrap_err()));
     assert!(missing(store.set_disabled(nobody, Some(1)).await.unwrap_err()));
     assert!(missing(store.set_disabled(nobody, None).await.unwrap_err()));
-    assert!(missing(store.rewrap_key(nobody).await.unwrap_err()));
     assert!(missing(store.delete_user(nobody).await.unwrap_err()));
     assert!(missing(store.add_session(new_session(nobody), 10).await.unwrap_err()));
     assert!(missing(store.add_conversation(nobody, NewConversation::default(), 10).await.unwrap_err()));

@@ -3,6 +3,7 @@
 mod add_group;
 mod add_user;
 mod audit;
+mod backup;
 mod change_group;
 mod change_user;
 mod delete_group;
@@ -12,6 +13,7 @@ mod groups;
 mod reset_factors;
 mod revoke_user_session;
 mod revoke_user_sessions;
+mod rotate_key;
 mod set_password;
 mod status;
 mod user;
@@ -20,6 +22,7 @@ mod users;
 mod views;
 
 use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use serde::Deserialize;
@@ -60,6 +63,8 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
         ("DELETE", group, Admin, delete(delete_group::handle)),
         ("GET", "/api/admin/audit", Operator, get(audit::handle)),
         ("GET", "/api/admin/status", Operator, get(status::handle)),
+        ("GET", "/api/admin/backup", Admin, get(backup::handle)),
+        ("POST", "/api/admin/rotate-key", Admin, post(rotate_key::handle)),
     ]
 }
 
@@ -220,4 +225,19 @@ impl AskedLimits {
             )?,
         })
     }
+}
+
+/// What went wrong with the keys or with a copy, for an administrator, who is the one to do something about it.
+fn vault_error(error: StoreError) -> ApiError {
+    let status = match &error {
+        StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::File { .. }
+        | StoreError::KeyMissing { .. }
+        | StoreError::KeyExposed { .. }
+        | StoreError::KeyUnusable { .. }
+        | StoreError::KeyWrong { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => return error.into(),
+    };
+    let message = error.to_string();
+    ApiError::new(status, "vault_failed", message.clone()).with_note(message)
 }
