@@ -234,7 +234,7 @@ async fn an_account_made_for_somebody_is_theirs() {
         (json!({"name": "Flask", "email": "First.Mate@PEQUOD.example"}), 409, "email_taken"),
         (json!({"name": "x"}), 422, "invalid_parameter"),
         (json!({"name": "Flask", "email": "nowhere"}), 422, "invalid_parameter"),
-        (json!({"name": "Flask", "password": "password"}), 422, "weak_password"),
+        (json!({"name": "Flask", "password": "password"}), 422, "breached_password"),
         (json!({"name": "Flask", "groups": ["none"]}), 422, "invalid_parameter"),
         (json!({"name": "Flask", "groups": [site.owner().await.to_string()]}), 422, "invalid_parameter"),
         (json!({"name": "Flask", "role": "king"}), 400, "invalid_format"),
@@ -284,7 +284,7 @@ async fn a_password_set_by_an_operator_signs_the_user_out() {
     let (operator, _) = site.with_role("Starbuck", "operator").await;
     let (pip, id) = site.user("Pip").await;
     let path = format!("{}/password", of(&id.to_string()));
-    operator.post(&path, &json!({"password": "12345678"})).await.is_error(422, "weak_password");
+    operator.post(&path, &json!({"password": "12345678"})).await.is_error(422, "breached_password");
     assert_eq!(pip.get("/api/models").await.status, 200);
     let set = operator.post(&path, &json!({})).await;
     assert_eq!((set.status, &set.json()["sessions"]), (200, &json!(1)), "{}", set.text());

@@ -8,7 +8,7 @@ use server::api_paths;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{
-    Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, SETUP_TOKEN, Site, Wrong, one_time_codes,
+    Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, SETUP_TOKEN, Site, Wrong, one_time_codes, sign_in,
 };
 
 /// A log that is kept.
@@ -89,6 +89,16 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
     }
     site.client.request("POST", "/api/account/import", &headers, SECRET.into()).await;
     site.client.get("/api/account/export").await;
+    // Before the tries with wrong passwords use up what one may try.
+    for path in ["/api/reset", "/api/reset/confirm", "/api/verify", "/api/account/email"] {
+        let email = format!("{SECRET}@example.org");
+        let asked = json!({"email": email, "ticket": SECRET, "password": PASSWORD});
+        site.client.post(path, &asked).await;
+    }
+    site.client.get(&format!("/oidc/acme/start?next=/{SECRET}")).await;
+    site.client.get(&format!("/oidc/acme/callback?code={SECRET}&state={SECRET}")).await;
+    site.client.get(&format!("/oidc/{SECRET}/callback?code={SECRET}")).await;
+    meet_letters_and_providers(site, office, acme).await;
     let by_name = Client { by_name: true, ..site.client.clone() };
     for (path, _) in
         api_paths().into_iter().filter(|(path, _)| path.contains("/account") || !path.contains('{'))
@@ -107,22 +117,17 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
             client.send(method, &path, &asked).await;
         }
     }
-    let (somebody, _) = site.user(SECRET).await;
+    // Where letters are sent, nobody signs up at once.
+    let name = format!("{SECRET} the second");
+    site.client.post("/api/admin/users", &json!({"name": name, "password": PASSWORD})).await;
+    let nobody = Client::new(site.address);
+    let somebody = nobody.signed_in(&sign_in(&nobody, &name).await);
     let given = one_time_codes(site, &somebody).await;
-    let login = json!({"login": SECRET, "password": PASSWORD});
+    let login = json!({"login": name, "password": PASSWORD});
     let ticket = somebody.post("/api/login", &login).await.json()["second_factor"]["ticket"].clone();
     for code in [SECRET, "000000", &given.recovery_codes[0], &given.recovery_codes[0]] {
         somebody.post("/api/login/second", &json!({"ticket": ticket, "code": code})).await;
     }
-    for path in ["/api/reset", "/api/reset/confirm", "/api/verify", "/api/account/email"] {
-        let email = format!("{SECRET}@example.org");
-        let asked = json!({"email": email, "ticket": SECRET, "password": PASSWORD});
-        site.client.post(path, &asked).await;
-    }
-    site.client.get(&format!("/oidc/acme/start?next=/{SECRET}")).await;
-    site.client.get(&format!("/oidc/acme/callback?code={SECRET}&state={SECRET}")).await;
-    site.client.get(&format!("/oidc/{SECRET}/callback?code={SECRET}")).await;
-    meet_letters_and_providers(site, office, acme).await;
     site.store.close().await.unwrap();
     site.client.post("/api/login", &json!({"login": SECRET, "password": SECRET})).await;
     site.client.post(&format!("{path}/messages"), &json!({"content": SECRET})).await;
