@@ -281,24 +281,6 @@ pub(super) async fn must_not_be_last(
     if administrators < 2 { Err(LAST_ADMINISTRATOR) } else { Ok(()) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_look_alike_fold_to_the_same() {
-        for (one, other) in
-            [("Ahab", "AHAB"), ("\u{fb01}n", "fin"), ("Ａｈａｂ", "ahab"), ("e\u{301}", "É"), ("Ⅻ", "xii")]
-        {
-            assert_eq!(name_key(one), name_key(other), "{one} {other}");
-        }
-        assert_ne!(name_key("ahab"), name_key("ahah"));
-        for name in ["Ahab", "\u{130}stanbul", "ΌΣΟΣ", "\u{1e9e}", "\u{2126}", "\u{3f4}\u{345}"] {
-            assert_eq!(name_key(name), name_key(&name_key(name)), "folded once is folded: {name}");
-        }
-    }
-}
-
 /// Fails if a user could not sign in any more, as things are in this transaction.
 pub(super) async fn must_have_a_way_in(
     connection: &mut SqliteConnection,
@@ -316,4 +298,22 @@ pub(super) async fn must_have_a_way_in(
         return Ok(());
     }
     Err(StoreError::Conflict("this is the last way in to this account: set a password or add another first"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_fold_to_the_same() {
+        for (one, other) in
+            [("Ahab", "AHAB"), ("\u{fb01}n", "fin"), ("Ａｈａｂ", "ahab"), ("e\u{301}", "É"), ("Ⅻ", "xii")]
+        {
+            assert_eq!(name_key(one), name_key(other), "{one} {other}");
+        }
+        assert_ne!(name_key("ahab"), name_key("ahah"));
+        for name in ["Ahab", "\u{130}stanbul", "ΌΣΟΣ", "\u{1e9e}", "\u{2126}", "\u{3f4}\u{345}"] {
+            assert_eq!(name_key(name), name_key(&name_key(name)), "folded once is folded: {name}");
+        }
+    }
 }
