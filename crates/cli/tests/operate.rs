@@ -148,17 +148,12 @@ impl Drop for Up {
 
 /// Adds users to a database that no server has.
 fn add_many(home: &Path, count: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let keys = MasterKeys::in_file(home.join("master.key"));
-        let (clock, rng) = (Arc::new(SystemClock::new()), Rng::from_os().unwrap());
-        let store = SqliteStore::open(&home.join("cachalot.db"), keys, clock, rng).await.unwrap();
+    with_store(home, async |store| {
         for number in 0..count {
             let name = format!("sailor {number}");
             let new = NewUser { name, email: None, role: UserRole::User, password_hash: None, first: false };
             store.add_user(new).await.unwrap();
         }
-        store.close().await.unwrap();
     });
 }
 
@@ -341,4 +336,33 @@ fn long_lists_come_whole_and_a_reader_that_goes_away_ends_them_quietly() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_password_set_while_no_server_runs_costs_what_is_configured() {
+    let cachalot = Cachalot::new();
+    let home = cachalot.home.path();
+    with_store(home, async |_| {});
+    std::fs::write(home.join("cachalot.toml"), "[passwords]\nmemory_kib = 7168\npasses = 5\n").unwrap();
+    cachalot.says(&["user", "add", "Ahab"]);
+    with_store(home, async |store| {
+        let user = store.user_by_login("ahab".to_owned()).await.unwrap().unwrap();
+        let hash = user.password_hash.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=7168,t=5,p=1$"), "{hash:.40}");
+    });
+    // With mistakes in it, accounts can be looked after all the same.
+    std::fs::write(home.join("cachalot.toml"), "[passwords]\nmemory_kib = 1\n").unwrap();
+    assert!(cachalot.says(&["user", "list"]).contains("Ahab"));
+}
+
+/// Does something with the database of a home in which no server runs.
+fn with_store(home: &Path, work: impl AsyncFnOnce(&SqliteStore)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let keys = MasterKeys::in_file(home.join("master.key"));
+        let (clock, rng) = (Arc::new(SystemClock::new()), Rng::from_os().unwrap());
+        let store = SqliteStore::open(&home.join("cachalot.db"), keys, clock, rng).await.unwrap();
+        work(&store).await;
+        store.close().await.unwrap();
+    });
 }

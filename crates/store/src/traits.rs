@@ -425,6 +425,12 @@ pub trait OperatorStore: Send + Sync + Debug {
     /// [`StoreError::NotFound`].
     fn user_card(&self, id: UserId) -> StoreFuture<'_, UserCard>;
 
+    /// Adds a user who is in these groups, or doesn't.
+    ///
+    /// # Errors
+    /// Those of [`UserStore::add_user`]; [`StoreError::NotFound`] for a group.
+    fn add_user_to(&self, new: NewUser, groups: Vec<GroupId>) -> StoreFuture<'_, UserCard>;
+
     /// Changes the fields that are given, all of them or none. Whoever is disabled is signed out everywhere.
     ///
     /// # Errors

@@ -176,7 +176,7 @@ async fn a_backup_that_can_not_be_written_says_why_and_chats_go_on() {
     let store = open(&path).await.unwrap();
     let owner = owner(&store).await;
     // Nothing can be written where a folder is in the way, not even by root.
-    let in_the_way = folder.path().join("chats.db.backup");
+    let in_the_way = folder.path().join("chats.db.draft-of-backup");
     fs::create_dir(&in_the_way).unwrap();
     let error = store.backup().await.unwrap_err();
     assert!(matches!(&error, StoreError::File { path, .. } if *path == in_the_way), "{error}");
@@ -190,9 +190,18 @@ async fn what_a_killed_backup_leaves_is_removed_by_the_next_opening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chats.db");
     owner(&open(&path).await.unwrap()).await;
-    let leftovers =
-        ["chats.db.backup", "chats.db.backup-journal", "chats.db.restoring", "chats.db.restoring-wal"];
-    let others = ["chats.db.backup.mine", "chats.db.before-20260101-000000", "cachalot-2026-01-01.db"];
+    let leftovers = [
+        "chats.db.draft-of-backup",
+        "chats.db.draft-of-backup-journal",
+        "chats.db.draft-of-restoration",
+        "chats.db.draft-of-restoration-wal",
+    ];
+    let others = [
+        "chats.db.backup",
+        "chats.db.backup.mine",
+        "chats.db.before-20260101-000000",
+        "cachalot-2026-01-01.db",
+    ];
     for name in leftovers.into_iter().chain(others) {
         fs::write(folder.path().join(name), "something").unwrap();
     }

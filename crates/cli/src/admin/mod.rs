@@ -22,8 +22,10 @@ use server::{Desk, DeskParts, Settings};
 use store::{SqliteStore, StoreError, StoreHealth as _};
 use tokio::net::UnixStream;
 
+use crate::config::{self, FileArgument};
 use crate::home::Context;
 use crate::master_keys::master_keys;
+use crate::pull::text::printable;
 
 /// What comes back, piece by piece.
 pub(crate) type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
@@ -58,6 +60,17 @@ fn reader_left(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// What a server would have: passwords cost as much as it makes them. Accounts can be looked after in any case.
+fn settings(context: &Context) -> Settings {
+    let configured = FileArgument::of_environment()
+        .sources(context)
+        .and_then(|sources| config::load(context, &sources).map_err(anyhow::Error::from));
+    configured.map(|config| config.settings).unwrap_or_else(|error| {
+        eprintln!("warning: the configuration is not used: {}", printable(&format!("{error:#}")));
+        Settings::default()
+    })
+}
+
 impl Admin {
     async fn open(context: &Context) -> anyhow::Result<Self> {
         let socket = control::path(&context.home);
@@ -88,7 +101,7 @@ impl Admin {
         })?;
         let store = Arc::new(store);
         let parts = DeskParts {
-            settings: Settings::default(),
+            settings: settings(context),
             store: Arc::<SqliteStore>::clone(&store),
             clock: Arc::clone(&context.clock),
             rng: random()?,

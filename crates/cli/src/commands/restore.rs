@@ -49,12 +49,16 @@ async fn restore(context: &Context, arguments: &Arguments) -> anyhow::Result<()>
     // Sessions that were ended since the backup would be good again. Before the rest: whoever dies in between has
     // signed everybody out for nothing, which is better than the other way round.
     sign_everybody_out(&context.home)?;
-    let aside = restore.carry_out(&stamp(context.clock.unix_ms())).await.map_err(unchanged)?;
+    let aside = restore.carry_out(&stamp(context.clock.unix_ms())).await.map_err(half_done)?;
     println!("It is restored; everybody has to sign in again.");
     if let Some(aside) = aside {
         println!("The database of before is {}; remove it when you don't need it any more.", shown(&aside));
     }
     Ok(())
+}
+
+fn half_done(error: StoreError) -> anyhow::Error {
+    anyhow::Error::new(error).context("everybody is signed out, and the database is as it was")
 }
 
 fn unchanged(error: StoreError) -> anyhow::Error {

@@ -70,6 +70,11 @@ pub(crate) struct FileArgument {
 }
 
 impl FileArgument {
+    /// For commands that don't take it.
+    pub(crate) fn of_environment() -> Self {
+        Self { config: std::env::var_os("CACHALOT_CONFIG").map(PathBuf::from) }
+    }
+
     /// The file and the environment, to which the command line may add.
     pub(crate) fn sources(&self, context: &Context) -> anyhow::Result<Sources> {
         let given = self.config.as_ref().filter(|path| !path.as_os_str().is_empty());

@@ -44,12 +44,17 @@ pub(crate) async fn admit(app: &App, user: UserId, model: &str) -> Result<Admiss
 impl Admission {
     /// Whether the answer could be begun. If not, it isn't counted.
     pub(crate) async fn begun<T>(&self, app: &State, begun: Result<T, StoreError>) -> Result<T, ApiError> {
-        if begun.is_err()
-            && let Err(error) = app.store.give_back_answer(self.user, self.hour).await
-        {
-            tracing::error!(%error, "an answer that was not begun could not be given back");
+        if begun.is_err() {
+            self.give_back(app).await;
         }
         Ok(begun?)
+    }
+
+    /// The answer is not begun, and not counted.
+    pub(crate) async fn give_back(&self, app: &State) {
+        if let Err(error) = app.store.give_back_answer(self.user, self.hour).await {
+            tracing::error!(%error, "an answer that was not begun could not be given back");
+        }
     }
 }
 

@@ -249,3 +249,50 @@ async fn answers_are_no_longer_than_the_group_allows() {
     assert_eq!(long["status"], "length", "{long}");
     assert!(long["content"].as_str().unwrap().len() > 1000);
 }
+
+#[tokio::test]
+async fn what_groups_give_binds_the_api_for_programs_too() {
+    let site = Site::new().await;
+    let (pip, _) = site.user("Pip").await;
+    let (flask, _) = site.user("Flask").await;
+    let program = Client::new(site.address);
+    let asked = |model: &str| {
+        let long = "How deep is the sea, and how deep can a whale dive? ".repeat(8);
+        json!({"model": model, "messages": [{"role": "user", "content": long}]})
+    };
+    let complete =
+        async |client: &Client, model: &str| client.post("/v1/chat/completions", &asked(model)).await;
+    let cached = async |client: &Client| {
+        let reply = complete(client, "plain").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["usage"]["prompt_cache_hit_tokens"].as_u64().unwrap()
+    };
+    // What one has read is nobody else's, not even as a number.
+    for client in [&pip, &flask, &program] {
+        assert_eq!(cached(client).await, 0);
+        assert!(cached(client).await > 100);
+    }
+
+    site.change_everyone(
+        json!({"models": ["plain"], "limits": {"messages_per_day": 4, "output_tokens_max": 3}}),
+    )
+    .await;
+    complete(&pip, "thinker").await.is_error(403, "model_not_allowed");
+    let listed = pip.get("/v1/models").await.json();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "{listed}");
+    let reply = complete(&pip, "plain").await.json();
+    assert_eq!(
+        (&reply["usage"]["completion_tokens"], &reply["choices"][0]["finish_reason"]),
+        (&json!(3), &json!("length"))
+    );
+    // What was refused is not counted.
+    let long = json!({"model": "plain", "messages": [{"role": "user", "content": "x".repeat(9000)}]});
+    pip.post("/v1/chat/completions", &long).await.is_error(400, "context_length_exceeded");
+    assert_eq!(complete(&pip, "plain").await.status, 200);
+    complete(&pip, "plain").await.is_error(429, "messages_per_day");
+    // A program of this machine has no groups.
+    assert_eq!(complete(&program, "thinker").await.status, 200);
+    assert!(program.get("/v1/models").await.json()["data"].as_array().unwrap().len() > 1);
+    pip.get("/metrics").await.is_error(403, "not_allowed");
+    assert_eq!(site.client.get("/metrics").await.status, 200);
+}

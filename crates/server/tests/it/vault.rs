@@ -234,7 +234,7 @@ async fn what_stands_in_the_way_is_said_to_the_administrator() {
     std::fs::rename(&aside, &key).unwrap();
     assert_eq!(site.client.post(ROTATE, &json!({})).await.json()["generation"], 2);
 
-    let in_the_way = site.folder.path().join("chats.db.backup");
+    let in_the_way = site.folder.path().join("chats.db.draft-of-backup");
     std::fs::create_dir(&in_the_way).unwrap();
     site.client.get(BACKUP).await.is_error(500, "vault_failed");
     std::fs::remove_dir(&in_the_way).unwrap();

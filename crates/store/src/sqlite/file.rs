@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 
+// What is found under these names is removed: they are none that anybody gives to a copy of their own.
+
 /// A backup being made.
-pub(super) const BACKUP: &str = ".backup";
+pub(super) const BACKUP: &str = ".draft-of-backup";
 
 /// A backup being put back.
-pub(super) const RESTORING: &str = ".restoring";
+pub(super) const RESTORING: &str = ".draft-of-restoration";
 
 /// A database that is making room for a backup.
-pub(super) const ASIDE: &str = ".aside";
+pub(super) const ASIDE: &str = ".draft-of-aside";
 
 /// A database that made room for a backup; a time follows.
 pub(super) const BEFORE: &str = ".before-";

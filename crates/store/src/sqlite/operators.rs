@@ -7,8 +7,8 @@ use super::rows::{audit_entry, group_ids, user, user_columns};
 use super::sessions::revoke_all;
 use super::users::{NOT_FOUND, email_key, find as find_user, must_not_be_last, name_key};
 use crate::{
-    AuditPage, AuditPageRequest, AuditRow, GroupId, OperatorStore, StoreError, StoreFuture, User, UserCard,
-    UserChange, UserId, UserRole, UserSearch, UserSearchPage,
+    AuditPage, AuditPageRequest, AuditRow, GroupId, NewUser, OperatorStore, StoreError, StoreFuture, User,
+    UserCard, UserChange, UserId, UserRole, UserSearch, UserSearchPage,
 };
 
 /// The columns that [`card`] reads, in a query on `users` with Unix milliseconds as its first argument.
@@ -63,6 +63,17 @@ impl OperatorStore for SqliteStore {
         Box::pin(async move {
             let mut connection = self.readers.acquire().await?;
             find_card(&mut connection, id, self.now_ms()).await
+        })
+    }
+
+    fn add_user_to(&self, new: NewUser, groups: Vec<GroupId>) -> StoreFuture<'_, UserCard> {
+        Box::pin(async move {
+            let mut transaction = self.write().await?;
+            let user = self.add(&mut transaction, new, None).await?;
+            set_groups(&mut transaction, user.id, &groups).await?;
+            let card = find_card(&mut transaction, user.id, self.now_ms()).await?;
+            transaction.commit().await?;
+            Ok(card)
         })
     }
 

@@ -33,8 +33,9 @@ impl Restore {
     /// [`StoreError::DiskFull`], [`StoreError::File`].
     pub async fn prepare(database: &Path, backup: &Path, keys: &MasterKeys) -> Result<Self, StoreError> {
         let lock = file::lock(database)?;
-        file::remove_leftovers(database);
+        // Opened first: what is read can't be taken for something that was left over.
         let mut source = open(database, backup)?;
+        file::remove_leftovers(database);
         let (draft, mut copy) = Draft::beside(database, RESTORING)?;
         let copied = io::copy(&mut source, &mut copy).and_then(|_| copy.sync_all());
         copied.map_err(failed(draft.path()))?;
@@ -278,7 +279,12 @@ fn put_in_place(draft: &Path, database: &Path) -> Result<(), StoreError> {
         }
     }
     let placed = file::sync_folder_of(database).and_then(|()| fs::rename(draft, database));
-    placed.and_then(|()| file::sync_folder_of(database)).map_err(failed(database))
+    placed.map_err(failed(database))?;
+    // It is in place, whether or not the disk has been heard to say so.
+    if let Err(error) = file::sync_folder_of(database) {
+        tracing::warn!(%error, "the disk may not have the new name of the restored database yet");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

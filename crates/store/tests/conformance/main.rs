@@ -145,6 +145,7 @@ async fn chats<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
         }
         operators {
             a_search_finds_names_and_addresses_however_they_are_written
+            a_user_comes_with_their_groups_or_not_at_all
             a_search_is_paged
             cards_say_groups_and_when_somebody_was_seen
             a_user_is_changed_whole_or_not_at_all

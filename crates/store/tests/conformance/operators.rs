@@ -58,6 +58,15 @@ pub(crate) async fn a_search_finds_names_and_addresses_however_they_are_written(
     }
 }
 
+pub(crate) async fn a_user_comes_with_their_groups_or_not_at_all(fixture: &Fixture) {
+    let group = fixture.new_group("mates").await;
+    let nowhere = fixture.store.add_user_to(new_user("Pip"), vec![group, GroupId::from([7; 16])]).await;
+    assert!(matches!(nowhere, Err(StoreError::NotFound { what: "group" })));
+    let card = fixture.store.add_user_to(new_user("Pip"), vec![group]).await.unwrap();
+    assert_eq!((card.user.name.as_str(), &card.groups[..]), ("Pip", &[group][..]));
+    assert_eq!(fixture.store.user_card(card.user.id).await.unwrap(), card);
+}
+
 pub(crate) async fn a_search_is_paged(fixture: &Fixture) {
     for name in ["crew one", "crew two", "Crew Three", "mate"] {
         fixture.user(name).await;

@@ -1,11 +1,13 @@
 //! `POST /api/account/delete`: the account is gone, with its conversations and the key that could read them.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 
-use super::{confirm, end_sessions};
+use super::confirm;
 use crate::accounts::{Caller, Password, Peer, no_cookie};
 use crate::app::App;
 use crate::body;
@@ -25,10 +27,11 @@ pub(crate) async fn handle(
     let user = confirm(&app, caller, asked.password, peer).await?;
     let worker = App::clone(&app);
     app.detached(async move {
-        let sessions = worker.store.sessions(user.id).await?;
+        let now_ms = worker.clock.unix_ms();
         worker.store.delete_user(user.id).await?;
+        // All that the store ended, one that began a moment ago included.
+        worker.accounts.load(&*worker.store, now_ms, Duration::ZERO).await?;
         worker.answers.stop_all_of(user.id).await;
-        end_sessions(&worker, &sessions.into_iter().map(|session| session.id).collect::<Vec<_>>());
         worker.audit("account_deleted", Some(user.id), peer).await;
         Ok(())
     })

@@ -11,7 +11,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use dialogue::{
-    Answer, AnswerEvent, ChatRequest, Dialogue, Finish, HubError, Message, Part, SamplingOverrides,
+    Answer, AnswerEvent, CacheScope, ChatRequest, Dialogue, Finish, HubError, Message, Part,
+    SamplingOverrides,
 };
 use tokio::time::timeout;
 use wire::STREAM_DONE;
@@ -20,33 +21,52 @@ use wire::chat::{
     FinishReason, LogprobToken, Logprobs, RequestMessage, RequestRole, TopLogprob, Usage,
 };
 
-use crate::answers::start;
+use crate::accounts::Caller;
+use crate::answers::{Admission, Place, admit, start};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
 use crate::sse;
 
-pub(crate) async fn handle(State(app): State<App>, body: JsonBytes) -> Result<Response, ApiError> {
+pub(crate) async fn handle(
+    State(app): State<App>,
+    caller: Result<Caller, ApiError>,
+    body: JsonBytes,
+) -> Result<Response, ApiError> {
     tokio::select! {
         biased;
-        response = answer(&app, body) => response,
+        response = answer(&app, caller.ok(), body) => response,
         () = app.cut_off() => Err(HubError::ShuttingDown.into()),
     }
 }
 
-async fn answer(app: &App, JsonBytes(body, room): JsonBytes) -> Result<Response, ApiError> {
+/// What groups give binds whoever is signed in. A program on this machine without a session is bound by nothing, and shares
+/// what was read with its like only.
+async fn answer(
+    app: &App,
+    caller: Option<Caller>,
+    JsonBytes(body, room): JsonBytes,
+) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
     drop(body);
     let (stream, include_usage, logprobs) = (request.stream, request.include_usage, request.logprobs);
-    let dialogue = app.hub.get(&request.model).await?;
-    let answer = start(app, &dialogue, asked(request), None).await?;
+    let admitted = match caller {
+        Some(caller) => Some(admit(app, caller.user, &request.model).await?),
+        None => None,
+    };
+    let begun = begin(app, request, admitted.as_ref(), caller).await;
+    if let (Err(_), Some(admitted)) = (&begun, &admitted) {
+        admitted.give_back(app).await;
+    }
+    let (answer, dialogue) = begun?;
     drop(room);
     let naming = Naming {
         id: format!("chatcmpl-{}", app.random_name()),
         created: app.clock.unix_ms() / 1000,
         model: dialogue.name().to_owned(),
     };
-    let running = Running { answer, _dialogue: dialogue };
+    let place = admitted.map(|admitted| admitted.place);
+    let running = Running { answer, _dialogue: dialogue, _place: place };
     if stream {
         Ok(sse::respond(Chunks::new(app, running, naming, include_usage)))
     } else {
@@ -54,10 +74,25 @@ async fn answer(app: &App, JsonBytes(body, room): JsonBytes) -> Result<Response,
     }
 }
 
-/// An answer, and the model that it keeps from being unloaded.
+async fn begin(
+    app: &App,
+    request: ChatCompletionRequest,
+    admitted: Option<&Admission>,
+    caller: Option<Caller>,
+) -> Result<(Answer, Arc<Dialogue>), ApiError> {
+    let dialogue = app.hub.get(&request.model).await?;
+    let scope = caller.map_or_else(CacheScope::default, |caller| CacheScope(caller.user.into()));
+    let request = ChatRequest { scope, ..asked(request) };
+    let tokens_max = admitted.and_then(|admitted| admitted.tokens_max);
+    let answer = start(app, &dialogue, request, tokens_max).await?;
+    Ok((answer, dialogue))
+}
+
+/// An answer, the model that it keeps from being unloaded, and the place of the caller that it takes.
 struct Running {
     answer: Answer,
     _dialogue: Arc<Dialogue>,
+    _place: Option<Place>,
 }
 
 /// What is the same in every chunk of an answer.

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use store::{NewUser, UserChange, UserRole};
+use store::{NewUser, UserRole};
 
 use super::views::UserCardView;
-use super::{RoleName, check_groups, given_or_random, no_group, of_groups};
+use super::{RoleName, check_groups, given_or_random, of_groups};
 use crate::accounts::{Admin, Password, check_email, check_name};
 use crate::app::App;
 use crate::body;
@@ -38,10 +38,6 @@ pub(crate) async fn handle(
     let name = check_name(&asked.name)?;
     let email = check_email(asked.email.as_deref())?;
     let groups = check_groups(&asked.groups)?;
-    let known = app.store.groups().await?;
-    if !groups.iter().all(|id| known.iter().any(|group| group.id == *id)) {
-        return Err(no_group());
-    }
     let (password, shown) = given_or_random(&app, asked.password, &name)?;
     let password_hash = Some(app.accounts.hasher.hash(password, app.random_bytes()).await?);
     // Only the machine comes here while there is nobody.
@@ -51,13 +47,12 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let card = app
         .detached(async move {
-            let user = worker.store.add_user(new).await?;
+            let card = worker.store.add_user_to(new, groups).await.map_err(of_groups)?;
             if first {
                 worker.accounts.setup.close();
             }
-            worker.audit_by(&operator, "user_added", Some(user.id)).await;
-            let change = UserChange { groups: Some(groups), ..UserChange::default() };
-            worker.store.change_user(user.id, change).await.map_err(of_groups)
+            worker.audit_by(&operator, "user_added", Some(card.user.id)).await;
+            Ok(card)
         })
         .await?;
     Ok((StatusCode::CREATED, Json(Made { user: card.into(), password: shown })))

@@ -1,9 +1,10 @@
 //! `DELETE /api/admin/users/{id}`: the account is gone, with its conversations and the key that could read them.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::super::end_sessions;
 use super::OfUser;
 use crate::accounts::Admin;
 use crate::app::App;
@@ -17,10 +18,11 @@ pub(crate) async fn handle(
     operator.must_be_another(id)?;
     let worker = App::clone(&app);
     app.detached(async move {
-        let sessions = worker.store.sessions(id).await?;
+        let now_ms = worker.clock.unix_ms();
         worker.store.delete_user(id).await?;
+        // All that the store ended, one that began a moment ago included.
+        worker.accounts.load(&*worker.store, now_ms, Duration::ZERO).await?;
         worker.answers.stop_all_of(id).await;
-        end_sessions(&worker, &sessions.into_iter().map(|session| session.id).collect::<Vec<_>>());
         worker.audit_by(&operator, "user_deleted", Some(id)).await;
         Ok(())
     })
