@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Locator, Page } from "@playwright/test";
 import type { Group } from "../src/api/admin";
@@ -13,7 +14,7 @@ import {
   screenshot,
   test,
 } from "./fixtures";
-import type { Server } from "./server";
+import { Server } from "./server";
 import { addPerson, asAdministrator, enter, expectFits, newName, pageOf, screens, tongues } from "./users";
 
 // What a refusal leaves on the browser's console.
@@ -390,6 +391,26 @@ test("an administrator takes a backup and changes the master key, while chats st
   await ask(page, SHORT_QUESTION);
   await expect(answers(page)).toHaveCount(2);
   await ended(page);
+});
+
+test("whoever gives the master keys by the environment is told which may leave it", async ({ browser }) => {
+  const keys = [2, 1].map((generation) => `${generation}:${randomBytes(32).toString("base64")}`);
+  const given = await Server.create(() => ({ variables: { CACHALOT_MASTER_KEY: keys.join(",") } }));
+  try {
+    const context = await browser.newContext({ baseURL: given.url, storageState: given.administrator });
+    const page = await context.newPage();
+    await page.goto("/admin/status");
+    await press(section(page, "Master key"), "Change the master key");
+    await confirm(page, "Change the master key?", "Change it");
+    await expect(section(page, "Master key")).toContainText("Key generation 2 is in force.");
+    await expect(section(page, "Master key")).toContainText(
+      "Key generation 1 may be removed from the environment now",
+    );
+    await screenshot(page, "admin-removable-key");
+    await context.close();
+  } finally {
+    await given.dispose();
+  }
 });
 
 for (const [screen, options] of Object.entries(screens)) {

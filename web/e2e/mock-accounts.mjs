@@ -81,7 +81,7 @@ export function refusedUser({ name, email, password }, { unknownEmail = true } =
   if (named(name) !== undefined) return error(409, "name_taken", "the name is taken", { param: "name" });
   if (unknownEmail && email !== undefined && named(email) !== undefined)
     return error(409, "name_taken", "the email address is taken", { param: "email" });
-  if (password === "password") return error(422, "weak_password", "too common", { param: "password" });
+  if (password === "password") return error(422, "breached_password", "too common", { param: "password" });
   return null;
 }
 
@@ -156,7 +156,7 @@ const own = {
     const held = users.get(session.user);
     if (held.password !== null && held.password !== old)
       return error(401, "wrong_password", "wrong password");
-    if (chosen === "password") return error(422, "weak_password", "too common", { param: "new" });
+    if (chosen === "password") return error(422, "breached_password", "too common", { param: "new" });
     held.password = chosen;
     return revoke((known) => known.user === session.user && known !== session);
   },

@@ -236,7 +236,7 @@ const status = () =>
 
 function rotate() {
   generation += 1;
-  return ok({ generation, rewrapped: users.size + 1 });
+  return ok({ generation, rewrapped: users.size + 1, removable: [] });
 }
 
 const forAdmins = {

@@ -147,7 +147,8 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
       return answer({ mailed: true }, 202);
     },
     "POST reset/confirm": ({ ticket: id, password }) => {
-      if (password === "password") return error(422, "weak_password", "too common", { param: "password" });
+      if (password === "password")
+        return error(422, "breached_password", "too common", { param: "password" });
       const user = opened(id);
       if (user === undefined) return spent();
       users.get(user).password = password;

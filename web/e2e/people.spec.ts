@@ -124,7 +124,7 @@ test("a stranger makes an account, and what is wrong with it is told at its fiel
   await field(page, "Name").fill(name);
   await field(page, "Password").fill("password");
   await press(page, "Create account");
-  await expect(page.getByText("This password is easily guessed.")).toBeVisible();
+  await expect(page.getByText("This password is known from data leaks.")).toBeVisible();
   await field(page, "Password").fill(PASSWORD);
   await press(page, "Create account");
   await expect(composer(page)).toBeFocused();

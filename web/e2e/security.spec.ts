@@ -95,6 +95,13 @@ async function addPasskey(page: Page, name: string): Promise<void> {
   await expect(page.getByText(`The passkey “${name}” is added.`)).toBeVisible();
 }
 
+/** The codes that are shown once, when they have come. */
+async function recoveryCodes(dialog: Locator): Promise<string[]> {
+  const codes = dialog.locator(".codes li");
+  await expect(codes).toHaveCount(10);
+  return codes.allTextContents();
+}
+
 /** Sets codes up on the account's page: the secret, and the recovery codes. */
 async function setUpCodes(page: Page): Promise<{ secret: string; codes: string[] }> {
   const dialog = dialogOf(page);
@@ -104,8 +111,7 @@ async function setUpCodes(page: Page): Promise<{ secret: string; codes: string[]
   const secret = ((await dialog.locator(".totp-secret").textContent()) ?? "").replace(/\s/g, "");
   await field(dialog, "6-digit code").fill(totpCode(secret));
   await button(dialog, "Turn on").click();
-  const codes = await dialog.locator(".codes li").allTextContents();
-  expect(codes).toHaveLength(10);
+  const codes = await recoveryCodes(dialog);
   await button(dialog, "I have kept them").click();
   await expect(page.getByText("Codes are asked for from now on.")).toBeVisible();
   return { secret, codes };
@@ -241,7 +247,7 @@ test("codes are asked for besides the password once an app has them", async ({ p
   await expect(dialog).toContainText("Your recovery codes");
   await page.keyboard.press("Escape");
   await page.mouse.click(4, 4);
-  const codes = await dialog.locator(".codes li").allTextContents();
+  const codes = await recoveryCodes(dialog);
   expect(new Set(codes).size).toBe(10);
   await expectAccessible(page);
   await screenshot(page, "recovery-codes");
@@ -314,8 +320,7 @@ test("a recovery code takes the place of the telephone, once", async ({ page, se
   const dialog = dialogOf(page);
   await field(dialog, "Your password, to confirm").fill(PASSWORD);
   await button(dialog, "Make new ones").click();
-  const renewed = await dialog.locator(".codes li").allTextContents();
-  expect(renewed).toHaveLength(10);
+  const renewed = await recoveryCodes(dialog);
   expect(renewed.some((one) => codes.includes(one))).toBe(false);
   await button(dialog, "I have kept them").click();
   await expect(page.getByText("10 recovery codes left")).toBeVisible();
@@ -384,11 +389,13 @@ test.describe("where letters are sent", () => {
   test.beforeAll(async () => {
     mailbox = await Mailbox.open();
     mailing = await Server.create((url) => ({
-      CACHALOT_PUBLIC_URL: url,
-      CACHALOT_MAIL_SERVER: "127.0.0.1",
-      CACHALOT_MAIL_PORT: String(mailbox.port),
-      CACHALOT_MAIL_SECURITY: "none",
-      CACHALOT_MAIL_FROM: "Cachalot <chat@example.org>",
+      variables: {
+        CACHALOT_PUBLIC_URL: url,
+        CACHALOT_MAIL_SERVER: "127.0.0.1",
+        CACHALOT_MAIL_PORT: String(mailbox.port),
+        CACHALOT_MAIL_SECURITY: "none",
+        CACHALOT_MAIL_FROM: "Cachalot <chat@example.org>",
+      },
     }));
   });
   test.afterAll(async () => {
@@ -483,7 +490,7 @@ test.describe("where letters are sent", () => {
     const link = await openLink(page, address, "reset");
     await field(page, "New password").fill("password");
     await button(page, "Set the password").click();
-    await expect(page.getByText("This password is easily guessed.")).toBeVisible();
+    await expect(page.getByText("This password is known from data leaks.")).toBeVisible();
     await screenshot(page, "reset-password");
     await field(page, "New password").fill("ten deeper dives");
     await button(page, "Set the password").click();

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,10 +15,17 @@ export const ADMINISTRATOR = { name: "Ahab", password: "the whale sings at dusk"
 
 type StorageState = Awaited<ReturnType<BrowserContext["storageState"]>>;
 
-/** Settings of the program that will answer at `url`, as variables of its environment. */
-type Settings = (url: string) => Readonly<Record<string, string>>;
+/** Settings of the program that will answer at `url`. */
+interface Settings {
+  /** Variables of its environment. */
+  variables?: Readonly<Record<string, string>>;
+  /** The text of its configuration file. */
+  file?: string;
+}
 
-const asItComes: Settings = () => ({});
+type SettingsOf = (url: string) => Settings;
+
+const asItComes: SettingsOf = () => ({});
 
 /** The value of a variable that names a file; the suite fails without it. */
 function fileOf(variable: string): string {
@@ -56,22 +63,24 @@ export class Server {
   readonly #settings: Settings;
   #state: StorageState | null = null;
 
-  private constructor(port: number, settings: Settings) {
+  private constructor(port: number, settingsOf: SettingsOf) {
     this.#port = port;
-    this.#settings = settings;
     this.url = `http://127.0.0.1:${port}`;
     this.namedUrl = `http://localhost:${port}`;
+    this.#settings = settingsOf(this.url);
+    const { file } = this.#settings;
+    if (file !== undefined) writeFileSync(join(this.#home, "cachalot.toml"), file, { mode: 0o600 });
   }
 
-  static async create(settings = asItComes): Promise<Server> {
-    const server = await Server.createEmpty(settings);
+  static async create(settingsOf = asItComes): Promise<Server> {
+    const server = await Server.createEmpty(settingsOf);
     await server.#setUp();
     return server;
   }
 
   /** A server without any user. */
-  static async createEmpty(settings = asItComes): Promise<Server> {
-    const server = new Server(await freePort(), settings);
+  static async createEmpty(settingsOf = asItComes): Promise<Server> {
+    const server = new Server(await freePort(), settingsOf);
     await server.start();
     return server;
   }
@@ -109,7 +118,7 @@ export class Server {
   async start(): Promise<void> {
     const address = `127.0.0.1:${this.#port}`;
     const child = spawn(this.#binary, ["up", "--listen", address, "--model", this.#model], {
-      env: { ...process.env, ...this.#settings(this.url), CACHALOT_HOME: this.#home },
+      env: { ...process.env, ...this.#settings.variables, CACHALOT_HOME: this.#home },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const keep = (chunk: Buffer) => {

@@ -83,6 +83,13 @@ export interface Status {
   sign_up: boolean;
 }
 
+export interface Rotation {
+  generation: number;
+  rewrapped: number;
+  /** Older generations that whoever gives the keys by the environment may take away now. */
+  removable: number[];
+}
+
 /** The whole key file is rewritten, with every user's key. */
 const ROTATION_MS_MAX = 600_000;
 
@@ -139,7 +146,5 @@ export const admin = {
   status: () => call<Status>("GET", "/api/admin/status"),
 
   rotateKey: () =>
-    call<{ generation: number; rewrapped: number }>("POST", "/api/admin/rotate-key", undefined, {
-      patience_ms: ROTATION_MS_MAX,
-    }),
+    call<Rotation>("POST", "/api/admin/rotate-key", undefined, { patience_ms: ROTATION_MS_MAX }),
 };

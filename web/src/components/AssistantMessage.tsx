@@ -118,8 +118,7 @@ function endingText(message: Message, t: TFunction): string | null {
 }
 
 /** Whether the model can go on where an answer ended. */
-const continues = ({ status }: Message): boolean =>
-  status === "stopped" || status === "length" || status === "interrupted";
+const continues = ({ status }: Message): boolean => status !== "complete" && status !== "generating";
 
 function goOn(message: string): void {
   focusComposer();

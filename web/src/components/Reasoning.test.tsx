@@ -76,6 +76,18 @@ describe("AssistantMessage", () => {
     expect(head().textContent).toBe("Thought for 2 seconds");
   });
 
+  it.each([
+    ["stopped", ["Continue"]],
+    ["length", ["Continue"]],
+    ["interrupted", ["Continue", "Regenerate"]],
+    ["failed", ["Continue", "Regenerate"]],
+    ["generating", []],
+    ["complete", []],
+  ] as const)("offers the ways out of an answer that is %s", (status, expected) => {
+    const offered = draw({ status, error: null }).querySelectorAll(".note-buttons button");
+    expect([...offered].map(({ textContent }) => textContent)).toEqual(expected);
+  });
+
   it("gives a rate only where a first token came", () => {
     const usage = { prompt_tokens: 1, completion_tokens: 11, reasoning_tokens: 0 };
     const details = (ttft_ms: number | null) => {

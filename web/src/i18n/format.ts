@@ -39,6 +39,9 @@ export function secondsText(duration_ms: number, language: string): string {
   }).format(duration_ms / 1000);
 }
 
+export const listText = (items: readonly string[], language: string): string =>
+  new Intl.ListFormat(language, { type: "conjunction" }).format(items);
+
 export function monthText(year: number, month: number, language: string): string {
   const date = new Date(year, month, 1);
   return new Intl.DateTimeFormat(language, { month: "long", year: "numeric" }).format(date);

@@ -19,6 +19,7 @@ export type Problem =
   | "emailTaken"
   | "passwordLength"
   | "passwordWeak"
+  | "passwordBreached"
   | "passwordSame"
   | "codeMissing"
   | "passkeyName"
@@ -38,6 +39,8 @@ export type Problem =
   | "lastWayIn"
   | "tooManyAttempts"
   | "busy"
+  | "noMail"
+  | "lettersFull"
   | "lastAdministrator"
   | "unreachable"
   | "other";
@@ -101,6 +104,7 @@ const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
   wrong_login: ["wrongLogin", "old"],
   wrong_password: ["wrongPassword", "old"],
   weak_password: ["passwordWeak", "password"],
+  breached_password: ["passwordBreached", "password"],
   wrong_code: ["wrongCode", "code"],
   wrong_passkey: ["wrongPasskey", null],
   ticket_expired: ["ticketExpired", null],
@@ -111,7 +115,8 @@ const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
   full: ["passkeysFull", null],
   too_many_attempts: ["tooManyAttempts", null],
   // The address is asked for only where letters are sent; the page was older than the server's settings.
-  no_mail: ["other", null],
+  no_mail: ["noMail", null],
+  too_many_letters: ["lettersFull", null],
   // The only thing that an account can be in the way of.
   conflict: ["lastAdministrator", null],
 };
@@ -126,6 +131,9 @@ const byParam: Readonly<Record<string, readonly [Problem, FieldName]>> = {
   old: ["wrongPassword", "old"],
   code: ["wrongCode", "code"],
 };
+
+/** What passes by itself, of which the server may say when. */
+const waits: readonly Problem[] = ["tooManyAttempts", "busy", "lettersFull"];
 
 function told(error: ApiError): readonly [Problem, FieldName | null] {
   const { status, code, param } = error;
@@ -155,6 +163,6 @@ export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof ApiError))
     return { problem: "other", field: null, wait_s: null, detail: String(error) };
   const [problem, field] = told(error);
-  const wait_s = problem === "tooManyAttempts" || problem === "busy" ? error.retryAfter_s : null;
+  const wait_s = waits.includes(problem) ? error.retryAfter_s : null;
   return { problem, field, wait_s, detail: error.message };
 }

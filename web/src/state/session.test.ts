@@ -302,14 +302,25 @@ it("whoever has no password proves who they are by signing in again, and comes b
   expect(recallDraft(null)).toBe("half a thought");
 });
 
-it("the error of a provider brings whoever wanted to link their account back to it, and is told until one goes on", async () => {
-  window.history.replaceState(null, "", "/login?error=oidc_taken");
-  serve({ ...quiet, "GET /api/session": () => of("ada") });
+it.each(["/account", "/login"])(
+  "the error of a provider at %s is told on the account's page to whoever is signed in, until they go on",
+  async (path) => {
+    window.history.replaceState(null, "", `${path}?error=oidc_taken`);
+    serve({ ...quiet, "GET /api/session": () => of("ada") });
+    await session.askSession();
+    expect(address()).toBe("/account");
+    expect(useSession.getState()).toMatchObject({ page: "account", providerError: "oidc_taken" });
+    session.go("/");
+    expect(useSession.getState().providerError).toBeNull();
+  },
+);
+
+it("the error of a provider is told to whose session has ended meanwhile", async () => {
+  window.history.replaceState(null, "", "/account?error=oidc_expired");
+  serve({ "GET /api/session": () => of(null) });
   await session.askSession();
-  expect(address()).toBe("/account");
-  expect(useSession.getState()).toMatchObject({ page: "account", providerError: "oidc_taken" });
-  session.go("/");
-  expect(useSession.getState().providerError).toBeNull();
+  expect(useSession.getState()).toMatchObject({ page: "login", providerError: "oidc_expired" });
+  expect(address()).toBe("/login?next=%2Faccount");
 });
 
 it("and is not told again to whoever signs in after it", async () => {

@@ -62,12 +62,13 @@ function showConversation(id: string | null): void {
 }
 
 /**
- * Takes the error of a provider out of the address, where it would be told once more after signing in. The way back is always
- * the login; whoever is signed in wanted to link their account, and is brought back to it.
+ * Takes the error of a provider out of the address, where it would be told once more after signing in. The way back is the
+ * login, or the account's page for whoever wanted to link it; whoever is signed in is told there in both cases.
  */
 function takeProviderError(): void {
   const { pathname, search } = window.location;
-  const error = pageOfPath(pathname) === "login" ? providerErrorOf(search) : null;
+  const page = pageOfPath(pathname);
+  const error = page === "login" || page === "account" ? providerErrorOf(search) : null;
   if (error === null) return;
   const path = get().user === null ? pathname + withoutProviderError(search) : "/account";
   window.history.replaceState(null, "", path);

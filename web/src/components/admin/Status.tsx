@@ -2,7 +2,7 @@ import { Download } from "lucide-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { admin, BACKUP_PATH, type Status as Facts } from "../../api/admin";
-import { bytesText } from "../../i18n/format";
+import { bytesText, listText } from "../../i18n/format";
 import { Section } from "../account/AccountPage";
 import { ActionButton, Failed, Heading, Outcome, useAction, useQuestion, Waiting } from "./parts";
 import { useLoaded } from "./useLoaded";
@@ -84,13 +84,16 @@ function FactList({ facts }: { facts: Facts }) {
 }
 
 function Rotation() {
-  const { t } = useTranslation("admin");
+  const { t, i18n } = useTranslation("admin");
   const action = useAction();
   const { ask, dialog } = useQuestion();
   const rotate = () =>
     action.act("rotate", async () => {
-      const { generation, rewrapped } = await admin.rotateKey();
-      return t("rotation.done", { generation, count: rewrapped });
+      const { generation, rewrapped, removable } = await admin.rotateKey();
+      const done = t("rotation.done", { generation, count: rewrapped });
+      if (removable.length === 0) return done;
+      const list = listText(removable.map(String), i18n.language);
+      return `${done} ${t("rotation.removable", { count: removable.length, list })}`;
     });
   return (
     <Section title={t("rotation.title")} text={t("rotation.text")}>

@@ -196,6 +196,10 @@ export const en = {
     busy: "The keys are being wrapped anew…",
     done_one: "Key generation {{generation}} is in force. {{count}} key was wrapped anew.",
     done_other: "Key generation {{generation}} is in force. {{count}} keys were wrapped anew.",
+    removable_one:
+      "Key generation {{list}} may be removed from the environment now; nothing here needs it any more.",
+    removable_other:
+      "Key generations {{list}} may be removed from the environment now; nothing here needs them any more.",
   },
   events: {
     first_administrator: "Set up the server",

@@ -198,6 +198,10 @@ export const fr: AdminCatalogue = {
     busy: "Les clés changent de protection…",
     done_one: "La génération {{generation}} est en vigueur. {{count}} clé a changé de protection.",
     done_other: "La génération {{generation}} est en vigueur. {{count}} clés ont changé de protection.",
+    removable_one:
+      "La génération {{list}} peut maintenant être retirée de l'environnement ; plus rien ici n'en a besoin.",
+    removable_other:
+      "Les générations {{list}} peuvent maintenant être retirées de l'environnement ; plus rien ici n'en a besoin.",
   },
   events: {
     first_administrator: "Installation du serveur",

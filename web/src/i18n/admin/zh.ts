@@ -193,6 +193,8 @@ export const zh: AdminCatalogue = {
     busy: "正在重新包装密钥…",
     done_one: "第 {{generation}} 代密钥已启用，重新包装了 {{count}} 个密钥。",
     done_other: "第 {{generation}} 代密钥已启用，重新包装了 {{count}} 个密钥。",
+    removable_one: "第 {{list}} 代密钥现在可以从环境变量中移除，这里不再需要它。",
+    removable_other: "第 {{list}} 代密钥现在可以从环境变量中移除，这里不再需要它们。",
   },
   events: {
     first_administrator: "完成初始设置",
