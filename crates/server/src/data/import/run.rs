@@ -9,6 +9,7 @@ use store::{
     Archive, ArchiveOutcome, Conversation, ConversationId, Message, MessageId, NewArchive, StoreError, UserId,
 };
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::Bounds;
 use super::error::ImportError;
@@ -61,8 +62,13 @@ impl Imported {
     }
 }
 
-/// Imports a file for a user.
-pub(crate) async fn import(app: &App, owner: UserId, file: File, place: Place) -> Result<Imported, ApiError> {
+/// Imports a file for a user, and gives the place and the turn back.
+pub(crate) async fn import(
+    app: &App,
+    owner: UserId,
+    file: File,
+    place: (Place, OwnedSemaphorePermit),
+) -> Result<Imported, ApiError> {
     let retention_days = app.store.user_settings(owner).await?.retention_days;
     let days = [retention_days, app.settings.retention_days_max].into_iter().flatten().min();
     let now_ms = app.clock.unix_ms();
