@@ -17,8 +17,10 @@ use crate::serve::Parts;
 use crate::settings::Settings;
 use crate::webapp::WebApp;
 
-/// Exports under way at once, and imports. One takes the room of a conversation, some megabytes as a rule.
+/// Exports under way at once, and files that are being imported. One takes the room of a conversation, some megabytes as a rule.
 const TRANSFERS_MAX: usize = 4;
+/// Imports under way at once, most of which come in or wait, on disk, for their turn.
+const UPLOADS_MAX: usize = 32;
 
 /// What every endpoint is given.
 pub(crate) type App = Arc<State>;
@@ -43,6 +45,8 @@ pub(crate) struct State {
     pub(crate) exports: Arc<Places>,
     /// Users whose data is being imported.
     pub(crate) imports: Arc<Places>,
+    /// Files that may be imported at once when they have come in.
+    pub(crate) reading: Arc<Semaphore>,
     pub(crate) web: WebApp,
     /// Kibibytes of request bodies that may be held.
     pub(crate) bodies_kib: Arc<Semaphore>,
@@ -76,10 +80,11 @@ impl State {
             providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
-            // Each keeps a core busy.
-            searches: Places::of_searches(cores.max(2)),
+            // Each keeps a core busy; the others are left to answers.
+            searches: Places::of_searches(cores.div_ceil(2)),
             exports: Places::of_exports(TRANSFERS_MAX),
-            imports: Places::of_imports(TRANSFERS_MAX),
+            imports: Places::of_imports(UPLOADS_MAX),
+            reading: Arc::new(Semaphore::new(TRANSFERS_MAX)),
             web: WebApp::embedded(),
             bodies_kib: Arc::new(Semaphore::new(
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use store::Limits;
@@ -81,6 +82,9 @@ pub struct Settings {
     pub providers: Vec<Provider>,
     /// Largest file to import, in bytes.
     pub import_bytes_max: usize,
+    /// Where files to import stand, without a name, until they have been read; the system's folder if none is given.
+    /// What users wrote is in them, unsealed, so it should be on the disk where the database is, and not in memory.
+    pub scratch_folder: Option<PathBuf>,
     /// Days after which conversations are deleted that nobody went on with, whatever their owners chose.
     pub retention_days_max: Option<u32>,
 }
@@ -194,6 +198,7 @@ impl Default for Settings {
             letter_pause: Duration::from_secs(30),
             providers: Vec::new(),
             import_bytes_max: 64 << 20,
+            scratch_folder: None,
             retention_days_max: None,
         }
     }

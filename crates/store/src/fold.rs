@@ -3,12 +3,18 @@
 //! A text is folded one cluster at a time: a character that nothing before it can merge with, and all that merge with it
 //! (Unicode Standard Annex 15, stable code points). So it is known from which bytes of the text each folded byte came.
 
+use std::iter::Peekable;
 use std::ops::Range;
+use std::str::CharIndices;
 use std::sync::Arc;
 
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
+/// Bytes of folded text that are looked at together.
+const WINDOW_BYTES: usize = 64 << 10;
+/// Characters of a cluster. No script has as many marks on one letter, but one who wants harm may write them.
+const CLUSTER_CHARS_MAX: usize = 1024;
 /// Characters of a snippet.
 const SNIPPET_CHARS: usize = 160;
 /// Of those, before the first word found.
@@ -23,21 +29,18 @@ pub struct Words(Arc<[String]>);
 impl Words {
     /// The words of a text; `None` if there are none.
     pub fn new(text: &str) -> Option<Self> {
-        let mut folded = String::new();
-        fold(text, &mut folded, |_, _| {});
-        let mut words: Vec<String> = folded.split_whitespace().map(str::to_owned).collect();
+        let mut words: Vec<String> = fold(text).split_whitespace().map(str::to_owned).collect();
         words.sort_unstable();
         words.dedup();
         if words.is_empty() { None } else { Some(Self(words.into())) }
     }
 
     /// Where the words are in a text in which every one of them occurs; `None` if one does not. `scratch` is to be used
-    /// again.
+    /// again. Whatever the text's length, little more than a window of it is held folded.
     pub(crate) fn find(&self, text: &str, scratch: &mut String) -> Option<Snippet> {
-        scratch.clear();
-        fold(text, scratch, |_, _| {});
-        let all = self.0.iter().all(|word| scratch.contains(word.as_str()));
-        all.then(|| Snippet::of(text, &self.0))
+        let found = matches(text, &self.0, WINDOW_BYTES, scratch);
+        let all = found.iter().all(|ranges| !ranges.is_empty());
+        all.then(|| Snippet::of(text, &origins(text, found.concat())))
     }
 }
 
@@ -51,9 +54,8 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    /// All words are known to occur.
-    fn of(text: &str, words: &[String]) -> Self {
-        let found = occurrences(text, words);
+    /// Around the first of these parts, which are in order.
+    fn of(text: &str, found: &[Range<usize>]) -> Self {
         let first = found.first().map_or(0, |range| range.start);
         let start = text[..first].char_indices().rev().take(LEAD_CHARS).last().map_or(first, |(at, _)| at);
         let end = text[start..].char_indices().nth(SNIPPET_CHARS).map_or(text.len(), |(at, _)| start + at);
@@ -69,7 +71,7 @@ impl Snippet {
         }
         let units = |part: &str| part.encode_utf16().count();
         let (mut at, mut at_units) = (start, lead);
-        for range in found.into_iter().take_while(|range| range.end <= end).take(MARKS_MAX) {
+        for range in found.iter().take_while(|range| range.end <= end).take(MARKS_MAX) {
             at_units += units(&text[at..range.start]);
             let length = units(&text[range.clone()]);
             snippet.marks.push((at_units as u32, length as u32));
@@ -80,49 +82,109 @@ impl Snippet {
     }
 }
 
-/// Where words stand in a text, in bytes, in order; what overlaps or touches is one.
-fn occurrences(text: &str, words: &[String]) -> Vec<Range<usize>> {
-    let mut folded = String::new();
-    // Where each cluster begins, folded and in the text; and where all ends.
-    let mut clusters = Vec::new();
-    fold(text, &mut folded, |folded_at, text_at| clusters.push((folded_at, text_at)));
-    clusters.push((folded.len(), text.len()));
-    // The start of the cluster that holds a folded byte, and the end of the one that holds the byte before another.
-    let start_of = |at: usize| clusters[clusters.partition_point(|cluster| cluster.0 <= at).max(1) - 1].1;
-    let end_of = |at: usize| clusters[clusters.partition_point(|cluster| cluster.0 < at)].1;
-    let mut found: Vec<Range<usize>> = Vec::new();
-    for word in words {
-        let ranges = folded.match_indices(word.as_str()).take(MARKS_MAX);
-        found.extend(ranges.map(|(at, _)| start_of(at)..end_of(at + word.len())));
-    }
-    found.sort_unstable_by_key(|range| range.start);
-    let mut joined: Vec<Range<usize>> = Vec::with_capacity(found.len());
-    for range in found {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
+/// Where each word stands in the folded text, in bytes of that: the first ones. The folded text is made and looked at one
+/// window after another.
+fn matches(text: &str, words: &[String], window_bytes: usize, window: &mut String) -> Vec<Vec<Range<usize>>> {
+    // What may be the beginning of a word that ends in the next window.
+    let overlap = words.iter().map(String::len).max().unwrap_or(0).saturating_sub(1);
+    let mut found: Vec<Vec<Range<usize>>> = vec![Vec::new(); words.len()];
+    let mut clusters = Clusters::of(text);
+    window.clear();
+    // Where the window begins.
+    let mut begin = 0;
+    loop {
+        // One at least, so that each window goes on beyond the one before.
+        let is_end = loop {
+            if clusters.next(window).is_none() {
+                break true;
+            }
+            if window.len() >= overlap + window_bytes {
+                break false;
+            }
+        };
+        for (word, found) in words.iter().zip(&mut found) {
+            // None overlaps another of the same word.
+            let from = found.last().map_or(0, |last| last.end.saturating_sub(begin));
+            let ranges = window[from..].match_indices(word.as_str()).take(MARKS_MAX - found.len());
+            let at = begin + from;
+            found.extend(ranges.map(|(start, word)| at + start..at + start + word.len()));
         }
+        if is_end {
+            return found;
+        }
+        let seen = window.floor_char_boundary(window.len() - overlap);
+        window.drain(..seen);
+        begin += seen;
     }
-    joined
 }
 
-/// Appends the folded text, and says where each cluster begins, in what is appended and in the text.
-fn fold(text: &str, folded: &mut String, mut begin: impl FnMut(usize, usize)) {
-    let mut rest = text.char_indices().peekable();
-    while let Some((at, first)) = rest.next() {
-        begin(folded.len(), at);
-        let alone = rest.peek().is_none_or(|&(_, next)| begins_cluster(next));
+/// From which parts of the text these parts of the folded text came, in order; what overlaps or touches is one. The text
+/// is folded once more, up to the last of them, and no more than a cluster is held.
+fn origins(text: &str, mut folded: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    folded.sort_unstable_by_key(|range| range.start);
+    let mut next = folded.iter().peekable();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let (mut clusters, mut piece) = (Clusters::of(text), String::new());
+    // Where the last cluster ends, folded, and the last of the parts that have begun.
+    let (mut end, mut reach) = (0, 0);
+    while reach > end || next.peek().is_some() {
+        piece.clear();
+        let Some(cluster) = clusters.next(&mut piece) else { break };
+        let begin = end;
+        end += piece.len();
+        while let Some(part) = next.next_if(|part| part.start < end) {
+            reach = reach.max(part.end);
+        }
+        if reach <= begin {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if last.end == cluster.start => last.end = cluster.end,
+            _ => found.push(cluster),
+        }
+    }
+    found
+}
+
+/// The folded text.
+fn fold(text: &str) -> String {
+    let (mut clusters, mut folded) = (Clusters::of(text), String::new());
+    while clusters.next(&mut folded).is_some() {}
+    folded
+}
+
+/// The clusters of a text.
+struct Clusters<'a> {
+    text: &'a str,
+    rest: Peekable<CharIndices<'a>>,
+}
+
+impl<'a> Clusters<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, rest: text.char_indices().peekable() }
+    }
+
+    /// Appends the next one, folded; where it stands in the text.
+    fn next(&mut self, folded: &mut String) -> Option<Range<usize>> {
+        let (start, first) = self.rest.next()?;
+        let alone = self.rest.peek().is_none_or(|&(_, next)| begins_cluster(next));
         if alone && first.is_ascii() {
             folded.push(first.to_ascii_lowercase());
-        } else if alone && is_plain_ideograph(first) {
-            folded.push(first);
-        } else {
-            while rest.next_if(|&(_, next)| !begins_cluster(next)).is_some() {}
-            let end = rest.peek().map_or(text.len(), |&(next, _)| next);
-            // Lower case may undo the normal form, so that is made twice.
-            let lower = text[at..end].nfkc().flat_map(char::to_lowercase);
-            folded.extend(lower.nfkc());
+            return Some(start..start + 1);
         }
+        if alone && is_plain_ideograph(first) {
+            folded.push(first);
+            return Some(start..start + first.len_utf8());
+        }
+        let mut chars = 1;
+        while chars < CLUSTER_CHARS_MAX && self.rest.next_if(|&(_, next)| !begins_cluster(next)).is_some() {
+            chars += 1;
+        }
+        let end = self.rest.peek().map_or(self.text.len(), |&(next, _)| next);
+        // Lower case may undo the normal form, so that is made twice.
+        let lower = self.text[start..end].nfkc().flat_map(char::to_lowercase);
+        folded.extend(lower.nfkc());
+        Some(start..end)
     }
 }
 
@@ -209,7 +271,67 @@ mod tests {
         assert!(many.marks.len() <= MARKS_MAX);
     }
 
+    #[test]
+    fn of_a_large_text_little_is_held() {
+        let mut scratch = String::new();
+        // Letters that fold to many, and marks without end on one letter.
+        for filling in ["a", "\u{fdfa}", "\u{301}"] {
+            let text = format!("whale {} whale", filling.repeat(1 << 18));
+            let words = Words::new("whale").unwrap();
+            let snippet = words.find(&text, &mut scratch).unwrap();
+            assert_eq!(snippet.marks[0], (0, 5));
+            assert_eq!(matches(&text, &words.0, WINDOW_BYTES, &mut scratch)[0].len(), 2);
+            assert!(scratch.capacity() < 4 * WINDOW_BYTES, "{} bytes for {filling:?}", scratch.capacity());
+        }
+    }
+
+    /// Where words stand in a text, from a list of all its clusters.
+    fn slowly(text: &str, words: &[String]) -> Vec<Range<usize>> {
+        let (mut folded, mut parts, mut clusters) = (String::new(), Vec::new(), Clusters::of(text));
+        let mut at = 0;
+        while let Some(cluster) = clusters.next(&mut folded) {
+            parts.push((at..folded.len(), cluster));
+            at = folded.len();
+        }
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for word in words {
+            for (start, word) in folded.match_indices(word.as_str()).take(MARKS_MAX) {
+                let end = start + word.len();
+                let holds = |part: &&(Range<usize>, Range<usize>)| part.0.start < end && part.0.end > start;
+                let first = parts.iter().find(holds).unwrap();
+                let last = parts.iter().rfind(holds).unwrap();
+                found.push(first.1.start..last.1.end);
+            }
+        }
+        found.sort_unstable_by_key(|range| range.start);
+        let mut joined: Vec<Range<usize>> = Vec::new();
+        for range in found {
+            match joined.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => joined.push(range),
+            }
+        }
+        joined
+    }
+
     proptest! {
+        #[test]
+        fn windows_change_nothing(
+            text in "([abAB ]|\u{fb01}|\u{fdfa}|e\u{301}|\u{1100}\u{1161}|\u{ff76}\u{ff9e}|深|\u{130}){0,200}",
+            query in "([abi ]|\u{fb01}|لله|\u{e9}|가|深|aba){1,6}",
+            window_bytes in 1..40_usize,
+        ) {
+            let Some(words) = Words::new(&query) else { return Ok(()) };
+            let found = matches(&text, &words.0, window_bytes, &mut String::new());
+            let folded = fold(&text);
+            for (word, found) in words.0.iter().zip(&found) {
+                let expected = folded.match_indices(word.as_str()).take(MARKS_MAX);
+                let expected: Vec<_> = expected.map(|(start, word)| start..start + word.len()).collect();
+                prop_assert_eq!(found, &expected);
+            }
+            prop_assert_eq!(origins(&text, found.concat()), slowly(&text, &words.0));
+        }
+
         #[test]
         fn any_text_is_found_in_itself_and_marks_are_in_order(text in "\\PC{0,60}", before in "\\PC{0,60}") {
             let Some(words) = Words::new(&text) else { return Ok(()) };

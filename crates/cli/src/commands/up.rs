@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base::Rng;
 use dialogue::{DialogueConfig, Hub, HubConfig};
-use server::{Parts, Server, Tls};
+use server::{Parts, Server, Settings, Tls};
 use store::{SqliteStore, UserStore as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -137,7 +137,7 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
 
     let addresses = Addresses::new(config.settings.public_url.as_ref(), &listeners)?;
     let parts = Parts {
-        settings: config.settings,
+        settings: Settings { scratch_folder: Some(context.home.clone()), ..config.settings },
         hub: hub.clone(),
         store: Arc::<SqliteStore>::clone(&store),
         clock: Arc::clone(&context.clock),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
+use base::Clock;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
@@ -27,6 +28,9 @@ use crate::error::ApiError;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the client.
 const PIECES_WAITING: usize = 4;
+/// A large archive may take long, but not for ever: for each of these many bytes the client has the time in which a small
+/// body must come in.
+const STRETCH_BYTES: usize = 1 << 20;
 
 /// `account.json`.
 #[derive(Debug, Serialize)]
@@ -60,6 +64,9 @@ pub(crate) async fn export(app: &App, user: User, place: Place) -> Result<Body, 
         pieces: pieces.clone(),
         piece: Vec::with_capacity(PIECE_BYTES),
         patience: app.settings.write_timeout,
+        stretch_time: app.settings.body_timeout,
+        clock: Arc::clone(&app.clock),
+        stretch: Stretch::default(),
         broken: Arc::default(),
     };
     let app = Arc::clone(app);
@@ -198,16 +205,38 @@ struct Sink {
     piece: Vec<u8>,
     /// How long the client may take for a piece.
     patience: Duration,
+    /// How long it may take for [`STRETCH_BYTES`].
+    stretch_time: Duration,
+    clock: Arc<dyn Clock>,
+    stretch: Stretch,
     /// Whether what comes is thrown away: there is nobody who takes it, or it would be half an archive.
     broken: Arc<AtomicBool>,
+}
+
+/// What was sent of a stretch.
+#[derive(Default)]
+struct Stretch {
+    bytes: usize,
+    /// How long the client was waited for.
+    waited: Duration,
 }
 
 impl Sink {
     fn send(&mut self) -> io::Result<()> {
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        let sending = timeout(self.patience, self.pieces.send(Ok(piece.into())));
-        let taken = self.runtime.block_on(async { matches!(sending.await, Ok(Ok(()))) });
+        let bytes = piece.len();
+        let patience = self.patience.min(self.stretch_time.saturating_sub(self.stretch.waited));
+        let began = self.clock.monotonic();
+        let taken = self.runtime.block_on(async {
+            let sending = timeout(patience, self.pieces.send(Ok(piece.into())));
+            matches!(sending.await, Ok(Ok(())))
+        });
         if taken {
+            self.stretch.bytes += bytes;
+            self.stretch.waited += self.clock.monotonic().saturating_sub(began);
+            if self.stretch.bytes >= STRETCH_BYTES {
+                self.stretch = Stretch::default();
+            }
             return Ok(());
         }
         self.broken.store(true, Ordering::Relaxed);
@@ -235,5 +264,45 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::SystemClock;
+
+    use super::*;
+
+    /// Sends two mebibytes to a client that takes a piece now and then.
+    async fn send_to(pause: Duration, stretch_time: Duration) -> io::Result<()> {
+        let (pieces, mut received) = mpsc::channel(PIECES_WAITING);
+        let sink = Sink {
+            runtime: Handle::current(),
+            pieces,
+            piece: Vec::new(),
+            patience: Duration::from_secs(600),
+            stretch_time,
+            clock: Arc::new(SystemClock::new()),
+            stretch: Stretch::default(),
+            broken: Arc::default(),
+        };
+        let sending = tokio::task::spawn_blocking(move || {
+            let mut sink = sink;
+            sink.write_all(&vec![0; 2 * STRETCH_BYTES])?;
+            sink.finish()
+        });
+        while received.recv().await.is_some() {
+            tokio::time::sleep(pause).await;
+        }
+        sending.await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_takes_a_piece_now_and_then_is_given_up() {
+        let (pause, short) = (Duration::from_millis(20), Duration::from_millis(60));
+        // Each piece is taken long before the patience ends.
+        let error = send_to(pause, short).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        send_to(pause, Duration::from_secs(600)).await.unwrap();
     }
 }

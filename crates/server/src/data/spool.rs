@@ -31,8 +31,9 @@ const KINDS: [&str; 5] = [
 pub(crate) async fn spool(app: &App, request: Request) -> Result<File, ApiError> {
     check_kind(request.headers())?;
     let (pieces, mut waiting) = mpsc::channel::<Bytes>(PIECES_WAITING);
+    let folder = app.settings.scratch_folder.clone();
     let writing = app.blocking(move || -> io::Result<File> {
-        let mut file = tempfile::tempfile()?;
+        let mut file = folder.map_or_else(tempfile::tempfile, tempfile::tempfile_in)?;
         while let Some(piece) = waiting.blocking_recv() {
             file.write_all(&piece)?;
         }

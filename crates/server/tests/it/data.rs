@@ -480,14 +480,12 @@ async fn a_file_that_is_too_large_too_slow_or_of_a_strange_kind_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body_too_slow"), "{answer}");
 }
 
-#[tokio::test]
-async fn imports_are_one_at_a_time() {
-    let site = Setup::default().today().await;
-    let (ahab, _) = site.user("Ahab").await;
+/// An import whose body is waited for.
+async fn begin_import(site: &Site, client: &Client) -> tokio::net::TcpStream {
     let head = format!(
         "POST {IMPORT} HTTP/1.1\r\nhost: localhost\r\ncookie: {}\r\ncontent-type: application/zip\r\n\
          content-length: 1000\r\nexpect: 100-continue\r\n\r\n",
-        ahab.cookie.clone().unwrap()
+        client.cookie.clone().unwrap()
     );
     let mut slow = tokio::net::TcpStream::connect(site.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
@@ -495,10 +493,41 @@ async fn imports_are_one_at_a_time() {
     let mut answer = [0; 12];
     within("the body is wanted", tokio::io::AsyncReadExt::read_exact(&mut slow, &mut answer)).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 100");
+    slow
+}
+
+#[tokio::test]
+async fn imports_are_one_at_a_time() {
+    let site = Setup::default().today().await;
+    let (ahab, _) = site.user("Ahab").await;
+    let slow = begin_import(&site, &ahab).await;
     import(&ahab, DEEPSEEK).await.is_error(429, "import_running");
     assert_eq!(import(&site.client, DEEPSEEK).await.status, 200, "another's goes on beside it");
     drop(slow);
     eventually("the place is free", async || import(&ahab, DEEPSEEK).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn who_sends_slowly_keeps_nobody_out() {
+    let site = Setup::default().today().await;
+    let mut slow = Vec::new();
+    for number in 0..6 {
+        let (client, _) = site.user(&format!("Slow {number}")).await;
+        slow.push(begin_import(&site, &client).await);
+    }
+    assert_eq!(imported(&site.client, DEEPSEEK).await["conversations"], 2);
+}
+
+#[tokio::test]
+async fn files_to_import_stand_in_the_folder_that_the_settings_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = folder.path().join("scratch");
+    let settings = scratch.clone();
+    let site = Setup::with(|all| all.scratch_folder = Some(settings)).today().await;
+    assert_eq!(import(&site.client, DEEPSEEK).await.status, 500, "there is no such folder");
+    std::fs::create_dir(&scratch).unwrap();
+    assert_eq!(imported(&site.client, DEEPSEEK).await["conversations"], 2);
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "without a name");
 }
 
 #[tokio::test]

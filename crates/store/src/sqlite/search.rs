@@ -24,7 +24,9 @@ impl SearchStore for SqliteStore {
             let (rows, more) = self.scan(owner, search.place).await?;
             let next = rows.last().filter(|_| more).map(SealedRow::place);
             let scanned = rows.len() as u64;
-            let hits = Matcher::new(&key, &search).hits(rows)?;
+            // A text may be large: other work goes on meanwhile.
+            let matching = tokio::task::spawn_blocking(move || Matcher::new(&key, &search).hits(rows));
+            let hits = matching.await.map_err(|error| StoreError::Database(Box::new(error)))??;
             Ok(SearchPage { hits, scanned, next })
         })
     }

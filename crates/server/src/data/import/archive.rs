@@ -1,4 +1,4 @@
-//! The zip archive that an export is. Its directory is walked without holding it, and refused as a whole if there is
+//! The zip archive that an export is. Its directory is walked once, without holding it, and refused as a whole if there is
 //! anything in it that no service writes; of its entries only the conversations are unpacked.
 
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use zip::{CompressionMethod, ZipReadOptions};
 
 use super::budget::Bounds;
 use super::error::ImportError;
+use super::read::GoOn;
 use crate::error::shortened;
 
 /// Times by which an entry may be larger than it is packed. Text of conversations has some five to twenty.
@@ -25,38 +26,41 @@ const FILES_MAX: usize = 1000;
 /// Bytes of a header before the name.
 const HEADER_BYTES: u64 = 30;
 
-/// Gives the entries with conversations to `take`, by name.
+/// Gives the entries with conversations to `take`, by name, for as long as it may go on.
 pub(super) fn read<R: Read + Seek>(
     source: R,
     bounds: &Bounds,
+    go_on: &GoOn<'_>,
     take: &mut dyn FnMut(&mut dyn Read) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let mut archive = ZipIterable::try_new(source, Config::default()).map_err(malformed)?;
-    let wanted = check(&mut archive, bounds)?;
-    for name in wanted {
-        let entries = archive.files().map_err(malformed)?;
-        let entry =
-            entries.by_ref().find(|entry| entry.as_ref().map_or(true, |entry| entry.name_raw() == name));
-        let entry = entry.ok_or(ZipError::FileNotFound).and_then(|entry| entry).map_err(malformed)?;
-        let mut file = entry.with_reader(entries.reader_mut(), ZipReadOptions::new()).map_err(malformed)?;
+    for entry in check(&mut archive, bounds, go_on)? {
+        go_on()?;
+        let reader = archive.files().map_err(malformed)?.reader_mut();
+        let mut file = entry.with_reader(reader, ZipReadOptions::new()).map_err(malformed)?;
         take(&mut file)?;
     }
     Ok(())
 }
 
-/// Walks the directory; the names of what is to be read.
-fn check<R: Read + Seek>(archive: &mut ZipIterable<R>, bounds: &Bounds) -> Result<Vec<Vec<u8>>, ImportError> {
+/// Walks the directory once; what is to be read.
+fn check<R: Read + Seek>(
+    archive: &mut ZipIterable<R>,
+    bounds: &Bounds,
+    go_on: &GoOn<'_>,
+) -> Result<Vec<ZipFileEntry<'static>>, ImportError> {
     let (allowed, given) = (bounds.entries_max, archive.len());
     if given > allowed {
         return Err(ImportError::TooLarge(format!(
             "the archive may have at most {allowed} entries, this one has {given}"
         )));
     }
-    // Only hashes of names and two numbers of each entry are held.
+    // Only hashes of names and two numbers are held of each entry that is not to be read.
     let (hasher, mut names) = (RandomState::new(), HashSet::new());
     let mut spans = Vec::new();
     let mut wanted = Vec::new();
     for entry in archive.files().map_err(malformed)? {
+        go_on()?;
         let entry = entry.map_err(malformed)?;
         check_entry(&entry, bounds)?;
         if !names.insert(hasher.hash_one(entry.name_raw())) {
@@ -65,7 +69,7 @@ fn check<R: Read + Seek>(archive: &mut ZipIterable<R>, bounds: &Bounds) -> Resul
         let length = HEADER_BYTES + entry.name_raw().len() as u64 + entry.compressed_size();
         spans.push((entry.header_start(), entry.header_start().saturating_add(length)));
         if is_wanted(&entry) {
-            wanted.push(entry.name_raw().to_vec());
+            wanted.push(entry);
         }
         if wanted.len() > FILES_MAX {
             let message = format!("the archive may have at most {FILES_MAX} files of conversations");
@@ -79,7 +83,7 @@ fn check<R: Read + Seek>(archive: &mut ZipIterable<R>, bounds: &Bounds) -> Resul
                            ChatGPT has one";
             return Err(ImportError::Unsupported(message.to_owned()));
         }
-        wanted.sort_unstable();
+        wanted.sort_unstable_by(|one, other| one.name_raw().cmp(other.name_raw()));
         return Ok(wanted);
     }
     Err(ImportError::Malformed("entries of the archive overlap".to_owned()))

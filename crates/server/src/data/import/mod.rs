@@ -110,7 +110,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write as _};
+    use std::cell::Cell;
+    use std::io::{self, Cursor, Read, Seek, SeekFrom, Write as _};
 
     use proptest::prelude::*;
     use zip::ZipWriter;
@@ -139,7 +140,7 @@ mod tests {
     fn check(file: &[u8]) -> Result<usize, ImportError> {
         let bounds = Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 10 };
         let mut conversations = 0;
-        let read = read::read(Cursor::new(file), &bounds, &mut |_, draft| {
+        let read = read::read(Cursor::new(file), &bounds, &|| Ok(()), &mut |_, draft| {
             let mut roles: Vec<Role> = Vec::new();
             for message in &draft.messages {
                 let above = message.parent.map(|parent| roles[parent]);
@@ -160,6 +161,58 @@ mod tests {
             assert_eq!(check(fixture.as_bytes()).unwrap(), expected);
             assert_eq!(check(&zipped(fixture.as_bytes())).unwrap(), expected);
         }
+    }
+
+    /// A file of which is counted what is read.
+    struct Counted<'a>(Cursor<Vec<u8>>, &'a Cell<usize>);
+
+    impl Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.0.read(buffer)?;
+            self.1.set(self.1.get() + bytes);
+            Ok(bytes)
+        }
+    }
+
+    impl Seek for Counted<'_> {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn the_directory_is_walked_once_however_many_files_there_are_and_no_longer_than_wanted() {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        for number in 0..2000 {
+            zip.start_file(format!("{number}.txt"), SimpleFileOptions::default()).unwrap();
+        }
+        for number in 0..500 {
+            let name = format!("conversations-{number:03}.json");
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(FIXTURES[2].as_bytes()).unwrap();
+        }
+        let file = zip.finish().unwrap().into_inner();
+        let (length, bytes) = (file.len(), Cell::new(0));
+        let bounds =
+            Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 2500 };
+        let source = || Counted(Cursor::new(file.clone()), &bytes);
+        let mut conversations = 0;
+        let mut take = |_: Format, _: Draft| {
+            conversations += 1;
+            Ok(())
+        };
+        read::read(source(), &bounds, &|| Ok(()), &mut take).unwrap();
+        assert_eq!(conversations, 500);
+        assert!(bytes.get() < 5 * length, "{} bytes read of {length}", bytes.get());
+
+        let asked = Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            let stopped = ImportError::Io(io::Error::other("enough"));
+            if asked.get() == 100 { Err(stopped) } else { Ok(()) }
+        };
+        read::read(source(), &bounds, &go_on, &mut |_, _| Ok(())).unwrap_err();
+        assert_eq!(asked.get(), 100, "and not one more");
     }
 
     proptest! {

@@ -15,6 +15,9 @@ use crate::error::shortened;
 /// Takes each conversation of a file, and whose form it has.
 pub(super) type Take<'a> = dyn FnMut(Format, Draft) -> Result<(), ImportError> + 'a;
 
+/// Asked now and then: an error where whoever asked for the file waits no longer.
+pub(super) type GoOn<'a> = dyn Fn() -> Result<(), ImportError> + 'a;
+
 const ZIP: &[u8] = b"PK";
 /// What some programs put before UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -24,6 +27,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) fn read<R: Read + Seek>(
     mut source: R,
     bounds: &Bounds,
+    go_on: &GoOn<'_>,
     take: &mut Take<'_>,
 ) -> Result<Format, ImportError> {
     let budget = Budget::new(bounds);
@@ -32,7 +36,7 @@ pub(super) fn read<R: Read + Seek>(
     let head = head(&mut source).map_err(ImportError::Io)?;
     source.rewind().map_err(ImportError::Io)?;
     if head.starts_with(ZIP) {
-        archive::read(source, bounds, &mut |file| reading.json(file))?;
+        archive::read(source, bounds, go_on, &mut |file| reading.json(file))?;
     } else {
         reading.json(&mut source)?;
     }

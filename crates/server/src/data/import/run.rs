@@ -9,6 +9,7 @@ use store::{
     Archive, ArchiveOutcome, Conversation, ConversationId, Message, MessageId, NewArchive, StoreError, UserId,
 };
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::budget::Bounds;
 use super::error::ImportError;
@@ -61,8 +62,13 @@ impl Imported {
     }
 }
 
-/// Imports a file for a user.
-pub(crate) async fn import(app: &App, owner: UserId, file: File, place: Place) -> Result<Imported, ApiError> {
+/// Imports a file for a user, and gives the place and the turn back.
+pub(crate) async fn import(
+    app: &App,
+    owner: UserId,
+    file: File,
+    place: (Place, OwnedSemaphorePermit),
+) -> Result<Imported, ApiError> {
     let retention_days = app.store.user_settings(owner).await?.retention_days;
     let days = [retention_days, app.settings.retention_days_max].into_iter().flatten().min();
     let now_ms = app.clock.unix_ms();
@@ -103,6 +109,15 @@ fn bounds(settings: &Settings) -> Bounds {
     }
 }
 
+/// Whether the server waits for nothing more. What was added stays, and the next import goes on after it.
+fn check_cut(app: &App) -> Result<(), ImportError> {
+    if *app.cut.borrow() {
+        let error = ApiError::busy("shutting_down", "the server is shutting down; import the file again");
+        return Err(ImportError::Stopped(error));
+    }
+    Ok(())
+}
+
 struct Importing {
     app: App,
     runtime: Handle,
@@ -118,22 +133,15 @@ impl Importing {
     fn run(mut self, file: &File) -> Result<Imported, ApiError> {
         let bounds = bounds(&self.app.settings);
         let source = || BufReader::new(file);
-        let format = read(source(), &bounds, &mut |_, _| self.check_cut())?;
+        let app = App::clone(&self.app);
+        let go_on = || check_cut(&app);
+        let format = read(source(), &bounds, &go_on, &mut |_, _| go_on())?;
         self.imported.format = format.as_str();
-        read(source(), &bounds, &mut |format, draft| {
-            self.check_cut()?;
+        read(source(), &bounds, &go_on, &mut |format, draft| {
+            go_on()?;
             self.add(format, draft).map_err(ImportError::Stopped)
         })?;
         Ok(self.imported)
-    }
-
-    /// Whether the server waits for nothing more. What was added stays, and the next import goes on after it.
-    fn check_cut(&self) -> Result<(), ImportError> {
-        if *self.app.cut.borrow() {
-            let error = ApiError::busy("shutting_down", "the server is shutting down; import the file again");
-            return Err(ImportError::Stopped(error));
-        }
-        Ok(())
     }
 
     fn add(&mut self, format: Format, draft: Draft) -> Result<(), ApiError> {

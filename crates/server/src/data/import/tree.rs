@@ -34,6 +34,13 @@ pub(super) struct Said {
     pub(super) created_ms: i64,
 }
 
+impl Said {
+    /// Bytes of what a stranger wrote.
+    fn bytes(&self) -> u64 {
+        (self.content.len() + self.reasoning.len() + self.model.as_ref().map_or(0, String::len)) as u64
+    }
+}
+
 /// What became of a tree.
 #[derive(Debug)]
 pub(super) struct Grown {
@@ -55,7 +62,7 @@ pub(super) fn grow(nodes: Vec<Node>, current: Option<&str>, bytes_max: u64) -> R
         let below = &children.of[step.node];
         // Each node is come to once.
         let Some(this) = said[step.node].take() else { continue };
-        let Some(text) = growing.joined(step.before, this, step.parent) else {
+        let Some(text) = growing.joined(step.before, this, step.parent)? else {
             // Left out: what hangs under it begins anew.
             next.extend(below.iter().rev().map(|&node| Step::root(node)));
             continue;
@@ -200,6 +207,7 @@ impl Links {
 /// The tree so far.
 struct Growing {
     messages: Vec<DraftMessage>,
+    /// Of the messages, and of all that was copied on the way to them.
     bytes: u64,
     bytes_max: u64,
     left_out: usize,
@@ -207,28 +215,45 @@ struct Growing {
 
 impl Growing {
     /// A node's text with what stands right before it; none if it is an answer to nothing.
-    fn joined(&mut self, before: Option<Before>, this: Said, parent: Option<usize>) -> Option<Said> {
+    fn joined(
+        &mut self,
+        before: Option<Before>,
+        this: Said,
+        parent: Option<usize>,
+    ) -> Result<Option<Said>, String> {
         let before = match before {
             None if parent.is_none() && this.role == Role::Assistant => {
                 self.left_out += 1;
-                return None;
+                return Ok(None);
             }
-            None => return Some(this),
+            None => return Ok(Some(this)),
             Some(Before::Own(before)) => before,
-            Some(Before::Shared(before)) => Rc::unwrap_or_clone(before),
+            Some(Before::Shared(before)) => match Rc::try_unwrap(before) {
+                Ok(before) => before,
+                Err(shared) => {
+                    self.spend(shared.bytes())?;
+                    Said::clone(&shared)
+                }
+            },
         };
         let mut joined = Said { model: this.model.or(before.model), ..before };
         append(&mut joined.content, &this.content, "\n\n");
         append(&mut joined.reasoning, &this.reasoning, "\n\n");
-        Some(joined)
+        Ok(Some(joined))
     }
 
-    fn add(&mut self, said: &Said, parent: Option<usize>) -> Result<usize, String> {
-        self.bytes += (said.content.len() + said.reasoning.len()) as u64;
-        // Where a run of messages branches again and again, its texts are many times as large as the file.
+    /// Counts what is to be copied. Where a run of messages branches again and again, its texts are many times as large
+    /// as the file; and each text that waits for its branches is held meanwhile.
+    fn spend(&mut self, bytes: u64) -> Result<(), String> {
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.bytes_max {
             return Err(format!("its branches have more than {} bytes of text", self.bytes_max));
         }
+        Ok(())
+    }
+
+    fn add(&mut self, said: &Said, parent: Option<usize>) -> Result<usize, String> {
+        self.spend(said.bytes())?;
         self.messages.push(DraftMessage {
             parent,
             role: said.role,
@@ -391,6 +416,52 @@ mod tests {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         assert!(grow(nodes(&lines), None, 100_000).is_ok());
         assert!(grow(nodes(&lines), None, 10_000).unwrap_err().contains("10000 bytes"));
+    }
+
+    #[test]
+    fn texts_that_wait_for_their_branches_have_an_end() {
+        // Where leaves are written last, a chain is gone down with a copy of all that is above at each step, and each is
+        // held until its leaf's turn comes: long before anything becomes a message.
+        let long = "x".repeat(10_000);
+        let answer = |content: &str, model: Option<&String>| Said {
+            role: Role::Assistant,
+            content: content.to_owned(),
+            reasoning: String::new(),
+            model: model.cloned(),
+            created_ms: 0,
+        };
+        for first in [answer(&long, None), answer("x", Some(&long))] {
+            let mut growing = Growing { messages: Vec::new(), bytes: 0, bytes_max: 50_000, left_out: 0 };
+            let mut held = vec![Rc::new(first)];
+            let error = loop {
+                assert!(held.len() < 10, "what is held has no end");
+                let before = Rc::clone(&held[held.len() - 1]);
+                match growing.joined(Some(Before::Shared(before)), answer("x", None), Some(0)) {
+                    Ok(joined) => held.push(Rc::new(joined.unwrap())),
+                    Err(error) => break error,
+                }
+            };
+            assert!(error.contains("50000 bytes"), "{error}");
+            assert!(held.iter().map(|said| said.bytes()).sum::<u64>() < 70_000);
+        }
+    }
+
+    #[test]
+    fn a_chain_whose_leaves_were_written_last_is_refused_or_whole() {
+        let mut tree = nodes(&["q - u q", "0 <q a x"]);
+        tree[1].said.as_mut().unwrap().content = "x".repeat(10_000);
+        for number in 1..100 {
+            let line = |leaf: &str| format!("{number}{leaf} <{} a x", number - 1);
+            tree.extend(nodes(&[&line(""), &line("b")]));
+        }
+        for node in tree.iter_mut().filter(|node| node.id.ends_with('b')) {
+            node.said.as_mut().unwrap().created_ms = 1000;
+        }
+        let tree =
+            || tree.iter().map(|n| Node { id: n.id.clone(), parent: n.parent.clone(), said: n.said.clone() });
+        let error = grow(tree().collect(), None, 1_100_000).unwrap_err();
+        assert!(error.contains("1100000 bytes"), "copies count as well as messages: {error}");
+        assert_eq!(grow(tree().collect(), None, 2_100_000).unwrap().messages.len(), 101);
     }
 
     #[test]

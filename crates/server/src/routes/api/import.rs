@@ -1,5 +1,7 @@
 //! `POST /api/account/import`: a file with conversations, from an export of this program's, DeepSeek's or ChatGPT's.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 
@@ -17,9 +19,17 @@ pub(crate) async fn handle(
     let user = caller.account(&app).await?;
     let place = app.imports.take(user.id)?;
     let file = spool(&app, request).await?;
+    // Who sends slowly keeps nobody from being read.
+    let turn = tokio::select! {
+        turn = Arc::clone(&app.reading).acquire_owned() => turn,
+        () = app.cut_off() => {
+            return Err(ApiError::busy("shutting_down", "the server is shutting down; import the file again"));
+        }
+    };
+    let turn = turn.map_err(|_| ApiError::internal("the turns of imports are closed"))?;
     let worker = App::clone(&app);
     let importing = async move {
-        let imported = import(&worker, user.id, file, place).await?;
+        let imported = import(&worker, user.id, file, (place, turn)).await?;
         worker.audit("data_imported", Some(user.id), peer).await;
         Ok(imported)
     };

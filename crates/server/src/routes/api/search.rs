@@ -1,5 +1,7 @@
 //! `GET /api/search?q&limit`: the caller's messages in which every word occurs, the newest first.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -40,7 +42,8 @@ struct HitView {
     marks: Vec<(u32, u32)>,
 }
 
-/// The loop is left when the client goes away: the server then drops it between two parts.
+/// The loop is left when the client goes away: the server then drops it, and its place is free when the part at hand has
+/// been looked at.
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
@@ -52,19 +55,21 @@ pub(crate) async fn handle(
     })?;
     let words = words(asked.q.as_deref().unwrap_or_default())?;
     let limit = limit(asked.limit.as_deref())?;
-    let _place = app.searches.take(caller.user)?;
+    let mut held = app.searches.take(caller.user)?;
     let (mut hits, mut scanned, mut place) = (Vec::new(), 0, None);
     loop {
-        let page = app.store.search(caller.user, Search { words: words.clone(), place }).await?;
+        let (store, search) = (Arc::clone(&app.store), Search { words: words.clone(), place });
+        let looking = async move { Ok((store.search(caller.user, search).await?, held)) };
+        let page;
+        (page, held) = app.detached(looking).await?;
         hits.extend(page.hits);
         scanned += page.scanned;
         place = page.next;
         if place.is_none() || hits.len() > limit {
             break;
         }
-        // Others on this thread have their turn.
-        tokio::task::yield_now().await;
     }
+    drop(held);
     let more = hits.len() > limit;
     hits.truncate(limit);
     Ok(Json(Page { results: hits.into_iter().map(Into::into).collect(), scanned, more }))
