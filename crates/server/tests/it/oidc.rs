@@ -22,9 +22,20 @@ async fn served() -> (Acme, Site) {
     (acme, site)
 }
 
-/// All cookies that a response sets, with their attributes.
+/// All cookies that a response sets, with their attributes. Fails on one that a browser would not take: what is called
+/// `__Host-` is for all of one host, and comes by TLS (RFC 6265bis, section 4.1.3.2).
+#[track_caller]
 fn cookies(reply: &Reply) -> Vec<&str> {
-    reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect()
+    let cookies: Vec<_> =
+        reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+    for cookie in cookies.iter().filter(|cookie| cookie.starts_with("__Host-")) {
+        let attributes: Vec<_> = cookie.split("; ").skip(1).collect();
+        let taken = attributes.contains(&"Path=/")
+            && attributes.contains(&"Secure")
+            && !attributes.iter().any(|attribute| attribute.to_lowercase().starts_with("domain"));
+        assert!(taken, "browsers refuse {cookie}");
+    }
+    cookies
 }
 
 /// `name=value` of what the browser is to keep while it is away.
@@ -84,7 +95,8 @@ async fn somebody_new_gets_an_account_and_comes_back_to_it() {
     assert_eq!(value("redirect_uri"), "https://chat.example/oidc/acme/callback");
     assert!(value("state").len() >= 43 && value("nonce").len() >= 43 && value("state") != value("nonce"));
     let [cookie] = cookies(&sent)[..] else { panic!("{:?}", cookies(&sent)) };
-    for attribute in ["; Path=/oidc", "; Max-Age=600", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+    assert!(cookie.starts_with("__Host-"), "{cookie}");
+    for attribute in ["; Path=/;", "; Max-Age=600", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
     assert!(!cookie.contains(&value("state")) && !cookie.contains(&value("nonce")), "it is sealed");
