@@ -21,12 +21,19 @@ impl AddressStore for SqliteStore {
         })
     }
 
-    fn change_email(&self, id: UserId, old: Option<String>, new: String) -> StoreFuture<'_, User> {
+    fn change_email(
+        &self,
+        id: UserId,
+        old: Option<String>,
+        old_hash: Option<String>,
+        new: String,
+    ) -> StoreFuture<'_, User> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
             let user = find(&mut transaction, id).await?;
             let same = user.email.as_ref() == Some(&new);
-            if user.email != old || (same && user.email_verified_ms.is_some()) {
+            let done = same && user.email_verified_ms.is_some();
+            if user.email != old || user.password_hash != old_hash || user.disabled_ms.is_some() || done {
                 return Err(USED);
             }
             let taken: bool =
