@@ -48,7 +48,10 @@ pub(crate) async fn an_address_changes_once_and_from_the_one_it_was(fixture: &Fi
     assert!(is_conflict(change(Some(new.clone()), new.clone()).await), "twice");
 
     let stubb = fixture.user("Stubb").await;
-    let error = store.change_email(stubb.id, None, stubb.password_hash.clone(), new.to_uppercase()).await.unwrap_err();
+    let error = store
+        .change_email(stubb.id, None, stubb.password_hash.clone(), new.to_uppercase())
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Taken { what: "email address" }), "{error}");
     let email = "stubb@pequod.example".to_owned();
     store.change_email(stubb.id, None, stubb.password_hash, email).await.unwrap();
@@ -60,9 +63,8 @@ pub(crate) async fn an_address_does_not_change_after_the_password_has(fixture: &
     let store = &fixture.store;
     let pip = pip(fixture).await;
     let (old, new) = (pip.email.clone(), "mallory@rachel.example".to_owned());
-    let change = |hash: Option<&str>| {
-        store.change_email(pip.id, old.clone(), hash.map(str::to_owned), new.clone())
-    };
+    let change =
+        |hash: Option<&str>| store.change_email(pip.id, old.clone(), hash.map(str::to_owned), new.clone());
     store.set_password(pip.id, "new".to_owned()).await.unwrap();
     assert!(is_conflict(change(pip.password_hash.as_deref()).await));
     assert!(is_conflict(change(None).await));
@@ -77,7 +79,8 @@ pub(crate) async fn an_unverified_address_is_verified_in_its_place(fixture: &Fix
     let new = NewUser { email: Some(ADDRESS.to_owned()), ..new_user("Pip") };
     let pip = fixture.store.add_user(new).await.unwrap();
     let email = ADDRESS.to_owned();
-    let verified = fixture.store.change_email(pip.id, Some(email.clone()), pip.password_hash, email).await.unwrap();
+    let verified =
+        fixture.store.change_email(pip.id, Some(email.clone()), pip.password_hash, email).await.unwrap();
     assert_eq!(verified.email_verified_ms, Some(0));
 }
 
