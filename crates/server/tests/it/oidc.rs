@@ -235,7 +235,8 @@ async fn only_the_user_who_set_out_to_link_is_linked() {
     let back = come_back(&site.client, &kept(&sent), &path).await;
     goes_to(&back, "/account?error=oidc_expired");
     assert_eq!(cookies(&back).len(), 1);
-    let identity = Identity { provider: "acme".to_owned(), subject: "1001".to_owned() };
+    let issuer = Url::parse(&acme.issuer()).unwrap().to_string();
+    let identity = Identity { provider: "acme".to_owned(), issuer, subject: "1001".to_owned() };
     assert_eq!(site.store.user_by_identity(identity).await.unwrap(), None);
     assert_eq!(site.store.links(stubb_id).await.unwrap(), []);
     // Signing in may begin at a page of the organisation.

@@ -14,7 +14,7 @@ impl AddressStore for SqliteStore {
             let verified_ms = new.email.is_some().then(|| self.now_ms());
             let user = self.add(&mut transaction, new, verified_ms).await?;
             if let Some(identity) = identity {
-                insert_link(&mut transaction, &self.new_link(user.id, &identity), &identity.subject).await?;
+                insert_link(&mut transaction, &self.new_link(user.id, &identity), &identity).await?;
             }
             transaction.commit().await?;
             Ok(user)
