@@ -245,8 +245,15 @@ export function securityRoutes({ users, error, enter, bodyOf, refusedUser, addUs
     return refused ?? none;
   });
 
+  const link = confirmed((held, _body, _session, id) =>
+    abilities().providers.some((provider) => provider.id === id)
+      ? answer({ ticket: ticket({ link: held.user.id, provider: id }) })
+      : error(404, "not_found", "there is no such provider"),
+  );
+
   /** What is about one passkey or one provider. */
-  function ofOne(method, [, kind, id], body, session) {
+  function ofOne(method, [, kind, id, what], body, session) {
+    if (kind === "providers" && what === "link" && method === "POST") return link(body, session, id);
     if (kind === "providers" && method === "DELETE") return unlink(body, session, id);
     if (kind !== "passkeys" || id === undefined) return undefined;
     const passkey = users.get(session.user).passkeys.find((known) => known.id === id);

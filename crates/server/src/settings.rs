@@ -59,7 +59,9 @@ pub struct Settings {
     pub password_cost: PasswordCost,
     /// Failed logins for one name from one network.
     pub attempts_by_name: Allowance,
-    /// Failed logins for any name, and sign-ups, from one network.
+    /// Wrong codes, after a right password, for one user from anywhere.
+    pub attempts_at_second_factor: Allowance,
+    /// Failed logins for any name, sign-ups, and ways begun to providers, from one network.
     pub attempts_by_network: Allowance,
     /// The address under which users reach the server, such as `https://chat.example.org`; what stands in the links of
     /// letters, what passkeys belong to, and where an organisation's login comes back to.
@@ -187,6 +189,7 @@ impl Default for Settings {
             sessions_max: 20,
             password_cost: PasswordCost::default(),
             attempts_by_name: Allowance { burst: 10, interval: Duration::from_secs(30) },
+            attempts_at_second_factor: Allowance { burst: 10, interval: Duration::from_mins(3) },
             attempts_by_network: Allowance { burst: 60, interval: Duration::from_secs(10) },
             public_url: None,
             domains: Vec::new(),

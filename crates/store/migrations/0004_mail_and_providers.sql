@@ -7,11 +7,14 @@ CREATE TABLE links (
     number     INTEGER PRIMARY KEY,
     id         TEXT    NOT NULL UNIQUE,
     user_id    TEXT    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    -- What the settings called the provider when it was linked.
     provider   TEXT    NOT NULL,
+    -- Who it is: settings may give another what they called it.
+    issuer     TEXT    NOT NULL,
     -- What the provider knows the user as.
     subject    TEXT    NOT NULL,
     created_ms INTEGER NOT NULL,
-    UNIQUE (provider, subject)
+    UNIQUE (issuer, subject)
 ) STRICT;
 
 CREATE INDEX links_of_user ON links (user_id, number);

@@ -44,7 +44,7 @@ pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
     NewTurn, Outcome, PageRequest, ParentChoice, Progress, Role, Status, Timing, Turn, Usage,
 };
-pub use sqlite::{Restore, SqliteStore};
+pub use sqlite::{Restore, SqliteStore, login_key};
 pub use traits::{
     AddressStore, ArchiveStore, AuditStore, ConversationStore, GroupStore, LinkStore, MessageStore,
     OneTimeCodeStore, OperatorStore, PasskeyStore, QuotaStore, RetentionStore, SearchStore, SessionStore,

@@ -18,8 +18,10 @@ pub struct Link {
 /// An account at a provider, as the provider names it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The provider's id.
+    /// The provider's id, as the settings say. Not a part of who it is: settings may give it to another provider.
     pub provider: String,
+    /// The provider's own name, the address of its issuer.
+    pub issuer: String,
     /// What it knows the user as: never given to anybody else, unlike a name or an address.
     pub subject: String,
 }

@@ -45,6 +45,20 @@ pub trait UserStore: Send + Sync + Debug {
     /// [`StoreError::NotFound`].
     fn set_password(&self, id: UserId, password_hash: String) -> StoreFuture<'_, ()>;
 
+    /// Sets the hash of their password and revokes all their sessions but the one in which they did so, all of it or
+    /// none; says which.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Conflict`] if they have another hash than `old_hash` by now, or are
+    /// disabled.
+    fn change_password(
+        &self,
+        id: UserId,
+        old_hash: Option<String>,
+        new_hash: String,
+        keep: SessionId,
+    ) -> StoreFuture<'_, Vec<SessionId>>;
+
     /// Sets what they may do.
     ///
     /// # Errors
@@ -289,12 +303,19 @@ pub trait AddressStore: Send + Sync + Debug {
     fn add_verified_user(&self, new: NewUser, identity: Option<Identity>) -> StoreFuture<'_, User>;
 
     /// Sets an address that somebody has shown to be this user's, in place of the one that they had when they asked
-    /// for it.
+    /// for it. Whoever sets a new password takes back with it what was asked for under the old one.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if they have another one by now than `old`, or this one,
-    /// verified; [`StoreError::Taken`] if it is another user's.
-    fn change_email(&self, id: UserId, old: Option<String>, new: String) -> StoreFuture<'_, User>;
+    /// verified, or another hash of the password than `old_hash`, or are disabled; [`StoreError::Taken`] if it is
+    /// another user's.
+    fn change_email(
+        &self,
+        id: UserId,
+        old: Option<String>,
+        old_hash: Option<String>,
+        new: String,
+    ) -> StoreFuture<'_, User>;
 
     /// Sets the hash of the password of somebody who reads the letters to `email`, marks the address as theirs, and
     /// revokes all sessions, of which it says which.

@@ -117,6 +117,10 @@ export const security = {
 
   newRecoveryCodes: (password: Password) => call<Codes>("POST", "/api/account/recovery-codes", { password }),
 
+  /** By the provider's id, unlike `unlinkProvider`: there is no link yet. */
+  linkProvider: (id: string, password: Password) =>
+    call<{ ticket: string }>("POST", `/api/account/providers/${encodeURIComponent(id)}/link`, { password }),
+
   unlinkProvider: (id: string, password: Password) =>
     call<void>("DELETE", `/api/account/providers/${encodeURIComponent(id)}`, { password }),
 };

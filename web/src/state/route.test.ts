@@ -201,6 +201,6 @@ describe("a provider", () => {
   it("is begun with at addresses that its id can't leave", () => {
     expect(providerPath("harbour", "/c/x?y")).toBe("/oidc/harbour/start?next=%2Fc%2Fx%3Fy");
     expect(providerPath("../a?b", "/")).toBe("/oidc/..%2Fa%3Fb/start?next=%2F");
-    expect(linkPath("harbour")).toBe("/oidc/harbour/start?link=1");
+    expect(linkPath("../a?b", "T-_&x")).toBe("/oidc/..%2Fa%3Fb/start?link=T-_%26x");
   });
 });

@@ -129,8 +129,9 @@ export function withoutProviderError(search: string): string {
 export const providerPath = (id: string, path: string): string =>
   `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({ [RETURN]: path })}`;
 
-/** Where an account is linked with a provider. */
-export const linkPath = (id: string): string => `/oidc/${encodeURIComponent(id)}/start?link=1`;
+/** Where an account is linked with a provider, once that was confirmed. */
+export const linkPath = (id: string, ticket: string): string =>
+  `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({ link: ticket })}`;
 
 /** The token in a link to the setup or in a letter, or in what was pasted of one. */
 export function tokenOf(text: string): string {

@@ -80,7 +80,9 @@ impl State {
     }
 }
 
-/// One text for a ticket that is too old, was used, or never was one.
+/// One text for a ticket that is too old, was used, or never was one. The status is 401: it is by such a ticket that
+/// somebody shows who they are. Links of letters, which are no ceremonies, answer 400 `ticket_expired` when they are too
+/// old.
 pub(crate) fn ticket_expired() -> ApiError {
     let message = "this took too long or was done already; begin again";
     ApiError::new(StatusCode::UNAUTHORIZED, "ticket_expired", message)

@@ -20,11 +20,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue, header};
 use base::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId};
+use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId, login_key};
 
 pub use password::PasswordCost;
 
@@ -34,9 +34,9 @@ use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
-pub(crate) use challenges::ticket_expired;
+pub(crate) use challenges::{Challenge, ticket_expired};
 pub(crate) use operator::{Admin, Machine, Operator};
-pub(crate) use password::{Hasher, Password, random_password};
+pub(crate) use password::{Hasher, Password, fingerprint, random_password};
 pub(crate) use profile::{check_email, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
@@ -64,7 +64,9 @@ pub(crate) struct Accounts {
     pub(crate) hasher: Hasher,
     /// Failed logins for one name from one network.
     by_name: Mutex<Attempts>,
-    /// Failed logins, and all sign-ups, from one network.
+    /// Wrong codes for one user, wherever they come from.
+    by_second_factor: Mutex<Attempts>,
+    /// Failed logins, all sign-ups, and all ways begun to providers, from one network.
     by_network: Mutex<Attempts>,
     /// Letters to one address.
     by_address: Mutex<Attempts>,
@@ -99,6 +101,7 @@ impl Accounts {
             // Half the cores at most: answers go on while people sign in.
             hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
             by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
+            by_second_factor: Mutex::new(Attempts::new(settings.attempts_at_second_factor, SLOTS)),
             by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),
             by_address: Mutex::new(Attempts::new(settings.letters_by_address, SLOTS)),
             letters_by_network: Mutex::new(Attempts::new(settings.letters_by_network, SLOTS)),
@@ -136,40 +139,40 @@ impl Accounts {
         std::mem::take(&mut *lock(&self.seen)).into_iter().collect()
     }
 
-    /// Whether this network may try this name; how long to wait if not.
-    pub(crate) fn check_login(&self, name: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
+    /// Whether this network may try this name, or address; how long to wait if not. All spellings count as one, and
+    /// nothing about it depends on whether it is anybody's.
+    pub(crate) fn check_login(&self, login: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
         let network = network(peer.ip());
-        let checked = lock(&self.by_name).check(&(name, network), now);
+        let checked = lock(&self.by_name).check(&(login_key(login), network), now);
         checked.and_then(|()| lock(&self.by_network).check(&network, now)).map_err(too_many_attempts)
     }
 
     /// Notes a failed login.
-    pub(crate) fn login_failed(&self, name: &str, peer: Peer, now: Duration) {
+    pub(crate) fn login_failed(&self, login: &str, peer: Peer, now: Duration) {
         let network = network(peer.ip());
-        lock(&self.by_name).take(&(name, network), now);
+        lock(&self.by_name).take(&(login_key(login), network), now);
         lock(&self.by_network).take(&network, now);
     }
 
     /// Notes a login.
-    pub(crate) fn login_succeeded(&self, name: &str, peer: Peer) {
-        lock(&self.by_name).forgive(&(name, network(peer.ip())));
+    pub(crate) fn login_succeeded(&self, login: &str, peer: Peer) {
+        lock(&self.by_name).forgive(&(login_key(login), network(peer.ip())));
     }
 
-    /// Takes one of the tries that this network has at a user's second factor: before it is made, so that many at once
-    /// are no more than one after the other. [`second_factor_right`](Self::second_factor_right) gives them back.
+    /// Takes one of the tries that there are at a user's second factor: before it is made, so that many at once are no
+    /// more than one after the other. Counted wherever they come from, as codes are short and networks many; only who
+    /// has the password can use them up. [`second_factor_right`](Self::second_factor_right) gives them back.
     pub(crate) fn try_second_factor(&self, user: UserId, peer: Peer, now: Duration) -> Result<(), ApiError> {
-        let network = network(peer.ip());
-        lock(&self.by_network).check(&network, now).map_err(too_many_attempts)?;
-        let mut attempts = lock(&self.by_name);
-        let key = (second_factor_of(user), network);
-        attempts.check(&key, now).map_err(too_many_attempts)?;
-        attempts.take(&key, now);
+        self.check_network(peer, now)?;
+        let mut attempts = lock(&self.by_second_factor);
+        attempts.check(&user, now).map_err(too_many_attempts)?;
+        attempts.take(&user, now);
         Ok(())
     }
 
     /// Notes that the try was right.
-    pub(crate) fn second_factor_right(&self, user: UserId, peer: Peer) {
-        lock(&self.by_name).forgive(&(second_factor_of(user), network(peer.ip())));
+    pub(crate) fn second_factor_right(&self, user: UserId) {
+        lock(&self.by_second_factor).forgive(&user);
     }
 
     /// The name of the session's cookie.
@@ -187,8 +190,8 @@ impl Accounts {
         lock(&self.by_network).take(&network(peer.ip()), now);
     }
 
-    /// Takes one of a network's sign-ups.
-    pub(crate) fn sign_up(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
+    /// Takes one of the things that a network may do that cost this server something.
+    pub(crate) fn take_network(&self, peer: Peer, now: Duration) -> Result<(), ApiError> {
         let network = network(peer.ip());
         let mut attempts = lock(&self.by_network);
         attempts.check(&network, now).map_err(too_many_attempts)?;
@@ -207,11 +210,6 @@ impl Accounts {
         by_network.take(&network, now);
         Ok(())
     }
-}
-
-/// Stands among the names of logins: nobody's name has a control character.
-fn second_factor_of(user: UserId) -> String {
-    format!("\u{0}{user}")
 }
 
 fn too_many_attempts(wait: Duration) -> ApiError {
@@ -256,11 +254,17 @@ impl State {
         &self,
         user: &User,
         peer: Peer,
-        agent: String,
+        headers: &HeaderMap,
     ) -> Result<HeaderValue, ApiError> {
         let settings = &self.settings;
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
         let lifetime = settings.session_lifetime;
-        let new = NewSession { user_id: user.id, agent, address: peer.ip().to_string(), lifetime };
+        let new = NewSession {
+            user_id: user.id,
+            agent: agent.to_owned(),
+            address: peer.ip().to_string(),
+            lifetime,
+        };
         // Who makes room for this one is no longer good from now on.
         let now_ms = self.clock.unix_ms();
         let session = self.store.add_session(new, settings.sessions_max).await?;

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -49,6 +52,11 @@ impl From<String> for Password {
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
+}
+
+/// What changes with a password, and tells nothing about the hash that it is of.
+pub(crate) fn fingerprint(password_hash: Option<&str>) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(password_hash.unwrap_or_default()))
 }
 
 /// A password of 100 random bits that can be read out: without letters and digits that look alike.

@@ -10,7 +10,11 @@ use crate::settings::Provider;
 
 impl Who {
     fn identity(&self, provider: &Provider) -> Identity {
-        Identity { provider: provider.id.clone(), subject: self.subject.clone() }
+        Identity {
+            provider: provider.id.clone(),
+            issuer: provider.issuer.to_string(),
+            subject: self.subject.clone(),
+        }
     }
 
     /// The address, if the provider says that it is theirs. What it has not seen proven is nobody's.

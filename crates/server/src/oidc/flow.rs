@@ -51,7 +51,7 @@ pub(crate) async fn begin(
     app: &App,
     known: &Arc<Known>,
     next: String,
-    link: Option<String>,
+    link: Option<[u8; 16]>,
 ) -> Result<(Url, Journey), Refusal> {
     let secret = || URL_SAFE_NO_PAD.encode(app.random_bytes::<32>());
     let journey = Journey {
@@ -123,14 +123,17 @@ pub(crate) async fn finish(
     .await
 }
 
-/// Runs `work`, which asks a provider and so blocks, when it has its turn.
+/// Runs `work`, which asks a provider and so blocks, when it has its turn. If as many wait as may, it is refused.
 async fn in_turn<T: Send + 'static>(
     app: &App,
     known: &Arc<Known>,
     work: impl FnOnce(&Known) -> Result<T, Reason> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let turn = Arc::clone(&app.providers.turns).acquire_owned().await.map_err(|_| Refusal::Failed)?;
     let id = known.settings.id.clone();
+    let Some(turn) = known.turns.take().await else {
+        tracing::warn!(provider = id, "a login by a provider was refused, as too many wait for it");
+        return Err(Refusal::Failed);
+    };
     let known = Arc::clone(known);
     let done = app.blocking(move || {
         // Given back when the work is done, even if whoever asked for it has gone.

@@ -1,5 +1,3 @@
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How long somebody may stay at the provider.
 pub(crate) const LIFETIME: Duration = Duration::from_mins(10);
 
-/// What a browser keeps, sealed, while it is at the provider.
+/// What a browser keeps, sealed, while it is at the provider. It is a challenge: good once.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Journey {
     pub(crate) provider: String,
@@ -16,34 +14,8 @@ pub(crate) struct Journey {
     pub(super) verifier: String,
     /// Where it goes from here.
     pub(crate) next: String,
-    /// The user who wants to link the account, if it is that.
-    pub(crate) link: Option<String>,
-}
-
-/// States that came back, so that each is good once. Past the capacity the oldest is forgotten: then only the provider
-/// refuses a code that it has seen.
-#[derive(Debug, Default)]
-pub(crate) struct Used(Mutex<VecDeque<(String, Duration)>>);
-
-/// More than come back in ten minutes.
-const USED_MAX: usize = 4096;
-
-impl Used {
-    /// Whether a state comes back for the first time; from here on it doesn't.
-    pub(crate) fn first(&self, state: &str, now: Duration) -> bool {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while used.front().is_some_and(|(_, at)| *at + LIFETIME <= now) {
-            used.pop_front();
-        }
-        if used.iter().any(|(other, _)| other == state) {
-            return false;
-        }
-        if used.len() == USED_MAX {
-            used.pop_front();
-        }
-        used.push_back((state.to_owned(), now));
-        true
-    }
+    /// The session in which somebody wants to link the account, if it is that.
+    pub(crate) link: Option<[u8; 16]>,
 }
 
 /// Longest address of a page of ours that is gone on to.
@@ -110,20 +82,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_state_comes_back_once_in_its_time_and_few_are_kept() {
-        let used = Used::default();
-        let second = Duration::from_secs(1);
-        assert!(used.first("a", second) && !used.first("a", second) && used.first("b", second));
-        assert!(!used.first("a", second + LIFETIME - Duration::from_millis(1)));
-        for number in 0..2 * USED_MAX {
-            used.first(&number.to_string(), 2 * second);
-        }
-        assert_eq!(used.0.lock().unwrap().len(), USED_MAX);
-        assert!(!used.first(&(2 * USED_MAX - 1).to_string(), 2 * second));
-        used.first("later", 3 * second + LIFETIME);
-        assert_eq!(used.0.lock().unwrap().len(), 1);
     }
 }

@@ -11,19 +11,13 @@ mod provider;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 pub(crate) use account::{link_to, user_of};
 pub(crate) use flow::{Who, begin, finish};
-use journey::Used;
 pub(crate) use journey::{Journey, LIFETIME as JOURNEY_LIFETIME, is_own_path};
 pub(crate) use provider::Known;
 
 use crate::error::ApiError;
 use crate::settings::{Provider, Settings};
-
-/// Conversations with providers at once: each holds a thread for as long as the provider takes.
-const TURNS: usize = 8;
 
 /// Why somebody is not signed in: the word that the page is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +60,6 @@ type Reason = std::borrow::Cow<'static, str>;
 #[derive(Debug)]
 pub(crate) struct Providers {
     known: Vec<Arc<Known>>,
-    turns: Arc<Semaphore>,
-    pub(crate) used: Used,
 }
 
 impl Providers {
@@ -75,7 +67,7 @@ impl Providers {
         let known = settings.public_url.iter().flat_map(|public_url| {
             settings.providers.iter().map(|provider| Arc::new(Known::new(provider, public_url)))
         });
-        Self { known: known.collect(), turns: Arc::new(Semaphore::new(TURNS)), used: Used::default() }
+        Self { known: known.collect() }
     }
 
     /// The one that a path names.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use openidconnect::core::CoreProviderMetadata;
 use openidconnect::{DiscoveryError, IssuerUrl, RedirectUrl, SyncHttpClient};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::Reason;
@@ -11,6 +12,12 @@ use crate::settings::Provider;
 
 /// How long what a provider says about itself is believed.
 const FRESH: Duration = Duration::from_mins(10);
+/// How long it is left alone after it did not say anything about itself.
+const LEFT_ALONE: Duration = Duration::from_secs(10);
+/// Conversations with one provider at once: each holds a thread for as long as the provider takes.
+const TURNS: usize = 2;
+/// Those that have a turn or wait for one.
+const PLACES: usize = 32;
 
 /// A provider, how it is asked, and what it said about itself.
 #[derive(Debug)]
@@ -19,7 +26,43 @@ pub(crate) struct Known {
     /// Where it sends browsers back to.
     pub(super) callback: RedirectUrl,
     pub(super) client: Client,
-    found: Mutex<Option<Found>>,
+    pub(super) turns: Turns,
+    said: Mutex<Said>,
+}
+
+/// What came of asking a provider about itself.
+#[derive(Debug, Default)]
+struct Said {
+    found: Option<Found>,
+    /// Why it last said nothing, and when.
+    failed: Option<(Reason, Duration)>,
+}
+
+/// Turns at a provider, for some at once; few wait, and none of them for another provider's.
+#[derive(Debug)]
+pub(super) struct Turns {
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self { turns: Arc::new(Semaphore::new(TURNS)), places: Arc::new(Semaphore::new(PLACES)) }
+    }
+
+    /// Waits for a turn; `None` at once if too many do.
+    pub(super) async fn take(&self) -> Option<Turn> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+        Some(Turn { _turn: turn, _place: place })
+    }
 }
 
 /// Its endpoints and keys, and when they were asked for.
@@ -41,30 +84,44 @@ impl Known {
             callback: RedirectUrl::from_url(callback),
             client: Client::new(settings.private),
             settings: settings.clone(),
-            found: Mutex::new(None),
+            turns: Turns::new(),
+            said: Mutex::default(),
         }
     }
 
-    /// Its endpoints and keys, asked for anew if that was long ago or before `since`. Blocks, one asks at a time.
+    /// Its endpoints and keys, asked for anew if that was long ago or before `since`, but not soon after it failed.
+    /// Blocks, one asks at a time.
     pub(super) fn metadata(
         &self,
         now: Duration,
         since: Option<Duration>,
     ) -> Result<(Arc<CoreProviderMetadata>, Duration), Reason> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = |found: &&Found| {
             now.saturating_sub(found.at) < FRESH && since.is_none_or(|since| found.at > since)
         };
-        if let Some(found) = found.as_ref().filter(fresh) {
+        if let Some(found) = said.found.as_ref().filter(fresh) {
             return Ok((Arc::clone(&found.metadata), found.at));
         }
-        let asked = discover(&self.settings.issuer, &|request| self.client.ask(request));
-        let metadata = Arc::new(asked.map_err(|error| {
-            // What a provider says about itself is no secret, nor is what was wrong with it.
-            Reason::from(format!("it did not say how to sign in: {}", chain(&error)))
-        })?);
-        *found = Some(Found { metadata: Arc::clone(&metadata), at: now });
-        Ok((metadata, now))
+        if let Some((reason, at)) = &said.failed
+            && now.saturating_sub(*at) < LEFT_ALONE
+        {
+            return Err(reason.clone());
+        }
+        match discover(&self.settings.issuer, &|request| self.client.ask(request)) {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                said.found = Some(Found { metadata: Arc::clone(&metadata), at: now });
+                said.failed = None;
+                Ok((metadata, now))
+            }
+            Err(error) => {
+                // What a provider says about itself is no secret, nor is what was wrong with it.
+                let reason = Reason::from(format!("it did not say how to sign in: {}", chain(&error)));
+                said.failed = Some((reason.clone(), now));
+                Err(reason)
+            }
+        }
     }
 }
 
@@ -102,6 +159,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::task::{Context, Waker};
 
     use openidconnect::{HttpRequest, HttpResponse};
     use serde_json::json;
@@ -173,6 +231,25 @@ mod tests {
         check(ISSUER, "https://login.acme.example/", true);
         check(ISSUER, "https://login.evil.example", false);
         check(ISSUER, "https://login.acme.example/realm", false);
+    }
+
+    #[tokio::test]
+    async fn few_have_a_turn_and_few_wait() {
+        let turns = Turns::new();
+        let mut taken = Vec::new();
+        for _ in 0..TURNS {
+            taken.push(turns.take().await.unwrap());
+        }
+        let mut waiting: Vec<_> = (TURNS..PLACES).map(|_| Box::pin(turns.take())).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        for other in &mut waiting {
+            assert!(other.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(turns.take().await.is_none());
+        drop(taken.pop());
+        assert!(waiting[0].as_mut().poll(&mut context).is_ready());
+        // Another provider's are its own.
+        assert!(Turns::new().take().await.is_some());
     }
 
     #[test]

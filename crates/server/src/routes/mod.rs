@@ -90,6 +90,7 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/account/password", User, post(api::change_password::handle)),
         ("/api/account/email", User, post(api::change_email::handle)),
         ("/api/account/providers/{id}", User, delete(api::remove_link::handle)),
+        ("/api/account/providers/{id}/link", User, post(api::link_provider::handle)),
         ("/api/account/delete", User, post(api::delete_account::handle)),
         ("/api/account/security", User, get(api::security::handle)),
         ("/api/account/passkeys/options", User, post(api::passkey_options::handle)),

@@ -167,6 +167,7 @@ async fn a_password_is_reset_once_and_signs_everybody_out() {
     is_mailed(&reset(&site, "nobody@pequod.example").await);
     is_mailed(&reset(&site, "ISHMAEL@pequod.example").await);
     let letter = office.newest(2).await;
+    assert_eq!(letter.to, "ishmael@pequod.example", "as it is kept, however it was typed");
     let ticket = letter.ticket("reset");
     verify(&site, &ticket).await.is_error(400, "ticket_invalid");
     confirm(&site, &ticket, "password123").await.is_error(422, "breached_password");
@@ -278,6 +279,47 @@ async fn an_address_changes_when_the_letter_to_it_is_answered() {
     );
     let opened = stubb.get("/api/session").await.json();
     assert_eq!(opened["user"]["email"], "stubb@pequod.example");
+}
+
+#[tokio::test]
+async fn an_address_asked_for_under_an_old_password_does_not_become_the_account_s() {
+    let (office, site) = served().await;
+    let ishmael = member(&office, &site, 0, "Ishmael", "old@pequod.example").await;
+    let change = async |client: &Client, password: &str| {
+        let asked = json!({"email": "mallory@rachel.example", "password": password});
+        is_mailed(&client.post("/api/account/email", &asked).await);
+    };
+    // Somebody who knows the password asks, and its owner sets another by a letter.
+    change(&ishmael, PASSWORD).await;
+    let pending = office.wait_for(3).await[1].ticket("verify");
+    is_mailed(&reset(&site, "old@pequod.example").await);
+    let ticket = office.newest(4).await.ticket("reset");
+    assert_eq!(confirm(&site, &ticket, NEW_PASSWORD).await.status, 204);
+    verify(&site, &pending).await.is_error(400, "ticket_invalid");
+    // And the same when the owner changes it on the account's page.
+    let asked = json!({"login": "ishmael", "password": NEW_PASSWORD});
+    let ishmael = nobody(&site).signed_in(&nobody(&site).post("/api/login", &asked).await);
+    change(&ishmael, NEW_PASSWORD).await;
+    let pending = office.wait_for(6).await[4].ticket("verify");
+    let other = json!({"old": NEW_PASSWORD, "new": PASSWORD});
+    assert_eq!(ishmael.post("/api/account/password", &other).await.status, 204);
+    verify(&site, &pending).await.is_error(400, "ticket_invalid");
+    assert_eq!(ishmael.get("/api/session").await.json()["user"]["email"], "old@pequod.example");
+}
+
+#[tokio::test]
+async fn an_address_that_only_folds_to_somebody_s_gets_no_letter() {
+    let (office, site) = served().await;
+    member(&office, &site, 0, "Kit", "kit@pequod.example").await;
+    for other in [
+        "\u{212a}it@pequod.example",
+        "k\u{131}t@pequod.example",
+        "kit@pe\u{17f}uod.example",
+        "kit@péquod.example",
+    ] {
+        reset(&site, other).await.is_error(422, "invalid_parameter");
+        ask(&site, "Mallory", other).await.is_error(422, "invalid_parameter");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Login with an account at an organisation's provider.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +11,8 @@ use url::Url;
 
 use crate::mail::log;
 use crate::support::{
-    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, Reply, Setup, Site, Wrong, sign_in,
+    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, Reply, Setup, Site, Wrong, events, one_time_codes,
+    sign_in,
 };
 
 fn nobody(site: &Site) -> Client {
@@ -22,9 +25,20 @@ async fn served() -> (Acme, Site) {
     (acme, site)
 }
 
-/// All cookies that a response sets, with their attributes.
+/// All cookies that a response sets, with their attributes. Fails on one that a browser would not take: what is called
+/// `__Host-` is for all of one host, and comes by TLS (RFC 6265bis, section 4.1.3.2).
+#[track_caller]
 fn cookies(reply: &Reply) -> Vec<&str> {
-    reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect()
+    let cookies: Vec<_> =
+        reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+    for cookie in cookies.iter().filter(|cookie| cookie.starts_with("__Host-")) {
+        let attributes: Vec<_> = cookie.split("; ").skip(1).collect();
+        let taken = attributes.contains(&"Path=/")
+            && attributes.contains(&"Secure")
+            && !attributes.iter().any(|attribute| attribute.to_lowercase().starts_with("domain"));
+        assert!(taken, "browsers refuse {cookie}");
+    }
+    cookies
 }
 
 /// `name=value` of what the browser is to keep while it is away.
@@ -45,6 +59,14 @@ async fn travel(acme: &Acme, client: &Client, query: &str) -> Reply {
     let sent = client.get(&format!("/oidc/acme/start{query}")).await;
     let path = acme.visit(&sent).await;
     come_back(client, &kept(&sent), &path).await
+}
+
+/// The query that begins linking, after the confirmation that it asks for.
+async fn linking(client: &Client) -> String {
+    let asked = json!({"password": PASSWORD});
+    let confirmed = client.post("/api/account/providers/acme/link", &asked).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text());
+    format!("?link={}", confirmed.json()["ticket"].as_str().unwrap())
 }
 
 #[track_caller]
@@ -84,7 +106,8 @@ async fn somebody_new_gets_an_account_and_comes_back_to_it() {
     assert_eq!(value("redirect_uri"), "https://chat.example/oidc/acme/callback");
     assert!(value("state").len() >= 43 && value("nonce").len() >= 43 && value("state") != value("nonce"));
     let [cookie] = cookies(&sent)[..] else { panic!("{:?}", cookies(&sent)) };
-    for attribute in ["; Path=/oidc", "; Max-Age=600", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
+    assert!(cookie.starts_with("__Host-"), "{cookie}");
+    for attribute in ["; Path=/;", "; Max-Age=600", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
     assert!(!cookie.contains(&value("state")) && !cookie.contains(&value("nonce")), "it is sealed");
@@ -137,13 +160,13 @@ async fn an_account_is_linked_and_unlinked_by_its_owner() {
     let site = acme.setup(|settings| settings.providers[0].creates_accounts = false).serve().await;
     let owner = site.owner().await;
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_unknown");
-    goes_to(&travel(&acme, &site.client, "?link=1").await, "/account");
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account");
     let back = travel(&acme, &nobody(&site), "").await;
     assert_eq!(user(&signed_in(&site, &back)).await["name"], ADMINISTRATOR);
 
     // It is one account's only.
     let (stubb, _) = site.user("Stubb").await;
-    goes_to(&travel(&acme, &stubb, "?link=1").await, "/account?error=oidc_taken");
+    goes_to(&travel(&acme, &stubb, &linking(&stubb).await).await, "/account?error=oidc_taken");
     let links = site.store.links(owner).await.unwrap();
     assert_eq!(links.len(), 1);
     let path = format!("/api/account/providers/{}", links[0].id);
@@ -159,23 +182,61 @@ async fn an_account_is_linked_and_unlinked_by_its_owner() {
 }
 
 #[tokio::test]
+async fn linking_is_confirmed_by_its_owner_first() {
+    let acme = Acme::new().await;
+    let site = acme
+        .setup(|settings| {
+            let other = server::Provider { id: "other".to_owned(), ..settings.providers[0].clone() };
+            settings.providers.push(other);
+        })
+        .serve()
+        .await;
+    let (client, path) = (&site.client, "/api/account/providers/acme/link");
+    nobody(&site).post(path, &json!({"password": PASSWORD})).await.is_error(401, "not_signed_in");
+    client.post(path, &json!({})).await.is_error(401, "wrong_password");
+    client.post(path, &json!({"password": "wrong, but long"})).await.is_error(401, "wrong_password");
+    let missing = client.post("/api/account/providers/x/link", &json!({"password": PASSWORD})).await;
+    missing.is_error(404, "not_found");
+    // What nobody confirmed, here and now, is not begun.
+    let start = async |client: &Client, provider: &str, query: &str| {
+        client.get(&format!("/oidc/{provider}/start{query}")).await
+    };
+    let expired = "/account?error=oidc_expired";
+    for forged in ["?link=1", "?link=", "?link=AAAA"] {
+        goes_to(&start(client, "acme", forged).await, expired);
+    }
+    let query = linking(client).await;
+    goes_to(&start(&nobody(&site), "acme", &query).await, "/login?error=oidc_expired");
+    let (stubb, _) = site.user("Stubb").await;
+    let elsewhere = nobody(&site).signed_in(&sign_in(&nobody(&site), ADMINISTRATOR).await);
+    for other in [&stubb, &elsewhere] {
+        goes_to(&start(other, "acme", &query).await, expired);
+    }
+    goes_to(&start(client, "other", &query).await, expired);
+    assert!(start(client, "acme", &query).await.header("location").starts_with(&acme.issuer()));
+    goes_to(&start(client, "acme", &query).await, expired);
+    let query = linking(client).await;
+    site.clock.advance(Duration::from_mins(1));
+    goes_to(&start(client, "acme", &query).await, expired);
+    // Of whoever has no password it is wanted that they signed in just now.
+    let ada = signed_in(&site, &travel(&acme, &nobody(&site), "").await);
+    assert_eq!(ada.post(path, &json!({})).await.status, 200);
+    site.clock.advance(Duration::from_mins(10) + Duration::from_millis(1));
+    ada.post(path, &json!({})).await.is_error(403, "sign_in_again");
+}
+
+#[tokio::test]
 async fn only_the_user_who_set_out_to_link_is_linked() {
     let (acme, site) = served().await;
     let (stubb, stubb_id) = site.user("Stubb").await;
-    goes_to(&nobody(&site).get("/oidc/acme/start?link=1").await, "/login?error=oidc_expired");
-    for other in ["cross-site", "same-site", "x"] {
-        let headers = [("sec-fetch-site", other)];
-        let reply = stubb.request("GET", "/oidc/acme/start?link=1", &headers, Vec::new()).await;
-        reply.is_error(403, "forbidden_origin");
-    }
-    let headers = [("sec-fetch-site", "same-origin")];
-    let sent = stubb.request("GET", "/oidc/acme/start?link=1", &headers, Vec::new()).await;
+    let sent = stubb.get(&format!("/oidc/acme/start{}", linking(&stubb).await)).await;
     let path = acme.visit(&sent).await;
     // Somebody else sits there by now, who is not linked, nor signed in as another.
     let back = come_back(&site.client, &kept(&sent), &path).await;
     goes_to(&back, "/account?error=oidc_expired");
     assert_eq!(cookies(&back).len(), 1);
-    let identity = Identity { provider: "acme".to_owned(), subject: "1001".to_owned() };
+    let issuer = Url::parse(&acme.issuer()).unwrap().to_string();
+    let identity = Identity { provider: "acme".to_owned(), issuer, subject: "1001".to_owned() };
     assert_eq!(site.store.user_by_identity(identity).await.unwrap(), None);
     assert_eq!(site.store.links(stubb_id).await.unwrap(), []);
     // Signing in may begin at a page of the organisation.
@@ -195,7 +256,7 @@ async fn the_last_way_in_stays_and_goes_only_soon_after_a_login() {
     let path = format!("/api/account/providers/{link}");
     ada.send("DELETE", &path, &json!({})).await.is_error(409, "conflict");
     acme.lock().subject = "another".to_owned();
-    goes_to(&travel(&acme, &ada, "?link=1&next=/").await, "/");
+    goes_to(&travel(&acme, &ada, &format!("{}&next=/", linking(&ada).await)).await, "/");
     site.clock.advance(Duration::from_mins(10) + Duration::from_millis(1));
     ada.send("DELETE", &path, &json!({})).await.is_error(403, "sign_in_again");
     let ada = signed_in(&site, &travel(&acme, &nobody(&site), "").await);
@@ -298,7 +359,7 @@ async fn who_says_no_at_the_provider_is_told_so() {
     let (acme, site) = served().await;
     acme.lock().wrong = Wrong::Denied;
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_denied");
-    goes_to(&travel(&acme, &site.client, "?link=1").await, "/account?error=oidc_denied");
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account?error=oidc_denied");
     acme.lock().wrong = Wrong::ServerError;
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_failed");
 }
@@ -320,7 +381,7 @@ async fn where_it_goes_on_is_a_page_of_ours() {
         "",
         "%FF",
     ] {
-        for link in ["", "&link=1"] {
+        for link in ["", "&link=x"] {
             let reply = site.client.get(&format!("/oidc/acme/start?next={next}{link}")).await;
             reply.is_error(422, "invalid_parameter");
             assert_eq!(
@@ -355,14 +416,15 @@ async fn only_those_of_the_domain_come_in() {
     // Whoever leaves the organisation stays out, and links nothing.
     acme.lock().claims = json!({"email": "ada@evil.example", "email_verified": true});
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_domain");
-    goes_to(&travel(&acme, &site.client, "?link=1").await, "/account?error=oidc_domain");
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account?error=oidc_domain");
 }
 
 #[tokio::test]
 async fn an_address_alone_opens_no_account() {
     let (acme, site) = served().await;
     let owner = site.owner().await;
-    site.store.change_email(owner, None, "ada@acme.example".to_owned()).await.unwrap();
+    let hash = site.store.user(owner).await.unwrap().password_hash;
+    site.store.change_email(owner, None, hash, "ada@acme.example".to_owned()).await.unwrap();
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_email_taken");
     assert_eq!(site.store.links(owner).await.unwrap(), []);
     // An address that the provider has not seen proven is nobody's: it neither opens nor blocks anything.
@@ -410,17 +472,61 @@ async fn new_keys_of_a_provider_are_learned() {
 async fn failing_again_and_again_is_slowed() {
     let acme = Acme::new().await;
     let setup = acme.setup(|settings| {
-        settings.attempts_by_network = server::Allowance { burst: 3, interval: Duration::from_secs(30) };
+        settings.attempts_by_network = server::Allowance { burst: 4, interval: Duration::from_secs(30) };
     });
     let site = setup.serve().await;
-    // The administrator took one to be made.
-    for _ in 0..2 {
-        is_refused(&nobody(&site).get("/oidc/acme/callback?code=x&state=y").await, "oidc_expired");
+    // Other sites' pages can send a browser here: that is no failure of its network, and nothing happened.
+    let path = "/oidc/acme/callback?code=x&state=y";
+    for _ in 0..10 {
+        is_refused(&nobody(&site).get(path).await, "oidc_expired");
+        is_refused(&come_back(&nobody(&site), "a-oidc=x", path).await, "oidc_expired");
     }
-    nobody(&site).get("/oidc/acme/callback?code=x&state=y").await.is_error(429, "too_many_attempts");
+    assert!(!events(&site).await.contains(&"provider_login_failed".to_owned()));
+    // The administrator took one to be made, and setting out takes one.
+    let kept = kept(&nobody(&site).get("/oidc/acme/start").await);
+    for _ in 0..2 {
+        is_refused(&come_back(&nobody(&site), &kept, path).await, "oidc_failed");
+    }
+    assert_eq!(events(&site).await[..2], ["provider_login_failed", "provider_login_failed"]);
+    nobody(&site).get(path).await.is_error(429, "too_many_attempts");
     nobody(&site).get("/oidc/acme/start").await.is_error(429, "too_many_attempts");
     site.clock.advance(Duration::from_secs(31));
     assert_eq!(nobody(&site).get("/oidc/acme/start").await.status, 303);
+    nobody(&site).get("/oidc/acme/start").await.is_error(429, "too_many_attempts");
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_is_left_alone_for_a_while() {
+    let acme = Acme::new().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let outer = listener.local_addr().unwrap();
+    let count = Arc::clone(&asked);
+    let router = axum::Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let site = with_issuer(&acme, &format!("http://{outer}"), true).await;
+    let fails = async || goes_to(&nobody(&site).get("/oidc/acme/start").await, "/login?error=oidc_failed");
+    fails().await;
+    let once = asked.load(Ordering::SeqCst);
+    assert!(once > 0);
+    site.clock.advance(Duration::from_secs(10) - Duration::from_millis(1));
+    fails().await;
+    assert_eq!(asked.load(Ordering::SeqCst), once);
+    site.clock.advance(Duration::from_millis(1));
+    fails().await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2 * once);
+}
+
+#[tokio::test]
+async fn a_login_at_a_provider_is_two_factors() {
+    let (acme, site) = served().await;
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account");
+    one_time_codes(&site, &site.client).await;
+    let back = travel(&acme, &nobody(&site), "").await;
+    assert_eq!(user(&signed_in(&site, &back)).await["name"], ADMINISTRATOR);
 }
 
 /// A server whose provider is at this address.

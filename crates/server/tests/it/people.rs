@@ -325,6 +325,31 @@ async fn guessing_is_slowed_and_the_owner_elsewhere_is_not_locked_out() {
 }
 
 #[tokio::test]
+async fn however_a_name_is_written_it_is_guessed_at_as_one() {
+    for (name, spellings) in [
+        // Somebody, and nobody.
+        (ADMINISTRATOR, ["captain", " CAPTAIN ", "ｃａｐｔａｉｎ", "Ⓒaptain"]),
+        ("ahab", ["ahab", "AHAB\t", "ａｈａｂ", "ⓐhab"]),
+    ] {
+        let setup = Setup::with(|settings| {
+            settings.attempts_by_name = Allowance { burst: 2, interval: Duration::from_secs(30) };
+        });
+        let site = setup.serve().await;
+        let mut statuses = Vec::new();
+        for login in spellings {
+            let guess = json!({"login": login, "password": "wrong, but long"});
+            statuses.push(nobody(&site).post("/api/login", &guess).await.status);
+        }
+        assert_eq!(statuses, [401, 401, 429, 429], "{name}");
+        // Nor is there more for who has somebody's session.
+        if name == ADMINISTRATOR {
+            let wrong = json!({"password": PASSWORD});
+            site.client.post("/api/account/delete", &wrong).await.is_error(429, "too_many_attempts");
+        }
+    }
+}
+
+#[tokio::test]
 async fn other_people_s_pages_can_not_act_for_a_user() {
     let site = Site::new().await;
     let foreign = [("content-type", "application/json"), ("origin", "http://evil.example")];

@@ -1,5 +1,6 @@
 //! One-time codes after the password, and recovery codes.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -156,9 +157,9 @@ async fn without_one_time_codes_there_are_no_recovery_codes() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_and_the_owner_elsewhere_is_not_locked_out() {
+async fn guessing_is_slowed_wherever_it_comes_from() {
     let setup = Setup::with(|settings| {
-        settings.attempts_by_name = Allowance { burst: 3, interval: STEP };
+        settings.attempts_at_second_factor = Allowance { burst: 3, interval: STEP };
     });
     let (site, codes) = site_with_codes(setup).await;
     let here = nobody(&site);
@@ -180,8 +181,17 @@ async fn guessing_is_slowed_and_the_owner_elsewhere_is_not_locked_out() {
     let refused = log_in(&here, &right()).await;
     refused.is_error(429, "too_many_attempts");
     assert!((1..=31).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
-    let elsewhere = Client { from: Some("127.0.0.2".parse().unwrap()), ..here.clone() };
-    assert_eq!(log_in(&elsewhere, &right()).await.status, 200);
+    // Who has the password and many networks has no more tries than with one.
+    for host in 2..5 {
+        let elsewhere = Client { from: Some(Ipv4Addr::new(127, 0, 0, host).into()), ..here.clone() };
+        log_in(&elsewhere, &right()).await.is_error(429, "too_many_attempts");
+    }
+    // Another's codes are no concern of it.
+    let (pip, _) = site.user("Pip").await;
+    let of_pip = one_time_codes(&site, &pip).await;
+    site.clock.advance(Duration::from_millis(1));
+    let asked_of_pip = sign_in(&here, "Pip").await.json()["second_factor"]["ticket"].clone();
+    assert_eq!(second(&here, &asked_of_pip, &of_pip.recovery_codes[0]).await.status, 200);
     // One more each interval, and all of them after the right one.
     site.clock.advance(STEP);
     second(&here, &asked, "no code").await.is_error(401, "wrong_code");

@@ -14,19 +14,26 @@ impl AddressStore for SqliteStore {
             let verified_ms = new.email.is_some().then(|| self.now_ms());
             let user = self.add(&mut transaction, new, verified_ms).await?;
             if let Some(identity) = identity {
-                insert_link(&mut transaction, &self.new_link(user.id, &identity), &identity.subject).await?;
+                insert_link(&mut transaction, &self.new_link(user.id, &identity), &identity).await?;
             }
             transaction.commit().await?;
             Ok(user)
         })
     }
 
-    fn change_email(&self, id: UserId, old: Option<String>, new: String) -> StoreFuture<'_, User> {
+    fn change_email(
+        &self,
+        id: UserId,
+        old: Option<String>,
+        old_hash: Option<String>,
+        new: String,
+    ) -> StoreFuture<'_, User> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
             let user = find(&mut transaction, id).await?;
             let same = user.email.as_ref() == Some(&new);
-            if user.email != old || (same && user.email_verified_ms.is_some()) {
+            let done = same && user.email_verified_ms.is_some();
+            if user.email != old || user.password_hash != old_hash || user.disabled_ms.is_some() || done {
                 return Err(USED);
             }
             let taken: bool =

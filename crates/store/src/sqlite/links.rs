@@ -28,7 +28,7 @@ impl LinkStore for SqliteStore {
                 return Err(StoreError::Full { what: "logins of this account", allowed: LINKS_MAX, given });
             }
             let link = self.new_link(user, &identity);
-            insert(&mut transaction, &link, &identity.subject).await?;
+            insert(&mut transaction, &link, &identity).await?;
             transaction.commit().await?;
             Ok(link)
         })
@@ -37,7 +37,7 @@ impl LinkStore for SqliteStore {
     fn user_by_identity(&self, identity: Identity) -> StoreFuture<'_, Option<User>> {
         Box::pin(async move {
             let row = sqlx::query(OWNER)
-                .bind(identity.provider)
+                .bind(identity.issuer)
                 .bind(identity.subject)
                 .fetch_optional(&self.readers)
                 .await?;
@@ -81,35 +81,33 @@ impl SqliteStore {
 pub(super) const OWNER: &str = concat!(
     "SELECT ",
     user_columns!(),
-    " FROM users WHERE id = (SELECT user_id FROM links WHERE provider = ? AND subject = ?)"
+    " FROM users WHERE id = (SELECT user_id FROM links WHERE issuer = ? AND subject = ?)"
 );
 
 pub(super) const LIST: &str =
     "SELECT id, user_id, provider, created_ms FROM links WHERE user_id = ? ORDER BY number";
 
 async fn find(connection: &mut SqliteConnection, identity: &Identity) -> Result<Option<Link>, StoreError> {
-    let query = "SELECT id, user_id, provider, created_ms FROM links WHERE provider = ? AND subject = ?";
-    let row = sqlx::query(query)
-        .bind(&identity.provider)
-        .bind(&identity.subject)
-        .fetch_optional(connection)
-        .await?;
+    let query = "SELECT id, user_id, provider, created_ms FROM links WHERE issuer = ? AND subject = ?";
+    let row =
+        sqlx::query(query).bind(&identity.issuer).bind(&identity.subject).fetch_optional(connection).await?;
     row.as_ref().map(link).transpose()
 }
 
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     link: &Link,
-    subject: &str,
+    identity: &Identity,
 ) -> Result<(), StoreError> {
     let inserted = sqlx::query(
-        "INSERT INTO links (id, user_id, provider, subject, created_ms) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (provider, subject) DO NOTHING",
+        "INSERT INTO links (id, user_id, provider, issuer, subject, created_ms) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (issuer, subject) DO NOTHING",
     )
     .bind(link.id.to_string())
     .bind(link.user_id.to_string())
     .bind(&link.provider)
-    .bind(subject)
+    .bind(&identity.issuer)
+    .bind(&identity.subject)
     .bind(link.created_ms)
     .execute(connection)
     .await?

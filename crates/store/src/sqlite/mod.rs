@@ -36,6 +36,7 @@ use sqlx::{Row as _, Sqlite, Transaction};
 use tokio::sync::RwLock;
 
 pub use restore::Restore;
+pub use users::login_key;
 
 use crate::seal::{Sealer, UserKey};
 use crate::vault::OneAtATime;

@@ -111,7 +111,7 @@ pub(super) fn group_ids(row: &SqliteRow) -> Result<Vec<GroupId>, StoreError> {
     ids.map(|id| id.parse().map_err(|_| damaged("group_members.group_id", &id))).collect()
 }
 
-/// From all columns of `links` but the number and the subject.
+/// From all columns of `links` but the number, the issuer and the subject.
 pub(super) fn link(row: &SqliteRow) -> Result<Link, StoreError> {
     Ok(Link {
         id: parsed(row, "id", "links.id")?,

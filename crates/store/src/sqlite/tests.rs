@@ -202,7 +202,7 @@ async fn lists_and_look_ups_walk_an_index() {
         (operators::AUDIT_OF_ALL, "SEARCH audit USING INTEGER PRIMARY KEY"),
         (groups::GRANTED, "SEARCH user_groups USING INDEX sqlite_autoindex_user_groups_1 (id=?)"),
         (links::LIST, "SEARCH links USING INDEX links_of_user (user_id=?)"),
-        (links::OWNER, "SEARCH links USING INDEX sqlite_autoindex_links_2 (provider=? AND subject=?)"),
+        (links::OWNER, "SEARCH links USING INDEX sqlite_autoindex_links_2 (issuer=? AND subject=?)"),
         (users::ADMINISTRATORS, "SCAN users USING INDEX users_who_administer"),
         (archives::IDS, "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=?)"),
         (search::SCAN, "SEARCH conversations USING INDEX conversations_of_owner (owner=? AND "),

@@ -5,7 +5,9 @@ use super::SqliteStore;
 use super::rows::{user, user_columns, user_id, wrapped_key};
 use super::sessions::revoke_all;
 use crate::keys::WrappedKey;
-use crate::{NewUser, StoreError, StoreFuture, User, UserId, UserPage, UserPageRequest, UserRole, UserStore};
+use crate::{
+    NewUser, SessionId, StoreError, StoreFuture, User, UserId, UserPage, UserPageRequest, UserRole, UserStore,
+};
 
 pub(super) const NOT_FOUND: StoreError = StoreError::NotFound { what: "user" };
 const LAST_ADMINISTRATOR: StoreError =
@@ -30,18 +32,12 @@ impl UserStore for SqliteStore {
 
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<User>> {
         Box::pin(async move {
-            let (query, key) = if login.contains('@') {
-                (
-                    concat!("SELECT ", user_columns!(), " FROM users WHERE email_key = ?"),
-                    email_key(login.trim()),
-                )
+            let query = if login.contains('@') {
+                concat!("SELECT ", user_columns!(), " FROM users WHERE email_key = ?")
             } else {
-                (
-                    concat!("SELECT ", user_columns!(), " FROM users WHERE name_key = ?"),
-                    name_key(login.trim()),
-                )
+                concat!("SELECT ", user_columns!(), " FROM users WHERE name_key = ?")
             };
-            let row = sqlx::query(query).bind(key).fetch_optional(&self.readers).await?;
+            let row = sqlx::query(query).bind(login_key(&login)).fetch_optional(&self.readers).await?;
             row.as_ref().map(user).transpose()
         })
     }
@@ -81,6 +77,30 @@ impl UserStore for SqliteStore {
                 .rows_affected();
             transaction.commit().await?;
             if changed == 0 { Err(NOT_FOUND) } else { Ok(()) }
+        })
+    }
+
+    fn change_password(
+        &self,
+        id: UserId,
+        old_hash: Option<String>,
+        new_hash: String,
+        keep: SessionId,
+    ) -> StoreFuture<'_, Vec<SessionId>> {
+        Box::pin(async move {
+            let mut transaction = self.write().await?;
+            let user = find(&mut transaction, id).await?;
+            if user.password_hash != old_hash || user.disabled_ms.is_some() {
+                return Err(StoreError::Conflict("the password was changed meanwhile"));
+            }
+            sqlx::query("UPDATE users SET password_hash = ? WHERE id = ?")
+                .bind(new_hash)
+                .bind(id.to_string())
+                .execute(&mut *transaction)
+                .await?;
+            let revoked = revoke_all(&mut transaction, id, Some(keep), self.now_ms()).await?;
+            transaction.commit().await?;
+            Ok(revoked)
         })
     }
 
@@ -192,6 +212,13 @@ pub(super) async fn find(connection: &mut SqliteConnection, id: UserId) -> Resul
         .fetch_optional(connection)
         .await?;
     user(&row.ok_or(NOT_FOUND)?)
+}
+
+/// What all spellings have in common of a name or an email address with which a user is looked up
+/// ([`UserStore::user_by_login`]).
+pub fn login_key(login: &str) -> String {
+    let login = login.trim();
+    if login.contains('@') { email_key(login) } else { name_key(login) }
 }
 
 /// What two names have in common that people would take for the same. Folding may undo the normal form, so that is

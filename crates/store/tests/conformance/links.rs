@@ -7,7 +7,11 @@ use store::{Identity, LinkId, NewUser, StoreError, UserId};
 use crate::support::{Fixture, new_user};
 
 fn identity(subject: &str) -> Identity {
-    Identity { provider: "acme".to_owned(), subject: subject.to_owned() }
+    Identity {
+        provider: "acme".to_owned(),
+        issuer: "https://acme.example/".to_owned(),
+        subject: subject.to_owned(),
+    }
 }
 
 pub(crate) async fn a_link_finds_its_user_and_nobody_else(fixture: &Fixture) {
@@ -20,7 +24,11 @@ pub(crate) async fn a_link_finds_its_user_and_nobody_else(fixture: &Fixture) {
     assert_eq!(store.links(pip.id).await.unwrap(), std::slice::from_ref(&link));
     assert_eq!(store.links(stubb.id).await.unwrap(), []);
     assert_eq!(store.user_by_identity(identity("1001")).await.unwrap(), Some(pip.clone()));
-    let elsewhere = Identity { provider: "other".to_owned(), ..identity("1001") };
+    // What the settings call a provider says nothing about who it is.
+    let renamed = Identity { provider: "other".to_owned(), ..identity("1001") };
+    assert_eq!(store.user_by_identity(renamed.clone()).await.unwrap(), Some(pip.clone()));
+    assert_eq!(store.add_link(pip.id, renamed).await.unwrap(), link);
+    let elsewhere = Identity { issuer: "https://other.example/".to_owned(), ..identity("1001") };
     for unknown in [identity("1002"), identity("1001 "), identity(""), elsewhere.clone()] {
         assert_eq!(store.user_by_identity(unknown).await.unwrap(), None);
     }

@@ -80,6 +80,8 @@ async fn people<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
         addresses {
             an_address_is_verified_at_its_time_or_not_at_all
             an_address_changes_once_and_from_the_one_it_was
+            an_address_does_not_change_after_the_password_has
+            a_password_changes_from_the_one_it_was_and_ends_the_other_sessions
             an_unverified_address_is_verified_in_its_place
             a_password_is_reset_once_and_ends_all_sessions
         }

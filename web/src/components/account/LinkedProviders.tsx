@@ -3,6 +3,7 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type LinkedProvider } from "../../api/security";
+import type { Provider } from "../../api/types";
 import { orLastWayIn } from "../../state/account";
 import { linkPath } from "../../state/route";
 import { useSession } from "../../state/session";
@@ -48,11 +49,8 @@ export function LinkedProviders({ standing }: { standing: Standing }) {
       </ul>
       {others.length > 0 && (
         <div className="button-row">
-          {others.map(({ id, name }) => (
-            <a key={id} href={linkPath(id)} className="button">
-              <Link size={16} aria-hidden />
-              {t("security.providers.link", { name })}
-            </a>
+          {others.map((provider) => (
+            <LinkButton key={provider.id} provider={provider} standing={standing} />
           ))}
         </div>
       )}
@@ -60,6 +58,31 @@ export function LinkedProviders({ standing }: { standing: Standing }) {
         {said}
       </p>
     </Section>
+  );
+}
+
+/** Asks who it is that lets somebody else vouch for them, and goes there. */
+function LinkButton({ provider: { id, name }, standing }: { provider: Provider; standing: Standing }) {
+  const { t } = useTranslation();
+  const label = t("security.providers.link", { name });
+  const link = async (password: string | undefined) => {
+    const { ticket } = await api.linkProvider(id, password);
+    location.assign(linkPath(id, ticket));
+  };
+  return (
+    <IdentityDialog
+      standing={standing}
+      trigger={
+        <button type="button" className="button">
+          <Link size={16} aria-hidden />
+          {label}
+        </button>
+      }
+      title={label}
+      text={t("security.providers.text")}
+      submit={label}
+      act={link}
+    />
   );
 }
 

@@ -1,5 +1,7 @@
 //! `POST /api/account/totp`: from now on a login of the caller's asks for a code. Answers the recovery codes, which are
 //! shown this once.
+//!
+//! After a passkey, or a login at a provider, no code is asked for: both count as two factors.
 
 use axum::Json;
 use axum::extract::State;

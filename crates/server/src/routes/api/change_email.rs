@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::confirm;
 use super::verify::{LIFETIME, NewAddress};
 use super::views::Mailed;
-use crate::accounts::{Caller, Password, Peer};
+use crate::accounts::{Caller, Password, Peer, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -40,7 +40,12 @@ pub(crate) async fn handle(
     let subject = if owner.is_some_and(|owner| owner.id != user.id) {
         Subject::AddressOfAnother
     } else {
-        let address = NewAddress { user: user.id.to_string(), old: user.email.clone(), new: new.clone() };
+        let address = NewAddress {
+            user: user.id.to_string(),
+            of_hash: fingerprint(user.password_hash.as_deref()),
+            old: user.email.clone(),
+            new: new.clone(),
+        };
         Subject::NewAddress { link: letters.link("verify", &app.ticket("new address", &address, LIFETIME)?) }
     };
     app.post(place, to, language, subject);

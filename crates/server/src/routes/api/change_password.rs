@@ -26,9 +26,14 @@ pub(crate) async fn handle(
     let user = confirm(&app, caller, asked.old, peer).await?;
     asked.new.check_strength("new", &user.name)?;
     let hash = app.accounts.hasher.hash(asked.new, app.random_bytes()).await?;
-    app.store.set_password(user.id, hash).await?;
-    let ended = app.store.revoke_sessions(user.id, Some(caller.session)).await?;
-    end_sessions(&app, &ended);
-    app.audit("password_changed", Some(user.id), peer).await;
-    Ok(StatusCode::NO_CONTENT)
+    let worker = App::clone(&app);
+    app.detached(async move {
+        // The store compares once more: of two who change it at once, one does.
+        let (id, old) = (user.id, user.password_hash);
+        let ended = worker.store.change_password(id, old, hash, caller.session).await?;
+        end_sessions(&worker, &ended);
+        worker.audit("password_changed", Some(id), peer).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use store::StoreError;
 
 use super::end_sessions;
-use super::reset::{Reset, fingerprint};
+use super::reset::Reset;
 use super::verify::{invalid, no_ticket};
-use crate::accounts::{Password, Peer};
+use crate::accounts::{Password, Peer, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -38,12 +38,16 @@ pub(crate) async fn handle(
     asked.password.check_strength("password", &user.name)?;
     let hash = app.accounts.hasher.hash(asked.password, app.random_bytes()).await?;
     // The store compares once more: two who use the link at once don't both succeed.
-    let ended = match app.store.reset_password(id, reset.email, user.password_hash, hash).await {
-        Ok(ended) => ended,
-        Err(StoreError::NotFound { .. } | StoreError::Conflict(_)) => return Err(used()),
-        Err(error) => return Err(error.into()),
-    };
-    end_sessions(&app, &ended);
-    app.audit("password_reset", Some(id), peer).await;
-    Ok(StatusCode::NO_CONTENT)
+    let worker = App::clone(&app);
+    app.detached(async move {
+        let reset = worker.store.reset_password(id, reset.email, user.password_hash, hash).await;
+        let ended = reset.map_err(|error| match error {
+            StoreError::NotFound { .. } | StoreError::Conflict(_) => used(),
+            error => error.into(),
+        })?;
+        end_sessions(&worker, &ended);
+        worker.audit("password_reset", Some(id), peer).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

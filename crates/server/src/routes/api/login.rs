@@ -26,7 +26,7 @@ pub(crate) async fn handle(
     headers: HeaderMap,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Response, ApiError> {
-    let login = asked.login.trim().to_lowercase();
+    let login = asked.login.trim().to_owned();
     if login.len() > LOGIN_BYTES_MAX {
         let message = format!("login may have at most {LOGIN_BYTES_MAX} bytes, this one has {}", login.len());
         return Err(ApiError::invalid("login", message));

@@ -6,15 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use store::{StoreError, User};
 
 use super::sign_in_response;
 use crate::accounts::one_time::{Code, step_of};
-use crate::accounts::{Peer, ticket_expired};
+use crate::accounts::{Peer, fingerprint, ticket_expired};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -49,7 +46,7 @@ const LIFETIME: Duration = Duration::from_mins(5);
 
 /// What a login answers whose password was right and is not enough.
 pub(super) fn ask(app: &App, user: &User) -> Result<Response, ApiError> {
-    let content = Ticket { user: user.id.into(), password: fingerprint(user) };
+    let content = Ticket { user: user.id.into(), password: fingerprint(user.password_hash.as_deref()) };
     let ticket = app.ticket(PURPOSE, &content, LIFETIME)?;
     let second_factor = SecondFactorView { ticket, expires_s: LIFETIME.as_secs() };
     Ok(Json(SecondFactor { second_factor }).into_response())
@@ -64,7 +61,7 @@ pub(crate) async fn handle(
     let ticket: Ticket = app.open_ticket(PURPOSE, &asked.ticket).map_err(|_| ticket_expired())?;
     app.accounts.try_second_factor(ticket.user.into(), peer, app.clock.monotonic())?;
     let user = match app.store.user(ticket.user.into()).await {
-        Ok(user) if user.disabled_ms.is_none() && fingerprint(&user) == ticket.password => user,
+        Ok(user) if user.disabled_ms.is_none() && has_password(&user, &ticket.password) => user,
         Ok(_) | Err(StoreError::NotFound { .. }) => return Err(ticket_expired()),
         Err(error) => return Err(error.into()),
     };
@@ -73,7 +70,7 @@ pub(crate) async fn handle(
         app.audit("wrong_code", Some(user.id), peer).await;
         return Err(wrong_code());
     }
-    app.accounts.second_factor_right(user.id, peer);
+    app.accounts.second_factor_right(user.id);
     app.audit("login", Some(user.id), peer).await;
     sign_in_response(&app, user, peer, &headers).await
 }
@@ -102,8 +99,6 @@ pub(super) fn wrong_code() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "wrong_code", "the code is wrong, or was used before")
 }
 
-/// Tells nothing about the hash that it is of.
-fn fingerprint(user: &User) -> String {
-    let hash = user.password_hash.as_deref().unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(hash.as_bytes())[..16])
+fn has_password(user: &User, wanted: &str) -> bool {
+    fingerprint(user.password_hash.as_deref()) == wanted
 }

@@ -18,12 +18,17 @@ pub(crate) async fn handle(
     _body: JsonBytes,
 ) -> Result<impl IntoResponse, ApiError> {
     if let Ok(caller) = caller {
-        match app.store.revoke_session(caller.user, caller.session).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        end_sessions(&app, &[caller.session]);
-        app.audit("logout", Some(caller.user), peer).await;
+        let worker = App::clone(&app);
+        app.detached(async move {
+            match worker.store.revoke_session(caller.user, caller.session).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            end_sessions(&worker, &[caller.session]);
+            worker.audit("logout", Some(caller.user), peer).await;
+            Ok(())
+        })
+        .await?;
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, no_cookie(&app))]))
 }

@@ -21,6 +21,7 @@ pub(super) mod delete_passkey;
 pub(super) mod delete_totp;
 pub(super) mod export;
 pub(super) mod import;
+pub(super) mod link_provider;
 pub(super) mod login;
 pub(super) mod login_passkey;
 pub(super) mod login_passkey_options;
@@ -120,8 +121,7 @@ async fn sign_in_response(
     peer: Peer,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let cookie = app.sign_in(&user, peer, agent.to_owned()).await?;
+    let cookie = app.sign_in(&user, peer, headers).await?;
     let view = SessionView::of(app, Some(user), headers);
     Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
 }
@@ -159,12 +159,11 @@ fn wrong_password(message: &str) -> ApiError {
 /// The caller's own password, asked again before what can't be undone. Counted as a login, so that a stolen session
 /// can't be used to guess it.
 async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> Result<(), ApiError> {
-    let login = user.name.to_lowercase();
-    app.accounts.check_login(&login, peer, app.clock.monotonic())?;
+    app.accounts.check_login(&user.name, peer, app.clock.monotonic())?;
     if app.accounts.hasher.verify(given, user.password_hash.clone()).await? {
         return Ok(());
     }
-    app.accounts.login_failed(&login, peer, app.clock.monotonic());
+    app.accounts.login_failed(&user.name, peer, app.clock.monotonic());
     app.audit("wrong_password", Some(user.id), peer).await;
     Err(wrong_password("the password is wrong"))
 }

@@ -6,13 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lettre::Address;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::views::Mailed;
-use crate::accounts::Peer;
+use crate::accounts::{Peer, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -57,16 +55,11 @@ pub(crate) async fn handle(
         None => Reset { user: String::new(), email: to.to_string(), of_hash: fingerprint(None) },
     };
     let link = letters.link("reset", &app.ticket("reset", &ticket, LIFETIME)?);
-    if let Some(user) = user {
-        app.audit("reset_asked", Some(user.id), peer).await;
-        app.post(place, to, Language::of(&headers), Subject::Reset { link });
-    } else {
-        app.audit("reset_asked", None, peer).await;
-        app.post_nothing(place);
+    app.audit("reset_asked", user.as_ref().map(|user| user.id), peer).await;
+    // To the address that is the account's, never to one that only folds to the same: that may be a stranger's.
+    match user.and_then(|user| user.email).and_then(|email| email.parse::<Address>().ok()) {
+        Some(theirs) => app.post(place, theirs, Language::of(&headers), Subject::Reset { link }),
+        None => app.post_nothing(place),
     }
     Ok((StatusCode::ACCEPTED, Json(Mailed::YES)))
-}
-
-pub(super) fn fingerprint(password_hash: Option<&str>) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(password_hash.unwrap_or_default()))
 }

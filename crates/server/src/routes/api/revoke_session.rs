@@ -16,8 +16,12 @@ pub(crate) async fn handle(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id: SessionId = id.parse().map_err(|_| ApiError::not_found("there is no such session"))?;
-    app.store.revoke_session(caller.user, id).await?;
-    end_sessions(&app, &[id]);
-    app.audit("session_revoked", Some(caller.user), peer).await;
-    Ok(StatusCode::NO_CONTENT)
+    let worker = App::clone(&app);
+    app.detached(async move {
+        worker.store.revoke_session(caller.user, id).await?;
+        end_sessions(&worker, &[id]);
+        worker.audit("session_revoked", Some(caller.user), peer).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

@@ -13,8 +13,12 @@ pub(crate) async fn handle(
     caller: Caller,
     peer: Peer,
 ) -> Result<StatusCode, ApiError> {
-    let ended = app.store.revoke_sessions(caller.user, Some(caller.session)).await?;
-    end_sessions(&app, &ended);
-    app.audit("sessions_revoked", Some(caller.user), peer).await;
-    Ok(StatusCode::NO_CONTENT)
+    let worker = App::clone(&app);
+    app.detached(async move {
+        let ended = worker.store.revoke_sessions(caller.user, Some(caller.session)).await?;
+        end_sessions(&worker, &ended);
+        worker.audit("sessions_revoked", Some(caller.user), peer).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }

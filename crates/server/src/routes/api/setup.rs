@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     if !app.accounts.setup.is_open() {
         return Err(done());
     }
-    app.accounts.sign_up(peer, app.clock.monotonic())?;
+    app.accounts.take_network(peer, app.clock.monotonic())?;
     if !app.accounts.setup.matches(&asked.token) {
         let message = "this is not the token of the link that the terminal showed at the start";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_setup_token", message));

@@ -39,7 +39,7 @@ pub(crate) async fn handle(
         app.letters()?;
     }
     asked.password.check_strength("password", &name)?;
-    app.accounts.sign_up(peer, app.clock.monotonic())?;
+    app.accounts.take_network(peer, app.clock.monotonic())?;
     let password_hash = Some(app.accounts.hasher.hash(asked.password, app.random_bytes()).await?);
     let new = NewUser { name, email: None, role: UserRole::User, password_hash, first: false };
     let user = app.store.add_user(new).await?;

@@ -12,7 +12,7 @@ use store::{NewUser, StoreError, UserRole};
 use super::session::SessionView;
 use super::sign_in_response;
 use super::sign_up::{Waiting, check_open};
-use crate::accounts::{Caller, NoTicket, Peer};
+use crate::accounts::{Caller, NoTicket, Peer, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -29,6 +29,9 @@ pub(crate) struct Asked {
 #[derive(Serialize, Deserialize)]
 pub(super) struct NewAddress {
     pub(super) user: String,
+    /// A fingerprint of their password's hash: who sets another takes back what was asked for before, perhaps by
+    /// somebody else.
+    pub(super) of_hash: String,
     /// What they had when they asked: after a change the link is good for nothing.
     pub(super) old: Option<String>,
     pub(super) new: String,
@@ -56,7 +59,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// Why a link does nothing.
+/// Why a link does nothing. The status is 400 here, as nobody is asked to show who they are: the 401 `ticket_expired` of
+/// ceremonies ([`crate::accounts::ticket_expired`]) says that a sign-in, or a confirmation, is to be begun again.
 pub(super) fn no_ticket(reason: NoTicket) -> ApiError {
     match reason {
         NoTicket::Expired => {
@@ -99,8 +103,13 @@ async fn make_account(
 
 async fn change_address(app: &App, peer: Peer, address: NewAddress) -> Result<(), ApiError> {
     let used = || invalid("this link was used already, or the account has changed since");
-    let user = address.user.parse().map_err(|_| used())?;
-    match app.store.change_email(user, address.old, address.new).await {
+    let id = address.user.parse().map_err(|_| used())?;
+    let user = match app.store.user(id).await {
+        Ok(user) if fingerprint(user.password_hash.as_deref()) == address.of_hash => user,
+        Ok(_) | Err(StoreError::NotFound { .. }) => return Err(used()),
+        Err(error) => return Err(error.into()),
+    };
+    match app.store.change_email(id, address.old, user.password_hash, address.new).await {
         Ok(user) => {
             app.audit("email_changed", Some(user.id), peer).await;
             Ok(())

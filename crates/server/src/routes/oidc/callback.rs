@@ -1,15 +1,18 @@
 //! `GET /oidc/{provider}/callback`: back from the provider: the caller is signed in, or what they have there is linked.
+//!
+//! A login here counts as two factors, as a passkey does: no code is asked for after it. The organisation decides how its
+//! members show who they are, and whoever links such an account with one here leaves that to it.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
 use super::{go, journey_cookie, kept, page_of};
-use crate::accounts::{Caller, NoTicket, Peer};
+use crate::accounts::{Caller, Challenge, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::oidc::{self, Journey, Known, Refusal};
@@ -35,14 +38,18 @@ pub(crate) async fn handle(
     let known = app.providers.named(&provider)?;
     app.accounts.check_network(peer, app.clock.monotonic())?;
     let answer = query.map(|Query(answer)| answer).unwrap_or_default();
-    let journey = journey(&app, &headers, &known, &answer);
+    // Whatever comes of it, the browser has nothing to keep any more.
+    let forget = journey_cookie(&app, None);
+    let Some(kept) = kept(&app, &headers).and_then(|ticket| app.open_challenge("oidc", ticket).ok()) else {
+        // Any page can send a browser here, which does not count against the network that it is in.
+        return Ok(go(&page_of(Refusal::Expired, false), [forget]));
+    };
+    let journey = journey(&app, kept, &known, &answer);
     let linking = journey.as_ref().is_ok_and(|journey| journey.link.is_some());
     let done = match journey {
         Ok(journey) => arrive(&app, peer, caller, &headers, &known, journey, answer).await,
         Err(refusal) => Err(refusal),
     };
-    // Whatever came of it, the browser has nothing to keep any more.
-    let forget = journey_cookie(&app, None);
     match done {
         Ok((next, cookie)) => Ok(go(&next, cookie.into_iter().chain([forget]))),
         Err(refusal) => {
@@ -54,20 +61,14 @@ pub(crate) async fn handle(
 }
 
 /// What this browser kept, if it is what it was sent away with to this provider, and comes back for the first time.
-fn journey(app: &App, headers: &HeaderMap, known: &Known, answer: &Answer) -> Result<Journey, Refusal> {
-    let ticket = kept(app, headers).ok_or(Refusal::Expired)?;
-    let journey: Journey = app.open_ticket("oidc", ticket).map_err(|reason| match reason {
-        NoTicket::Expired | NoTicket::Invalid => Refusal::Expired,
-    })?;
+fn journey(app: &App, kept: Challenge<Journey>, known: &Known, answer: &Answer) -> Result<Journey, Refusal> {
+    let journey = &kept.content;
     let same: bool = journey.state.as_bytes().ct_eq(answer.state.as_bytes()).into();
     if !same || journey.provider != known.settings.id {
         return Err(Refusal::Failed);
     }
-    if app.providers.used.first(&journey.state, app.clock.monotonic()) {
-        Ok(journey)
-    } else {
-        Err(Refusal::Expired)
-    }
+    app.answer(&kept).map_err(|_| Refusal::Expired)?;
+    Ok(kept.content)
 }
 
 /// Where to go on to, and the cookie of a new session if there is one.
@@ -87,21 +88,20 @@ async fn arrive(
         Some(_) => return Err(Refusal::Failed),
     }
     let code = code.ok_or(Refusal::Failed)?;
-    let (next, link) = (journey.next.clone(), journey.link.clone());
+    let (next, link) = (journey.next.clone(), journey.link);
     let who = oidc::finish(app, known, journey, code, iss).await?;
     if let Some(link) = link {
-        // Whoever set out is whoever is here.
+        // Whoever set out, and confirmed it, is whoever is here.
         let caller = caller.map_err(|_| Refusal::Expired)?;
-        let user = caller.account(app).await.map_err(|_| Refusal::Expired)?;
-        if user.id.to_string() != link {
+        if <[u8; 16]>::from(caller.session) != link {
             return Err(Refusal::Expired);
         }
+        let user = caller.account(app).await.map_err(|_| Refusal::Expired)?;
         oidc::link_to(app, &known.settings, &who, user.id, peer).await?;
         return Ok((next, None));
     }
     let user = oidc::user_of(app, &known.settings, &who, peer).await?;
-    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    let cookie = app.sign_in(&user, peer, agent.to_owned()).await.map_err(|error| {
+    let cookie = app.sign_in(&user, peer, headers).await.map_err(|error| {
         if let Some(note) = error.into_note() {
             tracing::error!(error = note, "somebody could not be signed in");
         }

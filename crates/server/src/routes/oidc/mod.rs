@@ -33,10 +33,10 @@ fn cookie_name(app: &State) -> String {
 /// The field that gives the browser what it is to keep, or takes it away again.
 fn journey_cookie(app: &State, ticket: Option<&str>) -> HeaderValue {
     let age = ticket.map_or(0, |_| JOURNEY_LIFETIME.as_secs());
-    let secure = app.settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
-    let secure = if secure { "; Secure" } else { "" };
+    let secure = if app.settings.is_https() { "; Secure" } else { "" };
     let (name, value) = (cookie_name(app), ticket.unwrap_or_default());
-    let text = format!("{name}={value}; Path=/oidc; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
+    // Its name may begin with `__Host-`: then browsers keep it for the whole host only.
+    let text = format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
     // All of it is ours and in base64.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
