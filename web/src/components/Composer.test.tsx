@@ -43,6 +43,17 @@ function send(text: string) {
   fireEvent.click(screen.getByRole("button", { name: "Send message" }));
 }
 
+it("sends what was wished for before the models were known, once they are", async () => {
+  const { models } = useStore.getState();
+  useStore.setState({ models: useStore.getInitialState().models });
+  render(<Composer generating={null} />);
+  fireEvent.change(field(), { target: { value: "Hi" } });
+  fireEvent.keyDown(field(), { key: "Enter" });
+  expect(field().value).toBe("Hi");
+  act(() => useStore.setState({ models }));
+  await waitFor(() => expect(field().value).toBe(""));
+});
+
 describe("a message that the server does not take", () => {
   it("is in the field again", async () => {
     send("Hi");

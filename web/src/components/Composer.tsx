@@ -60,6 +60,7 @@ export function Composer({ generating }: Props) {
   const model = useStore(currentModel);
   const { text, write } = useDraft(conversation);
   const field = useGrowing(text);
+  const [wished, setWished] = useState(false);
   const ready = model !== null && openState === "ready" && !busy && generating === null;
   const sendable = ready && text.trim() !== "";
 
@@ -70,12 +71,21 @@ export function Composer({ generating }: Props) {
   }, [conversation]);
 
   const submit = () => {
-    if (!sendable) return;
+    if (!sendable) {
+      // Who writes faster than the models are known need not press again.
+      if (model === null && text.trim() !== "") setWished(true);
+      return;
+    }
+    setWished(false);
     const content = text;
     write("");
     void send(content);
     focusComposer();
   };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: runs when what was wished for can be done
+  useEffect(() => {
+    if (wished && sendable) submit();
+  }, [wished, sendable]);
   const onKeyDown = (event: KeyboardEvent) => {
     if (!isSendKey(event)) return;
     event.preventDefault();
@@ -105,7 +115,10 @@ export function Composer({ generating }: Props) {
               : t("composer.placeholder", { model: model.title })
           }
           disabled={openState === "missing"}
-          onChange={(event) => write(event.target.value)}
+          onChange={(event) => {
+            setWished(false);
+            write(event.target.value);
+          }}
           onKeyDown={onKeyDown}
         />
         <div className="composer-row">

@@ -63,19 +63,21 @@ function Filter({ user }: { user: string }) {
   );
 }
 
-/** What an event is called, and its own name where we have none for it. */
-function eventText(event: string, t: TFunction<"admin">, known: boolean): string {
-  return known ? t(`events.${event as "login"}`) : event;
+/** What an event is called, and its own name where we have none for it. A number after the name is a count. */
+function eventText(event: string, t: TFunction<"admin">, exists: (key: string) => boolean): string {
+  const [name = "", count] = event.split(" ");
+  const key = count === undefined ? name : `${name}_other`;
+  return exists(`events.${key}`) ? t(`events.${name as "login"}`, { count: Number(count ?? 1) }) : event;
 }
 
 function Entry({ entry }: { entry: AuditEntry }) {
   const { t, i18n } = useTranslation("admin");
-  const known = i18n.exists(`events.${entry.event}`, { ns: "admin" });
+  const exists = (key: string) => i18n.exists(key, { ns: "admin" });
   const at = new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium", timeStyle: "medium" });
   return (
     <li className="row">
       <span className="row-main">
-        <span className="row-name">{eventText(entry.event, t, known)}</span>
+        <span className="row-name">{eventText(entry.event, t, exists)}</span>
         <span className="row-facts">
           {(entry.user_id !== null || entry.by_id === null) && (
             <Who id={entry.user_id} name={entry.user_name} />

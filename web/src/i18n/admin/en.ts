@@ -202,6 +202,8 @@ export const en = {
       "Key generations {{list}} may be removed from the environment now; nothing here needs them any more.",
   },
   events: {
+    conversations_expired_one: "{{count}} conversation deleted, its time being over",
+    conversations_expired_other: "{{count}} conversations deleted, their time being over",
     first_administrator: "Set up the server",
     sign_up: "Created the account",
     login: "Signed in",

@@ -204,6 +204,8 @@ export const fr: AdminCatalogue = {
       "Les générations {{list}} peuvent maintenant être retirées de l'environnement ; plus rien ici n'en a besoin.",
   },
   events: {
+    conversations_expired_one: "{{count}} conversation supprimée, son délai étant passé",
+    conversations_expired_other: "{{count}} conversations supprimées, leur délai étant passé",
     first_administrator: "Installation du serveur",
     sign_up: "Création du compte",
     login: "Connexion",

@@ -197,6 +197,8 @@ export const zh: AdminCatalogue = {
     removable_other: "第 {{list}} 代密钥现在可以从环境变量中移除，这里不再需要它们。",
   },
   events: {
+    conversations_expired_one: "{{count}} 个对话到期删除",
+    conversations_expired_other: "{{count}} 个对话到期删除",
     first_administrator: "完成初始设置",
     sign_up: "注册账户",
     login: "登录",
