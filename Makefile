@@ -105,7 +105,7 @@ bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/
 	benches/peers/run
 
 bench-people: $(CACHALOT_TEST_MODEL) web ## what accounts cost those who have one; see benches/README.md
-	cargo bench --locked --package cachalot --bench people | tee benches/record/$$(date -I)-people.md
+	cargo bench --locked --package cachalot --bench people | tee benches/record/$$(date -I)-$$(uname -m)-$$(nproc)-cores-people.md
 
 clean: ## remove what was built
 	rm -rf target web/dist web/node_modules
