@@ -306,6 +306,8 @@ test.describe("the search", () => {
     await importFile(one, ocean());
     const other = await pageOf(browser, server, await addPerson(server));
     await other.goto("/");
+    // Keys are heard once the page is there.
+    await expect(composer(other)).toBeVisible();
     await other.keyboard.press("Control+k");
     await words(other).fill("plankton");
     await expect(search(other)).toContainText("Nothing was found.");
