@@ -10,7 +10,7 @@ let made = 0;
 /** A name that nobody has yet. */
 const newName = (): string => {
   made += 1;
-  return `Diver ${made} ${process.pid}`;
+  return `Sailor ${made} ${process.pid}`;
 };
 
 const field = (page: Page, label: string): Locator => page.getByLabel(label, { exact: true });
