@@ -47,6 +47,7 @@ pub(super) mod stream;
 pub(super) mod verify;
 mod views;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::Json;
@@ -71,13 +72,18 @@ pub(crate) struct OfMessage(ConversationId, MessageId);
 /// The passkey that a path names.
 pub(crate) struct OfPasskey(PasskeyId);
 
+/// The one id that a path names. Text that is no id names nothing.
+async fn id_in_path<Id: FromStr>(parts: &mut Parts, app: &App, what: &str) -> Result<Id, ApiError> {
+    let named = Path::<String>::from_request_parts(parts, app).await.ok();
+    let id = named.and_then(|Path(id)| id.parse().ok());
+    id.ok_or_else(|| ApiError::not_found(format!("there is no such {what}")))
+}
+
 impl FromRequestParts<App> for OfConversation {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let named = Path::<String>::from_request_parts(parts, app).await.ok();
-        let id = named.and_then(|Path(id)| id.parse().ok());
-        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such conversation"))
+        id_in_path(parts, app, "conversation").await.map(Self)
     }
 }
 
@@ -97,9 +103,7 @@ impl FromRequestParts<App> for OfPasskey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let named = Path::<String>::from_request_parts(parts, app).await.ok();
-        let id = named.and_then(|Path(id)| id.parse().ok());
-        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such passkey"))
+        id_in_path(parts, app, "passkey").await.map(Self)
     }
 }
 

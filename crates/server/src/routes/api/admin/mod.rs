@@ -28,6 +28,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post};
 use serde::Deserialize;
 use store::{GroupId, GroupLimits, SessionId, StoreError, UserId, UserRole};
 
+use super::id_in_path;
 use crate::accounts::{Password, random_password};
 use crate::app::App;
 use crate::body::Given;
@@ -81,9 +82,7 @@ impl FromRequestParts<App> for OfUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let named = Path::<String>::from_request_parts(parts, app).await.ok();
-        let id = named.and_then(|Path(id)| id.parse().ok());
-        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such user"))
+        id_in_path(parts, app, "user").await.map(Self)
     }
 }
 
@@ -102,9 +101,7 @@ impl FromRequestParts<App> for OfGroup {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let named = Path::<String>::from_request_parts(parts, app).await.ok();
-        let id = named.and_then(|Path(id)| id.parse().ok());
-        id.map(Self).ok_or_else(|| ApiError::not_found("there is no such group"))
+        id_in_path(parts, app, "group").await.map(Self)
     }
 }
 
