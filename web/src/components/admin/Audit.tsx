@@ -3,7 +3,7 @@ import { useTranslation } from "react-i18next";
 import { type AuditEntry, admin } from "../../api/admin";
 import { adminPath } from "../../state/route";
 import { PageLink } from "../account/EntryPage";
-import { Failed, Heading, Waiting } from "./parts";
+import { Failed, Heading, More, Waiting } from "./parts";
 import { UserPicker } from "./UserPicker";
 import { useLoaded } from "./useLoaded";
 import { usePages } from "./usePages";
@@ -32,17 +32,7 @@ export function Audit({ user }: { user: string | null }) {
         ))}
       </ol>
       <Failed failure={list.failure} onRetry={list.again} />
-      {list.next !== null && list.failure === null && (
-        <button
-          type="button"
-          className="button admin-more"
-          aria-disabled={list.state !== "ready"}
-          onClick={() => list.state === "ready" && list.more()}
-        >
-          {list.state === "more" && <span className="spinner" aria-hidden="true" />}
-          {t("more")}
-        </button>
-      )}
+      <More list={list} />
     </>
   );
 }

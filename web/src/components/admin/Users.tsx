@@ -8,7 +8,7 @@ import { adminPath } from "../../state/route";
 import { PageLink } from "../account/EntryPage";
 import { useSettled } from "../useSettled";
 import { NewUser } from "./NewUser";
-import { Failed, Heading, Waiting } from "./parts";
+import { Failed, Heading, More, Waiting } from "./parts";
 import { usePages } from "./usePages";
 
 const PAGE_SIZE = 50;
@@ -61,17 +61,7 @@ export function Users({ me, query }: { me: User; query: string }) {
         ))}
       </ul>
       <Failed failure={list.failure} onRetry={list.again} />
-      {list.next !== null && list.failure === null && (
-        <button
-          type="button"
-          className="button admin-more"
-          aria-disabled={list.state !== "ready"}
-          onClick={() => list.state === "ready" && list.more()}
-        >
-          {list.state === "more" && <span className="spinner" aria-hidden="true" />}
-          {t("more")}
-        </button>
-      )}
+      <More list={list} />
       {me.role === "admin" && <NewUser open={adding} onClose={() => setAdding(false)} onMade={list.anew} />}
     </>
   );

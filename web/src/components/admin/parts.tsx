@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { type Failure, failureOf } from "../../state/admin";
 import { Confirm } from "../Confirm";
 import { CopyButton } from "../CopyButton";
+import type { Pages } from "./usePages";
 
 export function Heading({ children }: { children: string }) {
   const { t } = useTranslation();
@@ -51,6 +52,23 @@ export function Failed({ failure, onRetry }: { failure: Failure | null; onRetry?
         </button>
       )}
     </div>
+  );
+}
+
+/** Brings the next page of a list, where there is one. */
+export function More({ list }: { list: Pages<unknown> & { more: () => void } }) {
+  const { t } = useTranslation("admin");
+  if (list.next === null || list.failure !== null) return null;
+  return (
+    <button
+      type="button"
+      className="button admin-more"
+      aria-disabled={list.state !== "ready"}
+      onClick={() => list.state === "ready" && list.more()}
+    >
+      {list.state === "more" && <span className="spinner" aria-hidden="true" />}
+      {t("more")}
+    </button>
   );
 }
 

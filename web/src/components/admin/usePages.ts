@@ -8,7 +8,7 @@ export interface Page<Item> {
   total: number | null;
 }
 
-interface Pages<Item> extends Page<Item> {
+export interface Pages<Item> extends Page<Item> {
   state: "loading" | "ready" | "more";
   failure: Failure | null;
 }
