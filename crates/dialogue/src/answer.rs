@@ -27,7 +27,27 @@ pub struct Delta {
     pub tokens: Vec<TokenLogprob>,
 }
 
-/// A generated token with its log-probability.
+/// A piece of a call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolDelta {
+    /// Which call of the answer, from 0.
+    pub index: usize,
+    /// In the first piece of a call: what is called.
+    pub begins: Option<ToolCallStart>,
+    /// More of the arguments, as JSON text. Empty in the first piece at most.
+    pub arguments: String,
+}
+
+/// What is known of a call when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCallStart {
+    /// What the result is answered to.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+}
+
+/// A token with its log-probability.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {
     /// The token.
@@ -58,8 +78,12 @@ pub struct TopLogprob {
 /// Why an answer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model ended it, or a stop string did.
+    /// The model ended it.
     Stop,
+    /// This stop string did.
+    StopString(String),
+    /// The model has called tools and waits for what they give back.
+    ToolCalls,
     /// The token limit or the context is reached.
     Length,
     /// The caller cancelled it.
@@ -115,8 +139,12 @@ pub enum AnswerEvent {
         /// Time in the queue.
         queued: Duration,
     },
+    /// The tokens of the prompt but the first, where that was asked for; comes once, before the deltas.
+    Prompt(Vec<TokenLogprob>),
     /// Text.
     Delta(Delta),
+    /// A piece of a call of a tool; comes after the text.
+    ToolCall(ToolDelta),
     /// Nothing more comes.
     Finished {
         /// Why.

@@ -17,12 +17,18 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, AnswerEvent, Delta, Finish, Part, Timing, TokenLogprob, TopLogprob, Usage};
+pub use answer::{
+    Answer, AnswerEvent, Delta, Finish, Part, Timing, TokenLogprob, ToolCallStart, ToolDelta, TopLogprob,
+    Usage,
+};
 pub use dialogue::{Cost, Dialogue, DialogueConfig, Prompt};
 pub use error::DialogueError;
 pub use hub::{Hub, HubConfig, HubError, HubListing, ModelListing, ModelSource};
 pub use profile::{Profile, Thinking};
-pub use request::{Begun, ChatRequest, Message, Role, STOP_BYTES_MAX, STOPS_MAX, SamplingOverrides};
+pub use request::{
+    Begun, ChatRequest, CompletionPrompt, CompletionRequest, Format, Message, Role, STOP_BYTES_MAX,
+    STOPS_MAX, SamplingOverrides, Tool, ToolCall, ToolChoice,
+};
 
 pub use engine::{
     CacheScope, EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LOGIT_BIAS_MAX, LOGPROBS_MAX,

@@ -1,5 +1,6 @@
 use base::TokenId;
 use engine::{CacheScope, Priority, SamplingParams};
+use serde_json::Value;
 
 use crate::error::DialogueError;
 
@@ -18,6 +19,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// What a tool gave back.
+    Tool,
 }
 
 impl Role {
@@ -27,8 +30,70 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
+}
+
+/// A tool that the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Its name: letters, digits, `_` and `-`.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// JSON Schema of the arguments, an object.
+    pub parameters: Value,
+    /// Whether arguments must be valid by the schema. If not, they are an object in any case.
+    pub strict: bool,
+}
+
+/// A call of a tool by the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// What the result is answered to.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments, as JSON text.
+    pub arguments: String,
+}
+
+/// Whether the model calls tools.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ToolChoice {
+    /// As it sees fit.
+    #[default]
+    Auto,
+    /// It doesn't.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// What form the content has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Format {
+    /// Any.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that is valid by a JSON Schema.
+    JsonSchema {
+        /// The schema.
+        schema: Value,
+        /// Whether to refuse a schema with keywords that can't be held to; if not, those are passed over.
+        strict: bool,
+    },
+    /// A text that a regular expression matches as a whole.
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+    /// A text of a grammar in llguidance's variant of Lark.
+    Lark(String),
 }
 
 /// One message of a conversation.
@@ -41,22 +106,35 @@ pub struct Message {
     /// What the model thought before it said it. Accepted so that a history can be passed as it is; the model
     /// isn't shown the reasoning of earlier turns.
     pub reasoning: Option<String>,
+    /// The tools that the model called after what it said.
+    pub tool_calls: Vec<ToolCall>,
+    /// In a message of a tool: the call that it answers.
+    pub tool_call_id: Option<String>,
 }
 
 impl Message {
     /// Instructions to the model.
     pub fn system(content: impl Into<String>) -> Self {
-        Self { role: Role::System, content: content.into(), reasoning: None }
+        Self::new(Role::System, content.into())
     }
 
     /// Words of the person.
     pub fn user(content: impl Into<String>) -> Self {
-        Self { role: Role::User, content: content.into(), reasoning: None }
+        Self::new(Role::User, content.into())
     }
 
     /// Words of the model.
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, content: content.into(), reasoning: None }
+        Self::new(Role::Assistant, content.into())
+    }
+
+    /// What a tool gave back for a call.
+    pub fn tool(call_id: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { tool_call_id: Some(call_id.into()), ..Self::new(Role::Tool, content.into()) }
+    }
+
+    fn new(role: Role, content: String) -> Self {
+        Self { role, content, reasoning: None, tool_calls: Vec::new(), tool_call_id: None }
     }
 }
 
@@ -132,9 +210,51 @@ pub struct ChatRequest {
     pub stop: Vec<String>,
     /// Whether to think first; the model's habit if not set.
     pub thinking: Option<bool>,
+    /// Most tokens of reasoning: the thought is ended at the next end of a sentence after them, and the answer follows.
+    pub reasoning_tokens_max: Option<usize>,
+    /// The tools that it may call.
+    pub tools: Vec<Tool>,
+    /// Whether it calls them.
+    pub tool_choice: ToolChoice,
+    /// Whether it may call several in one answer.
+    pub parallel_tool_calls: bool,
+    /// What form the content has.
+    pub format: Format,
     /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not from
     /// `thinking`.
     pub begun: Option<Begun>,
+    /// Class of the caller.
+    pub priority: Priority,
+    /// With whom it shares what was read before: requests of one user.
+    pub scope: CacheScope,
+}
+
+/// What to continue without a conversation around it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CompletionPrompt {
+    /// A text; what spells a special token in it is plain text.
+    Text(String),
+    /// Tokens.
+    Tokens(Vec<TokenId>),
+}
+
+/// A text to continue, or whose middle to fill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletionRequest {
+    /// What comes before.
+    pub prompt: CompletionPrompt,
+    /// What comes after: the middle is generated, by models that can (fill in the middle).
+    pub suffix: Option<String>,
+    /// How tokens are chosen.
+    pub sampling: SamplingOverrides,
+    /// Most tokens to generate; the rest of the context if not set. 0 only with `prompt_logprobs`.
+    pub tokens_max: Option<usize>,
+    /// As in [`ChatRequest::stop`].
+    pub stop: Vec<String>,
+    /// What form the text has.
+    pub format: Format,
+    /// Gives the log-probability of each token of the prompt but the first, with so many alternatives.
+    pub prompt_logprobs: Option<usize>,
     /// Class of the caller.
     pub priority: Priority,
     /// With whom it shares what was read before: requests of one user.

@@ -134,7 +134,7 @@ async fn generate(app: &App, live: &Live, plan: Plan) -> Ending {
             event = answer.next() => event,
         };
         match event {
-            Some(AnswerEvent::Started { .. }) => {}
+            Some(AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
             Some(AnswerEvent::Delta(delta)) => live.push(delta.part, &delta.text, app.clock.monotonic()),
             Some(AnswerEvent::Finished { finish, usage, timing }) => {
                 let (status, error) = ending(finish);
@@ -224,7 +224,7 @@ fn failed(error: ApiError) -> Ending {
 
 fn ending(finish: Finish) -> (Status, Option<String>) {
     match finish {
-        Finish::Stop => (Status::Complete, None),
+        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls => (Status::Complete, None),
         Finish::Length => (Status::Length, None),
         Finish::Cancelled => (Status::Stopped, None),
         Finish::ShuttingDown => (Status::Interrupted, None),

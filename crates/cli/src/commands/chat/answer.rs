@@ -74,7 +74,7 @@ async fn tell(
             event = answer.next() => event,
         };
         match event {
-            Some(AnswerEvent::Started { .. }) => {}
+            Some(AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
             Some(AnswerEvent::Delta(delta)) => {
                 let text = if delta.part == Part::Reasoning { &mut reasoning } else { &mut content };
                 text.push_str(&delta.text);
@@ -106,7 +106,7 @@ pub(super) fn stats(told: &Told) -> String {
 /// Why an answer is not all there, for people.
 pub(super) fn cut_short(finish: &Finish) -> Option<String> {
     match finish {
-        Finish::Stop => None,
+        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls => None,
         Finish::Length => Some("cut: the token limit or the end of the context is reached".to_owned()),
         Finish::Cancelled => Some("stopped".to_owned()),
         Finish::ShuttingDown => Some("cut: the model is shutting down".to_owned()),

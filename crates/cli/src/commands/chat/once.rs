@@ -39,7 +39,7 @@ pub(super) fn run(dialogue: &Dialogue, session: Session, question: &str, stats: 
 
 fn end(told: Told) -> anyhow::Result<()> {
     match told.finish {
-        Finish::Stop | Finish::Length => Ok(()),
+        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls | Finish::Length => Ok(()),
         Finish::Cancelled => std::process::exit(INTERRUPTED),
         Finish::ShuttingDown => bail!("the answer is not complete"),
         Finish::Failed(why) => bail!("the model could not go on: {why}"),

@@ -38,6 +38,7 @@ fn markdown(session: &Session, model: &str) -> String {
             Role::System => "Instructions",
             Role::User => "You",
             Role::Assistant => model,
+            Role::Tool => "Tool",
         };
         text.push_str(&format!("\n## {heading}\n\n"));
         if let Some(reasoning) = &message.reasoning {

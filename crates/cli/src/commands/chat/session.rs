@@ -1,4 +1,4 @@
-use dialogue::{CacheScope, ChatRequest, DialogueError, Message, Priority, Role, SamplingOverrides};
+use dialogue::{ChatRequest, DialogueError, Message, SamplingOverrides};
 
 /// A conversation and how to go on with it.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +24,7 @@ impl Session {
             tokens_max: self.tokens_max,
             stop: self.stop.clone(),
             thinking: self.thinking,
-            begun: None,
-            priority: Priority::Normal,
-            scope: CacheScope::default(),
+            ..ChatRequest::default()
         }
     }
 
@@ -42,7 +40,7 @@ impl Session {
         }
         let reasoning = (!reasoning.is_empty()).then(|| reasoning.to_owned());
         self.messages.push(Message::user(question));
-        self.messages.push(Message { role: Role::Assistant, content: content.to_owned(), reasoning });
+        self.messages.push(Message { reasoning, ..Message::assistant(content) });
     }
 }
 

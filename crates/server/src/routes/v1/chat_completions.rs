@@ -133,7 +133,8 @@ fn message(message: RequestMessage) -> Message {
         RequestRole::User => dialogue::Role::User,
         RequestRole::Assistant => dialogue::Role::Assistant,
     };
-    Message { role, content: message.content, reasoning: message.reasoning_content }
+    let reasoning = message.reasoning_content;
+    Message { role, content: message.content, reasoning, tool_calls: Vec::new(), tool_call_id: None }
 }
 
 async fn whole(
@@ -148,7 +149,7 @@ async fn whole(
     let mut event = timeout(app.settings.start_timeout, running.answer.next()).await.map_err(too_long)?;
     loop {
         match event {
-            Some(AnswerEvent::Started { .. }) => {}
+            Some(AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
             Some(AnswerEvent::Delta(delta)) => {
                 add_logprobs(&mut logprobs, delta.part, delta.tokens);
                 match delta.part {
@@ -178,7 +179,7 @@ async fn whole(
 
 fn finish_reason(finish: &Finish) -> Result<FinishReason, String> {
     Ok(match finish {
-        Finish::Stop => FinishReason::Stop,
+        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls => FinishReason::Stop,
         Finish::Length => FinishReason::Length,
         Finish::Cancelled => FinishReason::Aborted,
         Finish::ShuttingDown => FinishReason::InsufficientSystemResource,
@@ -263,6 +264,7 @@ impl Chunks {
 
     fn take(&mut self, event: Option<AnswerEvent>) {
         match event {
+            Some(AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
             Some(AnswerEvent::Started { .. }) => {
                 self.patience = None;
                 self.greet();
