@@ -21,6 +21,7 @@ fn collect(mut answer: Answer) -> (String, String, Finish, Usage) {
     let (mut reasoning, mut content, mut started) = (String::new(), String::new(), false);
     loop {
         match answer.blocking_next().expect("the last event is Finished") {
+            AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_) => panic!("nobody asked for it"),
             AnswerEvent::Started { .. } => {
                 assert!(!started && reasoning.is_empty() && content.is_empty());
                 started = true;
