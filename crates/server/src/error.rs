@@ -28,6 +28,10 @@ pub(crate) fn shortened(given: &str) -> &str {
 #[derive(Debug, Clone)]
 pub(crate) struct Note(pub(crate) String);
 
+/// What the client is told, left in the extensions of a response for an API whose errors have another form.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) String);
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), param: None, note: None, retry_after_s: None }
@@ -75,6 +79,12 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
+    /// The same for an API that calls the field at fault something else.
+    pub(crate) fn with_param_renamed(self, from: &str, to: &str) -> Self {
+        let param = self.param.map(|param| if param == from { to.to_owned() } else { param });
+        Self { param, ..self }
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -82,6 +92,10 @@ impl ApiError {
     /// With more for the log.
     pub(crate) fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -123,6 +137,7 @@ impl IntoResponse for ApiError {
         if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(Said(self.message));
         if let Some(note) = self.note {
             response.extensions_mut().insert(Note(note));
         }

@@ -25,12 +25,15 @@ pub(crate) struct Order {
 /// A conversation to answer.
 pub(crate) enum Asked {
     Chat(Box<ChatRequest>),
+    /// The same with so many tokens, or with as many as still fit in the context: for an API whose clients have to name
+    /// some number, which says how the answer ended if it was the context. The request itself has no number.
+    AsMuchAsFits(Box<ChatRequest>, usize),
 }
 
 impl Asked {
     fn prompts(&self) -> usize {
         match self {
-            Self::Chat(_) => 1,
+            Self::Chat(_) | Self::AsMuchAsFits(..) => 1,
         }
     }
 
@@ -39,12 +42,18 @@ impl Asked {
     fn scoped(self, scope: CacheScope) -> Self {
         match self {
             Self::Chat(request) => Self::Chat(Box::new(ChatRequest { scope, ..*request })),
+            Self::AsMuchAsFits(request, tokens) => {
+                Self::AsMuchAsFits(Box::new(ChatRequest { scope, ..*request }), tokens)
+            }
         }
     }
 
     fn check(&self, dialogue: &Dialogue) -> Result<Vec<Prompt>, DialogueError> {
         match self {
             Self::Chat(request) => dialogue.check(request).map(|prompt| vec![prompt]),
+            Self::AsMuchAsFits(request, tokens) => {
+                dialogue.check(request).map(|prompt| vec![prompt.at_most(*tokens)])
+            }
         }
     }
 }

@@ -9,5 +9,5 @@ mod respond;
 mod running;
 
 pub(crate) use begin::{Asked, Order, begin, check};
-pub(crate) use respond::{Form, stream, whole};
+pub(crate) use respond::{Form, stream, whole, whole_as};
 pub(crate) use running::{Ended, Running, Step};

@@ -103,6 +103,15 @@ pub(crate) async fn whole<T: Serialize + 'static>(
     app: &App,
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<Response, ApiError> {
+    whole_as(app, work, |error| serde_json::to_vec(&error.body()).unwrap_or_default()).await
+}
+
+/// The same for an API whose errors have another form.
+pub(crate) async fn whole_as<T: Serialize + 'static>(
+    app: &App,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    write_error: fn(&ApiError) -> Vec<u8>,
+) -> Result<Response, ApiError> {
     let cutting = App::clone(app);
     let mut work: Work<T> = Box::pin(async move {
         tokio::select! {
@@ -113,7 +122,7 @@ pub(crate) async fn whole<T: Serialize + 'static>(
     });
     match timeout(app.settings.keep_alive, &mut work).await {
         Ok(done) => Ok(Json(done?).into_response()),
-        Err(_) => Ok(in_lines(Lines { app: App::clone(app), work: Some(work), first: true })),
+        Err(_) => Ok(in_lines(Lines { app: App::clone(app), work: Some(work), write_error, first: true })),
     }
 }
 
@@ -123,6 +132,7 @@ struct Lines<T> {
     app: App,
     /// None when it is done.
     work: Option<Work<T>>,
+    write_error: fn(&ApiError) -> Vec<u8>,
     /// Whether the first line is due, for the pause that is over.
     first: bool,
 }
@@ -137,15 +147,15 @@ impl<T: Serialize + 'static> sse::Source for Lines<T> {
         let Ok(done) = timeout(self.app.settings.keep_alive, work).await else { return Some(EMPTY_LINE) };
         self.work = None;
         let body = match done {
-            Ok(value) => serde_json::to_vec(&value),
+            // Our types have no maps with keys that are not strings, the only thing that JSON can't hold.
+            Ok(value) => serde_json::to_vec(&value).unwrap_or_default(),
             Err(error) => {
-                let body = serde_json::to_vec(&error.body());
+                let body = (self.write_error)(&error);
                 log(error);
                 body
             }
         };
-        // Our types have no maps with keys that are not strings, the only thing that JSON can't hold.
-        Some(body.unwrap_or_default().into())
+        Some(body.into())
     }
 }
 

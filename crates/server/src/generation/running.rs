@@ -32,6 +32,7 @@ pub(crate) struct Running {
     ready: VecDeque<(usize, AnswerEvent)>,
     /// Until any of it has begun: when it is given up.
     patience: Option<Pin<Box<Sleep>>>,
+    prompt_tokens: usize,
 }
 
 /// The answers that have begun.
@@ -111,7 +112,9 @@ impl Running {
         prompts: VecDeque<Prompt>,
         answers: usize,
     ) -> Result<Self, DialogueError> {
+        let each = prompts.iter().step_by(answers.max(1)).map(|prompt| prompt.cost().prompt_tokens);
         let mut running = Self {
+            prompt_tokens: each.sum(),
             app: App::clone(app),
             choices: Choices { dialogue, each: answers.max(1), choices: Vec::with_capacity(prompts.len()) },
             waiting: prompts,
@@ -127,6 +130,11 @@ impl Running {
     pub(super) fn with(mut self, leave: Leave) -> Self {
         self.leave = Some(leave);
         self
+    }
+
+    /// Tokens of all prompts, each counted once whatever the number of its answers.
+    pub(crate) fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// The model that answers.

@@ -56,7 +56,9 @@ fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Res
     }
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     // Links from elsewhere may open the page; that is not a call.
-    let api = ["/api/", "/v1/", "/metrics"].iter().any(|prefix| uri.path().starts_with(prefix));
+    let api = ["/api/", "/v1/", "/anthropic/", "/responses", "/metrics"]
+        .iter()
+        .any(|prefix| uri.path().starts_with(prefix));
     if api && let Some(site @ ("cross-site" | "same-site")) = site {
         return Err(refused("forbidden_origin", "only pages of this server may call it", site));
     }

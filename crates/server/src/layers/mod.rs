@@ -1,5 +1,6 @@
 //! What every request goes through, from the outside in: observation, headers, the guard of hosts and origins.
 
+pub(crate) mod anthropic;
 mod guard;
 mod headers;
 mod observe;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
+use super::anthropic;
 use crate::app::App;
 use crate::error::{ApiError, Note};
 
@@ -19,6 +20,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     let span = tracing::info_span!("request", name, method, route);
 
+    let asks_anthropic = anthropic::is_asked(&request);
     let began = app.clock.monotonic();
     let in_flight = app.metrics.request_began();
     let answered = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
@@ -26,6 +28,9 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     // The panic's text may hold what the client sent, so it goes nowhere.
     let mut response =
         answered.unwrap_or_else(|_| ApiError::internal("the handler panicked").into_response());
+    if asks_anthropic {
+        anthropic::dress(&mut response, &name);
+    }
     let after = app.clock.monotonic().saturating_sub(began);
 
     let status = response.status();

@@ -1,10 +1,12 @@
 //! One endpoint, one file.
 
+mod anthropic;
 mod api;
 mod healthz;
 mod metrics;
 mod oidc;
 mod readyz;
+mod turns;
 mod v1;
 
 use std::sync::Arc;
@@ -46,6 +48,14 @@ fn without_keys() -> Router<App> {
     Router::new()
         .route("/v1/chat/completions", post(v1::chat_completions::handle))
         .route("/v1/models", get(v1::models::handle))
+        .route("/v1/responses", post(v1::responses::handle))
+        .route("/responses", post(v1::responses::handle))
+        .route("/v1/messages", post(anthropic::messages::handle))
+        .route("/v1/messages/count_tokens", post(anthropic::count_tokens::handle))
+        .route("/anthropic/v1/messages", post(anthropic::messages::handle))
+        .route("/anthropic/v1/messages/count_tokens", post(anthropic::count_tokens::handle))
+        .route("/anthropic/v1/models", get(anthropic::models::handle))
+        .route("/anthropic/v1/models/{id}", get(anthropic::model::handle))
         .route("/metrics", get(metrics::handle))
         .route_layer(from_fn(layers::local_or_signed_in))
 }

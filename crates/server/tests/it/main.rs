@@ -4,6 +4,7 @@
 
 mod acme;
 mod admin;
+mod anthropic;
 mod chat;
 mod conversations;
 mod data;
@@ -19,6 +20,7 @@ mod oidc;
 mod passkeys;
 mod people;
 mod proxy;
+mod responses;
 mod second_factor;
 mod shutdown;
 mod support;

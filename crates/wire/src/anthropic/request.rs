@@ -397,3 +397,12 @@ fn read_stop_sequences(fields: &mut Fields) -> Result<Vec<String>, RequestError>
     };
     stops.into_iter().enumerate().map(read).collect()
 }
+
+impl From<MessagesRequest> for CountTokensRequest {
+    fn from(request: MessagesRequest) -> Self {
+        let MessagesRequest {
+            model, turns, tools, tool_choice, parallel_tool_calls, thinking, schema, ..
+        } = request;
+        Self { model, turns, tools, tool_choice, parallel_tool_calls, thinking, schema }
+    }
+}

@@ -2,3 +2,4 @@
 
 pub(super) mod chat_completions;
 pub(super) mod models;
+pub(super) mod responses;

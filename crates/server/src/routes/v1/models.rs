@@ -1,21 +1,37 @@
 //! `GET /v1/models`: the models that can be asked, which are those that are installed and, for whoever is signed in, that
-//! their groups let them use.
+//! their groups let them use. Clients of Anthropic's API get the list in its form.
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use dialogue::HubListing;
 use wire::{Model, ModelList};
 
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
+use crate::layers::anthropic::speaks_anthropic;
+use crate::routes::anthropic::models::page;
 
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Result<Caller, ApiError>,
-) -> Result<Json<ModelList>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let usable = usable(&app, caller.ok()).await?;
+    if speaks_anthropic(&headers) {
+        return Ok(Json(page(usable)).into_response());
+    }
+    let models = usable.into_iter().map(|listing| Model::new(listing.model.name, 0)).collect();
+    Ok(Json(ModelList::new(models)).into_response())
+}
+
+/// The models that somebody can ask.
+pub(crate) async fn usable(app: &App, caller: Option<Caller>) -> Result<Vec<HubListing>, ApiError> {
     let grant = match caller {
-        Ok(caller) => Some(app.store.grant(caller.user).await?),
-        Err(_) => None,
+        Some(caller) => Some(app.store.grant(caller.user).await?),
+        None => None,
     };
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
@@ -23,5 +39,5 @@ pub(crate) async fn handle(
     let usable = listed
         .into_iter()
         .filter(|listing| (listing.model.installed || listing.loaded) && allowed(&listing.model.name));
-    Ok(Json(ModelList::new(usable.map(|listing| Model::new(listing.model.name, 0)).collect())))
+    Ok(usable.collect())
 }
