@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dialogue::{CacheScope, ChatRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
+use dialogue::{CacheScope, ChatRequest, CompletionRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
 
 use super::Running;
 use super::leave::Leave;
@@ -22,15 +22,17 @@ pub(crate) struct Order {
     pub(crate) answers: usize,
 }
 
-/// A conversation to answer.
+/// A conversation to answer, or texts to continue.
 pub(crate) enum Asked {
     Chat(Box<ChatRequest>),
+    Completions(Vec<CompletionRequest>),
 }
 
 impl Asked {
     fn prompts(&self) -> usize {
         match self {
             Self::Chat(_) => 1,
+            Self::Completions(requests) => requests.len(),
         }
     }
 
@@ -39,12 +41,18 @@ impl Asked {
     fn scoped(self, scope: CacheScope) -> Self {
         match self {
             Self::Chat(request) => Self::Chat(Box::new(ChatRequest { scope, ..*request })),
+            Self::Completions(requests) => Self::Completions(
+                requests.into_iter().map(|request| CompletionRequest { scope, ..request }).collect(),
+            ),
         }
     }
 
     fn check(&self, dialogue: &Dialogue) -> Result<Vec<Prompt>, DialogueError> {
         match self {
             Self::Chat(request) => dialogue.check(request).map(|prompt| vec![prompt]),
+            Self::Completions(requests) => {
+                requests.iter().map(|request| dialogue.check_completion(request)).collect()
+            }
         }
     }
 }
@@ -56,6 +64,7 @@ impl Asked {
 pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
     let leave = Leave::ask(app, caller, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
+    let is_chat = matches!(asked, Asked::Chat(_));
     let scope = caller.map_or_else(CacheScope::default, |caller| CacheScope(caller.user.into()));
     let preparing = prepare(app, &model, asked.scoped(scope), answers, leave.tokens_max());
     let prepared = tokio::select! {
@@ -72,7 +81,12 @@ pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Re
     };
     leave.priced(cost(&prompts, answers));
     match Running::start(app, dialogue, prompts, answers) {
-        Ok(running) => Ok(running.with(leave)),
+        Ok(mut running) => {
+            if is_chat {
+                running.take_prompts();
+            }
+            Ok(running.with(leave))
+        }
         Err(error) => {
             leave.give_back(app).await;
             Err(error.into())
