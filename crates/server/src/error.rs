@@ -79,10 +79,12 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
-    /// The same for an API that calls the field at fault something else.
-    pub(crate) fn with_param_renamed(self, from: &str, to: &str) -> Self {
-        let param = self.param.map(|param| if param == from { to.to_owned() } else { param });
-        Self { param, ..self }
+    /// The same where the field at fault has another name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) {
+            self.param = Some(to.to_owned());
+        }
+        self
     }
 
     pub(crate) fn code(&self) -> &'static str {

@@ -31,7 +31,7 @@ pub use accounts::{Allowance, PasswordCost};
 pub use acme::Acme;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
-pub use routes::{Audience, admin_endpoints, api_paths};
+pub use routes::{Audience, admin_endpoints, api_paths, program_endpoints};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};
 pub use tls::{CertificateFiles, Tls, TlsError};

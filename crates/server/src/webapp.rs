@@ -58,7 +58,7 @@ impl WebApp {
     /// Answers a request that no endpoint does: a file of the app, or its page, which knows its own routes.
     pub(crate) fn respond(self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
         let path = path.trim_start_matches('/');
-        let is_api = ["api", "v1", "anthropic", "responses"]
+        let is_api = ["api", "v1", "beta", "anthropic"]
             .into_iter()
             .any(|api| path == api || path.starts_with(&format!("{api}/")));
         if is_api {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::error::RequestError;
 use crate::fields::{Fields, describe, quote};
+use crate::format::{SCHEMA_BYTES_MAX, check_schema, json_bytes};
 
 /// Most messages, or items, of a request.
 pub const TURNS_MAX: usize = 4096;
@@ -105,22 +106,29 @@ pub(crate) fn some_of(values: Vec<Value>, name: &str, max: usize) -> Result<Vec<
 
 /// The tools of a request, each read by `read`; no two of one name.
 pub(crate) fn read_functions(
-    fields: &mut Fields,
+    field: &str,
+    values: Vec<Value>,
     read: impl Fn(Fields) -> Result<Function, RequestError>,
 ) -> Result<Vec<Function>, RequestError> {
-    let tools = fields.array("tools")?.unwrap_or_default();
-    if tools.len() > FUNCTIONS_MAX {
+    if values.len() > FUNCTIONS_MAX {
         let allowed = format!("at most {FUNCTIONS_MAX} tools");
-        return Err(RequestError::value("tools", &allowed, &tools.len().to_string()));
+        return Err(RequestError::value(field, &allowed, &values.len().to_string()));
     }
-    let mut functions: Vec<Function> = Vec::with_capacity(tools.len());
-    for (index, tool) in tools.into_iter().enumerate() {
-        let function = read(Fields::new(format!("tools[{index}]"), tool)?)?;
+    let mut functions: Vec<Function> = Vec::with_capacity(values.len());
+    let mut bytes = 0_usize;
+    for (index, value) in values.into_iter().enumerate() {
+        let name = format!("{field}[{index}]");
+        let function = read(Fields::new(&name, value)?)?;
         if functions.iter().any(|other| other.name == function.name) {
-            let name = format!("tools[{index}].name");
-            return Err(RequestError::value(&name, "another one for each tool", &quote(&function.name)));
+            let allowed = "of a name of its own";
+            return Err(RequestError::value(&name, allowed, &format!("another {}", quote(&function.name))));
         }
+        bytes = bytes.saturating_add(json_bytes(&function.parameters));
         functions.push(function);
+    }
+    if bytes > SCHEMA_BYTES_MAX {
+        let allowed = format!("of at most {SCHEMA_BYTES_MAX} bytes of parameters together");
+        return Err(RequestError::value(field, &allowed, &bytes.to_string()));
     }
     Ok(functions)
 }
@@ -136,13 +144,19 @@ pub(crate) fn function_name(fields: &mut Fields) -> Result<String, RequestError>
     Ok(name)
 }
 
-/// The schema of a tool's arguments.
+/// A JSON Schema, which is an object.
 pub(crate) fn schema(fields: &mut Fields, field: &str) -> Result<Option<Value>, RequestError> {
     match fields.take(field) {
         None => Ok(None),
         Some(schema @ Value::Object(_)) => Ok(Some(schema)),
         Some(other) => Err(RequestError::format(&fields.name(field), "an object", describe(&other))),
     }
+}
+
+/// The schema of an answer, which has to be there.
+pub(crate) fn answer_schema(fields: &mut Fields, field: &str) -> Result<Value, RequestError> {
+    let name = fields.name(field);
+    check_schema(&name, schema(fields, field)?.ok_or_else(|| RequestError::missing(&name))?)
 }
 
 /// Refuses a choice that no tool of the request can meet.

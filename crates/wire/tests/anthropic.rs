@@ -206,8 +206,8 @@ fn what_is_wrong_is_named() {
     let message = "tool_choice must be absent where there are no tools, got one that requires a tool";
     check_refused(any, BadValue, "tool_choice", message);
     let twice = with("tools", json!([{"name": "f", "input_schema": {}}, {"name": "f", "input_schema": {}}]));
-    let message = "tools[1].name must be another one for each tool, got \"f\"";
-    check_refused(twice, BadValue, "tools[1].name", message);
+    let message = "tools[1] must be of a name of its own, got another \"f\"";
+    check_refused(twice, BadValue, "tools[1]", message);
     let named = with("tools", json!([{"name": "a b", "input_schema": {}}]));
     let message = "tools[0].name must be 1 to 128 letters, digits, _ and -, got \"a b\"";
     check_refused(named, BadValue, "tools[0].name", message);

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dialogue::{CacheScope, ChatRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
+use dialogue::{CacheScope, ChatRequest, CompletionRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
 
 use super::Running;
 use super::leave::Leave;
@@ -22,18 +22,20 @@ pub(crate) struct Order {
     pub(crate) answers: usize,
 }
 
-/// A conversation to answer.
+/// A conversation to answer, or texts to continue.
 pub(crate) enum Asked {
     Chat(Box<ChatRequest>),
     /// The same with so many tokens, or with as many as still fit in the context: for an API whose clients have to name
     /// some number, which says how the answer ended if it was the context. The request itself has no number.
     AsMuchAsFits(Box<ChatRequest>, usize),
+    Completions(Vec<CompletionRequest>),
 }
 
 impl Asked {
     fn prompts(&self) -> usize {
         match self {
             Self::Chat(_) | Self::AsMuchAsFits(..) => 1,
+            Self::Completions(requests) => requests.len(),
         }
     }
 
@@ -45,6 +47,9 @@ impl Asked {
             Self::AsMuchAsFits(request, tokens) => {
                 Self::AsMuchAsFits(Box::new(ChatRequest { scope, ..*request }), tokens)
             }
+            Self::Completions(requests) => Self::Completions(
+                requests.into_iter().map(|request| CompletionRequest { scope, ..request }).collect(),
+            ),
         }
     }
 
@@ -53,6 +58,9 @@ impl Asked {
             Self::Chat(request) => dialogue.check(request).map(|prompt| vec![prompt]),
             Self::AsMuchAsFits(request, tokens) => {
                 dialogue.check(request).map(|prompt| vec![prompt.at_most(*tokens)])
+            }
+            Self::Completions(requests) => {
+                requests.iter().map(|request| dialogue.check_completion(request)).collect()
             }
         }
     }
@@ -65,6 +73,7 @@ impl Asked {
 pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
     let leave = Leave::ask(app, caller, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
+    let is_chat = matches!(asked, Asked::Chat(_));
     let scope = caller.map_or_else(CacheScope::default, |caller| CacheScope(caller.user.into()));
     let preparing = prepare(app, &model, asked.scoped(scope), answers, leave.tokens_max());
     let prepared = tokio::select! {
@@ -81,7 +90,12 @@ pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Re
     };
     leave.priced(cost(&prompts, answers));
     match Running::start(app, dialogue, prompts, answers) {
-        Ok(running) => Ok(running.with(leave)),
+        Ok(mut running) => {
+            if is_chat {
+                running.take_prompts();
+            }
+            Ok(running.with(leave))
+        }
         Err(error) => {
             leave.give_back(app).await;
             Err(error.into())

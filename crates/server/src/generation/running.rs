@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use base::TokenId;
 use dialogue::{Answer, AnswerEvent, Dialogue, DialogueError, Finish, Prompt, Timing, Usage};
 use futures_util::future::select_all;
 use tokio::runtime::Handle;
@@ -24,6 +25,8 @@ const AT_ONCE: usize = 8;
 pub(crate) struct Running {
     app: App,
     choices: Choices,
+    /// What is continued, until somebody takes it; prompt by prompt.
+    prompts: Vec<Vec<TokenId>>,
     /// Not yet begun, for the choices after `choices`.
     waiting: VecDeque<Prompt>,
     leave: Option<Leave>,
@@ -112,11 +115,13 @@ impl Running {
         prompts: VecDeque<Prompt>,
         answers: usize,
     ) -> Result<Self, DialogueError> {
-        let each = prompts.iter().step_by(answers.max(1)).map(|prompt| prompt.cost().prompt_tokens);
+        let each = answers.max(1);
+        let read = prompts.iter().step_by(each).map(|prompt| prompt.cost().prompt_tokens).sum();
         let mut running = Self {
-            prompt_tokens: each.sum(),
+            prompt_tokens: read,
             app: App::clone(app),
-            choices: Choices { dialogue, each: answers.max(1), choices: Vec::with_capacity(prompts.len()) },
+            prompts: prompts.iter().step_by(each).map(|prompt| prompt.tokens().to_vec()).collect(),
+            choices: Choices { dialogue, each, choices: Vec::with_capacity(prompts.len()) },
             waiting: prompts,
             leave: None,
             settling: None,
@@ -140,6 +145,11 @@ impl Running {
     /// The model that answers.
     pub(crate) fn dialogue(&self) -> &Dialogue {
         &self.choices.dialogue
+    }
+
+    /// The tokens of each prompt, as the model is given them. For whoever asks first.
+    pub(crate) fn take_prompts(&mut self) -> Vec<Vec<TokenId>> {
+        std::mem::take(&mut self.prompts)
     }
 
     /// What happens next, to any of the answers. Cancel-safe.

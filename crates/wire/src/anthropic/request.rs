@@ -3,8 +3,8 @@ use serde_json::Value;
 use crate::error::RequestError;
 use crate::fields::{Fields, alternatives, describe, quote};
 use crate::turns::{
-    AssistantTurn, Call, Function, FunctionChoice, TURNS_MAX, Turn, check_choice, function_name,
-    read_functions, read_json, required, schema, some_of,
+    AssistantTurn, Call, Function, FunctionChoice, TURNS_MAX, Turn, answer_schema, check_choice,
+    function_name, read_functions, read_json, required, schema, some_of,
 };
 
 /// Most stop sequences.
@@ -159,7 +159,7 @@ impl CountTokensRequest {
             turns.push(Turn::System(read_texts("system", system, "\n")?));
         }
         read_messages(fields, &mut turns)?;
-        let tools = read_functions(fields, read_tool)?;
+        let tools = read_functions("tools", fields.array("tools")?.unwrap_or_default(), read_tool)?;
         let (tool_choice, parallel_tool_calls) = read_tool_choice(fields)?;
         check_choice(&tool_choice, &tools)?;
         Ok(Self {
@@ -375,8 +375,7 @@ fn read_format(fields: &mut Fields) -> Result<Option<Value>, RequestError> {
     let Some(mut format) = new.or(old) else { return Ok(None) };
     let kind = format.choice("type", &["json_schema"])?;
     kind.ok_or_else(|| RequestError::missing(&format.name("type")))?;
-    let schema = schema(&mut format, "schema")?;
-    schema.map(Some).ok_or_else(|| RequestError::missing(&format.name("schema")))
+    answer_schema(&mut format, "schema").map(Some)
 }
 
 fn read_stop_sequences(fields: &mut Fields) -> Result<Vec<String>, RequestError> {

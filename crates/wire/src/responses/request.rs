@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 use crate::error::RequestError;
 use crate::fields::{Fields, alternatives, describe, quote};
 use crate::turns::{
-    AssistantTurn, Call, Function, FunctionChoice, TURNS_MAX, Turn, check_choice, function_name,
-    read_functions, read_json, required, schema, some_of,
+    AssistantTurn, Call, Function, FunctionChoice, TURNS_MAX, Turn, answer_schema, check_choice,
+    function_name, read_functions, read_json, required, schema, some_of,
 };
 
 /// Most alternatives per token.
@@ -178,7 +178,7 @@ impl ResponsesRequest {
         refuse_unsupported(&mut fields)?;
         let model = required(&mut fields, "model")?;
         let turns = read_input(&mut fields)?;
-        let tools = read_functions(&mut fields, read_tool)?;
+        let tools = read_functions("tools", fields.array("tools")?.unwrap_or_default(), read_tool)?;
         let tool_choice = read_tool_choice(&mut fields, &tools)?;
         let top_logprobs = fields.integer_in("top_logprobs", 0, TOP_LOGPROBS_MAX)?;
         let include = fields.array("include")?.unwrap_or_default();
@@ -466,8 +466,7 @@ fn read_text(fields: &mut Fields) -> Result<(TextFormat, Option<Verbosity>), Req
         "json_schema" => TextFormat::JsonSchema {
             name: required(&mut format, "name")?,
             description: format.string("description")?,
-            schema: schema(&mut format, "schema")?
-                .ok_or_else(|| RequestError::missing("text.format.schema"))?,
+            schema: answer_schema(&mut format, "schema")?,
             strict: format.boolean("strict")?.unwrap_or(false),
         },
         _ => TextFormat::Text,

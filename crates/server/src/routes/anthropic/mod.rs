@@ -6,28 +6,38 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod models;
 
-use dialogue::{ChatRequest, Format};
+use dialogue::{Begun, ChatRequest, Format};
 use serde_json::Value;
 use wire::anthropic::{CountTokensRequest, Thinking};
+use wire::turns::{AssistantTurn, Turn};
 
-use super::turns;
+use crate::generation::translate;
 
 /// What the model is shown, and how it thinks.
 fn asked(request: CountTokensRequest) -> ChatRequest {
     let CountTokensRequest { mut turns, tools, tool_choice, parallel_tool_calls, thinking, schema, .. } =
         request;
-    let begun = turns::take_begun(&mut turns);
+    let begun = take_begun(&mut turns);
     let Thinking { enabled, budget_tokens, .. } = thinking;
     ChatRequest {
-        messages: turns::messages(turns),
+        messages: translate::messages(turns),
         thinking: enabled,
         reasoning_tokens_max: budget_tokens.map(|tokens| tokens as usize),
-        tools: turns::tools(tools),
-        tool_choice: turns::tool_choice(tool_choice),
+        tools: translate::tools(tools),
+        tool_choice: translate::tool_choice(tool_choice),
         parallel_tool_calls,
         format: format(schema),
         begun,
         ..ChatRequest::default()
+    }
+}
+
+/// What the model goes on from: its own turn, where that is the last and calls no tools.
+fn take_begun(turns: &mut Vec<Turn>) -> Option<Begun> {
+    let begins = |turn: &mut Turn| matches!(turn, Turn::Assistant(turn) if turn.calls.is_empty());
+    match turns.pop_if(begins)? {
+        Turn::Assistant(AssistantTurn { reasoning, content, .. }) => Some(Begun { reasoning, content }),
+        _ => None,
     }
 }
 

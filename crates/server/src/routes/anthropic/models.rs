@@ -22,6 +22,7 @@ pub(crate) fn page(listed: Vec<HubListing>) -> ModelPage {
     ModelPage::new(listed.into_iter().map(entry).collect())
 }
 
-pub(super) fn entry(HubListing { model, .. }: HubListing) -> ModelEntry {
+/// One of them.
+pub(crate) fn entry(HubListing { model, .. }: HubListing) -> ModelEntry {
     ModelEntry::new(model.name, model.title, model.context)
 }

@@ -19,12 +19,12 @@ use wire::responses::{
     TextFormat, TopLogprob, Usage,
 };
 
+use super::wire_number;
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
-use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, whole};
-use crate::routes::turns;
+use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, translate, whole};
 use crate::sse;
 
 const ENDPOINT: &str = "/v1/responses";
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
         answers: 1,
     };
     let begun = begin(&app, caller.ok(), order).await;
-    let running = begun.map_err(|error| error.with_param_renamed("messages", "input"))?;
+    let running = begun.map_err(|error| error.renamed("messages", "input"))?;
     drop(room);
     let writer = Writer::new(Arc::clone(&app.clock), name, response, streams);
     if streams {
@@ -61,7 +61,7 @@ fn asked(mut request: ResponsesRequest) -> ChatRequest {
     let instructions = request.instructions.take().map(Message::system);
     let turns = std::mem::take(&mut request.turns);
     ChatRequest {
-        messages: instructions.into_iter().chain(turns::messages(turns)).collect(),
+        messages: instructions.into_iter().chain(translate::messages(turns)).collect(),
         sampling: SamplingOverrides {
             temperature: request.temperature,
             top_p: request.top_p,
@@ -71,8 +71,8 @@ fn asked(mut request: ResponsesRequest) -> ChatRequest {
         tokens_max: request.max_output_tokens.map(|tokens| tokens as usize),
         // How much is a hint; that it is none is not.
         thinking: (request.reasoning.effort == Some(Effort::None)).then_some(false),
-        tools: turns::tools(tools),
-        tool_choice: turns::tool_choice(tool_choice),
+        tools: translate::tools(tools),
+        tool_choice: translate::tool_choice(tool_choice),
         parallel_tool_calls: request.parallel_tool_calls,
         format: match request.format {
             TextFormat::Text => Format::Text,
@@ -357,19 +357,14 @@ fn logprob(token: TokenLogprob) -> Logprob {
     let top = |top: dialogue::TopLogprob| TopLogprob {
         token: top.text,
         bytes: top.bytes,
-        logprob: finite(top.logprob),
+        logprob: wire_number(top.logprob),
     };
     Logprob {
         token: token.text,
         bytes: token.bytes,
-        logprob: finite(token.logprob),
+        logprob: wire_number(token.logprob),
         top_logprobs: token.top.into_iter().map(top).collect(),
     }
-}
-
-/// JSON has no infinity; the API has -9999.0 for a probability of 0.
-fn finite(logprob: f32) -> f32 {
-    if logprob.is_finite() { logprob } else { -9999.0 }
 }
 
 #[cfg(test)]
