@@ -120,8 +120,9 @@ fn forms_of_the_same() {
     assert_eq!(thinking(json!({"type": "disabled"})).enabled, Some(false));
     assert_eq!(thinking(json!({"type": "adaptive"})), Thinking::default());
     assert_eq!(thinking(json!({"type": "between_tools"})), Thinking::default());
-    let enabled = Thinking { enabled: Some(true), budget_tokens: Some(9), omitted: false };
+    let enabled = Thinking { enabled: Some(true), budget_tokens: Some(9), ..Thinking::default() };
     assert_eq!(thinking(json!({"type": "enabled", "budget_tokens": 9})), enabled);
+    assert!(read(with("output_config", json!({"effort": "low"}))).thinking.low_effort);
     let old = json!({"type": "json_schema", "schema": {"type": "object"}});
     assert_eq!(read(with("output_format", old)).schema, Some(json!({"type": "object"})));
     let tools = json!([{"name": "f", "input_schema": {}}]);

@@ -4,6 +4,10 @@ use dialogue::{Message, Role, SamplingOverrides, Tool, ToolCall, ToolChoice};
 use wire::turns::{AssistantTurn, Function, FunctionChoice, Turn};
 use wire::{Format, Sampling};
 
+/// Most tokens of thought where little effort is asked for and no number is given. More effort is the model's own
+/// measure.
+pub(crate) const LOW_EFFORT_TOKENS: u32 = 1024;
+
 /// Messages of the conversation.
 pub(crate) fn messages(turns: Vec<Turn>) -> Vec<Message> {
     turns.into_iter().map(message).collect()

@@ -63,6 +63,8 @@ pub struct Thinking {
     pub budget_tokens: Option<u32>,
     /// Whether the thoughts are left out of the answer.
     pub omitted: bool,
+    /// Whether little of it is asked for. (More is the model's own measure.)
+    pub low_effort: bool,
 }
 
 /// A request to count, which has the fields of [`MessagesRequest`] that the model is shown.
@@ -162,14 +164,15 @@ impl CountTokensRequest {
         let tools = read_functions("tools", fields.array("tools")?.unwrap_or_default(), read_tool)?;
         let (tool_choice, parallel_tool_calls) = read_tool_choice(fields)?;
         check_choice(&tool_choice, &tools)?;
+        let (schema, low_effort) = read_output(fields)?;
         Ok(Self {
             model,
             turns,
             tools,
             tool_choice,
             parallel_tool_calls,
-            thinking: read_thinking(fields)?,
-            schema: read_format(fields)?,
+            thinking: read_thinking(fields, low_effort)?,
+            schema,
         })
     }
 }
@@ -348,34 +351,38 @@ fn read_tool_choice(fields: &mut Fields) -> Result<(FunctionChoice, bool), Reque
     Ok((choice, parallel))
 }
 
-fn read_thinking(fields: &mut Fields) -> Result<Thinking, RequestError> {
-    let Some(mut thinking) = fields.object("thinking")? else { return Ok(Thinking::default()) };
+fn read_thinking(fields: &mut Fields, low_effort: bool) -> Result<Thinking, RequestError> {
+    let Some(mut thinking) = fields.object("thinking")? else {
+        return Ok(Thinking { low_effort, ..Thinking::default() });
+    };
     let kind = thinking.choice("type", &["enabled", "disabled", "adaptive", "between_tools"])?;
     let omitted = thinking.choice("display", &["summarized", "omitted"])?.is_some_and(|how| how == "omitted");
     let budget_tokens = thinking.integer_in("budget_tokens", 1, u32::MAX)?;
-    Ok(match kind.ok_or_else(|| RequestError::missing("thinking.type"))?.as_str() {
-        "enabled" => Thinking { enabled: Some(true), budget_tokens, omitted },
-        "disabled" => Thinking { enabled: Some(false), budget_tokens: None, omitted },
+    let enabled = match kind.ok_or_else(|| RequestError::missing("thinking.type"))?.as_str() {
+        "enabled" => Some(true),
+        "disabled" => Some(false),
         // As the model sees fit.
-        _ => Thinking { enabled: None, budget_tokens, omitted },
-    })
+        _ => None,
+    };
+    let budget_tokens = budget_tokens.filter(|_| enabled != Some(false));
+    Ok(Thinking { enabled, budget_tokens, omitted, low_effort })
 }
 
-/// The schema of the answer, under `output_config` or its older name.
-fn read_format(fields: &mut Fields) -> Result<Option<Value>, RequestError> {
+/// The schema of the answer, under `output_config` or its older name, and whether little effort is asked for.
+fn read_output(fields: &mut Fields) -> Result<(Option<Value>, bool), RequestError> {
     let old = fields.object("output_format")?;
-    let new = match fields.object("output_config")? {
+    let (new, effort) = match fields.object("output_config")? {
         Some(mut config) => {
-            // A hint, and no model here takes it.
-            config.choice("effort", &["low", "medium", "high", "xhigh", "max"])?;
-            config.object("format")?
+            let effort = config.choice("effort", &["low", "medium", "high", "xhigh", "max"])?;
+            (config.object("format")?, effort)
         }
-        None => None,
+        None => (None, None),
     };
-    let Some(mut format) = new.or(old) else { return Ok(None) };
+    let low_effort = effort.is_some_and(|effort| effort == "low");
+    let Some(mut format) = new.or(old) else { return Ok((None, low_effort)) };
     let kind = format.choice("type", &["json_schema"])?;
     kind.ok_or_else(|| RequestError::missing(&format.name("type")))?;
-    answer_schema(&mut format, "schema").map(Some)
+    Ok((Some(answer_schema(&mut format, "schema")?), low_effort))
 }
 
 fn read_stop_sequences(fields: &mut Fields) -> Result<Vec<String>, RequestError> {

@@ -18,11 +18,12 @@ fn asked(request: CountTokensRequest) -> ChatRequest {
     let CountTokensRequest { mut turns, tools, tool_choice, parallel_tool_calls, thinking, schema, .. } =
         request;
     let begun = take_begun(&mut turns);
-    let Thinking { enabled, budget_tokens, .. } = thinking;
+    let Thinking { enabled, budget_tokens, low_effort, .. } = thinking;
+    let low = low_effort.then_some(translate::LOW_EFFORT_TOKENS);
     ChatRequest {
         messages: translate::messages(turns),
         thinking: enabled,
-        reasoning_tokens_max: budget_tokens.map(|tokens| tokens as usize),
+        reasoning_tokens_max: budget_tokens.or(low).map(|tokens| tokens as usize),
         tools: translate::tools(tools),
         tool_choice: translate::tool_choice(tool_choice),
         parallel_tool_calls,

@@ -23,10 +23,6 @@ use crate::sse;
 
 const ENDPOINT: &str = "/v1/chat/completions";
 
-/// Most tokens of thought where little effort is asked for and no number is given. More effort is the model's own
-/// measure.
-const LOW_EFFORT_TOKENS: u32 = 1024;
-
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Result<Caller, ApiError>,
@@ -68,7 +64,7 @@ impl Style {
 
 fn asked(request: ChatCompletionRequest) -> ChatRequest {
     let logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
-    let low = (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(LOW_EFFORT_TOKENS);
+    let low = (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(translate::LOW_EFFORT_TOKENS);
     let begun = request.begun.map(|turn| Begun { reasoning: turn.reasoning, content: turn.content });
     ChatRequest {
         messages: translate::messages(request.turns),

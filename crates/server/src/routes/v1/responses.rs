@@ -60,6 +60,7 @@ fn asked(mut request: ResponsesRequest) -> ChatRequest {
     let (tools, tool_choice) = request.callable();
     let instructions = request.instructions.take().map(Message::system);
     let turns = std::mem::take(&mut request.turns);
+    let effort = request.reasoning.effort;
     ChatRequest {
         messages: instructions.into_iter().chain(translate::messages(turns)).collect(),
         sampling: SamplingOverrides {
@@ -70,7 +71,9 @@ fn asked(mut request: ResponsesRequest) -> ChatRequest {
         },
         tokens_max: request.max_output_tokens.map(|tokens| tokens as usize),
         // How much is a hint; that it is none is not.
-        thinking: (request.reasoning.effort == Some(Effort::None)).then_some(false),
+        thinking: (effort == Some(Effort::None)).then_some(false),
+        reasoning_tokens_max: matches!(effort, Some(Effort::Minimal | Effort::Low))
+            .then_some(translate::LOW_EFFORT_TOKENS as usize),
         tools: translate::tools(tools),
         tool_choice: translate::tool_choice(tool_choice),
         parallel_tool_calls: request.parallel_tool_calls,
