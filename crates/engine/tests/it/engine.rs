@@ -16,7 +16,7 @@ const CONFIG: EngineConfig =
     EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16 };
 const CONTEXT: usize = 1024;
 
-fn start(config: EngineConfig) -> (Engine, Controls) {
+pub(crate) fn start(config: EngineConfig) -> (Engine, Controls) {
     start_with(FakeModel::new(CONTEXT), config)
 }
 
@@ -27,11 +27,11 @@ fn start_with(model: FakeModel, config: EngineConfig) -> (Engine, Controls) {
     (engine.expect("the config is valid"), controls)
 }
 
-fn prompt(number: usize, tokens: usize) -> Vec<TokenId> {
+pub(crate) fn prompt(number: usize, tokens: usize) -> Vec<TokenId> {
     (0..tokens).map(|at| ((at * 31 + number * 17 + at * at) % 57) as TokenId).collect()
 }
 
-fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
+pub(crate) fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
     Submission {
         prompt,
         sampling: SamplingParams::greedy(),
@@ -39,15 +39,17 @@ fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
         end_tokens: Vec::new(),
         priority: Priority::Normal,
         scope: CacheScope::default(),
+        steering: None,
+        prompt_logprobs: None,
     }
 }
 
-fn submit(engine: &Engine, submission: Submission) -> Sequence {
+pub(crate) fn submit(engine: &Engine, submission: Submission) -> Sequence {
     engine.submit(submission).expect("the submission is accepted")
 }
 
 /// Takes all events of a sequence and checks their order.
-fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage) {
+pub(crate) fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage) {
     let mut tokens = Vec::new();
     let mut started = false;
     loop {
@@ -55,6 +57,9 @@ fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage)
             SequenceEvent::Started { .. } => {
                 assert!(!started && tokens.is_empty(), "Started comes once and first");
                 started = true;
+            }
+            SequenceEvent::Prompt(_) => {
+                assert!(started && tokens.is_empty(), "the prompt comes before the answer")
             }
             SequenceEvent::Token(token) => {
                 assert!(started);
@@ -69,14 +74,14 @@ fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage)
     }
 }
 
-fn answer(engine: &Engine, submission: Submission) -> Vec<TokenId> {
+pub(crate) fn answer(engine: &Engine, submission: Submission) -> Vec<TokenId> {
     let (tokens, reason, _) = collect(&mut submit(engine, submission));
     assert_eq!(reason, FinishReason::Length);
     tokens
 }
 
 /// Every block is free and nothing is left.
-fn check_idle(engine: &Engine) {
+pub(crate) fn check_idle(engine: &Engine) {
     let stats = engine.stats();
     assert_eq!((stats.running, stats.waiting), (0, 0));
     assert_eq!(stats.blocks_free, stats.blocks_total);
