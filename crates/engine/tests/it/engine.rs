@@ -44,6 +44,17 @@ pub(crate) fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission 
     }
 }
 
+/// The same once more, without what steers it.
+fn again(submission: &Submission) -> Submission {
+    Submission {
+        prompt: submission.prompt.clone(),
+        sampling: submission.sampling.clone(),
+        end_tokens: submission.end_tokens.clone(),
+        steering: None,
+        ..*submission
+    }
+}
+
 pub(crate) fn submit(engine: &Engine, submission: Submission) -> Sequence {
     engine.submit(submission).expect("the submission is accepted")
 }
@@ -135,7 +146,7 @@ fn eight_at_once_answer_as_each_alone() {
         })
         .collect();
     let (alone, _) = start(EngineConfig { step_tokens_max: 512, ..CONFIG });
-    let expected: Vec<_> = submissions.iter().map(|submission| answer(&alone, submission.clone())).collect();
+    let expected: Vec<_> = submissions.iter().map(|submission| answer(&alone, again(submission))).collect();
     for number in (0..8).step_by(2) {
         let cacheless = greedy_answer(&submissions[number].prompt, submissions[number].tokens_max);
         assert_eq!(expected[number], cacheless);
@@ -143,7 +154,7 @@ fn eight_at_once_answer_as_each_alone() {
     // 30 blocks can't hold the 22 of the prompts and 12 or so of the answers: some are preempted.
     for (step_tokens_max, kv_blocks) in [(1, 256), (7, 256), (512, 256), (1, 30), (7, 30), (512, 30)] {
         let (engine, _) = start(EngineConfig { step_tokens_max, kv_blocks, ..CONFIG });
-        let mut sequences: Vec<_> = submissions.iter().map(|one| submit(&engine, one.clone())).collect();
+        let mut sequences: Vec<_> = submissions.iter().map(|one| submit(&engine, again(one))).collect();
         let answers: Vec<_> = sequences.iter_mut().map(|sequence| collect(sequence).0).collect();
         assert_eq!(answers, expected, "chunks of {step_tokens_max}, {kv_blocks} blocks");
         check_idle(&engine);
@@ -329,7 +340,7 @@ fn a_cancel_ends_a_sequence_within_a_step() {
     let (reason, usage) = loop {
         match cancelled.blocking_next().expect("the last event is Finished") {
             SequenceEvent::Finished { reason, usage } => break (reason, usage),
-            SequenceEvent::Started { .. } | SequenceEvent::Token(_) => (),
+            SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) | SequenceEvent::Token(_) => (),
         }
     };
     assert_eq!(reason, FinishReason::Cancelled);
@@ -391,7 +402,9 @@ fn a_failure_ends_the_sequence_at_fault_and_no_other() {
             match good.blocking_next().expect("the last event is Finished") {
                 SequenceEvent::Finished { reason, .. } => break reason,
                 SequenceEvent::Token(token) => rest.push(token.id),
-                SequenceEvent::Started { .. } => unreachable!("it has started before"),
+                SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) => {
+                    unreachable!("it has started before, and nobody asked for the prompt")
+                }
             }
         };
         let good_is_right = rest == greedy_answer(&prompt(1, 50), 20)[1..];
@@ -520,7 +533,7 @@ fn every_sequence_hears_of_it_when_the_step_loop_breaks() {
         let reason = loop {
             match sequence.blocking_next().expect("the last event is Finished") {
                 SequenceEvent::Finished { reason, .. } => break reason,
-                SequenceEvent::Started { .. } | SequenceEvent::Token(_) => (),
+                SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) | SequenceEvent::Token(_) => (),
             }
         };
         assert_eq!(reason, FinishReason::Failed("the engine stopped unexpectedly".to_owned()));

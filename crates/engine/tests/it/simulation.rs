@@ -72,6 +72,7 @@ impl World {
     fn submit(&mut self, prompt: Vec<TokenId>, tokens_max: usize, end_token: TokenId, priority: Priority) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
+        let score_prompt = id.0.is_multiple_of(5);
         let expected = Expected {
             hash: prompt
                 .iter()
@@ -84,7 +85,6 @@ impl World {
             started: false,
             submitted_step: self.steps,
         };
-        let score_prompt = id.0.is_multiple_of(5);
         // Two scopes: half of all sequences share their beginnings.
         let scope = CacheScope([(id.0 % 2) as u8; 16]);
         let request =

@@ -120,7 +120,7 @@ fn the_token_that_ends_an_answer_is_told_too() {
 #[test]
 fn draws_are_among_what_may_come_and_repeat_with_their_seed() {
     let (engine, _) = start(CONFIG);
-    let even = |_: &[TokenId], mask: &mut TokenMask| {
+    let even = |_: &[TokenId], mask: &mut TokenMask| -> Result<Allowed, String> {
         (0..56).step_by(2).for_each(|token| mask.allow(token));
         Ok(Allowed::Masked)
     };
@@ -153,7 +153,7 @@ fn a_steering_that_fails_ends_its_sequence_alone() {
     for (rule, expected) in cases {
         let mut other = submit(&engine, steered(prompt(9, 30), 40, Rule::new(by_remainder)));
         let (tokens, reason, _) = collect(&mut submit(&engine, steered(prompt(2, 8), 10, Rule::new(rule))));
-        assert_eq!(tokens, []);
+        assert!(tokens.is_empty());
         assert!(matches!(&reason, FinishReason::Failed(why) if why.contains(expected)), "{reason:?}");
         assert_eq!(collect(&mut other).0, ruled(&prompt(9, 30), 40, by_remainder));
     }
@@ -190,7 +190,7 @@ fn steered_and_free_sequences_keep_out_of_each_others_way_when_memory_is_short()
 /// The prompt's tokens as an engine weighs them.
 fn weighed(engine: &Engine, submission: Submission) -> (Vec<GeneratedToken>, Vec<TokenId>) {
     let mut sequence = submit(engine, submission);
-    let (mut weights, mut tokens) = (Vec::new(), Vec::new());
+    let (mut weights, mut tokens) = (Vec::new(), Vec::<TokenId>::new());
     while let Some(event) = sequence.blocking_next() {
         match event {
             SequenceEvent::Prompt(given) => {
