@@ -162,6 +162,7 @@ async fn written() -> Fixture {
         error: Some(TEXTS[8].to_owned()),
         usage: None,
         timing: None,
+        metered: None,
     };
     store.finish(outcome).await.unwrap();
     let beside =

@@ -91,6 +91,7 @@ impl Fixture {
             error: None,
             usage: None,
             timing: None,
+            metered: None,
         }
     }
 }
