@@ -4,10 +4,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::SqliteStore;
-use super::rows::{count, signed, usage_columns, usage_row};
+use super::rows::{count, parsed, signed, usage_columns, usage_row};
 use crate::{
     Nanos, NewUsage, StoreError, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow,
-    UsageSum, UsageSumRequest, UsedSince, UserId,
+    UsageSum, UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
 };
 
 const MINUTES_OF_QUARTER: i64 = 15;
@@ -244,16 +244,56 @@ fn quarters_until(until_ms: i64) -> i64 {
 }
 
 fn sum(row: &SqliteRow, from_ms: i64) -> Result<UsageSum, StoreError> {
-    Ok(UsageSum {
-        from_ms,
-        model: row.try_get("model")?,
-        requests: count(row, "requests", "the sum of requests")?,
-        hit: count(row, "hit", "the sum of hits")?,
-        miss: count(row, "miss", "the sum of misses")?,
-        output: count(row, "output", "the sum of output")?,
-        reasoning: count(row, "reasoning", "the sum of reasoning")?,
-        cost: Nanos(row.try_get("cost")?),
-    })
+    let Sums { requests, hit, miss, output, reasoning, cost } = Sums::of(row)?;
+    Ok(UsageSum { from_ms, model: row.try_get("model")?, requests, hit, miss, output, reasoning, cost })
+}
+
+/// What there is a sum of.
+struct Sums {
+    requests: u64,
+    hit: u64,
+    miss: u64,
+    output: u64,
+    reasoning: u64,
+    cost: Nanos,
+}
+
+impl Sums {
+    fn of(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            requests: count(row, "requests", "the sum of requests")?,
+            hit: count(row, "hit", "the sum of hits")?,
+            miss: count(row, "miss", "the sum of misses")?,
+            output: count(row, "output", "the sum of output")?,
+            reasoning: count(row, "reasoning", "the sum of reasoning")?,
+            cost: Nanos(row.try_get("cost")?),
+        })
+    }
+}
+
+const BY_USER: &str = "SELECT user_id, name, requests, hit, miss, output, reasoning, cost FROM (
+        SELECT user_id, SUM(requests) AS requests, SUM(hit) AS hit, SUM(miss) AS miss, SUM(output) AS output,
+            SUM(reasoning) AS reasoning, SUM(cost) AS cost
+        FROM usage_of_users WHERE quarter >= ? AND quarter < ? GROUP BY user_id
+        ORDER BY cost DESC, requests DESC, user_id LIMIT ?
+     ) JOIN users ON users.id = user_id ORDER BY cost DESC, requests DESC, user_id";
+
+pub(super) async fn by_user(
+    store: &SqliteStore,
+    request: UserSumRequest,
+) -> Result<Vec<UserSum>, StoreError> {
+    let rows = sqlx::query(BY_USER)
+        .bind(request.since_ms.div_euclid(QUARTER_MS))
+        .bind(quarters_until(request.until_ms))
+        .bind(request.limit)
+        .fetch_all(&store.readers)
+        .await?;
+    let user_sum = |row: &SqliteRow| {
+        let Sums { requests, hit, miss, output, reasoning, cost } = Sums::of(row)?;
+        let (user, name) = (parsed(row, "user_id", "usage_of_users.user_id")?, row.try_get("name")?);
+        Ok(UserSum { user, name, requests, hit, miss, output, reasoning, cost })
+    };
+    rows.iter().map(user_sum).collect()
 }
 
 macro_rules! since_of {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use store::{
     Balance, CreditKind, CreditPageRequest, Held, HoldId, Key, KeyChange, KeyId, KeyScope, Nanos, NewCredit,
     NewHold, NewKey, NewUsage, Outcome, ParentChoice, Status, StoreError, UsageId, UsageOf, UsagePage,
-    UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId,
+    UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId, UserSumRequest,
 };
 
 use crate::support::{Fixture, new_key};
@@ -528,6 +528,40 @@ pub(crate) async fn sums_are_over_all_rows(fixture: &Fixture) {
     }
     let another_s = UsageOf::Key(owner, keys[2].1.unwrap());
     assert_eq!(fixture.sums(another_s, UsagePeriod::Day, 0).await, []);
+}
+
+pub(crate) async fn users_who_used_the_most_come_first(fixture: &Fixture) {
+    let (store, owner) = (&fixture.store, fixture.owner);
+    let (pip, flask) = (fixture.user("Pip").await.id, fixture.user("Flask").await.id);
+    let gone = fixture.user("Fedallah").await.id;
+    fixture.user("Bulkington").await;
+    for (number, (user, cost, at_ms)) in
+        [(owner, 5, 0), (pip, 3, 0), (pip, 4, DAY_MS), (flask, 0, 5), (flask, 0, 5), (gone, 9, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        fixture.credit(user, CreditKind::Grant, cost).await;
+        fixture.hold(user, None, number as u64, cost).await;
+        let usage = NewUsage { at_ms, ..new_usage(number as u64, cost) };
+        store.settle(Some(hold_id(number as u64)), usage).await.unwrap();
+    }
+    store.settle(None, new_usage(99, 0)).await.unwrap();
+    store.delete_user(gone).await.unwrap();
+    let check = async |until_ms, limit, expected: &[(UserId, &str, u64, i64)]| {
+        let request = UserSumRequest { since_ms: 0, until_ms, limit };
+        let sums = store.usage_by_user(request).await.unwrap();
+        let shown: Vec<_> =
+            sums.iter().map(|sum| (sum.user, sum.name.as_str(), sum.requests, sum.cost.0)).collect();
+        assert_eq!(shown, expected);
+        for sum in sums {
+            let tokens = [sum.hit, sum.miss, sum.output, sum.reasoning];
+            assert_eq!(tokens, [1, 20, 300, 40].map(|tokens| tokens * sum.requests));
+        }
+    };
+    check(2 * DAY_MS, 10, &[(pip, "Pip", 2, 7), (owner, "Ahab", 1, 5), (flask, "Flask", 2, 0)]).await;
+    check(DAY_MS, 10, &[(owner, "Ahab", 1, 5), (pip, "Pip", 1, 3), (flask, "Flask", 2, 0)]).await;
+    check(DAY_MS, 1, &[(owner, "Ahab", 1, 5)]).await;
+    check(0, 10, &[]).await;
 }
 
 pub(crate) async fn what_was_used_since_a_time_is_counted_by_the_quarter(fixture: &Fixture) {
