@@ -16,7 +16,7 @@ const QUARTER_MS: i64 = MINUTES_OF_QUARTER * 60_000;
 /// Sums that are given at once.
 const SUMS_MAX: usize = 10_000;
 
-/// Rows that are deleted in one transaction; others who write wait meanwhile.
+/// Rows that are deleted, or made nobody's, in one transaction; others who write wait meanwhile.
 const BATCH: i64 = 1000;
 
 /// Adds a row, and what is in it to the sums. Of somebody who is gone it is nobody's.
@@ -122,13 +122,16 @@ async fn add_to_sums(connection: &mut SqliteConnection, row: &UsageRow) -> Resul
     Ok(())
 }
 
-/// Makes the rows of a user, who is about to be deleted, nobody's. The sums over them go with the user.
-pub(super) async fn forget_user(connection: &mut SqliteConnection, user: UserId) -> Result<(), StoreError> {
-    sqlx::query(FORGET).bind(user.to_string()).execute(connection).await?;
-    Ok(())
+/// Makes some rows of a user, who is about to be deleted, nobody's, and says whether those were the last. The sums over
+/// them go with the user.
+pub(super) async fn forget_some(connection: &mut SqliteConnection, user: UserId) -> Result<bool, StoreError> {
+    let forgotten =
+        sqlx::query(FORGET).bind(user.to_string()).bind(BATCH).execute(connection).await?.rows_affected();
+    Ok(forgotten < BATCH as u64)
 }
 
-pub(super) const FORGET: &str = "UPDATE usage SET user_id = NULL, key_id = NULL WHERE user_id = ?";
+pub(super) const FORGET: &str = "UPDATE usage SET user_id = NULL, key_id = NULL
+     WHERE number IN (SELECT number FROM usage WHERE user_id = ? LIMIT ?)";
 
 /// Bound are since when, before which place, how many, and whose.
 macro_rules! page_of {

@@ -655,10 +655,17 @@ pub(crate) async fn usage_outlives_its_user_and_is_nobody_s(fixture: &Fixture) {
     fixture.hold(pip, Some(key), 1, 5).await;
     let settled = fixture.settle(1, 4).await;
     fixture.hold(pip, Some(key), 2, 5).await;
+    // More than are changed at once.
+    for number in 0..1101 {
+        let usage = NewUsage { user: Some(pip), key: Some(key), ..new_usage(1000 + number, 0) };
+        store.settle(None, usage).await.unwrap();
+    }
     let sums = fixture.sums(UsageOf::Everybody, UsagePeriod::Day, 0).await;
     store.delete_user(pip).await.unwrap();
-    let left = UsageRow { user: None, key: None, ..settled };
-    assert_eq!(fixture.page(UsageOf::Everybody, 10).await.rows, [left]);
+    let left = fixture.page(UsageOf::Everybody, 2000).await.rows;
+    assert_eq!(left.len(), 1102);
+    assert!(left.iter().all(|row| (row.user, row.key) == (None, None)));
+    assert_eq!(left.last(), Some(&UsageRow { user: None, key: None, ..settled }));
     assert_eq!(fixture.sums(UsageOf::Everybody, UsagePeriod::Day, 0).await, sums);
     for of in [UsageOf::User(pip), UsageOf::Key(pip, key)] {
         assert_eq!(fixture.page(of, 10).await.rows, []);
