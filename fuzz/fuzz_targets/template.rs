@@ -36,12 +36,14 @@ fuzz_target!(|input: Input<'_>| {
             role: ["user", "assistant", "system"][usize::from(role % 3)].to_owned(),
             content: content.to_owned(),
             reasoning: reasoning.map(str::to_owned),
+            ..TemplateMessage::default()
         })
         .collect();
     let options = RenderOptions {
         add_generation_prompt: input.add_generation_prompt,
         enable_thinking: input.enable_thinking,
         now_unix_ms: input.now_unix_ms,
+        ..RenderOptions::default()
     };
     let Ok(rendered) = template.render(&messages, &options) else { return };
     let together: String = rendered.parts().iter().map(Part::text).collect();

@@ -324,7 +324,7 @@ impl Speech {
         // What was begun with a thought, or without, goes on so.
         let wanted = said.map_or(request.thinking, |begun| Some(begun.reasoning.is_some()));
         let enable_thinking = wanted.filter(|_| self.thinking == Thinking::Switchable);
-        let options = RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms };
+        let options = RenderOptions { enable_thinking, now_unix_ms, ..RenderOptions::default() };
         let rendered = self.template.render(&messages, &options)?;
         let mut parts = rendered.parts();
         let opened = rendered.opens_thinking();
@@ -381,7 +381,7 @@ fn template_message(message: &Message) -> TemplateMessage {
     TemplateMessage {
         role: message.role.name().to_owned(),
         content: message.content.clone(),
-        reasoning: None,
+        ..TemplateMessage::default()
     }
 }
 

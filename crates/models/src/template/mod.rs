@@ -68,16 +68,33 @@ const NAME: &str = "chat";
 /// A message as templates see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateMessage {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
     /// What was said.
     pub content: String,
     /// What was thought before it was said.
     pub reasoning: Option<String>,
+    /// The tools that the assistant called after what it said.
+    pub tool_calls: Vec<TemplateToolCall>,
+    /// In a message of a tool: the call that it answers.
+    pub tool_call_id: Option<String>,
+    /// In a message of a tool: the tool's name.
+    pub name: Option<String>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateToolCall {
+    /// What the result is answered to.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments: an object as a rule, or whatever the model wrote.
+    pub arguments: serde_json::Value,
 }
 
 /// How a conversation is rendered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RenderOptions {
     /// Whether the text ends where the assistant's next message begins.
     pub add_generation_prompt: bool,
@@ -85,11 +102,14 @@ pub struct RenderOptions {
     pub enable_thinking: Option<bool>,
     /// The time, for templates that write the date.
     pub now_unix_ms: i64,
+    /// The tools that the model may call, each as `OpenAI`'s API has it:
+    /// `{"type": "function", "function": {"name": …, "description": …, "parameters": …}}`.
+    pub tools: Vec<serde_json::Value>,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, enable_thinking: None, now_unix_ms: 0 }
+        Self { add_generation_prompt: true, enable_thinking: None, now_unix_ms: 0, tools: Vec::new() }
     }
 }
 
@@ -254,7 +274,7 @@ impl ChatTemplate {
     fn context(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Value {
         let messages: Vec<Value> = messages
             .iter()
-            .map(|TemplateMessage { role, content, reasoning }| {
+            .map(|TemplateMessage { role, content, reasoning, .. }| {
                 let Some(reasoning) = reasoning else { return context! { role, content } };
                 context! { role, content, reasoning_content => reasoning }
             })
@@ -285,8 +305,11 @@ impl ChatTemplate {
     /// Finds out what the template does about reasoning, with a small conversation. A template that fails on it does
     /// nothing.
     fn probe_thinking(&self) -> ThinkingPrompt {
-        let messages =
-            [TemplateMessage { role: "user".to_owned(), content: "?".to_owned(), reasoning: None }];
+        let messages = [TemplateMessage {
+            role: "user".to_owned(),
+            content: "?".to_owned(),
+            ..TemplateMessage::default()
+        }];
         let prompt = |enable_thinking| {
             let options = RenderOptions { enable_thinking, ..RenderOptions::default() };
             self.run(&messages, &options).unwrap_or_default()

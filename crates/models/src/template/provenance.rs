@@ -118,6 +118,7 @@ impl Keep {
             role: message.role.clone(),
             content: masked(&message.content, mask, kept),
             reasoning: message.reasoning.as_ref().map(|reasoning| masked(reasoning, mask, kept)),
+            ..TemplateMessage::default()
         }
     }
 }
@@ -273,7 +274,7 @@ mod tests {
         }
         let message = |bytes: usize| {
             let content = format!("{} {}7", "a".repeat(bytes), "a".repeat(20));
-            [TemplateMessage { role: "user".to_owned(), content, reasoning: None }]
+            [TemplateMessage { role: "user".to_owned(), content, ..TemplateMessage::default() }]
         };
         let ranges = |messages: &[TemplateMessage]| {
             let plain = format!("{}b12{}", "a".repeat(20), messages[0].content);

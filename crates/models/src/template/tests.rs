@@ -6,7 +6,7 @@ use super::*;
 const EXPECTED: &str = include_str!("../../../../golden/templates/expected.json");
 
 fn message(role: &str, content: &str) -> TemplateMessage {
-    TemplateMessage { role: role.to_owned(), content: content.to_owned(), reasoning: None }
+    TemplateMessage { role: role.to_owned(), content: content.to_owned(), ..TemplateMessage::default() }
 }
 
 fn deepseek_specials() -> SpecialTexts {
@@ -57,6 +57,7 @@ fn conversation(json: &Json) -> Vec<TemplateMessage> {
             role: message["role"].as_str().unwrap().to_owned(),
             content: message["content"].as_str().unwrap().to_owned(),
             reasoning: message["reasoning_content"].as_str().map(str::to_owned),
+            ..TemplateMessage::default()
         })
         .collect()
 }
@@ -88,7 +89,7 @@ fn built_in_templates_render_as_the_transformers_library_does() {
             let options = RenderOptions {
                 add_generation_prompt: rendering["add_generation_prompt"].as_bool().unwrap(),
                 enable_thinking: rendering["enable_thinking"].as_bool(),
-                now_unix_ms: 0,
+                ..RenderOptions::default()
             };
             let rendered = render(&template, &conversations[number], &options);
             let expected = rendering["text"].as_str().unwrap();
@@ -115,7 +116,7 @@ fn the_template_in_smollm2s_file_renders_as_the_golden() {
         let options = RenderOptions {
             add_generation_prompt: rendering["add_generation_prompt"].as_bool().unwrap(),
             enable_thinking: rendering["enable_thinking"].as_bool(),
-            now_unix_ms: 0,
+            ..RenderOptions::default()
         };
         let rendered = render(&template, &conversation(&golden["conversations"][number]), &options);
         assert_eq!(rendered.text(), rendering["text"].as_str().unwrap(), "{number}, {options:?}");
