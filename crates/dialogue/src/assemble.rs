@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::{Rng, TokenId};
-use engine::GeneratedToken;
+use engine::{CacheScope, GeneratedToken};
 use models::tokenizer::Tokenizer;
 
 use crate::answer::{Delta, Part, TokenLogprob, ToolCallStart, ToolDelta, TopLogprob};
 use crate::calls::Markup;
 use crate::follow::{Follower, Piece, Said, TagTokens};
 use crate::matcher::Matcher;
+use crate::memory::Memory;
 use crate::split::{Place, Start};
 
 /// Letters and digits of a call's id, after `call_`.
@@ -52,6 +53,8 @@ pub(crate) struct Assembler {
     reasoning_tokens: usize,
     calls: usize,
     stopped: Option<usize>,
+    /// Where to keep the tokens, whose they are, and the tokens so far, prompt and answer.
+    remembered: Option<(Arc<Memory>, CacheScope, Vec<TokenId>)>,
 }
 
 impl std::fmt::Debug for Assembler {
@@ -99,7 +102,13 @@ impl Assembler {
             reasoning_tokens: 0,
             calls: 0,
             stopped: None,
+            remembered: None,
         }
+    }
+
+    /// Keeps the tokens of the answer, behind those of its prompt, when it is finished.
+    pub(crate) fn remember(&mut self, memory: Arc<Memory>, scope: CacheScope, prompt: Vec<TokenId>) {
+        self.remembered = Some((memory, scope, prompt));
     }
 
     /// Tokens pushed.
@@ -120,6 +129,9 @@ impl Assembler {
     /// Takes the next token.
     pub(crate) fn push(&mut self, token: GeneratedToken) -> Pushed {
         self.tokens += 1;
+        if let Some((.., tokens)) = &mut self.remembered {
+            tokens.push(token.id);
+        }
         let closed = self.follower.closed();
         let mut outputs = Vec::new();
         let (before, own) = self.follower.push(token.id);
@@ -137,6 +149,11 @@ impl Assembler {
 
     /// Gives what was held back: nothing more comes.
     pub(crate) fn finish(&mut self) -> Vec<Output> {
+        if let Some((memory, scope, tokens)) = self.remembered.take()
+            && self.tokens > 0
+        {
+            memory.keep(scope, tokens);
+        }
         let mut outputs = Vec::new();
         let said = self.follower.finish();
         self.take(said, &mut outputs);

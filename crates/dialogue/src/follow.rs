@@ -102,6 +102,11 @@ impl Follower {
         }
     }
 
+    /// The text that is held back because it may be the beginning of a tag.
+    pub(crate) fn held_tag(&self) -> &str {
+        self.splitter.held()
+    }
+
     /// Where calls would begin if this text came: behind how many bytes of it.
     pub(crate) fn begin_in(&self, text: &[u8]) -> Option<usize> {
         let (_, reader) = self.calls.as_ref()?;

