@@ -312,3 +312,141 @@ fn pass(pieces: &mut Vec<CallPiece>, bytes: usize) {
         _ => pieces.push(CallPiece::Passed(bytes)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What came of a text: content, calls, bytes of everything.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Outcome {
+        content: String,
+        calls: Vec<(String, String)>,
+        bytes: usize,
+    }
+
+    fn outcome(pieces: impl IntoIterator<Item = CallPiece>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for piece in pieces {
+            match piece {
+                CallPiece::Content(text) => {
+                    assert!(!text.is_empty() && outcome.calls.is_empty(), "content comes before calls");
+                    outcome.bytes += text.len();
+                    outcome.content.push_str(&text);
+                }
+                CallPiece::Passed(bytes) => outcome.bytes += bytes,
+                CallPiece::Begins(name) => outcome.calls.push((name, String::new())),
+                CallPiece::Arguments(text) => {
+                    assert!(!text.is_empty());
+                    outcome.calls.last_mut().expect("a call begins before its arguments").1.push_str(&text);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// The markup of a model without tokens for it.
+    fn markup(form: CallForm) -> Markup {
+        Markup { form, tokens: Vec::new() }
+    }
+
+    fn read_in(form: CallForm, pieces: &[&str]) -> Outcome {
+        let mut reader = CallReader::new(&markup(form));
+        let mut all: Vec<CallPiece> = pieces.iter().flat_map(|piece| reader.push(piece)).collect();
+        all.extend(reader.finish());
+        let outcome = outcome(all);
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        assert_eq!(outcome.bytes, total, "pieces have no gaps");
+        outcome
+    }
+
+    /// Reads a text cut at every place and into characters.
+    #[track_caller]
+    fn check(form: CallForm, text: &str, content: &str, calls: &[(&str, &str)]) {
+        let calls = calls.iter().map(|&(name, arguments)| (name.to_owned(), arguments.to_owned())).collect();
+        let expected = Outcome { content: content.to_owned(), calls, bytes: text.len() };
+        for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
+            assert_eq!(read_in(form, &[&text[..at], &text[at..]]), expected, "cut at {at}");
+        }
+        let characters: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(read_in(form, &characters.iter().map(String::as_str).collect::<Vec<_>>()), expected);
+    }
+
+    #[test]
+    fn calls_of_hermes() {
+        let form = CallForm::Hermes;
+        let arguments = "{\"a\": \"}{\\\"]\", \"b\": [{\"</tool_call>\": 1}]}";
+        let call = format!("<tool_call>\n{{\"name\": \"f\", \"arguments\": {arguments}}}\n</tool_call>");
+        check(form, &call, "", &[("f", arguments)]);
+        check(form, &format!("Well <tool_x {call}"), "Well <tool_x ", &[("f", arguments)]);
+        check(form, &format!("{call}\n{call}"), "", &[("f", arguments), ("f", arguments)]);
+        check(form, "no calls <tool_call", "no calls <tool_call", &[]);
+        // Cut.
+        check(form, "So <tool_call>\n{\"name\": \"f", "So ", &[]);
+        let cut = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1";
+        check(form, cut, "", &[("f", "{\"a\": [1")]);
+        check(form, &call[..call.len() - 4], "", &[("f", arguments)]);
+        // Nothing that can be read.
+        check(form, "<tool_call>f()</tool_call>", "f()</tool_call>", &[]);
+        check(form, &format!("{call}<tool_call>f()"), "", &[("f", arguments)]);
+    }
+
+    #[test]
+    fn calls_of_llama() {
+        let form = CallForm::Llama;
+        let call = "{\"name\": \"f\", \"parameters\": {\"a\": 1}}";
+        check(form, call, "", &[("f", "{\"a\": 1}")]);
+        check(form, &format!(" \n{call}; {call}"), "", &[("f", "{\"a\": 1}"), ("f", "{\"a\": 1}")]);
+        check(form, &format!("So: {call}"), &format!("So: {call}"), &[]);
+        check(form, "{\"na", "{\"na", &[]);
+        check(form, "{\"name\": 1}", "{\"name\": 1}", &[]);
+        check(form, " ", " ", &[]);
+    }
+
+    #[test]
+    fn calls_of_deepseek() {
+        let form = CallForm::DeepSeek;
+        let call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>";
+        let calls = format!("<｜tool▁calls▁begin｜>{call}\n{call}<｜tool▁calls▁end｜>");
+        check(form, &calls, "", &[("f", "{\"a\": 1}"), ("f", "{\"a\": 1}")]);
+        check(form, &format!("So{calls}"), "So", &[("f", "{\"a\": 1}"), ("f", "{\"a\": 1}")]);
+        check(form, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>func", "", &[]);
+    }
+
+    #[test]
+    fn calls_that_begin_with_a_token() {
+        let mut reader = CallReader::new(&markup(CallForm::Llama));
+        let mut pieces = reader.begin("<|python_tag|>");
+        assert!(reader.in_calls());
+        pieces.extend(reader.push("{\"name\": \"f\", \"parameters\": {}}"));
+        pieces.extend(reader.finish());
+        let calls = vec![("f".to_owned(), "{}".to_owned())];
+        assert_eq!(outcome(pieces), Outcome { content: String::new(), calls, bytes: 45 });
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_does_not_depend_on_the_cuts(
+            texts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "<tool_call>", "</tool_call>", "\n", "{", "}", "[", "]", "\"", "\\", ":", ", ", "\"name\": \"f\"",
+                    "\"arguments\": ", "<", "tool_", "é", "<tool_call>\n{\"name\": \"f\", \"arguments\": {", "{\"name\":",
+                    "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{",
+                ]),
+                0..12,
+            ),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            form in prop::sample::select(vec![CallForm::Hermes, CallForm::Llama, CallForm::DeepSeek]),
+        ) {
+            let text = texts.concat();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            at.retain(|&at| text.is_char_boundary(at));
+            at.extend([0, text.len()]);
+            at.sort_unstable();
+            let pieces: Vec<&str> = at.windows(2).map(|ends| &text[ends[0]..ends[1]]).collect();
+            prop_assert_eq!(read_in(form, &pieces), read_in(form, &[&text]));
+        }
+    }
+}

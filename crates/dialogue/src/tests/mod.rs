@@ -2,6 +2,7 @@
 
 mod assemble;
 mod dialogue;
+mod hostile;
 mod hub;
 mod steer;
 
