@@ -103,8 +103,8 @@ fn factory(tokenizer: &Arc<Tokenizer>) -> Result<ParserFactory, String> {
     catch_unwind(AssertUnwindSafe(|| {
         let trie = trie(tokenizer).ok_or_else(|| unfit("it has no token that ends an answer"))?;
         let env: TokEnv = Arc::new(Env { tokenizer: Arc::clone(tokenizer), trie });
-        let capabilities = InferenceCapabilities { ff_tokens: env.tokenize_is_canonical(), ..Default::default() };
-        let mut factory = ParserFactory::new(&env, capabilities, &SlicedBiasComputer::general_slices())
+        let slices = SlicedBiasComputer::general_slices();
+        let mut factory = ParserFactory::new(&env, InferenceCapabilities::default(), &slices)
             .map_err(|error| unfit(&reason(&error.to_string())))?;
         *factory.limits_mut() = limits();
         factory.quiet();
@@ -153,8 +153,9 @@ impl TokenizerEnv for Env {
     }
 
     fn tokenize_is_canonical(&self) -> bool {
-        // A tokenizer that puts a space before each text doesn't say how the middle of a text is cut.
-        !self.tokenizer.adds_space_prefix()
+        // If it were, all text that the grammar leaves no choice about would be worked out and tokenised at each token,
+        // and a grammar may leave no choice about two gigabytes. It is no faster either: the model reads each token.
+        false
     }
 }
 
@@ -195,10 +196,11 @@ impl Grammar {
         if self.matcher.is_stopped() {
             return self.matcher.get_error().map_or(Ok(Next::End), |error| Err(reason(&error)));
         }
-        if let Some(&token) = self.matcher.compute_ff_tokens().first() {
-            return Ok(Next::Only(token));
-        }
-        self.matcher.compute_mask().map(Next::Among).map_err(|error| reason(&error.to_string()))
+        let set = self.matcher.compute_mask().map_err(|error| reason(&error.to_string()))?;
+        Ok(match (set.num_set(), set.first_bit_set()) {
+            (1, Some(token)) => Next::Only(token as TokenId),
+            _ => Next::Among(set),
+        })
     }
 
     /// Whether this token may follow.

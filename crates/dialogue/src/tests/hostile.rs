@@ -59,10 +59,7 @@ fn deep_and_large_schemas() {
         deep = json!({"type": "array", "items": deep});
     }
     schema(deep.clone()).expect("deep, but not too deep");
-    for _ in 0..100_000 {
-        deep = json!({"type": "array", "items": deep});
-    }
-    let refused = try_deep(deep);
+    let refused = try_deep();
     assert!(refused.contains("64 levels"), "{refused}");
     let properties: serde_json::Map<String, Value> =
         (0..3000).map(|index| (format!("property{index}"), json!({"type": "string"}))).collect();
@@ -77,10 +74,19 @@ fn deep_and_large_schemas() {
     let _ = schema(doubled);
 }
 
-/// Dropping a value of this depth recurses as deep, so it is given to a thread with a stack for it.
-fn try_deep(deep: Value) -> String {
-    let thread = std::thread::Builder::new().stack_size(1 << 30);
-    thread.spawn(move || schema(deep).expect_err("too deep")).unwrap().join().unwrap()
+/// Making and dropping a value of this depth recurses as deep, so it is done on a thread with a stack for it.
+fn try_deep() -> String {
+    let work = || {
+        let mut deep = json!({"type": "string"});
+        for _ in 0..100_000 {
+            deep = Value::Object([("items".to_owned(), deep)].into_iter().collect());
+        }
+        let planner = planner();
+        let format = Format::JsonSchema { schema: deep, strict: true };
+        let request = ChatRequest { format, ..ChatRequest::default() };
+        planner.chat(&request, Start::Content).expect_err("too deep").to_string()
+    };
+    std::thread::Builder::new().stack_size(1 << 30).spawn(work).unwrap().join().unwrap()
 }
 
 #[test]
