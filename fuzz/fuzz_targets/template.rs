@@ -6,7 +6,8 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use models::template::{
-    BUILT_IN_NAMES, ChatTemplate, RenderOptions, SpecialTexts, TemplateMessage, TemplateToolCall, built_in_source,
+    BUILT_IN_NAMES, ChatTemplate, RenderOptions, SpecialTexts, TemplateMessage, TemplateToolCall,
+    built_in_source,
 };
 use models::tokenizer::Part;
 use serde_json::{Value, json};

@@ -13,6 +13,12 @@
 //! `reasoning_content`) only after the last message of the user: old reasoning is dropped from the history, as
 //! the models expect. [`Rendered::opens_thinking`] says whether the prompt ends inside the reasoning, because then
 //! the answer has no opening tag.
+//!
+//! # Tools
+//!
+//! Tools, calls and results are given to the template as the transformers library gives them. Templates that list no
+//! tools are given a text that does, and calls and results in words, so that every model can be asked to call tools:
+//! see [`ChatTemplate::tools`] and `tools.rs`. All of it is users' text as messages are.
 
 mod built_in;
 mod conversation;

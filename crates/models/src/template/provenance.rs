@@ -1,10 +1,10 @@
 //! Which bytes of a rendered conversation came from its messages.
 //!
 //! A template may do anything with a message: trim it, split it at `</think>`, repeat it. So the template is run a
-//! second time with *masked* messages, in which every character is replaced by one that occurs nowhere else (white
-//! space, quotes and backslashes stay, so that trimming and `tojson` do the same as before). Where the masked output
-//! has the mask, the plain output at the same place has a character of a message. Character for character the two must
-//! otherwise be equal, which proves that the template did not decide by what was masked.
+//! second time with *masked* messages and tools, in which every character is replaced by one that occurs nowhere else
+//! (white space, quotes and backslashes stay, so that trimming and `tojson` do the same as before). Where the masked
+//! output has the mask, the plain output at the same place has a character of a message. Character for character the
+//! two must otherwise be equal, which proves that the template did not decide by what was masked.
 //!
 //! If it did decide by it (`'</think>' in content`), the strings that the template looks for are left unmasked:
 //!
@@ -159,8 +159,8 @@ const SCHEMA_WORDS: [&str; 20] = [
     "null",
 ];
 
-/// `text` with its first character replaced by `first` and every other by `mask`, but for neutral ones and the strings to
-/// keep.
+/// `text` with its first character replaced by `first` and every other by `mask`, but for neutral ones and the strings
+/// to keep.
 fn masked(text: &str, first: char, mask: char, keep: &[&str]) -> String {
     let mut mask = std::iter::once(first).chain(std::iter::repeat(mask));
     let mut out = String::with_capacity(text.len());
