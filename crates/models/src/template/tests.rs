@@ -5,11 +5,11 @@ use super::*;
 
 const EXPECTED: &str = include_str!("../../../../golden/templates/expected.json");
 
-fn message(role: &str, content: &str) -> TemplateMessage {
+pub(super) fn message(role: &str, content: &str) -> TemplateMessage {
     TemplateMessage { role: role.to_owned(), content: content.to_owned(), ..TemplateMessage::default() }
 }
 
-fn deepseek_specials() -> SpecialTexts {
+pub(super) fn deepseek_specials() -> SpecialTexts {
     SpecialTexts {
         bos: Some("<｜begin▁of▁sentence｜>".to_owned()),
         eos: Some("<｜end▁of▁sentence｜>".to_owned()),
@@ -17,13 +17,17 @@ fn deepseek_specials() -> SpecialTexts {
     }
 }
 
-fn plain(source: &str) -> ChatTemplate {
+pub(super) fn plain(source: &str) -> ChatTemplate {
     ChatTemplate::from_source(source, SpecialTexts::default()).unwrap()
 }
 
 /// Renders and checks what holds of every rendering.
 #[track_caller]
-fn render(template: &ChatTemplate, messages: &[TemplateMessage], options: &RenderOptions) -> Rendered {
+pub(super) fn render(
+    template: &ChatTemplate,
+    messages: &[TemplateMessage],
+    options: &RenderOptions,
+) -> Rendered {
     let rendered = template.render(messages, options).unwrap();
     let together: String = rendered.parts().iter().map(Part::text).collect();
     assert_eq!(together, rendered.text());
