@@ -171,7 +171,6 @@ impl Dialogue {
             plan: speech.planner.chat(request, start)?,
             calls: looks_for_calls(request),
             prompt_logprobs: None,
-            ends: Vec::new(),
             of_conversation: true,
             priority: request.priority,
             scope: request.scope,
@@ -191,7 +190,7 @@ impl Dialogue {
         if request.tokens_max == Some(0) && request.prompt_logprobs.is_none() {
             return Err(DialogueError::invalid("max_tokens", "at least 1", "0"));
         }
-        let (tokens, ends) = self.completion_tokens(request)?;
+        let tokens = self.completion_tokens(request)?;
         let least = usize::from(request.tokens_max != Some(0));
         let tokens_max = self.room(tokens.len(), request.tokens_max, least)?;
         Ok(Prompt {
@@ -203,18 +202,14 @@ impl Dialogue {
             plan: speech.planner.text(&request.format)?,
             calls: false,
             prompt_logprobs: request.prompt_logprobs,
-            ends,
             of_conversation: false,
             priority: request.priority,
             scope: request.scope,
         })
     }
 
-    /// The tokens to go on with, and those that end what is generated beside the model's own.
-    fn completion_tokens(
-        &self,
-        request: &CompletionRequest,
-    ) -> Result<(Vec<TokenId>, Vec<TokenId>), DialogueError> {
+    /// The tokens to go on with.
+    fn completion_tokens(&self, request: &CompletionRequest) -> Result<Vec<TokenId>, DialogueError> {
         let speech = &self.inner.speech;
         let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
         let text = match &request.prompt {
@@ -227,15 +222,24 @@ impl Dialogue {
                 if tokens.is_empty() {
                     return Err(DialogueError::invalid("prompt", "at least 1 token", "none"));
                 }
-                return Ok((tokens.clone(), Vec::new()));
+                return Ok(tokens.clone());
             }
         };
         let bytes = text.len().saturating_add(suffix.map_or(0, str::len));
         speech.check_bytes(bytes, request.tokens_max, self.context())?;
         let tokenizer = &speech.tokenizer;
-        if let Some(_suffix) = suffix {
-            let allowed = format!("none: {} can't fill in the middle of a text", speech.name);
-            return Err(DialogueError::invalid("suffix", allowed, "one"));
+        if let Some(suffix) = suffix {
+            let Some(fim) = tokenizer.fim() else {
+                let allowed = format!("none: {} can't fill in the middle of a text", speech.name);
+                return Err(DialogueError::invalid("suffix", allowed, "one"));
+            };
+            let mut tokens: Vec<TokenId> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
+            tokens.push(fim.prefix);
+            tokens.extend(tokenizer.encode_text(text)?);
+            tokens.push(fim.suffix);
+            tokens.extend(tokenizer.encode_text(suffix)?);
+            tokens.push(fim.middle);
+            return Ok(tokens);
         }
         let mut tokens = tokenizer.encode_rendered(&[Part::User(text)])?;
         if tokens.is_empty() {
@@ -246,7 +250,7 @@ impl Dialogue {
         if tokens.is_empty() {
             return Err(DialogueError::invalid("prompt", "at least 1 byte", "none"));
         }
-        Ok((tokens, Vec::new()))
+        Ok(tokens)
     }
 
     /// Tokens that may be generated behind a prompt: as many as were asked for, or all that fit, `least` at least.
@@ -289,7 +293,7 @@ impl Dialogue {
             prompt: prompt.tokens,
             sampling: prompt.sampling,
             tokens_max: prompt.tokens_max,
-            end_tokens: [speech.tokenizer.end_tokens(), &prompt.ends].concat(),
+            end_tokens: speech.tokenizer.end_tokens().to_vec(),
             priority: prompt.priority,
             scope: prompt.scope,
             steering,

@@ -86,11 +86,6 @@ impl Follower {
         self.calls.as_ref().is_some_and(|(_, reader)| reader.in_calls())
     }
 
-    /// Calls that have begun.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls.as_ref().map_or(0, |(_, reader)| reader.calls())
-    }
-
     /// The text that is held back where a text may begin calls. None where none may: in the reasoning, in calls, and
     /// in models that begin them with a token.
     pub(crate) fn held(&self) -> Option<&str> {

@@ -28,8 +28,6 @@ pub struct Prompt {
     /// Whether calls are looked for in the answer.
     pub(crate) calls: bool,
     pub(crate) prompt_logprobs: Option<usize>,
-    /// Tokens that end the answer beside the model's own.
-    pub(crate) ends: Vec<TokenId>,
     /// Whether it is of a conversation, which may go on.
     pub(crate) of_conversation: bool,
     pub(crate) priority: Priority,

@@ -6,7 +6,7 @@ mod reader;
 pub(crate) use self::reader::{CallPiece, CallReader};
 
 use base::TokenId;
-use models::template::ChatTemplate;
+use models::template::{ChatTemplate, ToolFormat};
 use models::tokenizer::Tokenizer;
 
 /// How a model writes a call.
@@ -61,6 +61,8 @@ impl CallForm {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Markup {
     pub(crate) form: CallForm,
+    /// Whether an answer may have several calls.
+    pub(crate) parallel: bool,
     /// Those of its texts that are tokens of structure.
     tokens: Vec<(TokenId, &'static str)>,
 }
@@ -68,15 +70,21 @@ pub(crate) struct Markup {
 impl Markup {
     /// The markup that a template tells the model to use.
     pub(crate) fn of(template: &ChatTemplate, tokenizer: &Tokenizer) -> Self {
-        let _ = template;
-        Self::new(CallForm::Hermes, tokenizer)
+        let support = template.tools();
+        let form = match support.format {
+            ToolFormat::Hermes | ToolFormat::Plain => CallForm::Hermes,
+            ToolFormat::Llama3Json => CallForm::Llama,
+            ToolFormat::DeepSeek => CallForm::DeepSeek,
+        };
+        Self { parallel: support.parallel, ..Self::new(form, tokenizer) }
     }
 
+    /// The markup of a form, of which a tokenizer may have tokens.
     pub(crate) fn new(form: CallForm, tokenizer: &Tokenizer) -> Self {
         let token = |&text: &&'static str| {
             tokenizer.token_id(text).filter(|&id| tokenizer.is_special(id)).map(|id| (id, text))
         };
-        Self { form, tokens: form.marks().iter().filter_map(token).collect() }
+        Self { form, parallel: true, tokens: form.marks().iter().filter_map(token).collect() }
     }
 
     /// What this token is of the markup.

@@ -70,11 +70,6 @@ impl CallReader {
         !matches!(self.state, State::Content(_) | State::Plain)
     }
 
-    /// Calls that have begun.
-    pub(crate) fn calls(&self) -> usize {
-        self.calls
-    }
-
     /// Where calls begin with a text: what would have come of it with this text behind what is held back. The end
     /// of the first beginning in it, counted from the end of what is held back.
     pub(crate) fn begin_in(&self, text: &[u8]) -> Option<usize> {
@@ -349,7 +344,7 @@ mod tests {
 
     /// The markup of a model without tokens for it.
     fn markup(form: CallForm) -> Markup {
-        Markup { form, tokens: Vec::new() }
+        Markup { form, parallel: true, tokens: Vec::new() }
     }
 
     fn read_in(form: CallForm, pieces: &[&str]) -> Outcome {

@@ -127,7 +127,7 @@ impl Planner {
         markup: &Markup,
         tools: Vec<&Tool>,
     ) -> Result<Body, DialogueError> {
-        let calls = Calls { markup, tools, parallel: request.parallel_tool_calls };
+        let calls = Calls { markup, tools, parallel: request.parallel_tool_calls && markup.parallel };
         match request.tool_choice {
             ToolChoice::None => Ok(match self.body(&request.format)? {
                 Body::Free => Body::NoCalls,

@@ -91,7 +91,7 @@ impl Steer {
         // The form is kept in the content, so there must be content.
         mask.fill();
         for &end in self.planner.tokenizer.end_tokens() {
-            forbid(mask, end);
+            mask.forbid(end);
         }
         if self.planner.tags.is_none() {
             let held = self.follower.held_tag();
@@ -101,7 +101,7 @@ impl Steer {
                 end.is_some_and(|end| text[end..].iter().any(|byte| !matches!(byte, b'\n' | b'\r')))
             };
             for &id in &*self.planner.bans.list(&self.planner.tokenizer, Ban::Closes, held, straddles) {
-                forbid(mask, id);
+                mask.forbid(id);
             }
         }
         Allowed::Masked
@@ -114,7 +114,7 @@ impl Steer {
         mask.fill();
         let mut masked = false;
         if let Some(id) = markup.begin_token().filter(|_| no_calls) {
-            forbid(mask, id);
+            mask.forbid(id);
             masked = true;
         }
         if let Some(held) = self.follower.held() {
@@ -124,7 +124,7 @@ impl Steer {
             };
             let key = format!("{:?}{held}", self.follower.place());
             for &id in &*self.planner.bans.list(&self.planner.tokenizer, ban, &key, banned) {
-                forbid(mask, id);
+                mask.forbid(id);
                 masked = true;
             }
         }
@@ -252,13 +252,6 @@ fn of_content(plan: &Plan) -> Option<Grammar> {
     match &plan.body {
         Body::Of(grammar) => Some(grammar.fork()),
         Body::Free | Body::NoCalls | Body::Calls(_) => None,
-    }
-}
-
-fn forbid(mask: &mut TokenMask, token: TokenId) {
-    let place = token as usize;
-    if let Some(word) = mask.words_mut().get_mut(place / 32) {
-        *word &= !(1 << (place % 32));
     }
 }
 
