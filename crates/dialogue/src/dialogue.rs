@@ -233,7 +233,8 @@ impl Dialogue {
                 let allowed = format!("none: {} can't fill in the middle of a text", speech.name);
                 return Err(DialogueError::invalid("suffix", allowed, "one"));
             };
-            let mut tokens: Vec<TokenId> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
+            let mut tokens: Vec<TokenId> =
+                tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
             tokens.push(fim.prefix);
             tokens.extend(tokenizer.encode_text(text)?);
             tokens.push(fim.suffix);

@@ -190,7 +190,10 @@ mod tests {
         let found = matcher.push("</think>\nyes");
         assert_eq!(
             found,
-            Found { released: String::new(), hit: Some(Hit { needle: 0, bytes: 8, rest: "\nyes".to_owned() }) }
+            Found {
+                released: String::new(),
+                hit: Some(Hit { needle: 0, bytes: 8, rest: "\nyes".to_owned() })
+            }
         );
     }
 

@@ -53,10 +53,19 @@ impl Memory {
     }
 
     /// The tokens of a prompt, with those in their place that stood for the same text before.
-    pub(crate) fn recall(&self, tokenizer: &Tokenizer, scope: CacheScope, tokens: Vec<TokenId>) -> Vec<TokenId> {
+    pub(crate) fn recall(
+        &self,
+        tokenizer: &Tokenizer,
+        scope: CacheScope,
+        tokens: Vec<TokenId>,
+    ) -> Vec<TokenId> {
         let candidates: Vec<Arc<[TokenId]>> = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.answers.iter().filter(|(other, _)| *other == scope).map(|(_, kept)| Arc::clone(kept)).collect()
+            kept.answers
+                .iter()
+                .filter(|(other, _)| *other == scope)
+                .map(|(_, kept)| Arc::clone(kept))
+                .collect()
         };
         let common = candidates.iter().map(|kept| (common(tokenizer, kept, &tokens), kept));
         match common.max_by_key(|&((bytes, ..), _)| bytes) {

@@ -240,4 +240,3 @@ fn detect_thinking(template: &ChatTemplate) -> Thinking {
 fn ends_with_closing(parts: &[tokenizer::Part<'_>]) -> bool {
     matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(CLOSING))
 }
-

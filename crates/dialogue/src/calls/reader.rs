@@ -83,7 +83,9 @@ impl CallReader {
         let all = [held.as_bytes(), text].concat();
         let from = if start { all.iter().take_while(|byte| byte.is_ascii_whitespace()).count() } else { 0 };
         let mut places = all[from..].windows(needle.len());
-        let place = if start { places.next().filter(|&window| window == needle).map(|_| 0) } else {
+        let place = if start {
+            places.next().filter(|&window| window == needle).map(|_| 0)
+        } else {
             places.position(|window| window == needle)
         };
         (from + place? + needle.len()).checked_sub(held.len())
@@ -172,7 +174,8 @@ impl CallReader {
                     return String::new();
                 };
                 // Llama's beginning is a part of the call.
-                let head = if self.form == CallForm::Llama { self.begin_text.unwrap_or_default() } else { "" };
+                let head =
+                    if self.form == CallForm::Llama { self.begin_text.unwrap_or_default() } else { "" };
                 pass(pieces, found.released.len() + hit_bytes - head.len());
                 self.state = State::Head(head.to_owned());
                 hit.rest
@@ -403,7 +406,8 @@ mod tests {
     #[test]
     fn calls_of_deepseek() {
         let form = CallForm::DeepSeek;
-        let call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>";
+        let call =
+            "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>";
         let calls = format!("<｜tool▁calls▁begin｜>{call}\n{call}<｜tool▁calls▁end｜>");
         check(form, &calls, "", &[("f", "{\"a\": 1}"), ("f", "{\"a\": 1}")]);
         check(form, &format!("So{calls}"), "So", &[("f", "{\"a\": 1}"), ("f", "{\"a\": 1}")]);

@@ -68,7 +68,11 @@ impl std::fmt::Debug for Planner {
 }
 
 impl Planner {
-    pub(crate) fn new(tokenizer: Arc<Tokenizer>, tags: Option<TagTokens>, markup: Option<Arc<Markup>>) -> Self {
+    pub(crate) fn new(
+        tokenizer: Arc<Tokenizer>,
+        tags: Option<TagTokens>,
+        markup: Option<Arc<Markup>>,
+    ) -> Self {
         let tokens = |text: &str| tokenizer.encode_text(text).unwrap_or_default();
         let closing = tags.map_or_else(|| tokens(CLOSING), |tags| vec![tags.closing]);
         let end = tokenizer.eos().filter(|&eos| tokenizer.is_end(eos));
@@ -86,11 +90,19 @@ impl Planner {
     }
 
     /// The plan for a conversation whose answer begins at `start`; none if everything is allowed.
-    pub(crate) fn chat(&self, request: &ChatRequest, start: Start) -> Result<Option<Arc<Plan>>, DialogueError> {
+    pub(crate) fn chat(
+        &self,
+        request: &ChatRequest,
+        start: Start,
+    ) -> Result<Option<Arc<Plan>>, DialogueError> {
         let tools = callable(request);
         let body = match (&self.markup, request.tools.is_empty()) {
             (None, false) => {
-                return Err(DialogueError::invalid("tools", "none: this model's template has no place for them", "some"));
+                return Err(DialogueError::invalid(
+                    "tools",
+                    "none: this model's template has no place for them",
+                    "some",
+                ));
             }
             (Some(markup), false) => self.body_with_tools(request, markup, tools)?,
             (_, true) => self.body(&request.format)?,
@@ -149,7 +161,11 @@ impl Planner {
 
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Grammar, DialogueError> {
         self.grammars.compile(grammar).map_err(|reason| {
-            DialogueError::invalid("response_format", "a form that can be held to", format!("one that can't: {reason}"))
+            DialogueError::invalid(
+                "response_format",
+                "a form that can be held to",
+                format!("one that can't: {reason}"),
+            )
         })
     }
 
@@ -160,9 +176,11 @@ impl Planner {
                 let alone = Calls { markup: calls.markup, tools, parallel: false };
                 self.grammars.compile(alone.required()).err()
             };
-            let culprit = calls.tools.iter().filter(|tool| tool.strict).find_map(|tool| {
-                alone(&tool).map(|reason| (tool.name.as_str(), reason))
-            });
+            let culprit = calls
+                .tools
+                .iter()
+                .filter(|tool| tool.strict)
+                .find_map(|tool| alone(&tool).map(|reason| (tool.name.as_str(), reason)));
             let given = match culprit {
                 Some((name, reason)) => format!("parameters of {name} that can't: {reason}"),
                 None => format!("some that can't: {reason}"),
@@ -209,9 +227,8 @@ fn content_grammar(format: &Format) -> Result<Option<GrammarWithLexer>, Dialogue
         }
         _ => Ok(()),
     };
-    let schema = |schema, lenient| {
-        GrammarWithLexer::from_json_schema(with_options(schema, lenient, Spacing::Free))
-    };
+    let schema =
+        |schema, lenient| GrammarWithLexer::from_json_schema(with_options(schema, lenient, Spacing::Free));
     Ok(Some(match format {
         Format::Text => return Ok(None),
         Format::JsonObject => schema(json!({ "type": "object" }), false),
@@ -253,7 +270,8 @@ pub(crate) fn check_tools(request: &ChatRequest) -> Result<(), DialogueError> {
     for (index, tool) in tools.iter().enumerate() {
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         if tool.name.is_empty() || tool.name.len() > TOOL_NAME_BYTES_MAX || !tool.name.bytes().all(letter) {
-            let allowed = format!("functions with names of 1 to {TOOL_NAME_BYTES_MAX} letters, digits, _ and -");
+            let allowed =
+                format!("functions with names of 1 to {TOOL_NAME_BYTES_MAX} letters, digits, _ and -");
             return refuse(allowed, format!("another name at index {index}"));
         }
         if tools[..index].iter().any(|other| other.name == tool.name) {
@@ -262,10 +280,12 @@ pub(crate) fn check_tools(request: &ChatRequest) -> Result<(), DialogueError> {
         if tool.parameters.is_null() && !tool.strict {
             continue;
         }
-        check_size(&tool.parameters)
-            .or_else(|(allowed, given)| refuse(format!("parameters that are {allowed}"), format!("{given} in {}", tool.name)))?;
+        check_size(&tool.parameters).or_else(|(allowed, given)| {
+            refuse(format!("parameters that are {allowed}"), format!("{given} in {}", tool.name))
+        })?;
         if tool.strict {
-            check_strict(&tool.parameters).or_else(|allowed| refuse(allowed, format!("other parameters of {}", tool.name)))?;
+            check_strict(&tool.parameters)
+                .or_else(|allowed| refuse(allowed, format!("other parameters of {}", tool.name)))?;
         }
     }
     let chosen = match &request.tool_choice {

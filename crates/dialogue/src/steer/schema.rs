@@ -119,11 +119,18 @@ fn check_object(map: &Map<String, Value>, path: &str) -> Result<(), String> {
     if map.get("additionalProperties") != Some(&Value::Bool(false)) {
         return Err(format!("strict: {path} with \"additionalProperties\": false"));
     }
-    let required: Vec<&str> =
-        map.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = map
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let properties = map.get("properties").and_then(Value::as_object);
     match properties.into_iter().flat_map(Map::keys).find(|name| !required.contains(&name.as_str())) {
-        Some(name) => Err(format!("strict: {path} with {name:?} among \"required\", as every property must be")),
+        Some(name) => {
+            Err(format!("strict: {path} with {name:?} among \"required\", as every property must be"))
+        }
         None => Ok(()),
     }
 }

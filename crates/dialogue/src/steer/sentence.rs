@@ -21,7 +21,19 @@ mod tests {
 
     #[test]
     fn sentences_and_lines_end() {
-        for text in ["So.", "So!", "So?", "因此。", "真的吗？", "a line\n", "\"So.\"", "(So.)", "So. ", "So...", "**So.**"] {
+        for text in [
+            "So.",
+            "So!",
+            "So?",
+            "因此。",
+            "真的吗？",
+            "a line\n",
+            "\"So.\"",
+            "(So.)",
+            "So. ",
+            "So...",
+            "**So.**",
+        ] {
             assert!(ends(text), "{text:?}");
         }
         for text in ["", " ", "So", "So,", "3.", "x = 2", "因此，", "\""] {

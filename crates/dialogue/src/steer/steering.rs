@@ -119,9 +119,8 @@ impl Steer {
         }
         if let Some(held) = self.follower.held() {
             let ban = if no_calls { Ban::Begins } else { Ban::Straddles };
-            let banned = |bytes: &[u8]| {
-                self.follower.begin_in(bytes).is_some_and(|end| no_calls || end < bytes.len())
-            };
+            let banned =
+                |bytes: &[u8]| self.follower.begin_in(bytes).is_some_and(|end| no_calls || end < bytes.len());
             let key = format!("{:?}{held}", self.follower.place());
             for &id in &*self.planner.bans.list(&self.planner.tokenizer, ban, &key, banned) {
                 mask.forbid(id);

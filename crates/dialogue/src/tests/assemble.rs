@@ -112,7 +112,8 @@ fn a_tag_cuts_an_unfinished_character() {
         opening: tokenizer.token_id("<think>").unwrap(),
         closing: tokenizer.token_id("</think>").unwrap(),
     };
-    let reading = Reading { start: Start::Reasoning, tags: Some(tags), calls: None, stop: &[], logprobs: false };
+    let reading =
+        Reading { start: Start::Reasoning, tags: Some(tags), calls: None, stop: &[], logprobs: false };
     let mut assembler = Assembler::new(tokenizer, &reading, Rng::from_seed(1));
     let push = |assembler: &mut Assembler, id| {
         assembler.push(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() }).outputs

@@ -25,7 +25,8 @@ fn try_format(format: Format) -> Result<(), String> {
     #[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
     let began = Instant::now();
     let outcome = (|| {
-        let plan = planner.chat(&request, Start::Content).map_err(|error| error.to_string())?.expect("a plan");
+        let plan =
+            planner.chat(&request, Start::Content).map_err(|error| error.to_string())?.expect("a plan");
         let mut steer = Steer::new(Arc::clone(&planner), plan, Start::Content);
         let tokenizer = tokenizer(true);
         let size = tokenizer.vocab_size();
@@ -130,7 +131,8 @@ fn numbers_beyond_all_bounds() {
 #[test]
 fn regular_expressions_that_explode() {
     let nested = format!("{}a{}", "(".repeat(1000), ")*".repeat(1000));
-    let wide = format!("({})*", (0..400).map(|index| format!("x{index}[a-z]+")).collect::<Vec<_>>().join("|"));
+    let wide =
+        format!("({})*", (0..400).map(|index| format!("x{index}[a-z]+")).collect::<Vec<_>>().join("|"));
     for hostile in [
         "(a+)+$",
         "(a|a|a)*b",
@@ -151,7 +153,10 @@ fn regular_expressions_that_explode() {
         let _ = schema(json!({"type": "string", "pattern": hostile}));
     }
     let error = try_format(Format::Regex("(".to_owned())).expect_err("no regular expression");
-    assert!(error.starts_with("response_format must be a form that can be held to, got one that can't"), "{error}");
+    assert!(
+        error.starts_with("response_format must be a form that can be held to, got one that can't"),
+        "{error}"
+    );
     assert!(try_format(Format::Regex("a".repeat(10_000))).is_err());
 }
 
@@ -198,7 +203,12 @@ fn strict_refuses_what_can_not_be_held_to() {
 
 #[test]
 fn tools_that_make_no_sense() {
-    let tool = |name: &str, parameters: Value, strict| Tool { name: name.to_owned(), description: None, parameters, strict };
+    let tool = |name: &str, parameters: Value, strict| Tool {
+        name: name.to_owned(),
+        description: None,
+        parameters,
+        strict,
+    };
     let check = |tools: Vec<Tool>, tool_choice, expected: &str| {
         let request =
             ChatRequest { messages: vec![Message::user("?")], tools, tool_choice, ..ChatRequest::default() };

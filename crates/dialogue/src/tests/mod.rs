@@ -141,7 +141,11 @@ impl Model for FakeModel {
             for position in chunk.position..end {
                 self.said.remove(&slot(position));
             }
-            if chunk.wanted == Wanted::Last {
+            if chunk.wanted == Wanted::All {
+                // Of what the prompt might have gone on with nothing is said.
+                logits.resize(logits.len() + (chunk.tokens.len() - 1) * self.info.vocab_size, 0.0);
+            }
+            if chunk.wanted != Wanted::None {
                 let token = self.script.tokens.get(said).copied().unwrap_or(self.script.then);
                 self.said.insert(slot(end - 1), (said + 1, token));
                 let row = logits.len();
@@ -200,9 +204,8 @@ impl Fixture {
             weight_bytes: 0,
             parameters: 0,
         };
-        let template = (!self.template.is_empty()).then(|| {
-            ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in")
-        });
+        let template = (!self.template.is_empty())
+            .then(|| ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in"));
         let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
         let loaded = LoadedModel { model, tokenizer, template, info, name: None };
         let profile = Profile { thinking: self.thinking, ..Profile::unknown(name) };

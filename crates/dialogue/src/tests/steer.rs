@@ -51,7 +51,8 @@ impl Bench {
                 Allowed::Masked => {
                     let mut ids = (0..self.tokenizer.vocab_size() as TokenId).filter(|&id| mask.contains(id));
                     let likes = |&id: &TokenId| {
-                        self.tokenizer.is_end(id) || matches!(self.tokenizer.token_bytes(id), b"}" | b"\"" | b":")
+                        self.tokenizer.is_end(id)
+                            || matches!(self.tokenizer.token_bytes(id), b"}" | b"\"" | b":")
                     };
                     ids.clone().find(likes).or_else(|| ids.next()).expect("something is allowed")
                 }
@@ -136,7 +137,10 @@ fn the_form_begins_behind_the_reasoning() {
     let said = bench.walk(&request(), Start::Reasoning, &["Hello", TAGS[1], "maybe", "yes"]);
     assert_eq!(said, "Hello</think>\n\nno");
     // The model opens the reasoning, or doesn't.
-    assert_eq!(bench.walk(&request(), Start::Open, &["<think>", "wor", TAGS[1], "yes"]), "<think>wor</think>\n\nyes");
+    assert_eq!(
+        bench.walk(&request(), Start::Open, &["<think>", "wor", TAGS[1], "yes"]),
+        "<think>wor</think>\n\nyes"
+    );
     assert_eq!(bench.walk(&request(), Start::Open, &["yes"]), "yes");
     // It may not end in its thoughts.
     let said = bench.walk(&request(), Start::Reasoning, &["Hello"]);
@@ -146,7 +150,10 @@ fn the_form_begins_behind_the_reasoning() {
     let said = bench.walk(&request(), Start::Reasoning, &["hm</think>maybe"]);
     assert_eq!(said, "hm</think>\n\nno");
     assert_eq!(bench.walk(&request(), Start::Open, &["<think>hm</think>yes"]), "<think>hm</think>\n\nyes");
-    assert_eq!(bench.walk(&request(), Start::Open, &["<yes"]), "<think>yes[…]".replace("yes[…]", &said_forever()));
+    assert_eq!(
+        bench.walk(&request(), Start::Open, &["<yes"]),
+        "<think>yes[…]".replace("yes[…]", &said_forever())
+    );
 }
 
 /// What a model says without end in its thoughts when it wants to end.
@@ -189,7 +196,8 @@ fn nothing_is_steered_where_everything_is_allowed() {
     assert!(bench.planner.chat(&limited, Start::Open).unwrap().is_some());
 }
 
-const CALL: &str = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Rome\", \"days\": 3}}\n</tool_call>";
+const CALL: &str =
+    "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Rome\", \"days\": 3}}\n</tool_call>";
 
 #[test]
 fn calls_are_required() {

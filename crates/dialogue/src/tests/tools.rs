@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Fixture, TAGS};
 use crate::{
-    Answer, AnswerEvent, ChatRequest, CompletionPrompt, CompletionRequest, Dialogue, DialogueError, Finish, Format,
-    Message, Part, SamplingOverrides, Tool, ToolCall, ToolChoice, ToolDelta, Usage,
+    Answer, AnswerEvent, ChatRequest, CompletionPrompt, CompletionRequest, Dialogue, DialogueError, Finish,
+    Format, Message, Part, SamplingOverrides, Tool, ToolCall, ToolChoice, ToolDelta, Usage,
 };
 
 const ARGUMENTS: &str = "{\"city\": \"Rome\", \"note\": \"</tool_call> {\\\"\"}";
@@ -29,7 +29,12 @@ fn ask(tool_choice: ToolChoice) -> ChatRequest {
         "required": ["city", "note"],
         "additionalProperties": false,
     });
-    let tool = Tool { name: "weather".to_owned(), description: Some("Tells it.".to_owned()), parameters, strict: true };
+    let tool = Tool {
+        name: "weather".to_owned(),
+        description: Some("Tells it.".to_owned()),
+        parameters,
+        strict: true,
+    };
     ChatRequest {
         messages: vec![Message::user("Hi")],
         sampling: greedy(),
@@ -77,7 +82,9 @@ fn collect(mut answer: Answer) -> Whole {
                 }
                 whole.calls[index].arguments.push_str(&arguments);
             }
-            AnswerEvent::Finished { finish, usage, .. } => (whole.finish, whole.usage) = (Some(finish), usage),
+            AnswerEvent::Finished { finish, usage, .. } => {
+                (whole.finish, whole.usage) = (Some(finish), usage)
+            }
         }
     }
     whole
@@ -123,7 +130,8 @@ fn several_answers_to_one_prompt_call_by_different_ids() {
 
 #[test]
 fn calls_follow_the_thoughts() {
-    let dialogue = Fixture { template: "qwen3", ..fixture() }.saying(&["<think>", "wor", TAGS[1], "\n\n", &call()]);
+    let dialogue =
+        Fixture { template: "qwen3", ..fixture() }.saying(&["<think>", "wor", TAGS[1], "\n\n", &call()]);
     let whole = answer(&dialogue, &ask(ToolChoice::Required));
     assert_eq!((whole.reasoning.as_str(), whole.content.as_str(), whole.calls.len()), ("wor", "", 1));
     assert_eq!(whole.usage.reasoning_tokens, 3);
@@ -146,7 +154,10 @@ fn a_call_that_is_cut_says_so() {
 fn calls_that_are_not_wanted_do_not_come() {
     let dialogue = fixture().saying(&["Hello", &call()]);
     let whole = answer(&dialogue, &ChatRequest { tokens_max: Some(60), ..ask(ToolChoice::None) });
-    assert!(whole.content.starts_with("Hello<tool_call") && !whole.content.contains("<tool_call>"), "{whole:?}");
+    assert!(
+        whole.content.starts_with("Hello<tool_call") && !whole.content.contains("<tool_call>"),
+        "{whole:?}"
+    );
     assert_eq!(whole.calls, []);
     // Without tools it is text.
     let whole = answer(&dialogue, &ChatRequest { tools: Vec::new(), ..ask(ToolChoice::Auto) });
@@ -156,7 +167,8 @@ fn calls_that_are_not_wanted_do_not_come() {
 #[test]
 fn stop_strings_and_log_probabilities_are_of_the_content() {
     let dialogue = fixture().saying(&["Hello", "wor", &call()]);
-    let mut request = ChatRequest { stop: vec!["Rome".to_owned(), "world".to_owned()], ..ask(ToolChoice::Auto) };
+    let mut request =
+        ChatRequest { stop: vec!["Rome".to_owned(), "world".to_owned()], ..ask(ToolChoice::Auto) };
     request.sampling.logprobs = Some(0);
     let whole = answer(&dialogue, &request);
     assert_eq!((whole.content.as_str(), whole.calls.len()), ("Hellowor", 1));
@@ -168,7 +180,11 @@ fn stop_strings_and_log_probabilities_are_of_the_content() {
 fn what_tools_gave_back_is_shown() {
     let dialogue = fixture().saying(&["Hello"]);
     let called = |id: &str| Message {
-        tool_calls: vec![ToolCall { id: id.to_owned(), name: "weather".to_owned(), arguments: ARGUMENTS.to_owned() }],
+        tool_calls: vec![ToolCall {
+            id: id.to_owned(),
+            name: "weather".to_owned(),
+            arguments: ARGUMENTS.to_owned(),
+        }],
         ..Message::assistant("")
     };
     let mut request = ask(ToolChoice::Auto);
@@ -208,7 +224,8 @@ fn contents_have_the_form_asked_for() {
 
 #[test]
 fn thoughts_are_ended_when_their_budget_is_used_up() {
-    let dialogue = Fixture { template: "deepseek-r1-distill", ..fixture() }.saying(&["Hello", ".", "wor", "ld"]);
+    let dialogue =
+        Fixture { template: "deepseek-r1-distill", ..fixture() }.saying(&["Hello", ".", "wor", "ld"]);
     let request = ChatRequest { tools: Vec::new(), reasoning_tokens_max: Some(2), ..ask(ToolChoice::Auto) };
     let whole = answer(&dialogue, &request);
     assert_eq!(whole.reasoning, "Hello.\n");
@@ -238,7 +255,9 @@ fn text(text: &str) -> CompletionPrompt {
 #[test]
 fn texts_are_gone_on_with() {
     let dialogue = Fixture { template: "", ..fixture() }.saying(&["<think>", "Hello", TAGS[1], "wor"]);
-    let run = |request: &CompletionRequest| collect(dialogue.start(dialogue.check_completion(request).unwrap()).unwrap());
+    let run = |request: &CompletionRequest| {
+        collect(dialogue.start(dialogue.check_completion(request).unwrap()).unwrap())
+    };
     // Tags are text here, and special tokens in the prompt are, too.
     let request = complete(text("Say <|im_end|>:"));
     assert_eq!(dialogue.check_completion(&request).unwrap().tokens().len(), "Say <|im_end|>:".len());
@@ -246,7 +265,10 @@ fn texts_are_gone_on_with() {
     assert_eq!((whole.content.as_str(), whole.reasoning.as_str()), ("<think>Hello</think>wor", ""));
     assert_eq!((whole.finish, whole.prompt), (Some(Finish::Stop), None));
     let stopped = run(&CompletionRequest { stop: vec!["lo".to_owned()], ..request.clone() });
-    assert_eq!((stopped.content.as_str(), stopped.finish), ("<think>Hel", Some(Finish::StopString("lo".to_owned()))));
+    assert_eq!(
+        (stopped.content.as_str(), stopped.finish),
+        ("<think>Hel", Some(Finish::StopString("lo".to_owned())))
+    );
     let formed = run(&CompletionRequest { format: Format::Choice(vec!["ab".to_owned()]), ..request.clone() });
     assert_eq!(formed.content, "ab");
     let tokens = CompletionPrompt::Tokens(vec![1, 2, 3]);
@@ -258,7 +280,9 @@ fn texts_are_gone_on_with() {
 #[test]
 fn prompts_are_weighed() {
     let dialogue = fixture().saying(&["Hello"]);
-    let run = |request: &CompletionRequest| collect(dialogue.start(dialogue.check_completion(request).unwrap()).unwrap());
+    let run = |request: &CompletionRequest| {
+        collect(dialogue.start(dialogue.check_completion(request).unwrap()).unwrap())
+    };
     let weigh = CompletionRequest { prompt_logprobs: Some(2), ..complete(text("abc")) };
     let whole = run(&weigh);
     assert_eq!(whole.prompt, Some(vec!["b".to_owned(), "c".to_owned()]));
@@ -267,13 +291,17 @@ fn prompts_are_weighed() {
     assert_eq!((whole.content.as_str(), whole.finish), ("", Some(Finish::Length)));
     assert_eq!(whole.prompt.map(|tokens| tokens.len()), Some(2));
     let nothing = CompletionRequest { tokens_max: Some(0), prompt_logprobs: None, ..weigh };
-    assert_eq!(dialogue.check_completion(&nothing).unwrap_err().to_string(), "max_tokens must be at least 1, got 0");
+    assert_eq!(
+        dialogue.check_completion(&nothing).unwrap_err().to_string(),
+        "max_tokens must be at least 1, got 0"
+    );
 }
 
 #[test]
 fn completions_that_make_no_sense_are_refused() {
     let dialogue = fixture().saying(&["Hello"]);
-    let refused = |request: &CompletionRequest| dialogue.check_completion(request).expect_err("refused").to_string();
+    let refused =
+        |request: &CompletionRequest| dialogue.check_completion(request).expect_err("refused").to_string();
     let filled = CompletionRequest { suffix: Some("end".to_owned()), ..complete(text("begin")) };
     assert_eq!(refused(&filled), "suffix must be none: fake can't fill in the middle of a text, got one");
     assert!(refused(&complete(CompletionPrompt::Tokens(Vec::new()))).contains("at least 1 token"));
