@@ -69,6 +69,66 @@ async fn texts_and_tokens_are_continued_side_by_side() {
 }
 
 #[tokio::test]
+async fn prompts_are_weighed_as_lm_eval_asks_for_it() {
+    let site = Site::new().await;
+    // What its `local-completions` sends, and what it reads of the answer.
+    let more = json!({"echo": true, "logprobs": 1, "max_tokens": 1, "temperature": 0, "seed": 1234});
+    let asked = ask("plain", json!([[79, 110, 99, 101], [82, 83]]), &more);
+    let reply = site.client.post(PATH, &asked).await.json();
+    for (index, (text, tokens)) in [("OnceH", 4), ("RSH", 2)].into_iter().enumerate() {
+        let choice = &reply["choices"][index];
+        assert_eq!((&choice["text"], &choice["finish_reason"]), (&json!(text), &json!("length")), "{reply}");
+        let logprobs = &choice["logprobs"];
+        let list = |name: &str| logprobs[name].as_array().unwrap().clone();
+        let joined: String = list("tokens").iter().filter_map(Value::as_str).collect();
+        assert_eq!(joined, text);
+        for name in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+            assert_eq!(list(name).len(), tokens + 1, "{name}");
+        }
+        assert_eq!(list("text_offset"), (0..=tokens).map(|offset| json!(offset)).collect::<Vec<_>>());
+        assert_eq!((&list("token_logprobs")[0], &list("top_logprobs")[0]), (&Value::Null, &Value::Null));
+        for (token, (logprob, top)) in
+            list("tokens").iter().zip(list("token_logprobs").iter().zip(list("top_logprobs"))).skip(1)
+        {
+            let top = top.as_object().unwrap();
+            assert_eq!(top[token.as_str().unwrap()], *logprob);
+            assert!((1..=2).contains(&top.len()));
+        }
+        // Nothing else may come first, so it is what the greedy choice would have been.
+        let last = list("token_logprobs")[tokens].as_f64().unwrap();
+        let best = list("top_logprobs")[tokens]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(Value::as_f64)
+            .fold(f64::MIN, f64::max);
+        assert!((last - best).abs() < f64::EPSILON, "{reply}");
+    }
+    // The same in a stream, and of the prompt alone.
+    let mut streaming = asked.clone();
+    streaming["stream"] = json!(true);
+    let events = streamed(&site, &streaming).await;
+    for index in 0..2 {
+        assert_eq!(text_of(&events, index), reply["choices"][index]["text"]);
+        for name in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+            let of =
+                events.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == index);
+            let all: Vec<_> =
+                of.filter_map(|choice| choice["logprobs"][name].as_array()).flatten().cloned().collect();
+            assert_eq!(Value::Array(all), reply["choices"][index]["logprobs"][name], "{name}");
+        }
+    }
+    let mut alone = asked;
+    alone["max_tokens"] = json!(0);
+    let alone = site.client.post(PATH, &alone).await.json();
+    assert_eq!(alone["choices"][0]["text"], "Once");
+    assert_eq!(alone["choices"][0]["logprobs"]["tokens"], json!(["O", "n", "c", "e"]));
+    assert_eq!(alone["usage"]["completion_tokens"], 0);
+    let echoed = ask("plain", json!("Once"), &json!({"echo": true, "max_tokens": 0}));
+    assert_eq!(site.client.post(PATH, &echoed).await.json()["choices"][0]["text"], "Once");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said() {
     let site = Site::new().await;
     let check = async |asked: Value, status: u16, code: &str, param: Option<&str>| {
