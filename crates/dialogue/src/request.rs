@@ -3,6 +3,7 @@ use engine::{CacheScope, Priority, SamplingParams};
 use serde_json::Value;
 
 use crate::error::DialogueError;
+use crate::steer::check_tools;
 
 /// Most stop strings of a request, as DeepSeek's API has it.
 pub const STOPS_MAX: usize = 16;
@@ -267,7 +268,7 @@ impl ChatRequest {
         self.begun.as_ref().filter(|begun| begun.reasoning.is_some() || !begun.content.is_empty())
     }
 
-    /// Checks what can be checked without a model: roles, stop strings, token limit.
+    /// Checks what can be checked without a model: roles, stop strings, tools, token limit.
     ///
     /// # Errors
     /// The first field that is not allowed, with what would have been.
@@ -276,25 +277,29 @@ impl ChatRequest {
             return Err(DialogueError::invalid("messages", "at least 1 message", "none"));
         };
         if last.role == Role::Assistant {
-            let allowed = "ended by a message of the user or the system";
+            let allowed = "ended by a message of the user, the system or a tool";
             return Err(DialogueError::invalid("messages", allowed, "a last message of the assistant"));
         }
-        if self.stop.len() > STOPS_MAX {
-            return Err(DialogueError::invalid(
-                "stop",
-                format!("at most {STOPS_MAX} strings"),
-                self.stop.len().to_string(),
-            ));
-        }
-        for stop in &self.stop {
-            if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
-                let allowed = format!("strings of 1 to {STOP_BYTES_MAX} bytes");
-                return Err(DialogueError::invalid("stop", allowed, format!("one of {} bytes", stop.len())));
-            }
-        }
+        check_stops(&self.stop)?;
+        check_tools(self)?;
         if self.tokens_max == Some(0) {
             return Err(DialogueError::invalid("max_tokens", "at least 1", "0"));
         }
         Ok(())
     }
+}
+
+/// Checks stop strings.
+pub(crate) fn check_stops(stops: &[String]) -> Result<(), DialogueError> {
+    if stops.len() > STOPS_MAX {
+        let allowed = format!("at most {STOPS_MAX} strings");
+        return Err(DialogueError::invalid("stop", allowed, stops.len().to_string()));
+    }
+    for stop in stops {
+        if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
+            let allowed = format!("strings of 1 to {STOP_BYTES_MAX} bytes");
+            return Err(DialogueError::invalid("stop", allowed, format!("one of {} bytes", stop.len())));
+        }
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use url::Url;
 use crate::accounts::{Caller, Machine, Peer, Way};
 use crate::app::App;
 use crate::error::{ApiError, shortened};
+use crate::routes::is_api;
 use crate::settings::Settings;
 
 /// A browser that can reach this server runs other people's pages. A page that points its own name at this machine
@@ -56,8 +57,9 @@ fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Res
     }
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     // Links from elsewhere may open the page; that is not a call.
-    let api = ["/api/", "/v1/", "/metrics"].iter().any(|prefix| uri.path().starts_with(prefix));
-    if api && let Some(site @ ("cross-site" | "same-site")) = site {
+    if is_api(uri.path())
+        && let Some(site @ ("cross-site" | "same-site")) = site
+    {
         return Err(refused("forbidden_origin", "only pages of this server may call it", site));
     }
     Ok(())
@@ -274,6 +276,7 @@ mod tests {
         let with = |name, value, expected| {
             check_request("/api/models", &[host, (name, value)], expected);
             check_request("/v1/models", &[host, (name, value)], expected);
+            check_request("/beta/completions", &[host, (name, value)], expected);
         };
         with("origin", "http://localhost:8080", Ok(()));
         with("sec-fetch-site", "same-origin", Ok(()));

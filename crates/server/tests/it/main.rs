@@ -5,6 +5,7 @@
 mod acme;
 mod admin;
 mod chat;
+mod completions;
 mod conversations;
 mod data;
 mod groups;
@@ -23,4 +24,5 @@ mod second_factor;
 mod shutdown;
 mod support;
 mod tls;
+mod tools;
 mod vault;

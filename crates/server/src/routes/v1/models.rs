@@ -13,9 +13,15 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Result<Caller, ApiError>,
 ) -> Result<Json<ModelList>, ApiError> {
+    let names = usable(&app, caller.ok()).await?;
+    Ok(Json(ModelList::new(names.into_iter().map(|name| Model::new(name, 0)).collect())))
+}
+
+/// The names of the models that somebody can ask.
+pub(super) async fn usable(app: &App, caller: Option<Caller>) -> Result<Vec<String>, ApiError> {
     let grant = match caller {
-        Ok(caller) => Some(app.store.grant(caller.user).await?),
-        Err(_) => None,
+        Some(caller) => Some(app.store.grant(caller.user).await?),
+        None => None,
     };
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
@@ -23,5 +29,5 @@ pub(crate) async fn handle(
     let usable = listed
         .into_iter()
         .filter(|listing| (listing.model.installed || listing.loaded) && allowed(&listing.model.name));
-    Ok(Json(ModelList::new(usable.map(|listing| Model::new(listing.model.name, 0)).collect())))
+    Ok(usable.map(|listing| listing.model.name).collect())
 }
