@@ -75,7 +75,6 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -103,6 +102,7 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_balance",
             _ => "invalid_request_error",
         };
         let body = ErrorBody::new(kind, self.code, &self.message);

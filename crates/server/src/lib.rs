@@ -15,6 +15,7 @@ mod data;
 mod desk;
 mod error;
 mod forwarded;
+mod generation;
 mod layers;
 mod letters;
 mod metrics;

@@ -9,6 +9,7 @@ use crate::app::{App, State};
 use crate::error::ApiError;
 
 /// Leave to write one more answer, which is counted.
+#[derive(Debug)]
 pub(crate) struct Admission {
     user: UserId,
     /// Held while the answer is written.

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore, watc
 
 pub(crate) use admit::{Admission, admit, check_model, default_model};
 pub(crate) use live::{Live, News, Seen};
-pub(crate) use write::{Plan, spawn, start};
+pub(crate) use write::{Plan, StartError, spawn};
 
 use crate::app::App;
 use crate::error::ApiError;

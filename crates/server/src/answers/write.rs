@@ -13,6 +13,7 @@ use super::live::millis;
 use super::{Live, Place};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::generation::check;
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -166,7 +167,7 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     Ok((answer, dialogue))
 }
 
-/// Why [`start`] did not.
+/// Why a request was not started.
 pub(crate) enum StartError {
     /// The request can't be answered.
     Refused(DialogueError),
@@ -183,22 +184,14 @@ impl From<StartError> for ApiError {
     }
 }
 
-/// Checks a request and queues it, for `tokens_max` tokens at most. Rendering and tokenising a long conversation takes a while, so it happens on a
-/// thread of its own, and on no more of them than there are cores.
-pub(crate) async fn start(
+/// Checks a request and queues it, for `tokens_max` tokens at most.
+async fn start(
     app: &App,
     dialogue: &Arc<Dialogue>,
     request: ChatRequest,
     tokens_max: Option<usize>,
 ) -> Result<Answer, StartError> {
-    let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
-    let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
-    let checker = Arc::clone(dialogue);
-    let check = move || {
-        let _turn = turn;
-        checker.check(&request)
-    };
-    let prompt = app.blocking(check).await.map_err(StartError::Broken)?.map_err(StartError::Refused)?;
+    let prompt = check(app, dialogue, move |dialogue| dialogue.check(&request)).await?;
     let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
     dialogue.start(prompt).map_err(StartError::Refused)
 }
