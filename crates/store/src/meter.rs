@@ -397,7 +397,7 @@ pub trait MeterStore: Send + Sync + Debug {
     /// they are over; those of everybody outlive the users too.
     ///
     /// # Errors
-    /// [`StoreError::Full`](crate::StoreError::Full) if the time is more than 1,000 hours or days long.
+    /// [`StoreError::Full`](crate::StoreError::Full) if there are more than 10,000 of them.
     fn usage_sums(&self, request: UsageSumRequest) -> StoreFuture<'_, Vec<UsageSum>>;
 
     /// How many requests and tokens there were since a time, from the beginning of the quarter of an hour that it is

@@ -72,7 +72,8 @@ pub trait UserStore: Send + Sync + Debug {
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.
     fn set_disabled(&self, id: UserId, disabled_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
-    /// Deletes them with their key, their conversations and their sessions, which count as revoked.
+    /// Deletes them with what seals their texts, their conversations, their credit, and their sessions and keys, which
+    /// count as revoked. Rows of usage stay, and are nobody's.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.

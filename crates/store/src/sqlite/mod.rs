@@ -23,6 +23,7 @@ mod rows;
 mod search;
 mod sessions;
 mod upgrade;
+mod usage;
 mod users;
 
 use std::fs::File;

@@ -2,8 +2,10 @@ use sqlx::SqliteConnection;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::SqliteStore;
+use super::api_keys::revoke_all as revoke_all_keys;
 use super::rows::{user, user_columns, user_id, wrapped_key};
 use super::sessions::revoke_all;
+use super::usage::forget_user as forget_user_of_usage;
 use crate::keys::WrappedKey;
 use crate::{
     NewUser, SessionId, StoreError, StoreFuture, User, UserId, UserPage, UserPageRequest, UserRole, UserStore,
@@ -145,6 +147,8 @@ impl UserStore for SqliteStore {
             let user = find(&mut transaction, id).await?;
             must_not_be_last(&mut transaction, &user).await?;
             revoke_all(&mut transaction, id, None, self.now_ms()).await?;
+            revoke_all_keys(&mut transaction, id, self.now_ms()).await?;
+            forget_user_of_usage(&mut transaction, id).await?;
             // Their conversations, and the messages of these, go with them.
             sqlx::query("DELETE FROM users WHERE id = ?")
                 .bind(id.to_string())
