@@ -39,7 +39,7 @@ pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::{Challenge, ticket_expired};
-pub(crate) use client::{Client, KeyCaller, clients};
+pub(crate) use client::{Client, clients};
 pub(crate) use operator::{Admin, Machine, Operator};
 pub(crate) use password::{Hasher, Password, fingerprint, random_password};
 pub(crate) use profile::{check_email, check_name, check_passkey_name};
@@ -133,11 +133,9 @@ impl Accounts {
     ) -> Result<(), StoreError> {
         let since_ms = now_ms.saturating_sub(millis(lifetime));
         let sessions = store.revoked_sessions(since_ms).await?;
-        let mut revoked = lock(&self.revoked);
         for (session, expires_ms) in sessions {
-            revoked.add(session, expires_ms, now_ms);
+            lock(&self.revoked).add(session, expires_ms, now_ms);
         }
-        drop(revoked);
         let since_ms = if lifetime.is_zero() { now_ms } else { 0 };
         for (key, expires_ms) in store.revoked_keys(since_ms).await? {
             self.revoke_key(key, expires_ms, now_ms);

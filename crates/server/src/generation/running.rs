@@ -198,8 +198,8 @@ impl Running {
             self.fill()?;
             if self.choices.are_over() {
                 self.settling = self.leave.take().map(|leave| {
-                    let (app, ended) = (App::clone(&self.app), self.choices.ended());
-                    tokio::spawn(async move { leave.settle(&app, ended).await })
+                    let ended = self.choices.ended();
+                    tokio::spawn(leave.settle(ended))
                 });
             }
         }
@@ -307,7 +307,7 @@ impl Drop for Running {
                 () = app.cut_off() => {}
             }
             let ended = choices.ended();
-            leave.settle(&app, Ended { outcome: ended.outcome.max(Outcome::Cancelled), ..ended }).await;
+            leave.settle(Ended { outcome: ended.outcome.max(Outcome::Cancelled), ..ended }).await;
         });
     }
 }

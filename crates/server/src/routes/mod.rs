@@ -12,13 +12,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 
-use crate::accounts::authenticate;
+use crate::accounts::{authenticate, clients};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::layers;
@@ -26,7 +26,7 @@ use crate::layers;
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .merge(compressed())
-        .merge(without_keys())
+        .merge(of_programs(app))
         .route("/oidc/{provider}/start", get(oidc::start::handle))
         .route("/oidc/{provider}/callback", get(oidc::callback::handle))
         .route("/healthz", get(healthz::handle))
@@ -41,13 +41,13 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// What programs ask. They have no keys yet, so it answers this machine, and whoever is signed in.
-fn without_keys() -> Router<App> {
+/// What programs ask: with a key, signed in, or from this machine.
+fn of_programs(app: &App) -> Router<App> {
     Router::new()
         .route("/v1/chat/completions", post(v1::chat_completions::handle))
         .route("/v1/models", get(v1::models::handle))
         .route("/metrics", get(metrics::handle))
-        .route_layer(from_fn(layers::local_or_signed_in))
+        .route_layer(from_fn_with_state(Arc::clone(app), clients))
 }
 
 /// Whom an endpoint of the web app answers.

@@ -13,7 +13,7 @@ use wire::chat::{
     FinishReason, LogprobToken, Logprobs, RequestMessage, RequestRole, TopLogprob, Usage,
 };
 
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -24,7 +24,7 @@ const ENDPOINT: &str = "/v1/chat/completions";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
@@ -36,7 +36,7 @@ pub(crate) async fn handle(
         asked: Asked::Chat(Box::new(asked(request))),
         answers: 1,
     };
-    let running = begin(&app, caller.ok(), order).await?;
+    let running = begin(&app, client, order).await?;
     drop(room);
     let naming = Naming {
         id: format!("chatcmpl-{}", app.random_name()),
