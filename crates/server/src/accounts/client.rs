@@ -15,6 +15,7 @@ use super::api_key::{ApiKey, PREFIX};
 use super::{Caller, Machine, Peer, Way, lock};
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::meter::SESSION;
 use crate::layers::{CallerClass, is_asked_as_local, refuse_other_sites};
 
 /// Who asks.
@@ -58,7 +59,7 @@ impl Client {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Key(_) => "key",
-            Self::Session(_) => "session",
+            Self::Session(_) => SESSION,
             Self::Local => "local",
         }
     }

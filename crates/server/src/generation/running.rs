@@ -40,6 +40,8 @@ struct Choices {
     /// Answers to each prompt.
     each: usize,
     choices: Vec<Choice>,
+    /// The choices that have left the queue. Of the others nothing was read.
+    started: Vec<usize>,
 }
 
 /// One answer.
@@ -113,7 +115,12 @@ impl Running {
     ) -> Result<Self, DialogueError> {
         let mut running = Self {
             app: App::clone(app),
-            choices: Choices { dialogue, each: answers.max(1), choices: Vec::with_capacity(prompts.len()) },
+            choices: Choices {
+                dialogue,
+                each: answers.max(1),
+                choices: Vec::with_capacity(prompts.len()),
+                started: Vec::new(),
+            },
             waiting: prompts,
             leave: None,
             settling: None,
@@ -240,9 +247,13 @@ impl Choices {
 
     /// Keeps what an event says about the end; whether it did.
     fn note(&mut self, index: usize, event: &AnswerEvent) -> bool {
+        if matches!(event, AnswerEvent::Started { .. }) {
+            self.started.push(index);
+        }
         let AnswerEvent::Finished { finish, usage, timing } = event else { return false };
+        let usage = if self.started.contains(&index) { *usage } else { Usage::default() };
         if let Some(choice) = self.choices.get_mut(index) {
-            *choice = Choice::Ended(finish.clone(), *usage, *timing);
+            *choice = Choice::Ended(finish.clone(), usage, *timing);
         }
         true
     }
@@ -297,9 +308,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(leave) = self.leave.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        let Choices { dialogue, each, choices } = &mut self.choices;
-        let mut choices =
-            Choices { dialogue: Arc::clone(dialogue), each: *each, choices: std::mem::take(choices) };
+        let Choices { dialogue, each, choices, started } = &mut self.choices;
+        let mut choices = Choices {
+            dialogue: Arc::clone(dialogue),
+            each: *each,
+            choices: std::mem::take(choices),
+            started: std::mem::take(started),
+        };
         let app = App::clone(&self.app);
         runtime.spawn(async move {
             tokio::select! {

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::price::{Rate, Tokens};
 use super::Open;
-use crate::app::App;
+use crate::app::{App, State};
 use crate::error::ApiError;
 
 /// Fewest tokens that a request is cut down to for want of credit: fewer are no answer.
@@ -113,6 +113,13 @@ fn affordable(rate: Rate, most: Tokens, available: Nanos) -> Option<u64> {
         Some(price) => u64::try_from(left.0).unwrap_or(0) / price,
     };
     (left >= Nanos::ZERO && tokens >= TOKENS_LEAST.min(most.output)).then_some(tokens)
+}
+
+/// There is no credit at all.
+pub(super) fn nothing_left(app: &State, available: Nanos) -> ApiError {
+    let message =
+        format!("Insufficient Balance: available are {available} {}, and this model costs", app.settings.prices.currency);
+    ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_balance", message)
 }
 
 fn empty(app: &App, available: Nanos, needed: Nanos, is_key: bool) -> ApiError {

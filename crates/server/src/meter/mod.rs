@@ -14,7 +14,7 @@ use dialogue::Cost;
 use store::{HoldId, IdMaker, KeyId, NewUsage, StoreError, UserId};
 use tokio::sync::watch;
 
-use hold::Hold;
+pub(crate) use hold::Hold;
 use permit::KeyPlace;
 pub use price::{Hours, Price, Prices, Rate};
 pub(crate) use price::Tokens;
@@ -81,6 +81,8 @@ pub(crate) struct Metered {
     endpoint: &'static str,
     model: String,
     hold: Option<Hold>,
+    /// Whether a model was asked: it leaves a row from then on.
+    begun: bool,
     _key_place: Option<KeyPlace>,
 }
 
@@ -110,6 +112,17 @@ pub(crate) struct Took {
 
 /// What failed on our side costs nothing.
 pub(crate) const FAILED: &str = "failed";
+/// The class of those who are signed in.
+pub(crate) const SESSION: &str = "session";
+
+/// That somebody who is signed in has any credit, where a model costs any: before anything is stored for an answer.
+pub(crate) async fn has_credit(app: &State, user: UserId, model: &str) -> Result<(), ApiError> {
+    if app.settings.prices.dearest(model, SESSION).is_free() {
+        return Ok(());
+    }
+    let available = app.store.balance(user).await?.available();
+    if available > store::Nanos::ZERO { Ok(()) } else { Err(hold::nothing_left(app, available)) }
+}
 
 impl Metered {
     /// Lets a client in: a key must be for this model, and have requests and tokens left. What groups give is asked for elsewhere.
@@ -132,8 +145,24 @@ impl Metered {
             endpoint,
             model: model.to_owned(),
             hold: None,
+            begun: false,
             _key_place: key_place,
         })
+    }
+
+    /// For an answer in a conversation, for which [`answers::admit`](crate::answers) has let in.
+    pub(crate) fn of_conversation(app: &App, user: UserId, model: &str) -> Self {
+        Self {
+            open: Open::new(app),
+            user: Some(user),
+            key: None,
+            class: SESSION,
+            endpoint: "chat",
+            model: model.to_owned(),
+            hold: None,
+            begun: false,
+            _key_place: None,
+        }
     }
 
     /// Holds the most that a request can cost, if it can cost anything. Where a client `may_shrink`, that is set no
@@ -156,9 +185,15 @@ impl Metered {
         settle_row(&app, hold, usage).await;
     }
 
-    /// What it took, to be noted by somebody else with the hold, which is theirs to settle.
-    pub(crate) fn usage_and_hold(&mut self, took: Took) -> (Option<Hold>, NewUsage) {
-        (self.hold.take(), self.usage(took))
+    /// A model is asked.
+    pub(crate) fn begins(&mut self) {
+        self.begun = true;
+    }
+
+    /// What it took, if a model was asked, to be noted by somebody else with the hold, which is theirs to settle.
+    pub(crate) fn usage_and_hold(mut self, took: Took) -> Option<(Option<Hold>, NewUsage)> {
+        let hold = self.hold.take();
+        self.begun.then(|| (hold, self.usage(took)))
     }
 
     fn usage(&self, took: Took) -> NewUsage {
