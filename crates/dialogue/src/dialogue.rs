@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::assemble::{Assembler, Reading, TagTokens};
 use crate::error::DialogueError;
 use crate::profile::{Profile, Thinking};
-use crate::request::{Begun, ChatRequest, Message};
+use crate::request::{Begun, ChatRequest, CompletionPrompt, CompletionRequest, Message};
 use crate::split::{CLOSING, OPENING, Start};
 
 /// Sizes of a dialogue, all at least 1.
@@ -232,6 +232,50 @@ impl Dialogue {
             priority: request.priority,
             scope: request.scope,
         })
+    }
+
+    /// Checks a text to continue and tokenises it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_completion(&self, request: &CompletionRequest) -> Result<Prompt, DialogueError> {
+        let speech = &self.inner.speech;
+        if request.suffix.is_some() {
+            return Err(DialogueError::invalid("suffix", "absent", "a text"));
+        }
+        let sampling = request.sampling.over(&speech.sampling);
+        sampling.validate()?;
+        self.check_bias(&sampling)?;
+        let tokens = match &request.prompt {
+            CompletionPrompt::Text(text) => speech.tokenizer.encode_text(text)?,
+            CompletionPrompt::Tokens(tokens) => tokens.clone(),
+        };
+        let context = self.context();
+        let prompt_tokens = tokens.len();
+        let wanted = request.tokens_max.unwrap_or(1);
+        if prompt_tokens.saturating_add(wanted) > context {
+            return Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context });
+        }
+        Ok(Prompt {
+            tokens,
+            tokens_max: request.tokens_max.unwrap_or(context - prompt_tokens),
+            sampling,
+            stop: request.stop.clone(),
+            start: Start::Content,
+            priority: request.priority,
+            scope: request.scope,
+        })
+    }
+
+    /// Text and bytes of one token; a control token's name.
+    pub fn spell(&self, token: TokenId) -> (String, Vec<u8>) {
+        let tokenizer = &self.inner.speech.tokenizer;
+        let bytes = tokenizer.token_bytes(token);
+        if bytes.is_empty() {
+            let name = tokenizer.token_text(token).unwrap_or_default();
+            return (name.to_owned(), name.as_bytes().to_vec());
+        }
+        (String::from_utf8_lossy(bytes).into_owned(), bytes.to_vec())
     }
 
     /// Queues a prompt and returns at once.

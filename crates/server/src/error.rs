@@ -75,6 +75,14 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
+    /// The same where the field at fault has another name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) {
+            self.param = Some(to.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }

@@ -26,6 +26,11 @@ pub(crate) fn data(value: &impl Serialize) -> Bytes {
     text.into()
 }
 
+/// An event without a name whose data is this word, which is no JSON.
+pub(crate) fn done(word: &'static str) -> Bytes {
+    format!("data: {word}\n\n").into()
+}
+
 /// An event with a name.
 pub(crate) fn event(name: &'static str, value: &impl Serialize) -> Bytes {
     let mut text = format!("event: {name}\ndata: ").into_bytes();

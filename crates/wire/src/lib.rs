@@ -6,14 +6,21 @@
 
 pub mod anthropic;
 pub mod chat;
+pub mod completions;
 mod error;
 mod fields;
+mod format;
 mod models;
 pub mod responses;
+mod sampling;
 pub mod turns;
+mod usage;
 
 pub use error::{ErrorBody, ErrorDetail, RequestError, RequestErrorKind};
+pub use format::{CHOICES_MAX, Format, SCHEMA_BYTES_MAX};
 pub use models::{Model, ModelList};
+pub use sampling::{ANSWERS_MAX, LOGIT_BIAS_MAX, STOPS_MAX, Sampling};
+pub use usage::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
 /// The last event of a stream, after all chunks.
 pub const STREAM_DONE: &str = "[DONE]";

@@ -42,7 +42,7 @@ pub(crate) use challenges::{Challenge, ticket_expired};
 pub(crate) use client::{Client, clients};
 pub(crate) use operator::{Admin, Machine, Operator};
 pub(crate) use password::{Hasher, Password, fingerprint, random_password};
-pub(crate) use profile::{check_email, check_name, check_passkey_name};
+pub(crate) use profile::{check_email, check_key_name, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;

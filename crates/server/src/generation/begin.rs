@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dialogue::{CacheScope, ChatRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
+use dialogue::{CacheScope, ChatRequest, CompletionRequest, Cost, Dialogue, DialogueError, HubError, Prompt};
 
 use super::Running;
 use super::leave::Leave;
@@ -22,15 +22,17 @@ pub(crate) struct Order {
     pub(crate) answers: usize,
 }
 
-/// A conversation to answer.
+/// A conversation to answer, or texts to continue.
 pub(crate) enum Asked {
     Chat(Box<ChatRequest>),
+    Completions(Vec<CompletionRequest>),
 }
 
 impl Asked {
     fn prompts(&self) -> usize {
         match self {
             Self::Chat(_) => 1,
+            Self::Completions(requests) => requests.len(),
         }
     }
 
@@ -38,6 +40,7 @@ impl Asked {
     fn may_shrink(&self) -> bool {
         match self {
             Self::Chat(request) => request.tokens_max.is_none(),
+            Self::Completions(requests) => requests.iter().all(|request| request.tokens_max.is_none()),
         }
     }
 
@@ -46,12 +49,18 @@ impl Asked {
     fn scoped(self, scope: CacheScope) -> Self {
         match self {
             Self::Chat(request) => Self::Chat(Box::new(ChatRequest { scope, ..*request })),
+            Self::Completions(requests) => Self::Completions(
+                requests.into_iter().map(|request| CompletionRequest { scope, ..request }).collect(),
+            ),
         }
     }
 
     fn check(&self, dialogue: &Dialogue) -> Result<Vec<Prompt>, DialogueError> {
         match self {
             Self::Chat(request) => dialogue.check(request).map(|prompt| vec![prompt]),
+            Self::Completions(requests) => {
+                requests.iter().map(|request| dialogue.check_completion(request)).collect()
+            }
         }
     }
 }
@@ -63,7 +72,7 @@ impl Asked {
 pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
     let mut leave = Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
-    let may_shrink = asked.may_shrink();
+    let (is_chat, may_shrink) = (matches!(asked, Asked::Chat(_)), asked.may_shrink());
     let preparing = async {
         let scoped = asked.scoped(client.scope());
         let (dialogue, prompts) = prepare(app, &model, scoped, answers, leave.tokens_max()).await?;
@@ -78,7 +87,12 @@ pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Run
     let started = prepared
         .and_then(|(dialogue, prompts)| Running::start(app, dialogue, prompts, answers).map_err(Into::into));
     match started {
-        Ok(running) => Ok(running.with(leave)),
+        Ok(mut running) => {
+            if is_chat {
+                running.take_prompts();
+            }
+            Ok(running.with(leave))
+        }
         Err(error) => {
             leave.give_back(app).await;
             Err(error)

@@ -7,6 +7,7 @@ mod begin;
 mod leave;
 mod respond;
 mod running;
+pub(crate) mod translate;
 
 pub(crate) use begin::{Asked, Order, begin, check};
 pub(crate) use respond::{Form, stream, whole};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use base::TokenId;
 use dialogue::{Answer, AnswerEvent, Dialogue, DialogueError, Finish, Prompt, Timing, Usage};
 use futures_util::future::select_all;
 use tokio::runtime::Handle;
@@ -24,6 +25,8 @@ const AT_ONCE: usize = 8;
 pub(crate) struct Running {
     app: App,
     choices: Choices,
+    /// What is continued, until somebody takes it; prompt by prompt.
+    prompts: Vec<Vec<TokenId>>,
     /// Not yet begun, for the choices after `choices`.
     waiting: VecDeque<Prompt>,
     leave: Option<Leave>,
@@ -113,11 +116,13 @@ impl Running {
         prompts: VecDeque<Prompt>,
         answers: usize,
     ) -> Result<Self, DialogueError> {
+        let each = answers.max(1);
         let mut running = Self {
             app: App::clone(app),
+            prompts: prompts.iter().step_by(each).map(|prompt| prompt.tokens().to_vec()).collect(),
             choices: Choices {
                 dialogue,
-                each: answers.max(1),
+                each,
                 choices: Vec::with_capacity(prompts.len()),
                 started: Vec::new(),
             },
@@ -139,6 +144,11 @@ impl Running {
     /// The model that answers.
     pub(crate) fn dialogue(&self) -> &Dialogue {
         &self.choices.dialogue
+    }
+
+    /// The tokens of each prompt, as the model is given them. For whoever asks first.
+    pub(crate) fn take_prompts(&mut self) -> Vec<Vec<TokenId>> {
+        std::mem::take(&mut self.prompts)
     }
 
     /// What happens next, to any of the answers. Cancel-safe.

@@ -10,6 +10,7 @@ use url::Url;
 use crate::accounts::{Machine, Peer, Way};
 use crate::app::App;
 use crate::error::{ApiError, shortened};
+use crate::routes::is_api;
 use crate::settings::Settings;
 
 /// A browser that can reach this server runs other people's pages. A page that points its own name at this machine
@@ -60,8 +61,7 @@ fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Res
         }
     }
     // Links from elsewhere may open the page; that is not a call.
-    let api = ["/api/", "/v1/", "/metrics"].iter().any(|prefix| uri.path().starts_with(prefix));
-    if api { refuse_other_sites(headers) } else { Ok(()) }
+    if is_api(uri.path()) { refuse_other_sites(headers) } else { Ok(()) }
 }
 
 fn refused(code: &'static str, allowed: &str, given: &str) -> ApiError {
@@ -275,6 +275,7 @@ mod tests {
         let with = |name, value, expected| {
             check_request("/api/models", &[host, (name, value)], expected);
             check_request("/v1/models", &[host, (name, value)], expected);
+            check_request("/beta/completions", &[host, (name, value)], expected);
         };
         with("origin", "http://localhost:8080", Ok(()));
         with("sec-fetch-site", "same-origin", Ok(()));

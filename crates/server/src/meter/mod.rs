@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dialogue::Cost;
-use store::{HoldId, IdMaker, KeyId, NewUsage, StoreError, UserId};
+use store::{CreditKind, HoldId, IdMaker, KeyId, Nanos, NewCredit, NewUsage, StoreError, UserId};
 use tokio::sync::watch;
 
 pub(crate) use hold::Hold;
@@ -121,7 +121,7 @@ pub(crate) async fn has_credit(app: &State, user: UserId, model: &str) -> Result
         return Ok(());
     }
     let available = app.store.balance(user).await?.available();
-    if available > store::Nanos::ZERO { Ok(()) } else { Err(hold::nothing_left(app, available)) }
+    if available > Nanos::ZERO { Ok(()) } else { Err(hold::nothing_left(app, available)) }
 }
 
 impl Metered {
@@ -214,11 +214,26 @@ impl Metered {
             miss: tokens.miss,
             output: tokens.output,
             reasoning: tokens.reasoning,
-            cost: if is_paid { rate.cost(tokens) } else { store::Nanos::ZERO },
+            cost: if is_paid { rate.cost(tokens) } else { Nanos::ZERO },
             queued_ms: millis(took.queued),
             ttft_ms: took.first_token.map(millis),
             total_ms: millis(took.total),
             outcome: took.outcome.to_owned(),
+        }
+    }
+}
+
+impl State {
+    /// Gives a new user what new users are given. That it can't be given keeps nobody from their account.
+    pub(crate) async fn welcome(&self, user: UserId) {
+        let amount = self.settings.sign_up_credit;
+        if amount <= Nanos::ZERO {
+            return;
+        }
+        let (note, at_ms) = ("sign-up".to_owned(), self.clock.unix_ms());
+        let new = NewCredit { user, kind: CreditKind::Grant, amount, by: None, note, at_ms };
+        if let Err(error) = self.store.add_credit(new).await {
+            tracing::error!(%error, "a new user's credit could not be given");
         }
     }
 }

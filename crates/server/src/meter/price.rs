@@ -5,12 +5,19 @@ use store::Nanos;
 
 /// What requests cost, by model, class of caller and time of day. The first rule that fits counts; what none fits costs
 /// nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prices {
     /// What the money is called, such as `USD`.
     pub currency: String,
     /// In their order.
     pub rules: Vec<Price>,
+}
+
+impl Default for Prices {
+    /// Nothing costs anything.
+    fn default() -> Self {
+        Self { currency: "USD".to_owned(), rules: Vec::new() }
+    }
 }
 
 /// A price, and whom it is for.
@@ -103,6 +110,11 @@ impl Rate {
 }
 
 impl Prices {
+    /// Whether nothing costs anything.
+    pub(crate) fn are_free(&self) -> bool {
+        self.rules.iter().all(|rule| rule.rate.is_free())
+    }
+
     /// The rate for a model and a class at a time, in Unix milliseconds.
     pub(crate) fn rate(&self, model: &str, class: &str, at_ms: i64) -> Rate {
         let minute = at_ms.div_euclid(60_000).rem_euclid(MINUTES_OF_DAY);

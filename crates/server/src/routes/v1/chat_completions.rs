@@ -6,21 +6,26 @@ use std::collections::VecDeque;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use dialogue::{AnswerEvent, ChatRequest, Finish, Message, Part, SamplingOverrides};
-use wire::STREAM_DONE;
+use dialogue::{AnswerEvent, Begun, ChatRequest, Finish, Part, ToolDelta};
 use wire::chat::{
     AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Choice, ChunkChoice, Delta,
-    FinishReason, LogprobToken, Logprobs, RequestMessage, RequestRole, TopLogprob, Usage,
+    FinishReason, LogprobToken, Logprobs, ReasoningEffort, ToolCall, ToolCallDelta, TopLogprob,
 };
+use wire::{STREAM_DONE, Usage};
 
+use super::{Naming, wire_number, wire_usage};
 use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
-use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, whole};
+use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, translate, whole};
 use crate::sse;
 
 const ENDPOINT: &str = "/v1/chat/completions";
+
+/// Most tokens of thought where little effort is asked for and no number is given. More effort is the model's own
+/// measure.
+const LOW_EFFORT_TOKENS: u32 = 1024;
 
 pub(crate) async fn handle(
     State(app): State<App>,
@@ -29,105 +34,136 @@ pub(crate) async fn handle(
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
     drop(body);
-    let (streams, include_usage, logprobs) = (request.stream, request.include_usage, request.logprobs);
-    let order = Order {
-        endpoint: ENDPOINT,
-        model: request.model.clone(),
-        asked: Asked::Chat(Box::new(asked(request))),
-        answers: 1,
-    };
+    let (streams, include_usage) = (request.stream, request.include_usage);
+    let answers = request.answers as usize;
+    let style = Style { logprobs: request.logprobs, functions_form: request.functions_form };
+    let model = request.model.clone();
+    let order = Order { endpoint: ENDPOINT, model, asked: Asked::Chat(Box::new(asked(request))), answers };
     let running = begin(&app, client, order).await?;
     drop(room);
-    let naming = Naming {
-        id: format!("chatcmpl-{}", app.random_name()),
-        created: app.clock.unix_ms() / 1000,
-        model: running.dialogue().name().to_owned(),
-    };
+    let naming = Naming::new(&app, "chatcmpl-", &running);
     if streams {
-        let chunks = Chunks { naming, include_usage, greeted: false };
+        let chunks = Chunks { naming, style, include_usage, greeted: vec![false; answers] };
         return Ok(stream(&app, running, chunks));
     }
-    whole(&app, completion(running, naming, logprobs)).await
+    whole(&app, completion(running, naming, style, answers)).await
 }
 
-/// What is the same in every chunk of an answer.
-struct Naming {
-    id: String,
-    created: i64,
-    model: String,
+/// How the client wants the answer.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    logprobs: bool,
+    /// Calls in the form that was before tools.
+    functions_form: bool,
+}
+
+impl Style {
+    fn finish_reason(self, finish: &Finish) -> FinishReason {
+        match finish {
+            Finish::ToolCalls if self.functions_form => FinishReason::FunctionCall,
+            finish => super::finish_reason(finish),
+        }
+    }
 }
 
 fn asked(request: ChatCompletionRequest) -> ChatRequest {
-    let top = |logprobs: bool| logprobs.then_some(request.top_logprobs.unwrap_or(0) as usize);
+    let logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
+    let low = (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(LOW_EFFORT_TOKENS);
+    let begun = request.begun.map(|turn| Begun { reasoning: turn.reasoning, content: turn.content });
     ChatRequest {
-        sampling: SamplingOverrides {
-            temperature: request.temperature,
-            top_k: request.top_k.map(|top_k| top_k as usize),
-            top_p: request.top_p,
-            min_p: request.min_p,
-            typical_p: request.typical_p,
-            repetition_penalty: request.repetition_penalty,
-            presence_penalty: request.presence_penalty,
-            frequency_penalty: request.frequency_penalty,
-            penalty_window: None,
-            logit_bias: (!request.logit_bias.is_empty()).then_some(request.logit_bias),
-            seed: request.seed,
-            logprobs: top(request.logprobs),
-        },
+        messages: translate::messages(request.turns),
+        sampling: translate::sampling(request.sampling, logprobs),
         tokens_max: request.max_tokens.map(|tokens| tokens as usize),
-        messages: request.messages.into_iter().map(message).collect(),
         stop: request.stop,
         thinking: request.thinking,
+        reasoning_tokens_max: request.thinking_tokens_max.or(low).map(|tokens| tokens as usize),
+        tools: translate::tools(request.tools),
+        tool_choice: translate::tool_choice(request.tool_choice),
+        parallel_tool_calls: request.parallel_tool_calls,
+        format: translate::format(request.format),
+        begun,
         ..ChatRequest::default()
     }
 }
 
-fn message(message: RequestMessage) -> Message {
-    let role = match message.role {
-        RequestRole::System => dialogue::Role::System,
-        RequestRole::User => dialogue::Role::User,
-        RequestRole::Assistant => dialogue::Role::Assistant,
-    };
-    let reasoning = message.reasoning_content;
-    Message { role, content: message.content, reasoning, tool_calls: Vec::new(), tool_call_id: None }
+/// What an answer has said so far.
+struct Gathered {
+    content: String,
+    reasoning: String,
+    calls: Vec<ToolCall>,
+    logprobs: Logprobs,
+    finish_reason: FinishReason,
 }
 
-async fn completion(mut running: Running, naming: Naming, wanted: bool) -> Result<ChatCompletion, ApiError> {
-    let (mut content, mut reasoning) = (String::new(), String::new());
-    let mut logprobs = Logprobs { content: Some(Vec::new()), reasoning_content: None };
-    let mut reason = FinishReason::Stop;
-    while let Step::Event(_, event) = running.next().await? {
-        match event {
-            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_) => {}
-            AnswerEvent::Delta(delta) => {
-                add_logprobs(&mut logprobs, delta.part, delta.tokens);
-                match delta.part {
-                    Part::Content => content.push_str(&delta.text),
-                    Part::Reasoning => reasoning.push_str(&delta.text),
-                }
-            }
-            AnswerEvent::Finished { finish, .. } => reason = finish_reason(&finish),
+impl Gathered {
+    fn new() -> Self {
+        Self {
+            content: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            logprobs: Logprobs { content: Some(Vec::new()), reasoning_content: None },
+            finish_reason: FinishReason::Stop,
         }
     }
-    let ended = running.ended().ok_or_else(|| ApiError::internal("the answer did not end"))?;
-    let reasoning = (!reasoning.is_empty()).then_some(reasoning);
-    let message = AnswerMessage::new(content, reasoning);
-    let choice = Choice { index: 0, message, logprobs: wanted.then_some(logprobs), finish_reason: reason };
-    let Naming { id, created, model } = naming;
-    Ok(ChatCompletion::new(id, created, model, choice, wire_usage(ended.usage)))
-}
 
-fn finish_reason(finish: &Finish) -> FinishReason {
-    match finish {
-        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls => FinishReason::Stop,
-        Finish::Length => FinishReason::Length,
-        Finish::Cancelled => FinishReason::Aborted,
-        Finish::ShuttingDown | Finish::Failed(_) => FinishReason::InsufficientSystemResource,
+    fn take(&mut self, event: AnswerEvent, style: Style) {
+        match event {
+            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) => {}
+            AnswerEvent::Delta(delta) => {
+                add_logprobs(&mut self.logprobs, delta.part, delta.tokens);
+                match delta.part {
+                    Part::Content => self.content.push_str(&delta.text),
+                    Part::Reasoning => self.reasoning.push_str(&delta.text),
+                }
+            }
+            AnswerEvent::ToolCall(ToolDelta { begins, arguments, .. }) => {
+                if let Some(begins) = begins {
+                    self.calls.push(ToolCall::new(begins.id, begins.name, String::new()));
+                }
+                // Calls come one after the other.
+                if let Some(call) = self.calls.last_mut() {
+                    call.function.arguments.push_str(&arguments);
+                }
+            }
+            AnswerEvent::Finished { finish, .. } => self.finish_reason = style.finish_reason(&finish),
+        }
+    }
+
+    fn choice(self, index: usize, style: Style) -> Choice {
+        let reasoning = (!self.reasoning.is_empty()).then_some(self.reasoning);
+        let message = AnswerMessage::new(self.content, reasoning).calling(self.calls);
+        let message = if style.functions_form { message.in_functions_form() } else { message };
+        Choice {
+            index: number(index),
+            message,
+            logprobs: style.logprobs.then_some(self.logprobs),
+            finish_reason: self.finish_reason,
+        }
     }
 }
 
-fn wire_usage(usage: dialogue::Usage) -> Usage {
-    Usage::new(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens)
+async fn completion(
+    mut running: Running,
+    naming: Naming,
+    style: Style,
+    answers: usize,
+) -> Result<ChatCompletion, ApiError> {
+    let mut gathered: Vec<_> = (0..answers).map(|_| Gathered::new()).collect();
+    while let Step::Event(choice, event) = running.next().await? {
+        if let Some(gathered) = gathered.get_mut(choice) {
+            gathered.take(event, style);
+        }
+    }
+    let ended = running.ended().ok_or_else(|| ApiError::internal("an answer did not end"))?;
+    let choices = gathered.into_iter().enumerate().map(|(index, gathered)| gathered.choice(index, style));
+    let Naming { id, created, model, fingerprint } = naming;
+    let completion = ChatCompletion::new(id, created, model, choices.collect(), wire_usage(ended.usage));
+    Ok(ChatCompletion { system_fingerprint: Some(fingerprint), ..completion })
+}
+
+/// Number of a choice or a call, of which there are few.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn add_logprobs(logprobs: &mut Logprobs, part: Part, tokens: Vec<dialogue::TokenLogprob>) {
@@ -153,47 +189,36 @@ fn wire_logprob(token: dialogue::TokenLogprob) -> LogprobToken {
     }
 }
 
-/// JSON has no infinity; the API has -9999.0 for a probability of 0.
-fn wire_number(logprob: f32) -> f32 {
-    if logprob.is_finite() { logprob } else { -9999.0 }
-}
-
-/// The stream: a chunk that says who speaks, the reasoning, the content, a last chunk that says why it ended, `[DONE]`.
-/// The usage rides on the last chunk, or comes in one of its own where that was asked for.
+/// The stream of each answer: a chunk that says who speaks, the reasoning, the content, the calls, a last chunk that says
+/// why it ended. Behind all of them `[DONE]`. The usage rides on the last chunk, or comes in one of its own where that
+/// was asked for.
 struct Chunks {
     naming: Naming,
+    style: Style,
     include_usage: bool,
-    /// Whether the first chunk was sent.
-    greeted: bool,
+    /// Whether the first chunk was sent, of each answer.
+    greeted: Vec<bool>,
+}
+
+/// What a chunk holds.
+#[derive(Default)]
+struct Piece {
+    delta: Delta,
+    logprobs: Option<Logprobs>,
+    finish_reason: Option<FinishReason>,
+    usage: Option<Usage>,
+}
+
+impl From<Delta> for Piece {
+    fn from(delta: Delta) -> Self {
+        Self { delta, ..Self::default() }
+    }
 }
 
 impl Chunks {
-    fn greet(&mut self, out: &mut VecDeque<Bytes>) {
-        if !std::mem::replace(&mut self.greeted, true) {
-            self.push(Delta::role(), None, None, None, out);
-        }
-    }
-
-    fn push(
-        &self,
-        delta: Delta,
-        logprobs: Option<Logprobs>,
-        finish_reason: Option<FinishReason>,
-        usage: Option<Usage>,
-        out: &mut VecDeque<Bytes>,
-    ) {
-        let Naming { id, created, model } = &self.naming;
-        let choice = ChunkChoice { index: 0, delta, logprobs, finish_reason };
-        let chunk = ChatCompletionChunk { usage, ..ChatCompletionChunk::piece(id, *created, model, choice) };
-        out.push_back(sse::data(&chunk));
-    }
-}
-
-impl Form for Chunks {
-    fn event(&mut self, _choice: usize, event: AnswerEvent, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
-        self.greet(out);
+    fn piece(&self, event: AnswerEvent, ended: Option<Ended>) -> Option<Piece> {
         match event {
-            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_) => {}
+            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) => None,
             AnswerEvent::Delta(delta) => {
                 let mut logprobs = Logprobs::default();
                 let wanted = !delta.tokens.is_empty();
@@ -202,27 +227,69 @@ impl Form for Chunks {
                     Part::Reasoning => Delta::reasoning(delta.text),
                     Part::Content => Delta::content(delta.text),
                 };
-                self.push(text, wanted.then_some(logprobs), None, None, out);
+                Some(Piece { logprobs: wanted.then_some(logprobs), ..text.into() })
             }
+            AnswerEvent::ToolCall(call) => self.call(call).map(Piece::from),
             AnswerEvent::Finished { finish, .. } => {
-                let riding = ended.filter(|_| !self.include_usage).map(|ended| wire_usage(ended.usage));
-                self.push(Delta::default(), None, Some(finish_reason(&finish)), riding, out);
+                let usage = ended.filter(|_| !self.include_usage).map(|ended| wire_usage(ended.usage));
+                let finish_reason = Some(self.style.finish_reason(&finish));
+                Some(Piece { finish_reason, usage, ..Piece::default() })
             }
+        }
+    }
+
+    fn call(&self, call: ToolDelta) -> Option<Delta> {
+        let index = number(call.index);
+        let call = match call.begins {
+            Some(begins) => ToolCallDelta::first(index, begins.id, begins.name, call.arguments),
+            None => ToolCallDelta::more(index, call.arguments),
+        };
+        if !self.style.functions_form {
+            return Some(Delta::call(call));
+        }
+        // The old form has room for one call.
+        (index == 0).then(|| Delta::function_call(call.function))
+    }
+
+    fn push(&self, choice: usize, piece: Piece, out: &mut VecDeque<Bytes>) {
+        let Piece { delta, logprobs, finish_reason, usage } = piece;
+        let choice = ChunkChoice { index: number(choice), delta, logprobs, finish_reason };
+        self.send(ChatCompletionChunk { usage, ..self.chunk(vec![choice]) }, out);
+    }
+
+    fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
+        let Naming { id, created, model, fingerprint } = &self.naming;
+        let system_fingerprint = Some(fingerprint.clone());
+        ChatCompletionChunk { system_fingerprint, ..ChatCompletionChunk::new(id, *created, model, choices) }
+    }
+
+    fn send(&self, chunk: ChatCompletionChunk, out: &mut VecDeque<Bytes>) {
+        out.push_back(sse::data(&chunk));
+    }
+}
+
+impl Form for Chunks {
+    fn event(&mut self, choice: usize, event: AnswerEvent, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
+        let greeted = self.greeted.get_mut(choice).is_none_or(|greeted| std::mem::replace(greeted, true));
+        if !greeted {
+            self.push(choice, Delta::role().into(), out);
+        }
+        if let Some(piece) = self.piece(event, ended) {
+            self.push(choice, piece, out);
         }
     }
 
     fn done(&mut self, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
         if let Some(ended) = ended.filter(|_| self.include_usage) {
-            let Naming { id, created, model } = &self.naming;
-            let usage = wire_usage(ended.usage);
-            out.push_back(sse::data(&ChatCompletionChunk::usage(id, *created, model, usage)));
+            let usage = Some(wire_usage(ended.usage));
+            self.send(ChatCompletionChunk { usage, ..self.chunk(Vec::new()) }, out);
         }
-        out.push_back(Bytes::from(format!("data: {STREAM_DONE}\n\n")));
+        out.push_back(sse::done(STREAM_DONE));
     }
 
     /// An error after the response has begun is an event of its own.
     fn error(&mut self, error: &ApiError, out: &mut VecDeque<Bytes>) {
         out.push_back(sse::data(&error.body()));
-        out.push_back(Bytes::from(format!("data: {STREAM_DONE}\n\n")));
+        out.push_back(sse::done(STREAM_DONE));
     }
 }

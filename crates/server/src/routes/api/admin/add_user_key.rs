@@ -1,0 +1,33 @@
+//! `POST /api/admin/users/{id}/keys`: a new key of a user, whose text this answer alone shows. For whoever has the machine
+//! alone: with a key of somebody else's an administrator would spend their money in their name.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+
+use super::super::key::{AskedKey, MadeKey, add_key};
+use super::OfUser;
+use crate::accounts::Admin;
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    Admin(operator): Admin,
+    OfUser(id): OfUser,
+    headers: HeaderMap,
+    body::Json(asked, _room): body::Json<AskedKey>,
+) -> Result<(StatusCode, Json<MadeKey>), ApiError> {
+    operator.must_be_the_machine()?;
+    let user = app.store.user(id).await?;
+    let worker = App::clone(&app);
+    let made = app
+        .detached(async move {
+            let made = add_key(&worker, &user, asked, &headers).await?;
+            worker.audit_by(&operator, "key_added", Some(id)).await;
+            Ok(made)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
