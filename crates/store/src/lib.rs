@@ -44,7 +44,7 @@ pub use links::{Identity, Link};
 pub use meter::{
     Balance, Credit, CreditKind, CreditPage, CreditPageRequest, Held, MeterStore, NewCredit, NewHold,
     NewUsage, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum,
-    UsageSumRequest, UsedSince,
+    UsageSumRequest, UsedSince, UserSum, UserSumRequest,
 };
 pub use money::{Nanos, ParseNanosError};
 pub use operators::{

@@ -339,6 +339,38 @@ pub struct UsageSum {
     pub cost: Nanos,
 }
 
+/// Which users' sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserSumRequest {
+    /// Unix milliseconds from which: the quarter of an hour that they are in is the first that counts.
+    pub since_ms: i64,
+    /// Unix milliseconds until which: no quarter of an hour that begins at or after them counts.
+    pub until_ms: i64,
+    /// Most users to return.
+    pub limit: u32,
+}
+
+/// What a user's requests to all models took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSum {
+    /// The user.
+    pub user: UserId,
+    /// Their name.
+    pub name: String,
+    /// How many there were.
+    pub requests: u64,
+    /// Tokens of prompts that the prefix cache had.
+    pub hit: u64,
+    /// Tokens of prompts that it had not.
+    pub miss: u64,
+    /// Tokens generated, reasoning included.
+    pub output: u64,
+    /// Of those, reasoning.
+    pub reasoning: u64,
+    /// What was taken for them.
+    pub cost: Nanos,
+}
+
 /// How much was used since a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UsedSince {
@@ -399,6 +431,10 @@ pub trait MeterStore: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::Full`](crate::StoreError::Full) if there are more than 10,000 of them.
     fn usage_sums(&self, request: UsageSumRequest) -> StoreFuture<'_, Vec<UsageSum>>;
+
+    /// Who used the most: sums by user, those that cost the most first, and of the same cost those of the most requests.
+    /// Walks the sums of all users.
+    fn usage_by_user(&self, request: UserSumRequest) -> StoreFuture<'_, Vec<UserSum>>;
 
     /// How many requests and tokens there were since a time, from the beginning of the quarter of an hour that it is
     /// in. Requests that go on are not among them.

@@ -73,7 +73,8 @@ pub trait UserStore: Send + Sync + Debug {
     fn set_disabled(&self, id: UserId, disabled_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
     /// Deletes them with what seals their texts, their conversations, their credit, and their sessions and keys, which
-    /// count as revoked. Rows of usage stay, and are nobody's.
+    /// count as revoked. Rows of usage stay, and are nobody's; where there are very many of them, they become so before
+    /// the rest is done, which is done at once.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.

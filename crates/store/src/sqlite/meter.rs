@@ -10,7 +10,7 @@ use crate::seal::Place;
 use crate::{
     Balance, CreditId, CreditKind, CreditPage, CreditPageRequest, Held, HoldId, KeyId, MeterStore, Nanos,
     NewCredit, NewHold, NewUsage, StoreError, StoreFuture, UsageOf, UsagePage, UsageRequest, UsageRow,
-    UsageSum, UsageSumRequest, UsedSince, UserId,
+    UsageSum, UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
 };
 
 const NOT_FOUND: StoreError = StoreError::NotFound { what: "hold" };
@@ -119,6 +119,10 @@ impl MeterStore for SqliteStore {
         Box::pin(usage::sums(self, request))
     }
 
+    fn usage_by_user(&self, request: UserSumRequest) -> StoreFuture<'_, Vec<UserSum>> {
+        Box::pin(usage::by_user(self, request))
+    }
+
     fn used_since(&self, of: UsageOf, since_ms: i64) -> StoreFuture<'_, UsedSince> {
         Box::pin(usage::since(self, of, since_ms))
     }
@@ -171,14 +175,11 @@ async fn left_of_key(
 fn credited(balance: &Balance, kind: CreditKind, amount: Nanos) -> Result<Nanos, StoreError> {
     if amount >= Nanos::ZERO {
         let total = balance.total().saturating_add(amount);
-        return match total <= TOTAL_MAX {
-            true => Ok(amount),
-            false => Err(StoreError::Full {
-                what: "units of credit",
-                allowed: in_units(TOTAL_MAX),
-                given: in_units(total),
-            }),
-        };
+        if total > TOTAL_MAX {
+            let (allowed, given) = (in_units(TOTAL_MAX), in_units(total));
+            return Err(StoreError::Full { what: "units of credit", allowed, given });
+        }
+        return Ok(amount);
     }
     let of_kind = match kind {
         CreditKind::Grant => balance.granted,

@@ -4,10 +4,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::SqliteStore;
-use super::rows::{count, signed, usage_columns, usage_row};
+use super::rows::{count, parsed, signed, usage_columns, usage_row};
 use crate::{
     Nanos, NewUsage, StoreError, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow,
-    UsageSum, UsageSumRequest, UsedSince, UserId,
+    UsageSum, UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
 };
 
 const MINUTES_OF_QUARTER: i64 = 15;
@@ -16,7 +16,7 @@ const QUARTER_MS: i64 = MINUTES_OF_QUARTER * 60_000;
 /// Sums that are given at once.
 const SUMS_MAX: usize = 10_000;
 
-/// Rows that are deleted in one transaction; others who write wait meanwhile.
+/// Rows that are deleted, or made nobody's, in one transaction; others who write wait meanwhile.
 const BATCH: i64 = 1000;
 
 /// Adds a row, and what is in it to the sums. Of somebody who is gone it is nobody's.
@@ -122,13 +122,16 @@ async fn add_to_sums(connection: &mut SqliteConnection, row: &UsageRow) -> Resul
     Ok(())
 }
 
-/// Makes the rows of a user, who is about to be deleted, nobody's. The sums over them go with the user.
-pub(super) async fn forget_user(connection: &mut SqliteConnection, user: UserId) -> Result<(), StoreError> {
-    sqlx::query(FORGET).bind(user.to_string()).execute(connection).await?;
-    Ok(())
+/// Makes some rows of a user, who is about to be deleted, nobody's, and says whether those were the last. The sums over
+/// them go with the user.
+pub(super) async fn forget_some(connection: &mut SqliteConnection, user: UserId) -> Result<bool, StoreError> {
+    let forgotten =
+        sqlx::query(FORGET).bind(user.to_string()).bind(BATCH).execute(connection).await?.rows_affected();
+    Ok(forgotten < BATCH as u64)
 }
 
-pub(super) const FORGET: &str = "UPDATE usage SET user_id = NULL, key_id = NULL WHERE user_id = ?";
+pub(super) const FORGET: &str = "UPDATE usage SET user_id = NULL, key_id = NULL
+     WHERE number IN (SELECT number FROM usage WHERE user_id = ? LIMIT ?)";
 
 /// Bound are since when, before which place, how many, and whose.
 macro_rules! page_of {
@@ -244,16 +247,56 @@ fn quarters_until(until_ms: i64) -> i64 {
 }
 
 fn sum(row: &SqliteRow, from_ms: i64) -> Result<UsageSum, StoreError> {
-    Ok(UsageSum {
-        from_ms,
-        model: row.try_get("model")?,
-        requests: count(row, "requests", "the sum of requests")?,
-        hit: count(row, "hit", "the sum of hits")?,
-        miss: count(row, "miss", "the sum of misses")?,
-        output: count(row, "output", "the sum of output")?,
-        reasoning: count(row, "reasoning", "the sum of reasoning")?,
-        cost: Nanos(row.try_get("cost")?),
-    })
+    let Sums { requests, hit, miss, output, reasoning, cost } = Sums::of(row)?;
+    Ok(UsageSum { from_ms, model: row.try_get("model")?, requests, hit, miss, output, reasoning, cost })
+}
+
+/// What there is a sum of.
+struct Sums {
+    requests: u64,
+    hit: u64,
+    miss: u64,
+    output: u64,
+    reasoning: u64,
+    cost: Nanos,
+}
+
+impl Sums {
+    fn of(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            requests: count(row, "requests", "the sum of requests")?,
+            hit: count(row, "hit", "the sum of hits")?,
+            miss: count(row, "miss", "the sum of misses")?,
+            output: count(row, "output", "the sum of output")?,
+            reasoning: count(row, "reasoning", "the sum of reasoning")?,
+            cost: Nanos(row.try_get("cost")?),
+        })
+    }
+}
+
+const BY_USER: &str = "SELECT user_id, name, requests, hit, miss, output, reasoning, cost FROM (
+        SELECT user_id, SUM(requests) AS requests, SUM(hit) AS hit, SUM(miss) AS miss, SUM(output) AS output,
+            SUM(reasoning) AS reasoning, SUM(cost) AS cost
+        FROM usage_of_users WHERE quarter >= ? AND quarter < ? GROUP BY user_id
+        ORDER BY cost DESC, requests DESC, user_id LIMIT ?
+     ) JOIN users ON users.id = user_id ORDER BY cost DESC, requests DESC, user_id";
+
+pub(super) async fn by_user(
+    store: &SqliteStore,
+    request: UserSumRequest,
+) -> Result<Vec<UserSum>, StoreError> {
+    let rows = sqlx::query(BY_USER)
+        .bind(request.since_ms.div_euclid(QUARTER_MS))
+        .bind(quarters_until(request.until_ms))
+        .bind(request.limit)
+        .fetch_all(&store.readers)
+        .await?;
+    let user_sum = |row: &SqliteRow| {
+        let Sums { requests, hit, miss, output, reasoning, cost } = Sums::of(row)?;
+        let (user, name) = (parsed(row, "user_id", "usage_of_users.user_id")?, row.try_get("name")?);
+        Ok(UserSum { user, name, requests, hit, miss, output, reasoning, cost })
+    };
+    rows.iter().map(user_sum).collect()
 }
 
 macro_rules! since_of {

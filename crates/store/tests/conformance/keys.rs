@@ -70,7 +70,7 @@ pub(crate) async fn changes_of_a_key_touch_only_what_they_name(fixture: &Fixture
     let key = fixture.key(owner, 1).await;
     let check = async |change: KeyChange, expected: &Key| {
         assert_eq!(store.change_key(owner, key.id, change).await.unwrap(), *expected);
-        assert_eq!(store.keys(owner).await.unwrap(), [expected.clone()]);
+        assert_eq!(store.keys(owner).await.unwrap(), std::slice::from_ref(expected));
     };
     check(KeyChange::default(), &key).await;
     let expected = Key { name: "of the cabin".to_owned(), ..key.clone() };

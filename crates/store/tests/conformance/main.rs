@@ -200,6 +200,7 @@ async fn programs<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
             rows_are_paged_from_the_newest
             sums_are_by_hour_or_day_where_one_is
             sums_are_over_all_rows
+            users_who_used_the_most_come_first
             what_was_used_since_a_time_is_counted_by_the_quarter
             old_rows_go_and_their_sums_stay
             an_answer_ends_with_its_usage_or_not_at_all

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use store::{
     Balance, CreditKind, CreditPageRequest, Held, HoldId, Key, KeyChange, KeyId, KeyScope, Nanos, NewCredit,
     NewHold, NewKey, NewUsage, Outcome, ParentChoice, Status, StoreError, UsageId, UsageOf, UsagePage,
-    UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId,
+    UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId, UserSumRequest,
 };
 
 use crate::support::{Fixture, new_key};
@@ -530,6 +530,40 @@ pub(crate) async fn sums_are_over_all_rows(fixture: &Fixture) {
     assert_eq!(fixture.sums(another_s, UsagePeriod::Day, 0).await, []);
 }
 
+pub(crate) async fn users_who_used_the_most_come_first(fixture: &Fixture) {
+    let (store, owner) = (&fixture.store, fixture.owner);
+    let (pip, flask) = (fixture.user("Pip").await.id, fixture.user("Flask").await.id);
+    let gone = fixture.user("Fedallah").await.id;
+    fixture.user("Bulkington").await;
+    for (number, (user, cost, at_ms)) in
+        [(owner, 5, 0), (pip, 3, 0), (pip, 4, DAY_MS), (flask, 0, 5), (flask, 0, 5), (gone, 9, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        fixture.credit(user, CreditKind::Grant, cost).await;
+        fixture.hold(user, None, number as u64, cost).await;
+        let usage = NewUsage { at_ms, ..new_usage(number as u64, cost) };
+        store.settle(Some(hold_id(number as u64)), usage).await.unwrap();
+    }
+    store.settle(None, new_usage(99, 0)).await.unwrap();
+    store.delete_user(gone).await.unwrap();
+    let check = async |until_ms, limit, expected: &[(UserId, &str, u64, i64)]| {
+        let request = UserSumRequest { since_ms: 0, until_ms, limit };
+        let sums = store.usage_by_user(request).await.unwrap();
+        let shown: Vec<_> =
+            sums.iter().map(|sum| (sum.user, sum.name.as_str(), sum.requests, sum.cost.0)).collect();
+        assert_eq!(shown, expected);
+        for sum in sums {
+            let tokens = [sum.hit, sum.miss, sum.output, sum.reasoning];
+            assert_eq!(tokens, [1, 20, 300, 40].map(|tokens| tokens * sum.requests));
+        }
+    };
+    check(2 * DAY_MS, 10, &[(pip, "Pip", 2, 7), (owner, "Ahab", 1, 5), (flask, "Flask", 2, 0)]).await;
+    check(DAY_MS, 10, &[(owner, "Ahab", 1, 5), (pip, "Pip", 1, 3), (flask, "Flask", 2, 0)]).await;
+    check(DAY_MS, 1, &[(owner, "Ahab", 1, 5)]).await;
+    check(0, 10, &[]).await;
+}
+
 pub(crate) async fn what_was_used_since_a_time_is_counted_by_the_quarter(fixture: &Fixture) {
     let (store, owner) = (&fixture.store, fixture.owner);
     let key = fixture.key_of(owner, 1, None).await.id;
@@ -621,10 +655,17 @@ pub(crate) async fn usage_outlives_its_user_and_is_nobody_s(fixture: &Fixture) {
     fixture.hold(pip, Some(key), 1, 5).await;
     let settled = fixture.settle(1, 4).await;
     fixture.hold(pip, Some(key), 2, 5).await;
+    // More than are changed at once.
+    for number in 0..1101 {
+        let usage = NewUsage { user: Some(pip), key: Some(key), ..new_usage(1000 + number, 0) };
+        store.settle(None, usage).await.unwrap();
+    }
     let sums = fixture.sums(UsageOf::Everybody, UsagePeriod::Day, 0).await;
     store.delete_user(pip).await.unwrap();
-    let left = UsageRow { user: None, key: None, ..settled };
-    assert_eq!(fixture.page(UsageOf::Everybody, 10).await.rows, [left]);
+    let left = fixture.page(UsageOf::Everybody, 2000).await.rows;
+    assert_eq!(left.len(), 1102);
+    assert!(left.iter().all(|row| (row.user, row.key) == (None, None)));
+    assert_eq!(left.last(), Some(&UsageRow { user: None, key: None, ..settled }));
     assert_eq!(fixture.sums(UsageOf::Everybody, UsagePeriod::Day, 0).await, sums);
     for of in [UsageOf::User(pip), UsageOf::Key(pip, key)] {
         assert_eq!(fixture.page(of, 10).await.rows, []);
