@@ -15,8 +15,8 @@ use super::api_key::{ApiKey, PREFIX};
 use super::{Caller, Machine, Peer, Way, lock};
 use crate::app::{App, State};
 use crate::error::ApiError;
-use crate::meter::SESSION;
 use crate::layers::{CallerClass, is_asked_as_local, refuse_other_sites};
+use crate::meter::SESSION;
 
 /// Who asks.
 #[derive(Debug, Clone)]

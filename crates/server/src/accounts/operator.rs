@@ -61,14 +61,6 @@ impl Operator {
         if self.is_admin() { Ok(()) } else { Err(not_allowed("only administrators may do this")) }
     }
 
-    /// For what would let an administrator ask in another's name.
-    pub(crate) fn must_be_the_machine(&self) -> Result<(), ApiError> {
-        match self.who {
-            Who::Machine => Ok(()),
-            Who::User(_) => Err(not_allowed("users make and change their keys themselves; so does whoever has the machine")),
-        }
-    }
-
     /// Operators look after plain users; administrators after everybody.
     pub(crate) fn may_look_after(&self, user: &User) -> Result<(), ApiError> {
         if user.role == UserRole::User || self.is_admin() {

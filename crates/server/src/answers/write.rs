@@ -196,11 +196,14 @@ async fn open(
     let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
     let scope = CacheScope(live.owner().into());
     let request = ChatRequest { messages, thinking, begun: Some(begun), scope, ..ChatRequest::default() };
-    let answer = start(app, &dialogue, request, plan.tokens_max, metered).await.map_err(|error| match error {
-        StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
-        StartError::Refused(error) => failed(error.into()),
-        StartError::Broken(error) => failed(error),
-    })?;
+    let answer =
+        start(app, &dialogue, request, plan.tokens_max, metered).await.map_err(|error| match error {
+            StartError::Refused(DialogueError::ShuttingDown) => {
+                Ending::without_usage(Status::Interrupted, None)
+            }
+            StartError::Refused(error) => failed(error.into()),
+            StartError::Broken(error) => failed(error),
+        })?;
     Ok((answer, dialogue))
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn usage_csv(app: &App, request: UsageRequest) -> Response {
     let request = UsageRequest { limit: PAGE, ..request };
     let stream = unfold((App::clone(app), Next::Heads(request)), |(app, next)| async move {
         match next {
-            Next::Heads(request) => Some((Ok(Bytes::from_static(HEADS.as_bytes())), (app, Next::Page(request)))),
+            Next::Heads(request) => {
+                Some((Ok(Bytes::from_static(HEADS.as_bytes())), (app, Next::Page(request))))
+            }
             Next::Page(request) => match app.store.usage(request).await {
                 Ok(page) => {
                     let currency = &app.settings.prices.currency;

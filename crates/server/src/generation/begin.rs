@@ -71,7 +71,8 @@ impl Asked {
 /// Choices are numbered prompt by prompt: the answers to the first, then those to the second.
 pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
-    let mut leave = Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
+    let mut leave =
+        Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
     let (is_chat, may_shrink) = (matches!(asked, Asked::Chat(_)), asked.may_shrink());
     let preparing = async {
         let scoped = asked.scoped(client.scope());

@@ -5,8 +5,8 @@ use dialogue::Cost;
 use store::{Held, HoldId, KeyId, Nanos, NewHold, StoreError, UserId};
 use tokio::runtime::Handle;
 
-use super::price::{Rate, Tokens};
 use super::Open;
+use super::price::{Rate, Tokens};
 use crate::app::{App, State};
 use crate::error::ApiError;
 
@@ -64,7 +64,11 @@ pub(super) async fn hold(
     cost: Cost,
     may_shrink: bool,
 ) -> Result<(Hold, Option<usize>), ApiError> {
-    let most = Tokens { miss: cost.prompt_tokens as u64, output: cost.completion_tokens_max as u64, ..Tokens::default() };
+    let most = Tokens {
+        miss: cost.prompt_tokens as u64,
+        output: cost.completion_tokens_max as u64,
+        ..Tokens::default()
+    };
     let mut asked = most;
     for _ in 0..TRIES {
         let amount = rate.cost(asked);
@@ -117,8 +121,10 @@ fn affordable(rate: Rate, most: Tokens, available: Nanos) -> Option<u64> {
 
 /// There is no credit at all.
 pub(super) fn nothing_left(app: &State, available: Nanos) -> ApiError {
-    let message =
-        format!("Insufficient Balance: available are {available} {}, and this model costs", app.settings.prices.currency);
+    let message = format!(
+        "Insufficient Balance: available are {available} {}, and this model costs",
+        app.settings.prices.currency
+    );
     ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_balance", message)
 }
 
@@ -157,6 +163,9 @@ mod tests {
         assert_eq!(affordable(rate, few, Nanos(229)), None);
         assert_eq!(affordable(rate, few, Nanos(230)), Some(3));
         let free = Rate { output: Nanos(0), ..rate };
-        assert_eq!((affordable(free, most, Nanos(200)), affordable(free, most, Nanos(199))), (Some(1000), None));
+        assert_eq!(
+            (affordable(free, most, Nanos(200)), affordable(free, most, Nanos(199))),
+            (Some(1000), None)
+        );
     }
 }

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 pub(crate) use hold::Hold;
 use permit::KeyPlace;
-pub use price::{Hours, Price, Prices, Rate};
 pub(crate) use price::Tokens;
+pub use price::{Hours, Price, Prices, Rate};
 
 use crate::accounts::Client;
 use crate::app::{App, State};

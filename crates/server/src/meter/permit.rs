@@ -43,7 +43,8 @@ pub(super) async fn permit(app: &App, key: &Key, model: &str) -> Result<KeyPlace
     let (place, before) = app.meter.reserve(key)?;
     if scope.requests_per_day.is_some() || scope.tokens_per_day.is_some() {
         let now_ms = app.clock.unix_ms();
-        let used = app.store.used_since(UsageOf::Key(key.user, key.id), now_ms.saturating_sub(DAY_MS)).await?;
+        let used =
+            app.store.used_since(UsageOf::Key(key.user, key.id), now_ms.saturating_sub(DAY_MS)).await?;
         let requests = used.requests.saturating_add(u64::from(before));
         if let Some(most) = scope.requests_per_day.map(u64::from)
             && requests >= most

@@ -90,7 +90,8 @@ impl Hours {
 impl Rate {
     /// What so many tokens cost.
     pub(crate) fn cost(&self, tokens: Tokens) -> Nanos {
-        let read = self.hit.saturating_times(tokens.hit).saturating_add(self.miss.saturating_times(tokens.miss));
+        let read =
+            self.hit.saturating_times(tokens.hit).saturating_add(self.miss.saturating_times(tokens.miss));
         read.saturating_add(self.output.saturating_times(tokens.output))
     }
 
@@ -224,14 +225,16 @@ mod tests {
         let name = |names: [&'static str; 3]| prop::sample::select(names.to_vec());
         let rate = (0..5000_i64, 0..5000_i64, 0..5000_i64).prop_map(|(a, b, c)| rate(a, b, c));
         let hours = prop::option::of((0..1440_u16, 0..1440_u16));
-        (name(["", "a", "b"]), name(["", "key", "session"]), hours, rate).prop_map(|(model, class, hours, rate)| {
-            price(
-                Some(model).filter(|name| !name.is_empty()),
-                Some(class).filter(|name| !name.is_empty()),
-                hours,
-                rate,
-            )
-        })
+        (name(["", "a", "b"]), name(["", "key", "session"]), hours, rate).prop_map(
+            |(model, class, hours, rate)| {
+                price(
+                    Some(model).filter(|name| !name.is_empty()),
+                    Some(class).filter(|name| !name.is_empty()),
+                    hours,
+                    rate,
+                )
+            },
+        )
     }
 
     proptest! {

@@ -47,9 +47,7 @@ fn of_programs(app: &App) -> Router<App> {
     let routed = programs();
     let routed =
         routed.into_iter().fold(Router::new(), |router, (_, path, method)| router.route(path, method));
-    routed
-        .route("/metrics", get(metrics::handle))
-        .route_layer(from_fn_with_state(Arc::clone(app), clients))
+    routed.route("/metrics", get(metrics::handle)).route_layer(from_fn_with_state(Arc::clone(app), clients))
 }
 
 /// The API for programs: methods and paths. DeepSeek's paths without `/v1`, and those of its beta, are the same

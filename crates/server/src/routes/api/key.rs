@@ -123,8 +123,16 @@ impl AskedKey {
                 Given::Null => Vec::new(),
                 Given::Value(addresses) => check_addresses(&addresses)?,
             },
-            requests_at_once: self.requests_at_once.over("requests_at_once", before.requests_at_once, COUNT_MAX)?,
-            requests_per_day: self.requests_per_day.over("requests_per_day", before.requests_per_day, COUNT_MAX)?,
+            requests_at_once: self.requests_at_once.over(
+                "requests_at_once",
+                before.requests_at_once,
+                COUNT_MAX,
+            )?,
+            requests_per_day: self.requests_per_day.over(
+                "requests_per_day",
+                before.requests_per_day,
+                COUNT_MAX,
+            )?,
             tokens_per_day: self.tokens_per_day.over("tokens_per_day", before.tokens_per_day, TOKENS_MAX)?,
         };
         Ok(KeyChange { name, scope: Some(scope), expires_ms })
@@ -165,9 +173,10 @@ impl<T: PartialOrd + From<u8> + std::fmt::Display + Copy> Given<T> {
             Self::Absent => Ok(before),
             Self::Null => Ok(None),
             Self::Value(value) if (T::from(1)..=most).contains(&value) => Ok(Some(value)),
-            Self::Value(value) => {
-                Err(ApiError::invalid(name, format!("{name} must be null or between 1 and {most}, got {value}")))
-            }
+            Self::Value(value) => Err(ApiError::invalid(
+                name,
+                format!("{name} must be null or between 1 and {most}, got {value}"),
+            )),
         }
     }
 }
@@ -200,7 +209,8 @@ pub(crate) fn check_amount(param: &'static str, given: &str, over: Nanos) -> Res
 /// Networks in one way of writing; single addresses are networks of one.
 fn check_addresses(given: &[String]) -> Result<Vec<String>, ApiError> {
     if given.len() > ADDRESSES_MAX {
-        let message = format!("addresses may have at most {ADDRESSES_MAX} ranges, this one has {}", given.len());
+        let message =
+            format!("addresses may have at most {ADDRESSES_MAX} ranges, this one has {}", given.len());
         return Err(ApiError::invalid("addresses", message));
     }
     let check = |text: &String| {

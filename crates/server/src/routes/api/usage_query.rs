@@ -116,10 +116,15 @@ impl AskedUsage {
             _ => None,
         })?
         .unwrap_or(UsagePeriod::Day);
-        let zone = given("zone", self.zone.as_deref(), "minutes from -840 to 840, in whole quarters of an hour", |text| {
-            let minutes: i32 = text.parse().ok()?;
-            (minutes.abs() <= ZONE_MINUTES_MAX && minutes % 15 == 0).then_some(minutes)
-        })?;
+        let zone = given(
+            "zone",
+            self.zone.as_deref(),
+            "minutes from -840 to 840, in whole quarters of an hour",
+            |text| {
+                let minutes: i32 = text.parse().ok()?;
+                (minutes.abs() <= ZONE_MINUTES_MAX && minutes % 15 == 0).then_some(minutes)
+            },
+        )?;
         let (since, until) = self.range()?;
         let until_ms = until.unwrap_or_else(|| app.clock.unix_ms().saturating_add(1));
         let since_ms = since.unwrap_or_else(|| until_ms.saturating_sub(DAYS * DAY_MS).max(0));
@@ -127,8 +132,9 @@ impl AskedUsage {
         // With a part at each end.
         let periods = until_ms.saturating_sub(since_ms) / length_ms + 2;
         if periods > PERIODS_MAX {
-            let message =
-                format!("since and until may be at most {PERIODS_MAX} days or hours apart, these are {periods}");
+            let message = format!(
+                "since and until may be at most {PERIODS_MAX} days or hours apart, these are {periods}"
+            );
             return Err(ApiError::invalid("since", message));
         }
         Ok(UsageSumRequest { of, since_ms, until_ms, by, zone_minutes: zone.unwrap_or(0) })

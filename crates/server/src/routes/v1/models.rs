@@ -9,10 +9,7 @@ use crate::accounts::Client;
 use crate::app::App;
 use crate::error::ApiError;
 
-pub(crate) async fn handle(
-    State(app): State<App>,
-    client: Client,
-) -> Result<Json<ModelList>, ApiError> {
+pub(crate) async fn handle(State(app): State<App>, client: Client) -> Result<Json<ModelList>, ApiError> {
     let names = usable(&app, &client).await?;
     Ok(Json(ModelList::new(names.into_iter().map(|name| Model::new(name, 0)).collect())))
 }
@@ -25,8 +22,7 @@ pub(super) async fn usable(app: &App, client: &Client) -> Result<Vec<String>, Ap
     };
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
-    let allowed =
-        |name: &str| grant.as_ref().is_none_or(|grant| grant.allows(name)) && client.allows(name);
+    let allowed = |name: &str| grant.as_ref().is_none_or(|grant| grant.allows(name)) && client.allows(name);
     let usable = listed
         .into_iter()
         .filter(|listing| (listing.model.installed || listing.loaded) && allowed(&listing.model.name));
