@@ -234,7 +234,7 @@ async fn start(
 ) -> Result<Answer, StartError> {
     let prompt = check(app, dialogue, move |dialogue| dialogue.check(&request)).await?;
     let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
-    let paid = metered.hold(prompt.cost(), true).await.map_err(StartError::Broken)?;
+    let paid = metered.hold(prompt.cost(), Some(1)).await.map_err(StartError::Broken)?;
     let prompt = paid.into_iter().fold(prompt, Prompt::at_most);
     let answer = dialogue.start(prompt).map_err(StartError::Refused)?;
     metered.begins();

@@ -77,7 +77,8 @@ pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Run
     let preparing = async {
         let scoped = asked.scoped(client.scope());
         let (dialogue, prompts) = prepare(app, &model, scoped, answers, leave.tokens_max()).await?;
-        let paid = leave.priced(cost(&prompts, answers), may_shrink).await?;
+        let shared_by = may_shrink.then_some(prompts.len());
+        let paid = leave.priced(cost(&prompts, answers), shared_by).await?;
         Ok::<_, ApiError>((dialogue, within(prompts, paid)))
     };
     let prepared = tokio::select! {

@@ -48,9 +48,10 @@ impl Leave {
     }
 
     /// The prompts are read, and this is the most that they and their answers can cost together, which is held. With
-    /// less credit, where that `may_shrink` it, they get fewer tokens together: as many as are returned.
-    pub(super) async fn priced(&mut self, cost: Cost, may_shrink: bool) -> Result<Option<usize>, ApiError> {
-        self.metered.hold(cost, may_shrink).await
+    /// less credit, the answers that it is `shared_by` get fewer tokens together, as many as are returned; none says that
+    /// it must not be less.
+    pub(super) async fn priced(&mut self, cost: Cost, shared_by: Option<usize>) -> Result<Option<usize>, ApiError> {
+        self.metered.hold(cost, shared_by).await
     }
 
     /// Nothing was generated, and nothing is counted.

@@ -10,34 +10,37 @@ use super::price::{Rate, Tokens};
 use crate::app::{App, State};
 use crate::error::ApiError;
 
-/// Fewest tokens that a request is cut down to for want of credit: fewer are no answer.
+/// Fewest tokens that an answer is cut down to for want of credit: fewer are no answer.
 const TOKENS_LEAST: u64 = 16;
 /// Others may take of the credit between two looks at it.
 const TRIES: u32 = 4;
 
 /// What is held for a request, which is free again when this is dropped before it was settled.
 pub(crate) struct Hold {
-    /// None when it is settled.
-    id: Option<HoldId>,
+    id: HoldId,
+    settled: bool,
     open: Open,
 }
 
 impl Hold {
     pub(crate) fn id(&self) -> HoldId {
-        // It is settled by who has it whole, at the end.
-        self.id.unwrap_or(HoldId::from([0; 16]))
+        self.id
     }
 
     /// There is nothing to free.
     pub(crate) fn is_settled(&mut self) {
-        self.id = None;
+        self.settled = true;
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let (Some(id), Ok(runtime)) = (self.id.take(), Handle::try_current()) else { return };
-        let open = Open::new(&self.open.0);
+        if self.settled {
+            return;
+        }
+        // Without a runtime the program ends, and what is held is free when the store is opened again.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (open, id) = (Open::new(&self.open.0), self.id);
         runtime.spawn(async move { release(&open, id).await });
     }
 }
@@ -62,7 +65,7 @@ pub(super) async fn hold(
     who: (UserId, Option<KeyId>),
     rate: Rate,
     cost: Cost,
-    may_shrink: bool,
+    shared_by: Option<usize>,
 ) -> Result<(Hold, Option<usize>), ApiError> {
     let most = Tokens {
         miss: cost.prompt_tokens as u64,
@@ -81,7 +84,7 @@ pub(super) async fn hold(
             Held::Empty { available, .. } => (available, false),
             Held::KeySpent { available, .. } => (available, true),
         };
-        match affordable(rate, most, available).filter(|_| may_shrink) {
+        match shared_by.and_then(|answers| affordable(rate, most, available, answers)) {
             Some(output) => asked.output = output.min(asked.output),
             None => return Err(empty(app, available, rate.cost(most), is_key)),
         }
@@ -98,8 +101,8 @@ async fn try_hold(
     let worker = App::clone(app);
     app.detached(async move {
         let (id, created_ms) = (worker.meter.id(), worker.clock.unix_ms());
-        let mut hold = Hold { id: Some(id), open: Open::new(&worker) };
-        let held = worker.store.hold(NewHold { id, user, key, amount, created_ms }).await?;
+        let mut hold = Hold { id, settled: false, open: Open::new(&worker) };
+        let held = worker.store.hold(NewHold { id, user, key, amount, created_ms }).await.map_err(gone)?;
         if held != Held::Held {
             hold.is_settled();
         }
@@ -108,15 +111,27 @@ async fn try_hold(
     .await
 }
 
-/// How many tokens an amount pays for after the prompt; none if those are too few.
-fn affordable(rate: Rate, most: Tokens, available: Nanos) -> Option<u64> {
+/// Whoever asks was let in a moment ago.
+fn gone(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound { .. } => {
+            let message = "the API key was revoked, or its user is gone";
+            ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
+        }
+        error => error.into(),
+    }
+}
+
+/// How many tokens an amount pays for after the prompt; none if those are too few for so many answers.
+fn affordable(rate: Rate, most: Tokens, available: Nanos, answers: usize) -> Option<u64> {
     let left = available.saturating_sub(rate.cost(Tokens { output: 0, ..most }));
     let tokens = match u64::try_from(rate.output.0).ok().filter(|price| *price > 0) {
         // Those cost nothing; it is the prompt that is too dear, if anything is.
         None => most.output,
         Some(price) => u64::try_from(left.0).unwrap_or(0) / price,
     };
-    (left >= Nanos::ZERO && tokens >= TOKENS_LEAST.min(most.output)).then_some(tokens)
+    let least = TOKENS_LEAST.saturating_mul(answers as u64).min(most.output);
+    (left >= Nanos::ZERO && tokens >= least).then_some(tokens)
 }
 
 /// There is no credit at all.
@@ -151,7 +166,7 @@ mod tests {
         let rate = Rate { hit: Nanos(2), miss: Nanos(2), output: Nanos(10) };
         let most = Tokens { miss: 100, output: 1000, ..Tokens::default() };
         let check = |available: i64, expected: Option<u64>| {
-            assert_eq!(affordable(rate, most, Nanos(available)), expected, "{available}");
+            assert_eq!(affordable(rate, most, Nanos(available), 1), expected, "{available}");
         };
         check(200 + 10 * 999, Some(999));
         check(200 + 10 * 999 + 9, Some(999));
@@ -159,12 +174,14 @@ mod tests {
         check(200 + 10 * 16 - 1, None);
         check(200, None);
         check(0, None);
+        let several = |available: i64| affordable(rate, most, Nanos(available), 4);
+        assert_eq!((several(200 + 10 * 63), several(200 + 10 * 64)), (None, Some(64)));
         let few = Tokens { output: 3, ..most };
-        assert_eq!(affordable(rate, few, Nanos(229)), None);
-        assert_eq!(affordable(rate, few, Nanos(230)), Some(3));
+        assert_eq!(affordable(rate, few, Nanos(229), 1), None);
+        assert_eq!(affordable(rate, few, Nanos(230), 1), Some(3));
         let free = Rate { output: Nanos(0), ..rate };
         assert_eq!(
-            (affordable(free, most, Nanos(200)), affordable(free, most, Nanos(199))),
+            (affordable(free, most, Nanos(200), 1), affordable(free, most, Nanos(199), 1)),
             (Some(1000), None)
         );
     }

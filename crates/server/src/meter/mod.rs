@@ -165,14 +165,14 @@ impl Metered {
         }
     }
 
-    /// Holds the most that a request can cost, if it can cost anything. Where a client `may_shrink`, that is set no
-    /// number of tokens itself, and the credit is for less, as much is held as there is, and how many tokens it pays
-    /// for, at least a few, is returned: all answers together may have no more.
-    pub(crate) async fn hold(&mut self, cost: Cost, may_shrink: bool) -> Result<Option<usize>, ApiError> {
+    /// Holds the most that a request can cost, if it can cost anything. Where the client has set no number of tokens and
+    /// the credit is for less, as much is held as there is, and how many tokens that pays for is returned: the answers
+    /// that it is `shared_by` may have no more together. They are at least a few for each.
+    pub(crate) async fn hold(&mut self, cost: Cost, shared_by: Option<usize>) -> Result<Option<usize>, ApiError> {
         let app = &self.open.0;
         let rate = app.settings.prices.dearest(&self.model, self.class);
         let Some(user) = self.user.filter(|_| !rate.is_free()) else { return Ok(None) };
-        let (hold, shrunk) = hold::hold(app, (user, self.key), rate, cost, may_shrink).await?;
+        let (hold, shrunk) = hold::hold(app, (user, self.key), rate, cost, shared_by).await?;
         self.hold = Some(hold);
         Ok(shrunk)
     }

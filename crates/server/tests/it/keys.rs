@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base::Clock as _;
 use serde_json::{Value, json};
 use server::{ForwardedHeader, Proxy, Settings, program_endpoints};
 
