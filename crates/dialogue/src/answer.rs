@@ -202,6 +202,8 @@ impl Answer {
     fn receive(&mut self, event: Option<SequenceEvent>) {
         match event {
             Some(SequenceEvent::Started { queued }) => self.ready.push_back(AnswerEvent::Started { queued }),
+            // Nothing asks for it yet.
+            Some(SequenceEvent::Prompt(_)) => {}
             Some(SequenceEvent::Token(token)) if !self.stopped => {
                 let pushed = self.assembler.push(token);
                 self.ready.extend(pushed.deltas.into_iter().map(AnswerEvent::Delta));

@@ -298,6 +298,8 @@ impl Dialogue {
             end_tokens: speech.tokenizer.end_tokens().to_vec(),
             priority: prompt.priority,
             scope: prompt.scope,
+            steering: None,
+            prompt_logprobs: None,
         })?;
         Ok(Answer::new(sequence, assembler))
     }

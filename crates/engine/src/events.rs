@@ -4,6 +4,7 @@ use base::TokenId;
 
 use crate::prefix::CacheScope;
 use crate::sampler::SamplingParams;
+use crate::steering::Steering;
 
 /// Class of a submission. Classes are served in this order, see [`scheduler`](crate::scheduler) for the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -18,13 +19,13 @@ pub enum Priority {
 }
 
 /// What to generate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Submission {
     /// The tokens to continue, at least one.
     pub prompt: Vec<TokenId>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
-    /// Most tokens to generate, at least 1. Generation also ends, with [`FinishReason::Length`], where the
+    /// Most tokens to generate, at least 1, or 0 where `prompt_logprobs` is all that is wanted. Generation also ends, with [`FinishReason::Length`], where the
     /// sequence fills the context.
     pub tokens_max: usize,
     /// Tokens that end the answer.
@@ -33,9 +34,14 @@ pub struct Submission {
     pub priority: Priority,
     /// With whom it shares what it has read: one user's sequences, say.
     pub scope: CacheScope,
+    /// Says what may come next, token by token; anything if there is none.
+    pub steering: Option<Box<dyn Steering>>,
+    /// Gives the log-probability of each token of the prompt but the first, with so many alternatives. All of the prompt is
+    /// then read, whatever the prefix cache has.
+    pub prompt_logprobs: Option<usize>,
 }
 
-/// What happens to a sequence: `Started`, then `Token`s, then `Finished`, which is always the last and always
+/// What happens to a sequence: `Started`, then `Prompt` where that was asked for, then `Token`s, then `Finished`, which is always the last and always
 /// comes. `Started` and the tokens may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SequenceEvent {
@@ -44,6 +50,8 @@ pub enum SequenceEvent {
         /// Time in the queue.
         queued: Duration,
     },
+    /// The tokens of the prompt but the first, in order, with their log-probabilities.
+    Prompt(Vec<GeneratedToken>),
     /// A token was generated.
     Token(GeneratedToken),
     /// Nothing more comes.
@@ -55,7 +63,7 @@ pub enum SequenceEvent {
     },
 }
 
-/// A generated token.
+/// A generated token, or one of the prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratedToken {
     /// The token; never one of the submission's end tokens.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! plan     what runs next                    scheduler::Scheduler::plan, pure
+//!          (what may come next, in sequences with a Steering, is worked out beside the forward pass)
 //! forward  one pass of the model over it     models::batch::Model::forward
 //! pick     the next token of each sequence   sampler::Sampler::pick, pure
 //! commit   tokens, ends, freed blocks        scheduler::Scheduler::commit, pure
@@ -24,6 +25,8 @@
 //!     end_tokens: vec![0],
 //!     priority: Priority::Normal,
 //!     scope: CacheScope::default(),
+//!     steering: None,
+//!     prompt_logprobs: None,
 //! })?;
 //! while let Some(event) = sequence.blocking_next() {
 //!     if let SequenceEvent::Token(token) = event {
@@ -37,10 +40,13 @@
 pub mod blocks;
 mod engine;
 mod events;
+mod forward;
+mod masks;
 mod prefix;
 pub mod sampler;
 pub mod scheduler;
 mod stats;
+mod steering;
 mod step;
 
 pub use engine::{Engine, EngineConfig, EngineError, Sequence, SubmitError};
@@ -48,3 +54,4 @@ pub use events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEv
 pub use prefix::CacheScope;
 pub use sampler::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 pub use stats::{EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LatencyHistogram};
+pub use steering::{Allowed, Steering, TokenMask};

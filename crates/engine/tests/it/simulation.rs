@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::{Rng, TokenId};
-use engine::scheduler::{Picked, Plan, Request, Scheduler, SchedulerConfig, SequenceId};
+use engine::scheduler::{Picked, Plan, PlanRow, Request, Scheduler, SchedulerConfig, SequenceId};
 use engine::{CacheScope, FinishReason, GeneratedToken, Priority, SequenceEvent};
 use models::batch::{Chunk, KV_BLOCK_TOKENS, Model};
 use proptest::prelude::*;
@@ -19,6 +19,8 @@ struct Expected {
     length: usize,
     length_end: usize,
     end_token: TokenId,
+    /// Positions of the prompt whose logits are wanted and have not been there.
+    unscored: usize,
     started: bool,
     submitted_step: u64,
 }
@@ -70,6 +72,7 @@ impl World {
     fn submit(&mut self, prompt: Vec<TokenId>, tokens_max: usize, end_token: TokenId, priority: Priority) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
+        let score_prompt = id.0.is_multiple_of(5);
         let expected = Expected {
             hash: prompt
                 .iter()
@@ -78,12 +81,14 @@ impl World {
             length: prompt.len(),
             length_end: (prompt.len() + tokens_max).min(self.config.length_max),
             end_token,
+            unscored: if score_prompt { prompt.len() - 1 } else { 0 },
             started: false,
             submitted_step: self.steps,
         };
         // Two scopes: half of all sequences share their beginnings.
         let scope = CacheScope([(id.0 % 2) as u8; 16]);
-        let request = Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority, scope };
+        let request =
+            Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority, scope, score_prompt };
         let room = self.expected.len() < self.config.running_max + self.config.waiting_max;
         let accepted = self.scheduler.submit(request, self.now()).is_ok();
         assert_eq!(accepted, room, "a submission is refused just if the queue is full");
@@ -116,6 +121,14 @@ impl World {
             let expected = self.expected.get_mut(&started.id).expect("only known sequences start");
             assert!(!std::mem::replace(&mut expected.started, true), "a sequence starts once");
         }
+        for row in self.plan.rows().iter().filter(|row| row.scores) {
+            let expected = self.expected.get_mut(&row.id).expect("only known sequences are planned");
+            let scored =
+                self.scheduler.tokens(row.id).map_or(0, |(_, prompt)| prompt - 1) - expected.unscored;
+            // After a preemption positions are there again, but none is left out.
+            assert!(row.start <= scored, "positions {scored}..{} were left out", row.start);
+            expected.unscored -= expected.unscored.min(row.end.saturating_sub(scored));
+        }
         let mut picked = self.run_model();
         let mut events = Vec::new();
         self.scheduler.commit(now, &self.plan, &mut picked, &mut events);
@@ -133,6 +146,8 @@ impl World {
         let most = self.config.step_tokens_max.max(decodes + 1);
         assert!(self.plan.tokens() <= most, "{} tokens, at most {most} allowed", self.plan.tokens());
         assert!(rows.len() <= self.config.running_max);
+        let scored: usize = rows.iter().filter(|row| row.scores).map(|row| row.end - row.start).sum();
+        assert!(scored <= self.config.scored_rows_max, "{scored} positions are scored in one step");
     }
 
     fn run_model(&mut self) -> Vec<Picked> {
@@ -140,16 +155,17 @@ impl World {
         let mut logits = Vec::new();
         self.model.run(&chunks, &mut logits).expect("the batch keeps the contract");
         let mut rows = logits.chunks_exact(crate::fake::VOCAB_SIZE);
-        let pick = |wants_logits: bool| {
-            if !wants_logits {
+        let pick = |row: &PlanRow| {
+            let last = rows.by_ref().take(row.logits_rows()).last();
+            if !row.wants_logits {
                 return Picked::Read;
             }
-            let logits = rows.next().expect("a row of logits for each row that wants one");
+            let logits = last.expect("a row of logits for each row that wants one");
             let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
             let id = best.expect("the vocabulary is not empty") as TokenId;
             Picked::Token(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() })
         };
-        self.plan.rows().iter().map(|row| row.wants_logits).map(pick).collect()
+        self.plan.rows().iter().map(pick).collect()
     }
 
     fn check_event(&mut self, id: SequenceId, event: SequenceEvent) {
@@ -157,7 +173,9 @@ impl World {
         let token = greedy_of(expected.hash);
         match event {
             SequenceEvent::Started { .. } => unreachable!("commit starts nothing"),
+            SequenceEvent::Prompt(_) => unreachable!("commit weighs nothing"),
             SequenceEvent::Token(given) => {
+                assert_eq!(expected.unscored, 0, "{id:?} speaks before its prompt is weighed");
                 assert_eq!(given.id, token, "{id:?} got the token of another history");
                 assert_ne!(token, expected.end_token, "the end token is not reported");
                 expected.hash = hash_token(expected.hash, expected.length, token);
@@ -238,6 +256,7 @@ fn a_hundred_thousand_random_steps() {
         running_max: 6,
         waiting_max: 10,
         length_max: 6 * KV_BLOCK_TOKENS,
+        scored_rows_max: 11,
     };
     let small = SchedulerConfig { kv_blocks: 24, step_tokens_max: 64, running_max: 8, ..tiny };
     let roomy = SchedulerConfig { kv_blocks: 80, step_tokens_max: 128, running_max: 12, ..tiny };
@@ -270,6 +289,7 @@ fn a_flood_of_the_highest_class_does_not_starve_the_lowest() {
         running_max: 4,
         waiting_max: 40,
         length_max: 4 * KV_BLOCK_TOKENS,
+        scored_rows_max: 11,
     };
     let mut world = World::new(config);
     let mut rng = Rng::from_seed(11);
@@ -324,7 +344,7 @@ proptest! {
     ) {
         let length_max = 2 * KV_BLOCK_TOKENS;
         let mut world =
-            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max });
+            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max, scored_rows_max: 11 });
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Submit { prompt_tokens, tokens_max, end_token, class } => {
