@@ -14,7 +14,7 @@ use wire::chat::{
 use wire::{STREAM_DONE, Usage};
 
 use super::{Naming, wire_number, wire_usage};
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -29,7 +29,7 @@ const LOW_EFFORT_TOKENS: u32 = 1024;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
@@ -39,7 +39,7 @@ pub(crate) async fn handle(
     let style = Style { logprobs: request.logprobs, functions_form: request.functions_form };
     let model = request.model.clone();
     let order = Order { endpoint: ENDPOINT, model, asked: Asked::Chat(Box::new(asked(request))), answers };
-    let running = begin(&app, caller.ok(), order).await?;
+    let running = begin(&app, client, order).await?;
     drop(room);
     let naming = Naming::new(&app, "chatcmpl-", &running);
     if streams {

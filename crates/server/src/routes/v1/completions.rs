@@ -16,7 +16,7 @@ use wire::completions::{
 };
 
 use super::{Naming, finish_reason, wire_number, wire_usage};
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ const ENDPOINT: &str = "/v1/completions";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = CompletionRequest::from_json(&body)?;
@@ -41,7 +41,7 @@ pub(crate) async fn handle(
     };
     // The dialogue names fields as the chat has them.
     let named = |error: ApiError| error.renamed("messages", "prompt").renamed("top_logprobs", "logprobs");
-    let mut running = begin(&app, caller.ok(), order).await.map_err(named)?;
+    let mut running = begin(&app, client, order).await.map_err(named)?;
     let texts = texts(request, &mut running);
     drop(room);
     let naming = Naming::new(&app, "cmpl-", &running);

@@ -6,16 +6,16 @@ use dialogue::HubError;
 use wire::Model;
 
 use super::models::usable;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     Path(id): Path<String>,
 ) -> Result<Json<Model>, ApiError> {
-    let names = usable(&app, caller.ok()).await?;
+    let names = usable(&app, &client).await?;
     if names.contains(&id) {
         return Ok(Json(Model::new(id, 0)));
     }
