@@ -230,6 +230,10 @@ fn calls_are_free() {
     assert_eq!(bench.walk(&auto, Start::Content, &[&twice]), twice);
     let once = with_tools(ToolChoice::Auto, false);
     assert_eq!(bench.walk(&once, Start::Content, &[&twice]), CALL);
+    // Behind thoughts, and where there might have been some.
+    for texts in [vec![CALL], vec!["<think>", "wor", TAGS[1], CALL], vec!["Hello <t", CALL]] {
+        assert_eq!(bench.walk(&once, Start::Open, &texts), texts.concat());
+    }
     // Content of a form, or calls.
     let either = ChatRequest { format: Format::Choice(vec!["no".to_owned()]), ..once };
     assert_eq!(bench.walk(&either, Start::Content, &[CALL]), CALL);

@@ -83,7 +83,8 @@ fn collect(mut answer: Answer) -> Whole {
                 whole.calls[index].arguments.push_str(&arguments);
             }
             AnswerEvent::Finished { finish, usage, .. } => {
-                (whole.finish, whole.usage) = (Some(finish), usage)
+                whole.finish = Some(finish);
+                whole.usage = usage;
             }
         }
     }
