@@ -175,7 +175,7 @@ impl Dialogue {
             start,
             plan: speech.planner.chat(request, start)?,
             calls: looks_for_calls(request),
-            prompt_logprobs: None,
+            read_logprobs: None,
             of_conversation: true,
             priority: request.priority,
             scope: request.scope,
@@ -206,7 +206,7 @@ impl Dialogue {
             start: Start::Content,
             plan: speech.planner.text(&request.format)?,
             calls: false,
-            prompt_logprobs: request.prompt_logprobs,
+            read_logprobs: request.prompt_logprobs,
             of_conversation: false,
             priority: request.priority,
             scope: request.scope,
@@ -303,7 +303,7 @@ impl Dialogue {
             priority: prompt.priority,
             scope: prompt.scope,
             steering,
-            prompt_logprobs: prompt.prompt_logprobs,
+            prompt_logprobs: prompt.read_logprobs,
         })?;
         Ok(Answer::new(sequence, assembler, prompt.stop))
     }

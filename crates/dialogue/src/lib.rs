@@ -2,8 +2,9 @@
 //!
 //! A [`Dialogue`] is one loaded model that answers [`ChatRequest`]s: [`Dialogue::check`] renders and tokenises
 //! without any work for the model, [`Dialogue::start`] queues the result, and the [`Answer`] gives the text as it
-//! is generated, split into reasoning and content, cut at stop strings. A [`Hub`] holds the dialogues of a server
-//! and loads them on first use.
+//! is generated, split into reasoning, content and calls of tools, cut at stop strings. What an answer may be (a form,
+//! calls, a budget of reasoning) is compiled by `check` and held to token by token in `steer`. A [`Hub`] holds the
+//! dialogues of a server and loads them on first use.
 
 mod answer;
 mod assemble;

@@ -27,7 +27,8 @@ pub struct Prompt {
     pub(crate) plan: Option<Arc<Plan>>,
     /// Whether calls are looked for in the answer.
     pub(crate) calls: bool,
-    pub(crate) prompt_logprobs: Option<usize>,
+    /// As in [`CompletionRequest`](crate::CompletionRequest::prompt_logprobs).
+    pub(crate) read_logprobs: Option<usize>,
     /// Whether it is of a conversation, which may go on.
     pub(crate) of_conversation: bool,
     pub(crate) priority: Priority,

@@ -104,8 +104,8 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
-    /// What the model thought before it said it. Accepted so that a history can be passed as it is; the model
-    /// isn't shown the reasoning of earlier turns.
+    /// What the model thought before it said it. The model is shown it again only where it called tools after the last
+    /// message of the user; that of earlier turns is accepted, so that a history can be passed as it is, and dropped.
     pub reasoning: Option<String>,
     /// The tools that the model called after what it said.
     pub tool_calls: Vec<ToolCall>,
@@ -200,7 +200,8 @@ pub struct Begun {
 /// What to answer, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChatRequest {
-    /// The conversation so far; the last message is the one to answer and is not the model's.
+    /// The conversation so far; the last message is the one to answer and is not the model's. Messages of tools name a
+    /// call before them.
     pub messages: Vec<Message>,
     /// How tokens are chosen.
     pub sampling: SamplingOverrides,
@@ -221,8 +222,8 @@ pub struct ChatRequest {
     pub parallel_tool_calls: bool,
     /// What form the content has.
     pub format: Format,
-    /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not from
-    /// `thinking`.
+    /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not
+    /// from `thinking`.
     pub begun: Option<Begun>,
     /// Class of the caller.
     pub priority: Priority,

@@ -58,7 +58,7 @@ fn answer(dialogue: &Dialogue, request: &ChatRequest) -> Whole {
 }
 
 fn object(properties: Value) -> Value {
-    let names: Vec<&String> = properties.as_object().unwrap().keys().collect();
+    let names: Vec<&String> = properties.as_object().expect("an object").keys().collect();
     json!({"type": "object", "required": names, "properties": properties, "additionalProperties": false})
 }
 

@@ -1,7 +1,7 @@
 //! What may come next, token by token: forms of the content, calls of tools, and the end of the reasoning.
 //!
-//! A request is turned into a [`Plan`] before anything is generated ([`Planner`]); a [`Steer`] follows one answer and tells the
-//! engine what may come next. Where nothing is asked for there is neither.
+//! A request is turned into a [`Plan`] before anything is generated ([`Planner`]); a [`Steer`] follows one answer and
+//! tells the engine what may come next. Where nothing is asked for there is neither.
 //!
 //! ```text
 //! reasoning   free; its closing tag is forced when its budget is used up

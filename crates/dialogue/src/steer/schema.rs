@@ -148,7 +148,15 @@ mod tests {
     fn strict_tools_require_everything_and_allow_nothing_else() {
         check(json!({"type": "object", "properties": {}, "additionalProperties": false}), Ok(()));
         let city = json!({"city": {"type": "string"}});
-        let object = |required: Value| json!({"type": "object", "properties": city, "required": required, "additionalProperties": false});
+        let of = |properties: Value, required: Value| {
+            json!({
+                "type": "object",
+                "properties": properties,
+                "required": required,
+                "additionalProperties": false,
+            })
+        };
+        let object = |required: Value| of(city.clone(), required);
         check(object(json!(["city"])), Ok(()));
         check(
             object(json!([])),
@@ -156,7 +164,7 @@ mod tests {
         );
         check(json!({"type": "string"}), Err("parameters of type \"object\""));
         check(json!({"type": "object"}), Err("strict: parameters with \"additionalProperties\": false"));
-        let outer = |inner: Value| json!({"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": false});
+        let outer = |inner: Value| of(json!({ "a": inner }), json!(["a"]));
         check(outer(object(json!(["city"]))), Ok(()));
         check(
             outer(json!({"type": "array", "items": {"type": "object"}})),

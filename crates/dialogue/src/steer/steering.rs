@@ -178,10 +178,8 @@ impl Steer {
                 }
             }
         }
-        if self.tail.len() > TAIL_BYTES {
-            let cut = (self.tail.len() - TAIL_BYTES..).find(|&at| self.tail.is_char_boundary(at));
-            self.tail.drain(..cut.unwrap_or(0));
-        }
+        let cut = self.tail.ceil_char_boundary(self.tail.len().saturating_sub(TAIL_BYTES));
+        self.tail.drain(..cut);
         (self.follower.place(), self.follower.in_calls())
     }
 }

@@ -60,9 +60,8 @@ impl Calls<'_> {
             Some(id) => format!("<[{id}]>"),
             None => literal(text),
         };
-        let more = |before: &str| match self.parallel {
-            true => format!("({before} call){{0,{}}}", CALLS_MAX - 1),
-            false => String::new(),
+        let more = |before: &str| {
+            if self.parallel { format!("({before} call){{0,{}}}", CALLS_MAX - 1) } else { String::new() }
         };
         let pick = self.pick();
         match self.markup.form {

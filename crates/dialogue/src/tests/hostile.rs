@@ -92,8 +92,12 @@ fn try_deep() -> String {
 
 #[test]
 fn schemas_that_refer_to_themselves() {
-    schema(json!({"$defs": {"t": {"type": "object", "properties": {"t": {"$ref": "#/$defs/t"}}, "additionalProperties": false}}, "$ref": "#/$defs/t"}))
-        .expect("a tree");
+    let tree = json!({
+        "type": "object",
+        "properties": {"left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}},
+        "additionalProperties": false,
+    });
+    schema(json!({"$defs": {"tree": tree}, "$ref": "#/$defs/tree"})).expect("a tree");
     for hostile in [
         json!({"$ref": "#"}),
         json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),

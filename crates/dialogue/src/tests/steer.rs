@@ -86,7 +86,10 @@ fn ask(format: Format) -> ChatRequest {
 fn weather(strict: bool) -> Tool {
     let parameters = json!({
         "type": "object",
-        "properties": {"city": {"type": "string", "enum": ["Rome", "Paris"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+        "properties": {
+            "city": {"type": "string", "enum": ["Rome", "Paris"]},
+            "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        },
         "required": ["city", "days"],
         "additionalProperties": false,
     });
@@ -114,7 +117,12 @@ fn contents_have_their_form() {
     let text = walk(Format::JsonObject, &["{\"a\": [1, true, \"x\"]}"]);
     assert_eq!(text, "{\"a\": [1, true, \"x\"]}");
     // The model wants to end too early.
-    let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 10, "maximum": 12}}, "required": ["n"], "additionalProperties": false});
+    let schema = json!({
+        "type": "object",
+        "properties": {"n": {"type": "integer", "minimum": 10, "maximum": 12}},
+        "required": ["n"],
+        "additionalProperties": false,
+    });
     let text = walk(Format::JsonSchema { schema, strict: true }, &["{"]);
     let value: Value = serde_json::from_str(&text).expect(&text);
     assert!((10..=12).contains(&value["n"].as_i64().unwrap()), "{text}");
@@ -230,6 +238,10 @@ fn calls_are_free() {
     assert_eq!(bench.walk(&auto, Start::Content, &[&twice]), twice);
     let once = with_tools(ToolChoice::Auto, false);
     assert_eq!(bench.walk(&once, Start::Content, &[&twice]), CALL);
+    // Behind thoughts, and where there might have been some.
+    for texts in [vec![CALL], vec!["<think>", "wor", TAGS[1], CALL], vec!["Hello <t", CALL]] {
+        assert_eq!(bench.walk(&once, Start::Open, &texts), texts.concat());
+    }
     // Content of a form, or calls.
     let either = ChatRequest { format: Format::Choice(vec!["no".to_owned()]), ..once };
     assert_eq!(bench.walk(&either, Start::Content, &[CALL]), CALL);
@@ -259,7 +271,10 @@ fn calls_in_other_forms() {
     let said = bench.walk(&auto, Start::Content, &["{\"name\":1}"]);
     assert!(said.starts_with("{\"name\": \""), "{said}");
     let bench = Bench::new(true, CallForm::DeepSeek);
-    let call = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"city\": \"Rome\", \"days\": 3}\n```<｜tool▁call▁end｜>";
+    let arguments = "{\"city\": \"Rome\", \"days\": 3}";
+    let call = format!(
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{arguments}\n```<｜tool▁call▁end｜>"
+    );
     let calls = format!("<｜tool▁calls▁begin｜>{call}\n{call}<｜tool▁calls▁end｜>");
     for choice in [ToolChoice::Auto, ToolChoice::Required] {
         assert_eq!(bench.walk(&with_tools(choice, true), Start::Content, &[&calls]), calls);

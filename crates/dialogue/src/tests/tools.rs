@@ -83,7 +83,8 @@ fn collect(mut answer: Answer) -> Whole {
                 whole.calls[index].arguments.push_str(&arguments);
             }
             AnswerEvent::Finished { finish, usage, .. } => {
-                (whole.finish, whole.usage) = (Some(finish), usage)
+                whole.finish = Some(finish);
+                whole.usage = usage;
             }
         }
     }
@@ -208,7 +209,12 @@ fn contents_have_the_form_asked_for() {
     let whole = answer(&dialogue, &request);
     assert_eq!((whole.content.as_str(), whole.finish), ("{\"a\": 1}", Some(Finish::Stop)));
     // The model would rather say something else.
-    let schema = json!({"type": "object", "properties": {"a": {"enum": [7]}}, "required": ["a"], "additionalProperties": false});
+    let schema = json!({
+        "type": "object",
+        "properties": {"a": {"enum": [7]}},
+        "required": ["a"],
+        "additionalProperties": false,
+    });
     let request = ChatRequest { format: Format::JsonSchema { schema, strict: true }, ..request };
     let whole = answer(&dialogue, &request);
     assert_eq!(serde_json::from_str::<Value>(&whole.content).unwrap(), json!({"a": 7}));
