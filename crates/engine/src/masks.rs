@@ -177,9 +177,7 @@ mod tests {
 
     impl Drop for Brittle {
         fn drop(&mut self) {
-            if !std::thread::panicking() {
-                panic!("told to panic");
-            }
+            assert!(std::thread::panicking(), "told to panic");
         }
     }
 

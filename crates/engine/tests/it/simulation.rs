@@ -42,6 +42,8 @@ struct World {
     classes: BTreeMap<SequenceId, Priority>,
     /// Tokens of prompts that the prefix cache had.
     cached_tokens: u64,
+    /// Rows that only read again what was scored before a preemption.
+    read_again: u64,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             longest: [0; 3],
             classes: BTreeMap::new(),
             cached_tokens: 0,
+            read_again: 0,
         }
     }
 
@@ -129,6 +132,8 @@ impl World {
             assert_eq!(row.start, scored, "the positions that are scored follow one another");
             expected.unscored -= expected.unscored.min(row.end - scored);
         }
+        let unscored = |row: &&PlanRow| !row.scores && self.expected[&row.id].unscored > 0;
+        self.read_again += self.plan.rows().iter().filter(unscored).count() as u64;
         let mut picked = self.run_model();
         let mut events = Vec::new();
         self.scheduler.commit(now, &self.plan, &mut picked, &mut events);
@@ -274,6 +279,7 @@ fn a_hundred_thousand_random_steps() {
         (small, 2, 25_000, 25),
         (roomy, 3, 20_000, 40),
         (one_by_one, 4, 10_000, 5),
+        (SchedulerConfig { scored_rows_max: 1, ..small }, 6, 10_000, 25),
         // Hardly any load: the scheduler is empty most of the time.
         (tiny, 5, 5_000, 1),
     ] {
@@ -286,6 +292,30 @@ fn a_hundred_thousand_random_steps() {
     }
     assert!(cached_tokens > 10_000, "{cached_tokens} tokens came from the cache, which is hardly tried");
     assert!(preemptions > 100, "the pools are small enough that {preemptions} preemptions are too few");
+}
+
+#[test]
+fn what_was_scored_before_a_preemption_is_only_read_again() {
+    let config = SchedulerConfig {
+        kv_blocks: 6,
+        step_tokens_max: 16,
+        running_max: 2,
+        waiting_max: 10,
+        length_max: 6 * KV_BLOCK_TOKENS,
+        scored_rows_max: 1,
+    };
+    for answer_tokens in [100, 160] {
+        let mut world = World::new(config);
+        // The first of a world is scored: it takes 3 blocks, and the other one's answer grows into them before its 95
+        // steps are over.
+        let prompt =
+            |first: TokenId, tokens: usize| (0..tokens).map(|at| first + at as TokenId % 20).collect();
+        world.submit(prompt(1, 96), 5, 1000, Priority::Low);
+        world.submit(prompt(30, 30), answer_tokens, 1000, Priority::High);
+        world.drain();
+        assert_eq!((world.finished, world.scheduler.preemptions()), (2, 1));
+        assert!(world.read_again > 0, "it lost its blocks when nothing was scored, or all");
+    }
 }
 
 #[test]

@@ -23,15 +23,15 @@ type Ask = dyn Fn(&[TokenId], &mut TokenMask) -> Result<Allowed, String> + Send;
 
 /// Allows tokens by a rule, and notes what it is asked and told.
 struct Rule {
-    rule: Box<Ask>,
+    ask: Box<Ask>,
     taken: Vec<TokenId>,
     asked: usize,
     told: Arc<Mutex<Vec<TokenId>>>,
 }
 
 impl Rule {
-    fn new(rule: impl Fn(&[TokenId], &mut TokenMask) -> Result<Allowed, String> + Send + 'static) -> Self {
-        Self { rule: Box::new(rule), taken: Vec::new(), asked: 0, told: Arc::default() }
+    fn new(ask: impl Fn(&[TokenId], &mut TokenMask) -> Result<Allowed, String> + Send + 'static) -> Self {
+        Self { ask: Box::new(ask), taken: Vec::new(), asked: 0, told: Arc::default() }
     }
 }
 
@@ -46,17 +46,18 @@ impl Steering for Rule {
         assert!((0..VOCAB_SIZE as TokenId).all(|token| !mask.contains(token)), "the mask comes empty");
         assert_eq!(self.asked, self.taken.len(), "it is asked once for each token");
         self.asked += 1;
-        (self.rule)(&self.taken, mask)
+        (self.ask)(&self.taken, mask)
     }
 
     fn took(&mut self, token: TokenId) -> Result<(), String> {
         self.taken.push(token);
-        self.told.lock().unwrap().push(token);
+        self.told.lock().expect("no holder panics").push(token);
         Ok(())
     }
 }
 
 /// Tokens of one remainder by 3 after another; every seventh is token 7, whatever the model thinks of it.
+#[expect(clippy::unnecessary_wraps, reason = "rules may fail")]
 fn by_remainder(taken: &[TokenId], mask: &mut TokenMask) -> Result<Allowed, String> {
     if taken.len() % 7 == 6 {
         return Ok(Allowed::Forced(7));
@@ -169,8 +170,8 @@ fn draws_are_among_what_may_come_and_repeat_with_their_seed() {
 
 #[test]
 fn a_steering_that_fails_ends_its_sequence_alone() {
-    let (engine, _) = start(CONFIG);
     type Case = (fn(&[TokenId], &mut TokenMask) -> Result<Allowed, String>, &'static str);
+    let (engine, _) = start(CONFIG);
     let cases: [Case; 4] = [
         (|_, _| Err("no such thing".to_owned()), "no such thing"),
         (|_, _| Ok(Allowed::Masked), "nothing of what may come next"),
