@@ -380,8 +380,15 @@ proptest! {
         acts in prop::collection::vec(any_act(), 1..40),
     ) {
         let length_max = 2 * KV_BLOCK_TOKENS;
-        let mut world =
-            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max, scored_rows_max: 11 });
+        let config = SchedulerConfig {
+            kv_blocks,
+            step_tokens_max,
+            running_max,
+            waiting_max,
+            length_max,
+            scored_rows_max: 11,
+        };
+        let mut world = World::new(config);
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Submit { prompt_tokens, tokens_max, end_token, class } => {
