@@ -2,7 +2,10 @@
 
 mod assemble;
 mod dialogue;
+mod hostile;
 mod hub;
+mod steer;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -138,7 +141,11 @@ impl Model for FakeModel {
             for position in chunk.position..end {
                 self.said.remove(&slot(position));
             }
-            if chunk.wanted == Wanted::Last {
+            if chunk.wanted == Wanted::All {
+                // Of what the prompt might have gone on with nothing is said.
+                logits.resize(logits.len() + (chunk.tokens.len() - 1) * self.info.vocab_size, 0.0);
+            }
+            if chunk.wanted != Wanted::None {
                 let token = self.script.tokens.get(said).copied().unwrap_or(self.script.then);
                 self.said.insert(slot(end - 1), (said + 1, token));
                 let row = logits.len();
@@ -150,17 +157,24 @@ impl Model for FakeModel {
     }
 }
 
-/// A model to be loaded. `template` is a built-in one's name.
+/// A model to be loaded. `template` is a built-in one's name; empty for none.
 pub(crate) struct Fixture {
     pub(crate) tags: bool,
     pub(crate) template: &'static str,
     pub(crate) thinking: Option<Thinking>,
     pub(crate) config: DialogueConfig,
+    pub(crate) context: usize,
 }
 
 impl Default for Fixture {
     fn default() -> Self {
-        Self { tags: true, template: "chatml", thinking: None, config: DialogueConfig::default() }
+        Self {
+            tags: true,
+            template: "chatml",
+            thinking: None,
+            config: DialogueConfig::default(),
+            context: CONTEXT,
+        }
     }
 }
 
@@ -184,15 +198,16 @@ impl Fixture {
         let info = ModelInfo {
             architecture: "fake".to_owned(),
             vocab_size: tokenizer.vocab_size(),
-            context_length: CONTEXT,
+            context_length: self.context,
             layers: 1,
             kv_bytes_per_token: 16,
             weight_bytes: 0,
             parameters: 0,
         };
-        let template = ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in");
+        let template = (!self.template.is_empty())
+            .then(|| ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in"));
         let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
-        let loaded = LoadedModel { model, tokenizer, template: Some(template), info, name: None };
+        let loaded = LoadedModel { model, tokenizer, template, info, name: None };
         let profile = Profile { thinking: self.thinking, ..Profile::unknown(name) };
         Dialogue::new(loaded, profile, self.config, clock, Rng::from_seed(1)).expect("a valid configuration")
     }

@@ -5,7 +5,7 @@ use dialogue::{CacheScope, ChatRequest, CompletionRequest, Cost, Dialogue, Dialo
 
 use super::Running;
 use super::leave::Leave;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::answers::StartError;
 use crate::app::App;
 use crate::error::ApiError;
@@ -39,6 +39,15 @@ impl Asked {
         }
     }
 
+    /// Whether it may get fewer tokens than fit where there is no credit for more: not where a number was asked for.
+    fn may_shrink(&self) -> bool {
+        match self {
+            Self::Chat(request) => request.tokens_max.is_none(),
+            Self::AsMuchAsFits(..) => false,
+            Self::Completions(requests) => requests.iter().all(|request| request.tokens_max.is_none()),
+        }
+    }
+
     /// With this scope: what was read for one user is shared with that user's requests alone. A program on this machine
     /// without a session shares with its like.
     fn scoped(self, scope: CacheScope) -> Self {
@@ -66,30 +75,30 @@ impl Asked {
     }
 }
 
-/// Begins to generate: asks for leave, loads the model if need be, checks every prompt, and queues them. When what is
-/// returned is dropped, all of it is cancelled.
+/// Begins to generate: asks for leave, loads the model if need be, checks every prompt, holds what it may cost, and queues
+/// them. When what is returned is dropped, all of it is cancelled.
 ///
 /// Choices are numbered prompt by prompt: the answers to the first, then those to the second.
-pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Result<Running, ApiError> {
+pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
-    let leave = Leave::ask(app, caller, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
-    let is_chat = matches!(asked, Asked::Chat(_));
-    let scope = caller.map_or_else(CacheScope::default, |caller| CacheScope(caller.user.into()));
-    let preparing = prepare(app, &model, asked.scoped(scope), answers, leave.tokens_max());
+    let mut leave =
+        Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
+    let (is_chat, may_shrink) = (!matches!(asked, Asked::Completions(_)), asked.may_shrink());
+    let preparing = async {
+        let scoped = asked.scoped(client.scope());
+        let (dialogue, prompts) = prepare(app, &model, scoped, answers, leave.tokens_max()).await?;
+        let shared_by = may_shrink.then_some(prompts.len());
+        let paid = leave.priced(cost(&prompts, answers), shared_by).await?;
+        Ok::<_, ApiError>((dialogue, within(prompts, paid)))
+    };
     let prepared = tokio::select! {
         biased;
         prepared = preparing => prepared,
         () = app.cut_off() => Err(HubError::ShuttingDown.into()),
     };
-    let (dialogue, prompts) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            leave.give_back(app).await;
-            return Err(error);
-        }
-    };
-    leave.priced(cost(&prompts, answers));
-    match Running::start(app, dialogue, prompts, answers) {
+    let started = prepared
+        .and_then(|(dialogue, prompts)| Running::start(app, dialogue, prompts, answers).map_err(Into::into));
+    match started {
         Ok(mut running) => {
             if is_chat {
                 running.take_prompts();
@@ -98,9 +107,16 @@ pub(crate) async fn begin(app: &App, caller: Option<Caller>, order: Order) -> Re
         }
         Err(error) => {
             leave.give_back(app).await;
-            Err(error.into())
+            Err(error)
         }
     }
+}
+
+/// The prompts for so many tokens of answers together, as many for each.
+fn within(prompts: VecDeque<Prompt>, paid: Option<usize>) -> VecDeque<Prompt> {
+    let Some(paid) = paid else { return prompts };
+    let each = paid / prompts.len().max(1);
+    prompts.into_iter().map(|prompt| prompt.at_most(each)).collect()
 }
 
 /// The model, and a prompt for each choice.

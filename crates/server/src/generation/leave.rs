@@ -1,37 +1,37 @@
 //! The one place where what programs ask for is admitted before it is generated, and counted after.
 
-use std::time::Duration;
-
 use dialogue::Cost;
 
 use super::Ended;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::answers::{Admission, admit};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::meter::{Metered, Took};
 
-/// Leave to generate, held until it is settled.
+/// Leave to generate, held until it is settled. What is held for one that is dropped is free again.
 #[derive(Debug)]
 pub(crate) struct Leave {
-    endpoint: &'static str,
-    model: String,
+    metered: Metered,
     /// One for each answer. A program on this machine without a session has none: it is bound by nothing.
     admissions: Vec<Admission>,
 }
 
 impl Leave {
-    /// Asks for leave to write so many answers with a model. What groups give binds whoever is signed in.
+    /// Asks for leave to write so many answers with a model. What groups give binds whoever is signed in or has a key,
+    /// and the key's scope too.
     pub(super) async fn ask(
         app: &App,
-        caller: Option<Caller>,
+        client: &Client,
         endpoint: &'static str,
         model: &str,
         answers: usize,
     ) -> Result<Self, ApiError> {
-        let mut leave = Self { endpoint, model: model.to_owned(), admissions: Vec::new() };
-        let Some(caller) = caller else { return Ok(leave) };
+        let metered = Metered::ask(app, client, endpoint, model).await?;
+        let mut leave = Self { metered, admissions: Vec::new() };
+        let Some(user) = client.user() else { return Ok(leave) };
         for _ in 0..answers {
-            match admit(app, caller.user, model).await {
+            match admit(app, user, model).await {
                 Ok(admission) => leave.admissions.push(admission),
                 Err(error) => {
                     leave.give_back(app).await;
@@ -47,15 +47,11 @@ impl Leave {
         self.admissions.first().and_then(|admission| admission.tokens_max)
     }
 
-    /// The prompts are read, and this is the most that they and their answers can cost together.
-    pub(super) fn priced(&self, cost: Cost) {
-        tracing::debug!(
-            endpoint = self.endpoint,
-            model = self.model,
-            prompt_tokens = cost.prompt_tokens,
-            completion_tokens_max = cost.completion_tokens_max,
-            "admitted"
-        );
+    /// The prompts are read, and this is the most that they and their answers can cost together, which is held. With
+    /// less credit, the answers that it is `shared_by` get fewer tokens together, as many as are returned; none says that
+    /// it must not be less.
+    pub(super) async fn priced(&mut self, cost: Cost, shared_by: Option<usize>) -> Result<Option<usize>, ApiError> {
+        self.metered.hold(cost, shared_by).await
     }
 
     /// Nothing was generated, and nothing is counted.
@@ -66,20 +62,9 @@ impl Leave {
     }
 
     /// All of it has ended, or was cut. The places are free for others.
-    pub(super) async fn settle(self, _app: &App, ended: Ended) {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(
-            endpoint = self.endpoint,
-            model = self.model,
-            outcome = ended.outcome.name(),
-            prompt_tokens = ended.usage.prompt_tokens,
-            cached_tokens = ended.usage.cached_tokens,
-            completion_tokens = ended.usage.completion_tokens,
-            reasoning_tokens = ended.usage.reasoning_tokens,
-            queued_ms = millis(ended.queued),
-            first_token_ms = ended.first_token.map(millis),
-            total_ms = millis(ended.total),
-            "answered"
-        );
+    pub(super) async fn settle(self, ended: Ended) {
+        let Ended { usage, queued, first_token, total, outcome } = ended;
+        let tokens = usage.into();
+        self.metered.settle(Took { tokens, queued, first_token, total, outcome: outcome.name() }).await;
     }
 }

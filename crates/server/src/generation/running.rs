@@ -44,6 +44,8 @@ struct Choices {
     /// Answers to each prompt.
     each: usize,
     choices: Vec<Choice>,
+    /// The choices that have left the queue. Of the others nothing was read.
+    started: Vec<usize>,
 }
 
 /// One answer.
@@ -121,7 +123,12 @@ impl Running {
             prompt_tokens: read,
             app: App::clone(app),
             prompts: prompts.iter().step_by(each).map(|prompt| prompt.tokens().to_vec()).collect(),
-            choices: Choices { dialogue, each, choices: Vec::with_capacity(prompts.len()) },
+            choices: Choices {
+                dialogue,
+                each,
+                choices: Vec::with_capacity(prompts.len()),
+                started: Vec::new(),
+            },
             waiting: prompts,
             leave: None,
             settling: None,
@@ -216,8 +223,8 @@ impl Running {
             self.fill()?;
             if self.choices.are_over() {
                 self.settling = self.leave.take().map(|leave| {
-                    let (app, ended) = (App::clone(&self.app), self.choices.ended());
-                    tokio::spawn(async move { leave.settle(&app, ended).await })
+                    let ended = self.choices.ended();
+                    tokio::spawn(leave.settle(ended))
                 });
             }
         }
@@ -258,9 +265,13 @@ impl Choices {
 
     /// Keeps what an event says about the end; whether it did.
     fn note(&mut self, index: usize, event: &AnswerEvent) -> bool {
+        if matches!(event, AnswerEvent::Started { .. }) {
+            self.started.push(index);
+        }
         let AnswerEvent::Finished { finish, usage, timing } = event else { return false };
+        let usage = if self.started.contains(&index) { *usage } else { Usage::default() };
         if let Some(choice) = self.choices.get_mut(index) {
-            *choice = Choice::Ended(finish.clone(), *usage, *timing);
+            *choice = Choice::Ended(finish.clone(), usage, *timing);
         }
         true
     }
@@ -315,9 +326,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(leave) = self.leave.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        let Choices { dialogue, each, choices } = &mut self.choices;
-        let mut choices =
-            Choices { dialogue: Arc::clone(dialogue), each: *each, choices: std::mem::take(choices) };
+        let Choices { dialogue, each, choices, started } = &mut self.choices;
+        let mut choices = Choices {
+            dialogue: Arc::clone(dialogue),
+            each: *each,
+            choices: std::mem::take(choices),
+            started: std::mem::take(started),
+        };
         let app = App::clone(&self.app);
         runtime.spawn(async move {
             tokio::select! {
@@ -325,7 +340,7 @@ impl Drop for Running {
                 () = app.cut_off() => {}
             }
             let ended = choices.ended();
-            leave.settle(&app, Ended { outcome: ended.outcome.max(Outcome::Cancelled), ..ended }).await;
+            leave.settle(Ended { outcome: ended.outcome.max(Outcome::Cancelled), ..ended }).await;
         });
     }
 }

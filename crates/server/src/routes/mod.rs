@@ -6,6 +6,7 @@ mod healthz;
 mod metrics;
 mod oidc;
 mod readyz;
+mod user;
 mod v1;
 
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 
-use crate::accounts::authenticate;
+use crate::accounts::{authenticate, clients};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::layers;
@@ -27,7 +28,7 @@ use crate::layers;
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .merge(compressed())
-        .merge(without_keys())
+        .merge(of_programs(app))
         .route("/oidc/{provider}/start", get(oidc::start::handle))
         .route("/oidc/{provider}/callback", get(oidc::callback::handle))
         .route("/healthz", get(healthz::handle))
@@ -42,12 +43,12 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// What programs ask. They have no keys yet, so it answers this machine, and whoever is signed in.
-fn without_keys() -> Router<App> {
+/// What programs ask: with a key, signed in, or from this machine.
+fn of_programs(app: &App) -> Router<App> {
     let routed = programs();
     let routed =
         routed.into_iter().fold(Router::new(), |router, (_, path, method)| router.route(path, method));
-    routed.route("/metrics", get(metrics::handle)).route_layer(from_fn(layers::local_or_signed_in))
+    routed.route("/metrics", get(metrics::handle)).route_layer(from_fn_with_state(Arc::clone(app), clients))
 }
 
 /// The API for programs: methods and paths. DeepSeek's paths without `/v1`, and those of its beta, are the same
@@ -74,6 +75,8 @@ fn programs() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("POST", "/anthropic/v1/messages/count_tokens", post(anthropic::count_tokens::handle)),
         ("GET", "/anthropic/v1/models", get(anthropic::models::handle)),
         ("GET", "/anthropic/v1/models/{id}", get(anthropic::model::handle)),
+        ("GET", "/user/balance", get(user::balance::handle)),
+        ("GET", "/v1/user/balance", get(user::balance::handle)),
     ]
 }
 
@@ -92,6 +95,7 @@ const API_PREFIXES: &[&str] = &[
     "/completions",
     "/models",
     "/responses",
+    "/user/",
     "/metrics",
 ];
 
@@ -152,6 +156,12 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/account/export", User, get(api::export::handle)),
         ("/api/account/import", User, post(api::import::handle)),
         ("/api/account/settings", User, get(api::settings::handle).patch(api::change_settings::handle)),
+        ("/api/keys", User, get(api::keys::handle).post(api::add_key::handle)),
+        ("/api/keys/{id}", User, patch(api::change_key::handle).delete(api::revoke_key::handle)),
+        ("/api/balance", User, get(api::balance::handle)),
+        ("/api/usage", User, get(api::usage::handle)),
+        ("/api/usage/sums", User, get(api::usage_sums::handle)),
+        ("/api/usage.csv", User, get(api::usage_csv::handle)),
         ("/api/search", User, get(api::search::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),

@@ -6,22 +6,26 @@ use axum::extract::State;
 use dialogue::DialogueError;
 use wire::anthropic::{CountTokensRequest, InputTokens};
 
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::answers::check_allowed;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
 use crate::generation::check;
+use crate::meter::check_scope;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, _room): JsonBytes,
 ) -> Result<Json<InputTokens>, ApiError> {
     let request = CountTokensRequest::from_json(&body)?;
     drop(body);
-    if let Ok(caller) = caller {
-        check_allowed(&app.store.grant(caller.user).await?, &request.model)?;
+    if let Some(key) = client.key() {
+        check_scope(key, &request.model)?;
+    }
+    if let Some(user) = client.user() {
+        check_allowed(&app.store.grant(user).await?, &request.model)?;
     }
     let dialogue = app.hub.get(&request.model).await?;
     let asked = super::asked(request);

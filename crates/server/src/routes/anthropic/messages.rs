@@ -12,7 +12,7 @@ use wire::anthropic::{
     BlockDelta, ContentBlock, Message, MessageEnd, MessagesRequest, StopReason, StreamEvent, UNSIGNED, Usage,
 };
 
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -24,7 +24,7 @@ const ENDPOINT: &str = "/anthropic/v1/messages";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = MessagesRequest::from_json(&body)?;
@@ -37,7 +37,7 @@ pub(crate) async fn handle(
         asked: Asked::AsMuchAsFits(Box::new(asked(request)), max_tokens),
         answers: 1,
     };
-    let running = begin(&app, caller.ok(), order).await?;
+    let running = begin(&app, client, order).await?;
     drop(room);
     let dialogue = running.dialogue();
     let (id, model) = (format!("msg_{}", app.random_name()), dialogue.name());

@@ -5,15 +5,15 @@ use axum::extract::{Path, State};
 use wire::anthropic::ModelEntry;
 
 use super::models::entry;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::routes::v1::model::find;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     Path(id): Path<String>,
 ) -> Result<Json<ModelEntry>, ApiError> {
-    Ok(Json(entry(find(&app, caller.ok(), &id).await?)))
+    Ok(Json(entry(find(&app, &client, &id).await?)))
 }

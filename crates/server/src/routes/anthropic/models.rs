@@ -5,16 +5,13 @@ use axum::extract::State;
 use dialogue::HubListing;
 use wire::anthropic::{ModelEntry, ModelPage};
 
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::routes::v1::models::usable;
 
-pub(crate) async fn handle(
-    State(app): State<App>,
-    caller: Result<Caller, ApiError>,
-) -> Result<Json<ModelPage>, ApiError> {
-    Ok(Json(page(usable(&app, caller.ok()).await?)))
+pub(crate) async fn handle(State(app): State<App>, client: Client) -> Result<Json<ModelPage>, ApiError> {
+    Ok(Json(page(usable(&app, &client).await?)))
 }
 
 /// All of them, on one page.

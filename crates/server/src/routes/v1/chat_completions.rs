@@ -14,7 +14,7 @@ use wire::chat::{
 use wire::{STREAM_DONE, Usage};
 
 use super::{Naming, wire_number, wire_usage};
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -25,7 +25,7 @@ const ENDPOINT: &str = "/v1/chat/completions";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     let style = Style { logprobs: request.logprobs, functions_form: request.functions_form };
     let model = request.model.clone();
     let order = Order { endpoint: ENDPOINT, model, asked: Asked::Chat(Box::new(asked(request))), answers };
-    let running = begin(&app, caller.ok(), order).await?;
+    let running = begin(&app, client, order).await?;
     drop(room);
     let naming = Naming::new(&app, "chatcmpl-", &running);
     if streams {
@@ -64,7 +64,8 @@ impl Style {
 
 fn asked(request: ChatCompletionRequest) -> ChatRequest {
     let logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
-    let low = (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(translate::LOW_EFFORT_TOKENS);
+    let low =
+        (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(translate::LOW_EFFORT_TOKENS);
     let begun = request.begun.map(|turn| Begun { reasoning: turn.reasoning, content: turn.content });
     ChatRequest {
         messages: translate::messages(request.turns),
@@ -287,5 +288,120 @@ impl Form for Chunks {
     fn error(&mut self, error: &ApiError, out: &mut VecDeque<Bytes>) {
         out.push_back(sse::data(&error.body()));
         out.push_back(sse::done(STREAM_DONE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dialogue::{Timing, ToolCallStart};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a model says that calls two tools.
+    fn events() -> Vec<AnswerEvent> {
+        let text = |part, text: &str| {
+            AnswerEvent::Delta(dialogue::Delta { part, text: text.to_owned(), tokens: Vec::new() })
+        };
+        let call = |index, begins: Option<(&str, &str)>, arguments: &str| {
+            let begins = begins.map(|(id, name)| ToolCallStart { id: id.to_owned(), name: name.to_owned() });
+            AnswerEvent::ToolCall(ToolDelta { index, begins, arguments: arguments.to_owned() })
+        };
+        vec![
+            text(Part::Reasoning, "Hm."),
+            text(Part::Content, "See:"),
+            call(0, Some(("c1", "depth")), ""),
+            call(0, None, "{\"at\""),
+            call(0, None, ":1}"),
+            call(1, Some(("c2", "dive")), "{}"),
+            AnswerEvent::Finished {
+                finish: Finish::ToolCalls,
+                usage: dialogue::Usage::default(),
+                timing: Timing::default(),
+            },
+        ]
+    }
+
+    fn chunks(functions_form: bool) -> Vec<Value> {
+        let naming = Naming {
+            id: "chatcmpl-1".to_owned(),
+            created: 0,
+            model: "m".to_owned(),
+            fingerprint: "fp".to_owned(),
+        };
+        let style = Style { logprobs: false, functions_form };
+        let mut chunks = Chunks { naming, style, include_usage: false, greeted: vec![false] };
+        let mut out = VecDeque::new();
+        for event in events() {
+            chunks.event(0, event, None, &mut out);
+        }
+        let read = |bytes: &Bytes| serde_json::from_slice(&bytes[b"data: ".len()..]).unwrap();
+        out.iter().map(read).collect()
+    }
+
+    #[test]
+    fn calls_in_a_stream_come_piece_by_piece_and_alone() {
+        let deltas: Vec<_> = chunks(false).iter().map(|chunk| chunk["choices"][0]["delta"].clone()).collect();
+        let begins = |index, id: &str, name: &str, arguments: &str| {
+            let function = json!({"name": name, "arguments": arguments});
+            json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
+        };
+        let more = |index, arguments: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]});
+        let expected = [
+            json!({"role": "assistant", "content": ""}),
+            json!({"reasoning_content": "Hm."}),
+            json!({"content": "See:"}),
+            begins(0, "c1", "depth", ""),
+            more(0, "{\"at\""),
+            more(0, ":1}"),
+            begins(1, "c2", "dive", "{}"),
+            json!({}),
+        ];
+        assert_eq!(deltas, expected);
+        assert_eq!(chunks(false).last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
+    }
+
+    #[test]
+    fn calls_of_a_whole_answer() {
+        let message = |functions_form| {
+            let style = Style { logprobs: false, functions_form };
+            let mut gathered = Gathered::new();
+            for event in events() {
+                gathered.take(event, style);
+            }
+            serde_json::to_value(gathered.choice(0, style)).unwrap()
+        };
+        let choice = message(false);
+        assert_eq!(choice["finish_reason"], "tool_calls");
+        assert_eq!(
+            choice["message"],
+            json!({
+                "role": "assistant",
+                "content": "See:",
+                "reasoning_content": "Hm.",
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": "{\"at\":1}"}},
+                    {"id": "c2", "type": "function", "function": {"name": "dive", "arguments": "{}"}},
+                ],
+            })
+        );
+        let old = message(true);
+        assert_eq!(old["finish_reason"], "function_call");
+        assert_eq!(old["message"]["function_call"], json!({"name": "depth", "arguments": "{\"at\":1}"}));
+        assert_eq!(old["message"].get("tool_calls"), None);
+    }
+
+    #[test]
+    fn the_old_form_of_a_stream_has_one_call() {
+        let chunks = chunks(true);
+        let calls: Vec<_> =
+            chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].get("function_call")).collect();
+        let expected = [
+            json!({"name": "depth", "arguments": ""}),
+            json!({"arguments": "{\"at\""}),
+            json!({"arguments": ":1}"}),
+        ];
+        assert_eq!(calls, expected.iter().collect::<Vec<_>>());
+        assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "function_call");
     }
 }

@@ -16,7 +16,7 @@ use wire::completions::{
 };
 
 use super::{Naming, finish_reason, wire_number, wire_usage};
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ const ENDPOINT: &str = "/v1/completions";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = CompletionRequest::from_json(&body)?;
@@ -41,7 +41,7 @@ pub(crate) async fn handle(
     };
     // The dialogue names fields as the chat has them.
     let named = |error: ApiError| error.renamed("messages", "prompt").renamed("top_logprobs", "logprobs");
-    let mut running = begin(&app, caller.ok(), order).await.map_err(named)?;
+    let mut running = begin(&app, client, order).await.map_err(named)?;
     let texts = texts(request, &mut running);
     drop(room);
     let naming = Naming::new(&app, "cmpl-", &running);
@@ -340,5 +340,98 @@ impl Form for Chunks {
     fn error(&mut self, error: &ApiError, out: &mut VecDeque<Bytes>) {
         out.push_back(sse::data(&error.body()));
         out.push_back(sse::done(STREAM_DONE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dialogue::{Delta, Part, Timing, Usage};
+
+    use super::*;
+
+    fn token(bytes: &[u8], logprob: f32) -> TokenLogprob {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let other = TopLogprob { id: 1, text: "?".to_owned(), bytes: b"?".to_vec(), logprob: -0.5 };
+        TokenLogprob { id: 0, text, bytes: bytes.to_vec(), logprob, top: vec![other] }
+    }
+
+    fn finished(finish: Finish, completion_tokens: usize) -> AnswerEvent {
+        let usage = Usage { completion_tokens, ..Usage::default() };
+        AnswerEvent::Finished { finish, usage, timing: Timing::default() }
+    }
+
+    fn echoing(text: &str, first: &[u8], bytes: usize) -> Text {
+        let first = (String::from_utf8_lossy(first).into_owned(), first.to_vec());
+        let echoed = Some(Echo { text: text.to_owned(), first, bytes });
+        Text { echo: true, echoed, entries: Some(Entries::default()), given: 0 }
+    }
+
+    /// All that events say: the text, the tokens, where they begin, and whether each has a probability.
+    fn say(mut text: Text, events: Vec<AnswerEvent>) -> (String, Vec<String>, Vec<usize>, Vec<bool>) {
+        let mut said = (String::new(), Vec::new(), Vec::new(), Vec::new());
+        for piece in events.into_iter().flat_map(|event| text.take(event)) {
+            said.0.push_str(&piece.text);
+            let list = piece.logprobs.unwrap_or_default();
+            assert_eq!(list.token_logprobs.len(), list.top_logprobs.len());
+            said.1.extend(list.tokens);
+            said.2.extend(list.text_offset);
+            said.3.extend(list.token_logprobs.iter().map(Option::is_some));
+        }
+        said
+    }
+
+    #[test]
+    fn each_token_of_prompt_and_answer_has_an_entry_where_it_begins() {
+        // A prompt of three tokens behind one that begins every prompt; a character of the answer takes two tokens, and
+        // the model's end is a token too.
+        let events = vec![
+            AnswerEvent::Prompt(vec![token("é".as_bytes(), -1.0), token(b"a", -2.0)]),
+            AnswerEvent::Delta(Delta {
+                part: Part::Content,
+                text: "→!".to_owned(),
+                tokens: vec![token(&[0xe2, 0x86], -1.0), token(&[0x92], 0.0), token(b"!", -1.0)],
+            }),
+            finished(Finish::Stop, 3),
+        ];
+        let (text, tokens, offsets, known) = say(echoing("éa", b"<s>", 6), events);
+        assert_eq!(text, "éa→!");
+        assert_eq!(tokens, ["<s>", "é", "a", "bytes:\\xe2\\x86", "bytes:\\x92", "!", ""]);
+        assert_eq!(offsets, [0, 0, 1, 2, 2, 3, 4]);
+        assert_eq!(known, [false, true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_client_that_counts_from_the_end_finds_the_prompt() {
+        // What lm-eval asks: one token after the prompt, of which it knows the length.
+        for (finish, generated, tokens) in [
+            (Finish::Length, 1, vec![token(b"b", -1.0)]),
+            (Finish::Length, 1, vec![]),
+            (Finish::Stop, 0, vec![]),
+        ] {
+            let mut events = vec![AnswerEvent::Prompt(vec![token(b"a", -1.0)])];
+            if !tokens.is_empty() {
+                events.push(AnswerEvent::Delta(Delta { part: Part::Content, text: "b".to_owned(), tokens }));
+            }
+            events.push(finished(finish, generated));
+            let (_, tokens, ..) = say(echoing("xa", b"x", 2), events);
+            assert_eq!(tokens.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_given_back_without_probabilities_too() {
+        let echoed = Text { entries: None, ..echoing("ab", b"a", 2) };
+        let delta = Delta { part: Part::Content, text: "c".to_owned(), tokens: Vec::new() };
+        let (text, tokens, ..) = say(echoed, vec![AnswerEvent::Delta(delta), finished(Finish::Stop, 1)]);
+        assert_eq!((text.as_str(), tokens.len()), ("abc", 0));
+    }
+
+    #[test]
+    fn the_token_itself_is_among_the_most_probable() {
+        let list = Entries::default().of(vec![token(b"a", -3.0), token(b"?", -0.25)]);
+        let top = list.top_logprobs[0].as_ref().unwrap();
+        assert_eq!((top["a"], top["?"]), (-3.0, -0.5));
+        // Two that are spelled alike are one entry, of the more probable.
+        assert_eq!(list.top_logprobs[1].as_ref().unwrap()["?"], -0.25);
     }
 }

@@ -8,7 +8,7 @@ use dialogue::{HubError, HubListing};
 use wire::Model;
 
 use super::models::usable;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
 use crate::layers::anthropic::speaks_anthropic;
@@ -16,11 +16,11 @@ use crate::routes::anthropic::models::entry;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let listing = find(&app, caller.ok(), &id).await?;
+    let listing = find(&app, &client, &id).await?;
     Ok(if speaks_anthropic(&headers) {
         Json(entry(listing)).into_response()
     } else {
@@ -29,8 +29,8 @@ pub(crate) async fn handle(
 }
 
 /// A model that somebody can ask.
-pub(crate) async fn find(app: &App, caller: Option<Caller>, id: &str) -> Result<HubListing, ApiError> {
-    let listed = usable(app, caller).await?;
+pub(crate) async fn find(app: &App, client: &Client, id: &str) -> Result<HubListing, ApiError> {
+    let listed = usable(app, client).await?;
     let installed = listed.iter().map(|listing| listing.model.name.clone()).collect();
     let found = listed.into_iter().find(|listing| listing.model.name == id);
     found.ok_or_else(|| HubError::NotFound { name: shortened(id).to_owned(), installed }.into())

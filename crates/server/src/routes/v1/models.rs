@@ -1,5 +1,5 @@
-//! `GET /v1/models`: the models that can be asked, which are those that are installed and, for whoever is signed in, that
-//! their groups let them use. Clients of Anthropic's API get the list in its form.
+//! `GET /v1/models`: the models that can be asked, which are those that are installed and, for whoever is signed in or
+//! has a key, that their groups, and the key, let them use. Clients of Anthropic's API get the list in its form.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use dialogue::HubListing;
 use wire::{Model, ModelList};
 
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::layers::anthropic::speaks_anthropic;
@@ -16,10 +16,10 @@ use crate::routes::anthropic::models::page;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let usable = usable(&app, caller.ok()).await?;
+    let usable = usable(&app, &client).await?;
     if speaks_anthropic(&headers) {
         return Ok(Json(page(usable)).into_response());
     }
@@ -28,14 +28,14 @@ pub(crate) async fn handle(
 }
 
 /// The models that somebody can ask.
-pub(crate) async fn usable(app: &App, caller: Option<Caller>) -> Result<Vec<HubListing>, ApiError> {
-    let grant = match caller {
-        Some(caller) => Some(app.store.grant(caller.user).await?),
+pub(crate) async fn usable(app: &App, client: &Client) -> Result<Vec<HubListing>, ApiError> {
+    let grant = match client.user() {
+        Some(user) => Some(app.store.grant(user).await?),
         None => None,
     };
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;
-    let allowed = |name: &str| grant.as_ref().is_none_or(|grant| grant.allows(name));
+    let allowed = |name: &str| grant.as_ref().is_none_or(|grant| grant.allows(name)) && client.allows(name);
     let usable = listed
         .into_iter()
         .filter(|listing| (listing.model.installed || listing.loaded) && allowed(&listing.model.name));

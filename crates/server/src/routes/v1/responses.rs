@@ -20,7 +20,7 @@ use wire::responses::{
 };
 
 use super::wire_number;
-use crate::accounts::Caller;
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -31,7 +31,7 @@ const ENDPOINT: &str = "/v1/responses";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ResponsesRequest::from_json(&body)?;
@@ -46,7 +46,7 @@ pub(crate) async fn handle(
         asked: Asked::Chat(Box::new(asked(request))),
         answers: 1,
     };
-    let begun = begin(&app, caller.ok(), order).await;
+    let begun = begin(&app, client, order).await;
     let running = begun.map_err(|error| error.renamed("messages", "input"))?;
     drop(room);
     let writer = Writer::new(Arc::clone(&app.clock), name, response, streams);
