@@ -322,7 +322,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// The next event; after [`SequenceEvent::Finished`], which always comes, `None`. Cancel-safe. Events that
-    /// nobody takes wait, at most `tokens_max + 2` of them.
+    /// nobody takes wait, at most `tokens_max + 3` of them.
     pub async fn next(&mut self) -> Option<SequenceEvent> {
         let event = self.events.recv().await;
         self.note(event)

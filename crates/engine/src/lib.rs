@@ -4,11 +4,15 @@
 //!
 //! ```text
 //! plan     what runs next                    scheduler::Scheduler::plan, pure
-//!          (what may come next, in sequences with a Steering, is worked out beside the forward pass)
 //! forward  one pass of the model over it     models::batch::Model::forward
+//! (masks)  what may come next, beside it     Steering::allowed, on a thread of its own
 //! pick     the next token of each sequence   sampler::Sampler::pick, pure
 //! commit   tokens, ends, freed blocks        scheduler::Scheduler::commit, pure
 //! ```
+//!
+//! A sequence may be steered: a [`Steering`] says before each token what may come, and hears what was taken, also after
+//! the sequence has lost its place to others and got it back. Whatever it does, others don't notice. A submission may
+//! also ask how probable its prompt is ([`Submission::prompt_logprobs`]).
 //!
 //! # Example
 //! ```no_run

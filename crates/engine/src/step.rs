@@ -1,7 +1,6 @@
 //! The step loop: commands in, steps, events out.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::engine::{Arrival, Command, EngineConfig, Shared};
 use crate::events::{EngineUsage, FinishReason, GeneratedToken, SequenceEvent};
 use crate::forward::forward_rows;
-use crate::masks::{Masks, Next, STOPPED};
+use crate::masks::{Guarded, Masks, Next, STOPPED};
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::{Picked, Plan, PlanRow, Request, Scheduler, SchedulerConfig, SequenceId};
 use crate::stats::EngineStats;
-use crate::steering::{Allowed, Steering};
+use crate::steering::Allowed;
 
 /// Most bytes of logits of prompts that are scored in a step.
 const SCORED_BYTES_MAX: usize = 64 << 20;
@@ -58,7 +57,9 @@ struct Stream {
     events: UnboundedSender<SequenceEvent>,
     sampling: SamplerState,
     /// Away while it works out what may come next.
-    steering: Option<Box<dyn Steering>>,
+    steering: Option<Guarded>,
+    /// Whether there is one; then nothing is chosen without it.
+    steered: bool,
     /// Where the probability of the prompt was asked for.
     score: Option<Score>,
     submitted: Duration,
@@ -170,8 +171,10 @@ impl StepLoop {
             sent: false,
         });
         let score_prompt = score.is_some();
-        let steering = submission.steering;
-        self.streams.insert(id, Stream { events, sampling, steering, score, submitted, last_token: None });
+        let steering = submission.steering.map(Guarded::new);
+        let steered = steering.is_some();
+        self.streams
+            .insert(id, Stream { events, sampling, steering, steered, score, submitted, last_token: None });
         let prompt_tokens = submission.prompt.len();
         let request = Request {
             id,
@@ -412,7 +415,10 @@ impl Picker<'_> {
     fn choose(&mut self, next: Option<Next>, logits: &mut [f32]) -> Result<GeneratedToken, String> {
         let Self { sampler, stream, tokens, prompt_tokens, .. } = self;
         let state = &mut stream.sampling;
-        let Some(Next { steering, allowed, mask }) = next else {
+        let Some(Next { mut steering, allowed, mask }) = next else {
+            if stream.steered {
+                return Err(STOPPED.to_owned());
+            }
             return sampler.pick(state, logits, tokens, *prompt_tokens).map_err(|error| error.to_string());
         };
         let token = match allowed? {
@@ -422,8 +428,7 @@ impl Picker<'_> {
         };
         self.masks.recycle(mask);
         let token = token.map_err(|error| error.to_string())?;
-        let mut steering = steering.ok_or(STOPPED)?;
-        catch_unwind(AssertUnwindSafe(|| steering.took(token.id))).map_err(|_| STOPPED)??;
+        steering.took(token.id)?;
         self.stream.steering = Some(steering);
         Ok(token)
     }

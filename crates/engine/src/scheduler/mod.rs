@@ -11,6 +11,9 @@
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
 //!   (at least one token) with chunks of prompts, by class, then arrival. A prompt that got nothing for
 //!   [`PASSED_OVER_MAX`] steps in a row comes first in the next.
+//! - **Scoring.** Where a prompt's own probability is asked for, its rows want logits at every position, at most
+//!   `scored_rows_max` positions in a step over all sequences. The prefix cache gives it nothing that it has not
+//!   scored itself. A sequence may end there, with no answer.
 //! - **Admission** is from the queue, highest class first, oldest first, while fewer than `running_max` run and
 //!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
 //!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
@@ -340,12 +343,9 @@ impl Scheduler {
         while self.running.len() < self.config.running_max {
             let Some(id) = self.waiting.peek() else { break };
             let Some(sequence) = self.sequences.get_mut(&id) else { break };
-            let borrows = sequence.borrows();
+            let borrowable = sequence.borrowable();
             let table = &mut sequence.table;
-            // The last token is computed in any case: its logits are wanted.
-            if borrows {
-                self.pool.lend(table, sequence.scope, &sequence.tokens[..sequence.tokens.len() - 1]);
-            }
+            self.pool.lend(table, sequence.scope, &sequence.tokens[..borrowable]);
             let needed = blocks_for(sequence.tokens.len());
             let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 };
             if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
@@ -395,7 +395,8 @@ impl Scheduler {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let scores = sequence.scores();
-            let taken = sequence.pending().min(budget).min(if scores { scored_budget } else { usize::MAX });
+            let budget_here = if scores { budget.min(scored_budget) } else { budget };
+            let taken = sequence.pending_alike().min(budget_here);
             if taken == 0 {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
                 continue;

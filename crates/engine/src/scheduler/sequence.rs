@@ -74,14 +74,30 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// Whether it is to begin with what the prefix cache has.
-    pub(super) fn borrows(&self) -> bool {
-        !self.score_prompt
+    /// How many of its tokens it may begin with from the prefix cache. The last is computed in any case: its logits are
+    /// wanted. So is every token of a prompt that is to be scored, once.
+    pub(super) fn borrowable(&self) -> usize {
+        if self.unscored() { self.scored } else { self.tokens.len() - 1 }
+    }
+
+    /// Whether a part of its prompt is still to be scored.
+    fn unscored(&self) -> bool {
+        self.score_prompt && self.scored + 1 < self.prompt_tokens
     }
 
     /// Whether the logits at every position from here are wanted.
     pub(super) fn scores(&self) -> bool {
-        self.score_prompt && self.computed + 1 < self.prompt_tokens && self.scored + 1 < self.prompt_tokens
+        self.unscored() && self.computed == self.scored
+    }
+
+    /// Tokens that may be in one row: of all of them the same is wanted. At least 1.
+    pub(super) fn pending_alike(&self) -> usize {
+        // What was scored before a preemption is only read again.
+        if self.unscored() && self.computed < self.scored {
+            self.scored - self.computed
+        } else {
+            self.pending()
+        }
     }
 
     /// Its next `tokens` tokens.

@@ -70,7 +70,7 @@ pub(crate) fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, E
                 started = true;
             }
             SequenceEvent::Prompt(_) => {
-                assert!(started && tokens.is_empty(), "the prompt comes before the answer")
+                assert!(started && tokens.is_empty(), "the prompt comes before the answer");
             }
             SequenceEvent::Token(token) => {
                 assert!(started);
@@ -438,6 +438,8 @@ fn what_is_wrong_with_a_submission_is_said() {
     check(with(bias), "logit_bias must be token ids below 61, got 70");
     let hot = SamplingParams { temperature: 101.0, ..SamplingParams::default() };
     check(with(hot), "temperature must be between 0 and 100, got 101");
+    let many = Submission { prompt_logprobs: Some(21), ..submission(vec![1], 0) };
+    check(many, "prompt_logprobs must be at most 20, got 21");
     assert_eq!(engine.stats().waiting, 0, "what is refused holds no place");
     for config in [
         EngineConfig { kv_blocks: 0, ..CONFIG },

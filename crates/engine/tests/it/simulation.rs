@@ -42,6 +42,8 @@ struct World {
     classes: BTreeMap<SequenceId, Priority>,
     /// Tokens of prompts that the prefix cache had.
     cached_tokens: u64,
+    /// Rows that only read again what was scored before a preemption.
+    read_again: u64,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             longest: [0; 3],
             classes: BTreeMap::new(),
             cached_tokens: 0,
+            read_again: 0,
         }
     }
 
@@ -125,10 +128,12 @@ impl World {
             let expected = self.expected.get_mut(&row.id).expect("only known sequences are planned");
             let scored =
                 self.scheduler.tokens(row.id).map_or(0, |(_, prompt)| prompt - 1) - expected.unscored;
-            // After a preemption positions are there again, but none is left out.
-            assert!(row.start <= scored, "positions {scored}..{} were left out", row.start);
-            expected.unscored -= expected.unscored.min(row.end.saturating_sub(scored));
+            // Also after a preemption: each position once, none left out.
+            assert_eq!(row.start, scored, "the positions that are scored follow one another");
+            expected.unscored -= expected.unscored.min(row.end - scored);
         }
+        let unscored = |row: &&PlanRow| !row.scores && self.expected[&row.id].unscored > 0;
+        self.read_again += self.plan.rows().iter().filter(unscored).count() as u64;
         let mut picked = self.run_model();
         let mut events = Vec::new();
         self.scheduler.commit(now, &self.plan, &mut picked, &mut events);
@@ -142,7 +147,12 @@ impl World {
     fn check_plan(&self) {
         let rows = self.plan.rows();
         assert_eq!(rows.is_empty(), self.expected.is_empty(), "there is work just if there are sequences");
-        let decodes = rows.iter().filter(|row| row.end - row.start == 1 && row.wants_logits).count();
+        let is_last = |row: &&PlanRow| {
+            self.scheduler
+                .tokens(row.id)
+                .is_some_and(|(tokens, _)| (row.start, row.end) == (tokens.len() - 1, tokens.len()))
+        };
+        let decodes = rows.iter().filter(is_last).count();
         let most = self.config.step_tokens_max.max(decodes + 1);
         assert!(self.plan.tokens() <= most, "{} tokens, at most {most} allowed", self.plan.tokens());
         assert!(rows.len() <= self.config.running_max);
@@ -186,6 +196,7 @@ impl World {
                 self.natural_end(id);
             }
             SequenceEvent::Finished { reason: FinishReason::Length, usage } => {
+                assert_eq!(expected.unscored, 0, "{id:?} ends before its prompt is weighed");
                 assert_eq!(expected.length, expected.length_end);
                 self.cached_tokens += usage.cached_tokens as u64;
                 assert_eq!(usage.prompt_tokens + usage.generated_tokens, expected.length);
@@ -224,7 +235,8 @@ impl World {
         let prompt = (0..prompt_tokens)
             .map(|at| if at < common { (at % 3) as TokenId } else { rng.below(57) as TokenId })
             .collect();
-        let tokens_max = 1 + rng.below(120);
+        // Some only want to have their prompt scored, see `submit`.
+        let tokens_max = if self.next_id.is_multiple_of(10) { 0 } else { 1 + rng.below(120) };
         let end_token = if rng.below(3) == 0 { rng.below(57) as TokenId } else { 1000 };
         let priority = PRIORITIES[rng.below(3)];
         self.submit(prompt, tokens_max, end_token, priority);
@@ -267,6 +279,7 @@ fn a_hundred_thousand_random_steps() {
         (small, 2, 25_000, 25),
         (roomy, 3, 20_000, 40),
         (one_by_one, 4, 10_000, 5),
+        (SchedulerConfig { scored_rows_max: 1, ..small }, 6, 10_000, 25),
         // Hardly any load: the scheduler is empty most of the time.
         (tiny, 5, 5_000, 1),
     ] {
@@ -279,6 +292,30 @@ fn a_hundred_thousand_random_steps() {
     }
     assert!(cached_tokens > 10_000, "{cached_tokens} tokens came from the cache, which is hardly tried");
     assert!(preemptions > 100, "the pools are small enough that {preemptions} preemptions are too few");
+}
+
+#[test]
+fn what_was_scored_before_a_preemption_is_only_read_again() {
+    let config = SchedulerConfig {
+        kv_blocks: 6,
+        step_tokens_max: 16,
+        running_max: 2,
+        waiting_max: 10,
+        length_max: 6 * KV_BLOCK_TOKENS,
+        scored_rows_max: 1,
+    };
+    for answer_tokens in [100, 160] {
+        let mut world = World::new(config);
+        // The first of a world is scored: it takes 3 blocks, and the other one's answer grows into them before its 95
+        // steps are over.
+        let prompt =
+            |first: TokenId, tokens: usize| (0..tokens).map(|at| first + at as TokenId % 20).collect();
+        world.submit(prompt(1, 96), 5, 1000, Priority::Low);
+        world.submit(prompt(30, 30), answer_tokens, 1000, Priority::High);
+        world.drain();
+        assert_eq!((world.finished, world.scheduler.preemptions()), (2, 1));
+        assert!(world.read_again > 0, "it lost its blocks when nothing was scored, or all");
+    }
 }
 
 #[test]
@@ -343,8 +380,15 @@ proptest! {
         acts in prop::collection::vec(any_act(), 1..40),
     ) {
         let length_max = 2 * KV_BLOCK_TOKENS;
-        let mut world =
-            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max, scored_rows_max: 11 });
+        let config = SchedulerConfig {
+            kv_blocks,
+            step_tokens_max,
+            running_max,
+            waiting_max,
+            length_max,
+            scored_rows_max: 11,
+        };
+        let mut world = World::new(config);
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Submit { prompt_tokens, tokens_max, end_token, class } => {

@@ -203,6 +203,7 @@ async fn end_abandoned(app: &App, owner: UserId, message: Message) -> Result<Mes
         error: None,
         usage: None,
         timing: None,
+        metered: None,
     };
     match app.store.finish(outcome).await {
         Ok(ended) => Ok(ended),

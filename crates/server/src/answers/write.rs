@@ -81,6 +81,7 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
         error: ending.error,
         usage: used(begun.usage, ending.usage),
         timing: Some(begun.timing.map_or(timing, |before| took(before, timing))),
+        metered: None,
     };
     match app.store.finish(outcome).await {
         Ok(message) => message,
