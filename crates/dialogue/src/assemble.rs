@@ -252,21 +252,21 @@ impl Assembler {
     }
 
     fn logprob(&self, token: GeneratedToken) -> TokenLogprob {
-        let (text, bytes) = self.spell(token.id);
+        let (text, bytes) = spell(&self.tokenizer, token.id);
         let top = token.top.into_iter().map(|(id, logprob)| {
-            let (text, bytes) = self.spell(id);
+            let (text, bytes) = spell(&self.tokenizer, id);
             TopLogprob { id, text, bytes, logprob }
         });
         TokenLogprob { id: token.id, text, bytes, logprob: token.logprob, top: top.collect() }
     }
+}
 
-    /// Text and bytes of one token; a control token's name, though it gives the answer nothing.
-    fn spell(&self, id: TokenId) -> (String, Vec<u8>) {
-        let bytes = self.tokenizer.token_bytes(id);
-        if bytes.is_empty() {
-            let name = self.tokenizer.token_text(id).unwrap_or_default();
-            return (name.to_owned(), name.as_bytes().to_vec());
-        }
-        (String::from_utf8_lossy(bytes).into_owned(), bytes.to_vec())
+/// Text and bytes of one token; a control token's name, though it gives the answer nothing.
+pub(crate) fn spell(tokenizer: &Tokenizer, id: TokenId) -> (String, Vec<u8>) {
+    let bytes = tokenizer.token_bytes(id);
+    if bytes.is_empty() {
+        let name = tokenizer.token_text(id).unwrap_or_default();
+        return (name.to_owned(), name.as_bytes().to_vec());
     }
+    (String::from_utf8_lossy(bytes).into_owned(), bytes.to_vec())
 }

@@ -8,7 +8,7 @@ use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
 use models::tokenizer::Part;
 
 use crate::answer::Answer;
-use crate::assemble::{Assembler, Reading};
+use crate::assemble::{Assembler, Reading, spell};
 use crate::error::DialogueError;
 use crate::memory::Memory;
 use crate::profile::{Profile, Thinking};
@@ -142,6 +142,11 @@ impl Dialogue {
     /// When the text is too long.
     pub fn tokens_of_text(&self, text: &str) -> Result<Vec<TokenId>, DialogueError> {
         Ok(self.inner.speech.tokenizer.encode_text(text)?)
+    }
+
+    /// Text and bytes of one token; a control token's name.
+    pub fn spell(&self, token: TokenId) -> (String, Vec<u8>) {
+        spell(&self.inner.speech.tokenizer, token)
     }
 
     /// Checks a request, renders it with the model's template and tokenises it, and compiles the form that its answer

@@ -52,6 +52,13 @@ impl Prompt {
         Self { tokens_max: self.tokens_max.min(tokens.max(1)), ..self }
     }
 
+    /// The same for the answer of this number, from 0, among several: where a seed is set, each has one of its own.
+    #[must_use]
+    pub fn nth(mut self, number: u64) -> Self {
+        self.sampling.seed = self.sampling.seed.map(|seed| seed.wrapping_add(number));
+        self
+    }
+
     /// How tokens will be chosen: the request's choices over the model's defaults.
     pub fn sampling(&self) -> &SamplingParams {
         &self.sampling

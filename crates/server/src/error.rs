@@ -75,7 +75,14 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
-    #[cfg(test)]
+    /// The same where the field at fault has another name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) {
+            self.param = Some(to.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -103,6 +110,7 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_balance",
             _ => "invalid_request_error",
         };
         let body = ErrorBody::new(kind, self.code, &self.message);

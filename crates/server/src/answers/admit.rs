@@ -7,8 +7,10 @@ use store::{AnswerTaken, Grant, StoreError, UserId};
 use super::Place;
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::meter::has_credit;
 
 /// Leave to write one more answer, which is counted.
+#[derive(Debug)]
 pub(crate) struct Admission {
     user: UserId,
     /// Held while the answer is written.
@@ -17,6 +19,16 @@ pub(crate) struct Admission {
     pub(crate) tokens_max: Option<usize>,
     /// When it was counted.
     hour: i64,
+}
+
+/// Asks for leave to write an answer in a conversation: as [`admit`], where there is any credit for it.
+pub(crate) async fn admit_to_conversation(
+    app: &App,
+    user: UserId,
+    model: &str,
+) -> Result<Admission, ApiError> {
+    has_credit(app, user, model).await?;
+    admit(app, user, model).await
 }
 
 /// Asks for leave to write an answer of a user with a model. What groups give is read anew each time, so that a

@@ -7,12 +7,14 @@ mod markdown;
 mod places;
 mod retention;
 mod spool;
+mod usage;
 
 pub(crate) use export::export;
 pub(crate) use import::{Imported, import};
 pub(crate) use places::Places;
 pub(crate) use retention::keep_sweeping;
 pub(crate) use spool::spool;
+pub(crate) use usage::usage_csv;
 
 use chrono::DateTime;
 

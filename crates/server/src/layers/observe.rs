@@ -10,6 +10,10 @@ use tracing::Instrument as _;
 use crate::app::App;
 use crate::error::{ApiError, Note};
 
+/// The class of whoever asked, left in the extensions of a response by who finds it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallerClass(pub(crate) &'static str);
+
 /// Names the request, counts it, logs it and turns a panic into an error. The log has the route's pattern, not the
 /// path; never a query, a header or a body.
 pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -31,11 +35,12 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let status = response.status();
     app.metrics.request_answered(method, route, status.as_u16(), after);
     let milliseconds = after.as_millis();
+    let class = response.extensions().get::<CallerClass>().map_or("other", |class| class.0);
     let _entered = span.enter();
     if let Some(Note(error)) = response.extensions_mut().remove::<Note>() {
-        tracing::error!(status = status.as_u16(), milliseconds, error, "failed");
+        tracing::error!(status = status.as_u16(), class, milliseconds, error, "failed");
     } else {
-        tracing::debug!(status = status.as_u16(), milliseconds, "answered");
+        tracing::debug!(status = status.as_u16(), class, milliseconds, "answered");
     }
     if let Ok(value) = HeaderValue::from_str(&name) {
         response.headers_mut().insert("x-request-id", value);

@@ -42,6 +42,8 @@ pub(crate) enum Subject {
     AddressOfAnother,
     /// The address of this account is about to be another.
     AddressChanges,
+    /// A key was made with which programs ask in the name of this account.
+    KeyMade,
 }
 
 /// A letter to be written and sent.

@@ -19,6 +19,7 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
         Subject::NewAddress { link } => (3, link.as_str()),
         Subject::AddressOfAnother => (4, ""),
         Subject::AddressChanges => (5, ""),
+        Subject::KeyMade => (6, ""),
     };
     let (heading, body) = match language {
         Language::English => ENGLISH[index],
@@ -31,7 +32,7 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
     Text { subject: filled(heading), body: filled(body) }
 }
 
-const ENGLISH: [(&str, &str); 6] = [
+const ENGLISH: [(&str, &str); 7] = [
     (
         "Your account at {site}",
         "Somebody, most likely you, wants an account at {site} with this address.\n\n\
@@ -67,9 +68,16 @@ const ENGLISH: [(&str, &str); 6] = [
          changes as soon as a letter to that address is answered.\n\n\
          If it was not you, set another password now, which signs everybody out:\n\n{base}/reset\n",
     ),
+    (
+        "A new API key for your account at {site}",
+        "Somebody who is signed in to your account at {site}, most likely you, made an API key. With it, programs ask in \
+         your name and spend your balance.\n\n\
+         If it was not you, revoke it here:\n\n{base}/account\n\n\
+         and set another password, which signs everybody out:\n\n{base}/reset\n",
+    ),
 ];
 
-const FRENCH: [(&str, &str); 6] = [
+const FRENCH: [(&str, &str); 7] = [
     (
         "Votre compte sur {site}",
         "Quelqu'un, sans doute vous, veut créer un compte sur {site} avec cette adresse.\n\n\
@@ -109,9 +117,16 @@ const FRENCH: [(&str, &str); 6] = [
          Si ce n'était pas vous, choisissez tout de suite un autre mot de passe, ce qui déconnecte tout le monde :\n\n\
          {base}/reset\n",
     ),
+    (
+        "Une nouvelle clé d'API pour votre compte sur {site}",
+        "Quelqu'un qui est connecté à votre compte sur {site}, sans doute vous, a créé une clé d'API. Avec elle, des \
+         programmes interrogent les modèles en votre nom et dépensent votre solde.\n\n\
+         Si ce n'était pas vous, révoquez-la ici :\n\n{base}/account\n\n\
+         et choisissez un autre mot de passe, ce qui déconnecte tout le monde :\n\n{base}/reset\n",
+    ),
 ];
 
-const CHINESE: [(&str, &str); 6] = [
+const CHINESE: [(&str, &str); 7] = [
     (
         "您在 {site} 的账户",
         "有人(很可能是您本人)想用此邮箱地址在 {site} 注册账户。\n\n\
@@ -145,6 +160,12 @@ const CHINESE: [(&str, &str); 6] = [
         "有人(很可能是您本人)登录了您在 {site} 的账户,想更改其邮箱地址。对发往新地址的邮件作出确认后即生效。\n\n\
          如果不是您本人操作,请立即设置新密码,这会让所有设备退出登录:\n\n{base}/reset\n",
     ),
+    (
+        "您在 {site} 的账户有了新的 API 密钥",
+        "有人(很可能是您本人)登录了您在 {site} 的账户,创建了一个 API 密钥。程序可用它以您的名义提问并使用您的余额。\n\n\
+         如果不是您本人操作,请在此吊销它:\n\n{base}/account\n\n\
+         并设置新密码,这会让所有设备退出登录:\n\n{base}/reset\n",
+    ),
 ];
 
 #[cfg(test)]
@@ -161,6 +182,7 @@ mod tests {
             Subject::NewAddress { link: link() },
             Subject::AddressOfAnother,
             Subject::AddressChanges,
+            Subject::KeyMade,
         ];
         for language in [Language::English, Language::French, Language::Chinese] {
             for subject in &subjects {

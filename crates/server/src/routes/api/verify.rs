@@ -96,6 +96,7 @@ async fn make_account(
         first: false,
     };
     let user = app.store.add_verified_user(new, None).await?;
+    app.welcome(user.id).await;
     app.audit("sign_up", Some(user.id), peer).await;
     let signed_in = sign_in_response(app, user, peer, headers).await?;
     Ok((StatusCode::CREATED, signed_in).into_response())
