@@ -72,7 +72,7 @@ impl Grammars {
             if !matcher.is_stopped() {
                 matcher.compute_mask().map_err(|error| reason(&error.to_string()))?;
             }
-            Ok(Grammar { matcher })
+            Ok(Grammar { matcher: Box::new(matcher) })
         })
     }
 }
@@ -162,7 +162,8 @@ impl TokenizerEnv for Env {
 /// A compiled grammar and a place in a text of it.
 #[derive(Clone)]
 pub(crate) struct Grammar {
-    matcher: Matcher,
+    /// Some kilobytes.
+    matcher: Box<Matcher>,
 }
 
 impl std::fmt::Debug for Grammar {
@@ -185,7 +186,7 @@ pub(crate) enum Next {
 impl Grammar {
     /// The same place, sharing nothing that a text on the way would change or lock.
     pub(crate) fn fork(&self) -> Self {
-        Self { matcher: self.matcher.deep_clone() }
+        Self { matcher: Box::new(self.matcher.deep_clone()) }
     }
 
     /// What may follow.

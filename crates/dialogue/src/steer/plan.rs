@@ -11,7 +11,7 @@ use super::bans::Bans;
 use super::grammar::{Grammar, Grammars};
 use super::schema::{Spacing, check_size, check_strict, with_options};
 use super::tool_grammar::{Calls, literal};
-use crate::calls::Markup;
+use crate::calls::{CallForm, Markup};
 use crate::error::DialogueError;
 use crate::follow::TagTokens;
 use crate::request::{ChatRequest, Format, Tool, ToolChoice};
@@ -29,8 +29,13 @@ pub(super) enum Body {
     Free,
     /// Anything but the beginning of calls.
     NoCalls,
-    /// Anything, and calls of this grammar, which begins behind what begins them.
-    Calls(Grammar),
+    /// Anything, and calls.
+    Calls {
+        /// What comes behind the text that begins them.
+        behind_text: Grammar,
+        /// What comes behind the token that begins them.
+        behind_token: Grammar,
+    },
     /// A text of this grammar.
     Of(Grammar),
 }
@@ -146,7 +151,15 @@ impl Planner {
                 body => body,
             }),
             ToolChoice::Auto => match content_grammar(&request.format)? {
-                None => self.compile_calls(&calls, calls.after_begin()).map(Body::Calls),
+                None => {
+                    let behind_text = self.compile_calls(&calls, calls.behind_text())?;
+                    let behind_token = match markup.form {
+                        // The token is before the text, not in its place.
+                        CallForm::Llama => self.compile_calls(&calls, calls.required())?,
+                        CallForm::Hermes | CallForm::DeepSeek => behind_text.clone(),
+                    };
+                    Ok(Body::Calls { behind_text, behind_token })
+                }
                 Some(content) => {
                     // Whose fault it is shows when each is compiled alone.
                     self.compile(TopLevelGrammar::from_grammar(content.clone()))?;

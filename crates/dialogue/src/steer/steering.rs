@@ -48,7 +48,8 @@ impl Steer {
     /// Steers an answer that begins at `start`.
     pub(crate) fn new(planner: Arc<Planner>, plan: Arc<Plan>, start: Start) -> Self {
         // Calls are looked for where they begin a grammar, and where they may not begin.
-        let calls = planner.markup.clone().filter(|_| matches!(plan.body, Body::Calls(_) | Body::NoCalls));
+        let calls =
+            planner.markup.clone().filter(|_| matches!(plan.body, Body::Calls { .. } | Body::NoCalls));
         let follower = Follower::new(Arc::clone(&planner.tokenizer), start, planner.tags, calls);
         Self {
             grammar: of_content(&plan),
@@ -235,7 +236,10 @@ impl Steering for Steer {
                 }
                 grammar.take(token)
             }
-            (None, Body::Calls(calls)) if in_calls => {
+            (None, Body::Calls { behind_text, behind_token }) if in_calls => {
+                let begun_by_token =
+                    self.planner.markup.as_ref().and_then(|markup| markup.begin_token()) == Some(token);
+                let calls = if begun_by_token { behind_token } else { behind_text };
                 self.grammar = Some(calls.fork());
                 Ok(())
             }
@@ -248,7 +252,7 @@ impl Steering for Steer {
 fn of_content(plan: &Plan) -> Option<Grammar> {
     match &plan.body {
         Body::Of(grammar) => Some(grammar.fork()),
-        Body::Free | Body::NoCalls | Body::Calls(_) => None,
+        Body::Free | Body::NoCalls | Body::Calls { .. } => None,
     }
 }
 

@@ -31,8 +31,8 @@ impl Calls<'_> {
         self.grammar("start: calls\n", Vec::new())
     }
 
-    /// What comes after the text or the token that begins the calls.
-    pub(super) fn after_begin(&self) -> TopLevelGrammar {
+    /// What comes behind what begins the calls.
+    pub(super) fn behind_text(&self) -> TopLevelGrammar {
         self.grammar("start: rest\n", Vec::new())
     }
 

@@ -166,3 +166,38 @@ fn no_log_probabilities_unless_asked_for() {
     let pushed = assembler.push(GeneratedToken { id: 65, logprob: f32::NAN, top: Vec::new() });
     assert!(matches!(&pushed.outputs[..], [Output::Text(delta)] if delta.tokens.is_empty()));
 }
+
+#[test]
+fn calls_are_read_from_tokens_and_from_text() {
+    use crate::calls::{CallForm, Markup};
+    let body = "\n{\"name\": \"f\", \"arguments\": {\"a\": \"é</tool_call>\"}}\n";
+    for marks in [&super::MARKS[..], &[]] {
+        let tokenizer = super::tokenizer_with(true, marks);
+        let calls = Some(std::sync::Arc::new(Markup::new(CallForm::Hermes, &tokenizer)));
+        let reading = Reading { start: Start::Open, tags: None, calls, stop: &[], logprobs: true };
+        let mut assembler = Assembler::new(tokenizer.clone(), &reading, Rng::from_seed(1));
+        let texts =
+            ["Hello", super::MARKS[0], body, super::MARKS[1], "\n", super::MARKS[0], body, super::MARKS[1]];
+        let (mut content, mut calls, mut tokens) = (String::new(), Vec::<String>::new(), 0);
+        let mut take = |outputs: Vec<Output>| {
+            for output in outputs {
+                match output {
+                    Output::Text(delta) => {
+                        content.push_str(&delta.text);
+                        tokens += delta.tokens.len();
+                    }
+                    Output::Call(call) => {
+                        calls.extend(call.begins.map(|begins| begins.name + "("));
+                        calls.last_mut().expect("a call begins").push_str(&call.arguments);
+                    }
+                }
+            }
+        };
+        for id in ids(&tokenizer, &texts) {
+            take(assembler.push(GeneratedToken { id, logprob: -1.0, top: Vec::new() }).outputs);
+        }
+        take(assembler.finish());
+        assert_eq!((content.as_str(), tokens), ("Hello", 1));
+        assert_eq!(calls, ["f({\"a\": \"é</tool_call>\"}"; 2]);
+    }
+}

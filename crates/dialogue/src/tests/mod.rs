@@ -22,6 +22,17 @@ use crate::{Dialogue, DialogueConfig, Profile, Thinking};
 const WORDS: [&str; 6] = ["Hello", "wor", "ld", "!E", "ND", "\u{120}again"];
 const CONTROLS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 pub(crate) const TAGS: [&str; 2] = ["<think>", "</think>"];
+/// The markup of calls.
+pub(crate) const MARKS: [&str; 8] = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|python_tag|>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁calls▁end｜>",
+];
 pub(crate) const CONTEXT: usize = 512;
 
 /// The byte-level alphabet: printable bytes stand for themselves, the others for characters from U+0100 on.
@@ -37,6 +48,11 @@ fn byte_character(byte: u8) -> char {
 /// A tokenizer of single bytes, a few words that only the model says, and control tokens; `tags` for thinking tags
 /// that are tokens.
 pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
+    tokenizer_with(tags, &[])
+}
+
+/// The same with some of [`MARKS`] as tokens.
+pub(crate) fn tokenizer_with(tags: bool, marks: &[&str]) -> Arc<Tokenizer> {
     let mut tokens: Vec<String> = (0..=255).map(|byte| byte_character(byte).to_string()).collect();
     tokens.extend(WORDS.map(str::to_owned));
     let mut token_types = vec![1; tokens.len()];
@@ -45,6 +61,11 @@ pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
     if tags {
         tokens.extend(TAGS.map(str::to_owned));
         token_types.extend([4; TAGS.len()]);
+    }
+    for mark in marks {
+        // Some are control tokens, which have no text.
+        tokens.push((*mark).to_owned());
+        token_types.push(if mark.starts_with("<|") { 3 } else { 4 });
     }
     let facts = TokenizerFacts {
         model: "gpt2".to_owned(),
@@ -60,7 +81,7 @@ pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
 pub(crate) fn ids(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<TokenId> {
     let mut ids = Vec::new();
     for text in texts {
-        let whole = [&WORDS[..], &CONTROLS, &TAGS].concat().contains(text);
+        let whole = [&WORDS[..], &CONTROLS, &TAGS, &MARKS].concat().contains(text);
         match tokenizer.token_id(text).filter(|_| whole) {
             Some(id) => ids.push(id),
             None => ids.extend(text.bytes().map(TokenId::from)),

@@ -7,7 +7,7 @@ use engine::{Allowed, Steering, TokenMask};
 use models::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
-use super::{TAGS, ids, tokenizer};
+use super::{MARKS, TAGS, ids, tokenizer, tokenizer_with};
 use crate::calls::{CallForm, Markup};
 use crate::follow::TagTokens;
 use crate::split::Start;
@@ -24,7 +24,10 @@ struct Bench {
 
 impl Bench {
     fn new(tags: bool, form: CallForm) -> Self {
-        let tokenizer = tokenizer(tags);
+        Self::with(tokenizer(tags), form)
+    }
+
+    fn with(tokenizer: Arc<Tokenizer>, form: CallForm) -> Self {
         let tag_tokens = tokenizer
             .token_id(TAGS[0])
             .zip(tokenizer.token_id(TAGS[1]))
@@ -278,5 +281,35 @@ fn calls_in_other_forms() {
     let calls = format!("<｜tool▁calls▁begin｜>{call}\n{call}<｜tool▁calls▁end｜>");
     for choice in [ToolChoice::Auto, ToolChoice::Required] {
         assert_eq!(bench.walk(&with_tools(choice, true), Start::Content, &[&calls]), calls);
+    }
+}
+
+#[test]
+fn calls_whose_markup_is_tokens() {
+    let bench = |form| Bench::with(tokenizer_with(true, &MARKS), form);
+    let (begin, end) = (MARKS[0], MARKS[1]);
+    let body = "\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Rome\", \"days\": 3}}\n";
+    let call = [begin, body, end];
+    let hermes = bench(CallForm::Hermes);
+    for choice in [ToolChoice::Auto, ToolChoice::Required] {
+        assert_eq!(hermes.walk(&with_tools(choice.clone(), false), Start::Open, &call), call.concat());
+        let twice = [begin, body, end, "\n", begin, body, end];
+        assert_eq!(hermes.walk(&with_tools(choice, true), Start::Content, &twice), twice.concat());
+    }
+    // What spells the token is text.
+    let auto = with_tools(ToolChoice::Auto, false);
+    let spelled = ["<tool_", "call> is markup"];
+    assert_eq!(hermes.walk(&auto, Start::Content, &spelled), spelled.concat());
+    let said = hermes.walk(&with_tools(ToolChoice::None, false), Start::Content, &["Hello", begin]);
+    assert!(!said.contains(begin), "{said}");
+    let call = "{\"name\": \"weather\", \"parameters\": {\"city\": \"Rome\", \"days\": 3}}";
+    for texts in [vec![MARKS[2], call], vec![call]] {
+        assert_eq!(bench(CallForm::Llama).walk(&auto, Start::Content, &texts), texts.concat());
+    }
+    let arguments = "weather\n```json\n{\"city\": \"Rome\", \"days\": 3}\n```";
+    let calls = [MARKS[3], MARKS[4], "function", MARKS[5], arguments, MARKS[6], MARKS[7]];
+    for choice in [ToolChoice::Auto, ToolChoice::Required] {
+        let said = bench(CallForm::DeepSeek).walk(&with_tools(choice, true), Start::Content, &calls);
+        assert_eq!(said, calls.concat());
     }
 }
