@@ -73,6 +73,50 @@ async fn whole_message() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&reply.json()).unwrap());
 }
 
+fn depth() -> Value {
+    json!([{"name": "depth", "description": "How deep it dives.", "input_schema": {
+        "type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}}])
+}
+
+#[tokio::test]
+async fn tools_are_called_and_their_results_taken() {
+    let site = Site::new().await;
+    let whole = site.client.post(PATH, &ask("caller", &json!({"tools": depth()}))).await.json();
+    assert_eq!(whole["stop_reason"], "tool_use", "{whole}");
+    let [call] = whole["content"].as_array().unwrap().as_slice() else { panic!("{whole}") };
+    assert_eq!((&call["type"], &call["name"]), (&json!("tool_use"), &json!("depth")));
+    assert!(call["input"].is_object(), "{call}");
+
+    let mut stream =
+        site.client.open_post(PATH, &ask("caller", &json!({"tools": depth(), "stream": true}))).await;
+    let events = stream.rest().await;
+    let begun = events.iter().find(|event| event.name == "content_block_start").unwrap().json();
+    assert_eq!(begun["content_block"]["input"], json!({}));
+    assert_eq!(begun["content_block"]["name"], "depth");
+    let pieces =
+        events.iter().filter_map(|event| event.json()["delta"]["partial_json"].as_str().map(str::to_owned));
+    let input: Value = serde_json::from_str(&pieces.collect::<String>()).unwrap();
+    assert_eq!(input, call["input"]);
+    let ended = events.iter().find(|event| event.name == "message_delta").unwrap().json();
+    assert_eq!(ended["delta"]["stop_reason"], "tool_use");
+
+    let result =
+        json!({"type": "tool_result", "tool_use_id": call["id"], "content": "2 km", "is_error": false});
+    let messages = json!([
+        {"role": "user", "content": "How deep?"},
+        {"role": "assistant", "content": whole["content"]},
+        {"role": "user", "content": [result]},
+    ]);
+    let asked = ask("plain", &json!({"tools": depth(), "messages": messages}));
+    let answered = site.client.post(PATH, &asked).await;
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    assert_eq!(answered.json()["content"][0]["text"], "Hello, whale! 🐋");
+    let counted = site.client.post(COUNT, &asked).await.json()["input_tokens"].as_u64().unwrap();
+    let without =
+        site.client.post(COUNT, &ask("plain", &json!({}))).await.json()["input_tokens"].as_u64().unwrap();
+    assert!(counted > without + 100, "tools are counted too: {counted}, without {without}");
+}
+
 #[tokio::test]
 async fn thoughts_are_left_out_where_that_is_asked_for() {
     let site = Site::new().await;

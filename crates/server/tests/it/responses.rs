@@ -98,6 +98,39 @@ async fn the_last_event_is_the_response_that_one_would_have_got_whole() {
 }
 
 #[tokio::test]
+async fn functions_are_called_and_their_outputs_taken() {
+    let site = Site::new().await;
+    let tools = json!([{"type": "function", "name": "depth", "description": "How deep it dives.", "parameters": {
+        "type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}}]);
+    let whole = site.client.post(PATH, &ask("caller", &json!({"tools": tools}))).await.json();
+    assert_eq!(whole["status"], "completed", "{whole}");
+    let [call] = whole["output"].as_array().unwrap().as_slice() else { panic!("{whole}") };
+    assert_eq!((&call["type"], &call["name"]), (&json!("function_call"), &json!("depth")));
+    let arguments = call["arguments"].as_str().unwrap();
+    assert!(serde_json::from_str::<Value>(arguments).unwrap().is_object(), "{call}");
+
+    let mut stream =
+        site.client.open_post(PATH, &ask("caller", &json!({"tools": tools, "stream": true}))).await;
+    let events = stream.rest().await;
+    let of =
+        |name: &str| events.iter().filter(|event| event.name == name).map(Event::json).collect::<Vec<_>>();
+    let pieces = of("response.function_call_arguments.delta");
+    let pieces: String = pieces.iter().map(|event| event["delta"].as_str().unwrap()).collect();
+    assert_eq!(pieces, arguments);
+    assert_eq!(of("response.function_call_arguments.done")[0]["arguments"], arguments);
+    assert_eq!(of("response.completed")[0]["response"]["output"][0]["arguments"], arguments);
+
+    let input = json!([
+        {"role": "user", "content": "How deep?"},
+        call,
+        {"type": "function_call_output", "call_id": call["call_id"], "output": "2 km"},
+    ]);
+    let answered = site.client.post(PATH, &ask("plain", &json!({"tools": tools, "input": input}))).await;
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    assert_eq!(answered.json()["output"][0]["content"][0]["text"], "Hello, whale! 🐋");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said() {
     let site = Site::new().await;
     let check = async |asked: Value, status: u16, code: &str, param: Option<&str>| {
