@@ -64,7 +64,7 @@ async fn models_that_can_be_asked_and_models_that_there_are() {
     let listed = site.client.get("/v1/models").await.json();
     assert_eq!(listed["object"], "list");
     let names: Vec<_> = listed["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
-    assert_eq!(names, ["plain", "thinker", "endless", "failing", "broken"]);
+    assert_eq!(names, ["plain", "thinker", "endless", "failing", "broken", "caller", "failing-late"]);
 
     let asked = json!({"model": "thinker", "messages": [{"role": "user", "content": "Hi"}]});
     site.client.post("/v1/chat/completions", &asked).await;

@@ -100,12 +100,12 @@ impl ModelSource for Models {
         vec![
             listing("plain", Thinking::None),
             listing("thinker", Thinking::Always),
-            listing("caller", Thinking::None),
             listing("endless", Thinking::None),
             listing("failing", Thinking::None),
-            listing("failing-late", Thinking::None),
             listing("absent", Thinking::None),
             listing("broken", Thinking::None),
+            listing("caller", Thinking::None),
+            listing("failing-late", Thinking::None),
         ]
     }
 
@@ -204,7 +204,11 @@ impl Model for FakeModel {
             for position in chunk.position..end {
                 self.said.remove(&slot(position));
             }
-            if chunk.wanted == Wanted::Last {
+            if chunk.wanted == Wanted::All {
+                // Within a prompt anything may come.
+                logits.resize(logits.len() + (chunk.tokens.len() - 1) * self.info.vocab_size, 0.0);
+            }
+            if chunk.wanted != Wanted::None {
                 let token = self.script.tokens.get(said).copied();
                 if token.is_none() && self.script.breaks {
                     return Err(ModelError::EmptyChunk);
