@@ -1,3 +1,4 @@
+import type { OpenApi } from "../state/openapi";
 import { call } from "./client";
 
 /** What the server has for those who write programs: keys, balance, usage. Amounts are decimal texts, in units of the currency. */
@@ -109,6 +110,8 @@ export type Whose = { scope: "own"; key: string | null } | { scope: "all"; user:
 export interface Period {
   since_ms: number;
   by: "day" | "hour";
+  /** By how much clocks are ahead of UTC: days begin by them. */
+  zone_minutes: number;
 }
 
 const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
@@ -120,9 +123,6 @@ function usagePath(whose: Whose, part: string, more: Record<string, string> = {}
   return `${whose.scope === "own" ? "/api/usage" : "/api/admin/usage"}${part}?${query}`;
 }
 
-/** Minutes by which the browser's clock is ahead of UTC. */
-const zone = (at_ms: number): string => String(-new Date(at_ms).getTimezoneOffset());
-
 export const csvPath = (whose: Whose, { since_ms }: Period): string =>
   usagePath(whose, ".csv", { since: String(since_ms) });
 
@@ -131,14 +131,20 @@ export const programs = {
 
   addKey: (change: KeyChange) => call<{ key: Key; secret: string }>("POST", "/api/keys", change),
 
-  changeKey: (id: string, change: KeyChange) => call<Key>("PATCH", `/api/keys/${encodeURIComponent(id)}`, change),
+  changeKey: (id: string, change: KeyChange) =>
+    call<Key>("PATCH", `/api/keys/${encodeURIComponent(id)}`, change),
 
   revokeKey: (id: string) => call<void>("DELETE", `/api/keys/${encodeURIComponent(id)}`),
 
   balance: () => call<Balance>("GET", "/api/balance"),
 
-  sums: (whose: Whose, { since_ms, by }: Period) =>
-    call<UsageSums>("GET", usagePath(whose, "/sums", { since: String(since_ms), by, zone: zone(since_ms) })),
+  sums: (whose: Whose, { since_ms, by, zone_minutes }: Period, signal: AbortSignal) =>
+    call<UsageSums>(
+      "GET",
+      usagePath(whose, "/sums", { since: String(since_ms), by, zone: String(zone_minutes) }),
+      undefined,
+      { signal },
+    ),
 
   usage: (whose: Whose, before: string | null, limit: number, signal: AbortSignal) =>
     call<UsagePage>(
@@ -160,3 +166,8 @@ export const programs = {
 
   prices: () => call<Prices>("GET", "/api/admin/prices"),
 };
+
+/** The server's own description of its API, for whoever asks. */
+export const REFERENCE_PATH = "/openapi.json";
+
+export const reference = () => call<OpenApi>("GET", REFERENCE_PATH);

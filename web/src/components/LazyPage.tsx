@@ -9,7 +9,11 @@ type Page = ComponentType<{ user: User | null }>;
 /** The parts of the page that are loaded when somebody goes there: the chat does without them. */
 const areas = {
   admin: async (): Promise<Page> => {
-    const [{ AdminPage }] = await Promise.all([import("./admin/AdminPage"), needTexts("admin")]);
+    const [{ AdminPage }] = await Promise.all([
+      import("./admin/AdminPage"),
+      needTexts("admin"),
+      needTexts("programs"),
+    ]);
     return ({ user }) => user !== null && <AdminPage user={user} />;
   },
   programs: async (): Promise<Page> => {

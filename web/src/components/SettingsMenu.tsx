@@ -1,4 +1,14 @@
-import { ChartColumn, KeyRound, LogOut, Monitor, Moon, Settings, ShieldCheck, Sun, UserRound } from "lucide-react";
+import {
+  ChartColumn,
+  KeyRound,
+  LogOut,
+  Monitor,
+  Moon,
+  Settings,
+  ShieldCheck,
+  Sun,
+  UserRound,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { useTranslation } from "react-i18next";
 import { chooseLanguage, type Language, languages } from "../i18n";

@@ -1,5 +1,5 @@
 import type { Key, KeyChange } from "../api/programs";
-import { nanosOf } from "./money";
+import { amountIn, nanosOf } from "./money";
 
 /** What stands in the fields of a key's form. */
 export interface KeyFields {
@@ -19,6 +19,8 @@ export interface KeyFields {
 export type KeyProblem = Exclude<keyof KeyFields, "all" | "models">;
 
 const NAME_LENGTH_MAX = 64;
+const REQUESTS_MAX = 100_000_000;
+const TOKENS_MAX = 1_000_000_000_000;
 
 const dayOf = (at_ms: number): string => {
   const at = new Date(at_ms);
@@ -42,10 +44,10 @@ export function keyFieldsOf(key: Key | null): KeyFields {
   };
 }
 
-const limitOf = (text: string): number | null | undefined => {
+const limitOf = (text: string, most: number): number | null | undefined => {
   const trimmed = text.trim();
   if (trimmed === "") return null;
-  return /^[1-9]\d{0,11}$/.test(trimmed) ? Number(trimmed) : undefined;
+  return /^[1-9]\d{0,12}$/.test(trimmed) && Number(trimmed) <= most ? Number(trimmed) : undefined;
 };
 
 /** The end of a day, as the browser's clock has it. */
@@ -56,31 +58,63 @@ function endOf(day: string): number | undefined {
   return Number.isNaN(end_ms) ? undefined : end_ms;
 }
 
-/** What the fields ask for, or the first one that is wrong. What the server alone can judge is left to it. */
-export function keyChangeOf(fields: KeyFields, now_ms: number): KeyChange | KeyProblem {
+/** When the key is to end. A day that was not touched leaves it at its very moment, be it over already. */
+function expiryOf(day: string, key: Key | null, now_ms: number): Pick<KeyChange, "expires_ms"> | undefined {
+  if (key !== null && day === keyFieldsOf(key).expires) return {};
+  if (day === "") return { expires_ms: null };
+  const end_ms = endOf(day);
+  return end_ms === undefined || end_ms <= now_ms ? undefined : { expires_ms: end_ms };
+}
+
+/**
+ * What the fields ask for, of a new key or of one that there is; or the first of them that is wrong. What the server alone can
+ * judge is left to it.
+ */
+export function keyChangeOf(
+  fields: KeyFields,
+  key: Key | null,
+  now_ms: number,
+  language: string,
+): KeyChange | KeyProblem {
   const name = fields.name.trim();
   const { length } = [...name];
   if (length < 1 || length > NAME_LENGTH_MAX) return "name";
-  const expires_ms = fields.expires === "" ? null : endOf(fields.expires);
-  if (expires_ms === undefined || (expires_ms !== null && expires_ms <= now_ms)) return "expires";
-  const spend_max = fields.spend_max.trim();
-  if (spend_max !== "" && (nanosOf(spend_max) ?? 0n) <= 0n) return "spend_max";
-  const requests_at_once = limitOf(fields.requests_at_once);
+  const expiry = expiryOf(fields.expires, key, now_ms);
+  if (expiry === undefined) return "expires";
+  const spend_max = fields.spend_max.trim() === "" ? null : amountIn(fields.spend_max, language);
+  if (fields.spend_max.trim() !== "" && (nanosOf(spend_max ?? "") ?? 0n) <= 0n) return "spend_max";
+  const requests_at_once = limitOf(fields.requests_at_once, REQUESTS_MAX);
   if (requests_at_once === undefined) return "requests_at_once";
-  const requests_per_day = limitOf(fields.requests_per_day);
+  const requests_per_day = limitOf(fields.requests_per_day, REQUESTS_MAX);
   if (requests_per_day === undefined) return "requests_per_day";
-  const tokens_per_day = limitOf(fields.tokens_per_day);
+  const tokens_per_day = limitOf(fields.tokens_per_day, TOKENS_MAX);
   if (tokens_per_day === undefined) return "tokens_per_day";
   const addresses = fields.addresses.split(/[\s,;]+/).filter((address) => address !== "");
   if (addresses.some((address) => !/^[0-9a-fA-F:.]+(?:\/\d{1,3})?$/.test(address))) return "addresses";
   return {
     name,
-    expires_ms,
+    ...expiry,
     models: fields.all === "all" ? null : [...fields.models],
-    spend_max: spend_max === "" ? null : spend_max,
+    spend_max,
     requests_at_once,
     requests_per_day,
     tokens_per_day,
     addresses,
   };
+}
+
+const problems: readonly string[] = [
+  "name",
+  "expires",
+  "spend_max",
+  "requests_at_once",
+  "requests_per_day",
+  "tokens_per_day",
+  "addresses",
+] satisfies KeyProblem[];
+
+/** The field that the server has found to be wrong, if it is one of the form's. */
+export function keyProblemOf(param: string | null): KeyProblem | null {
+  const field = param === "expires_ms" ? "expires" : param;
+  return field !== null && problems.includes(field) ? (field as KeyProblem) : null;
 }

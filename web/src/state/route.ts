@@ -5,7 +5,16 @@ import type { Session } from "../api/types";
  * is about the account.
  */
 
-export type Page = "chat" | "login" | "sign-up" | "setup" | "verify" | "reset" | "account" | "programs" | "admin";
+export type Page =
+  | "chat"
+  | "login"
+  | "sign-up"
+  | "setup"
+  | "verify"
+  | "reset"
+  | "account"
+  | "programs"
+  | "admin";
 
 const pages: Readonly<Record<string, Page>> = {
   "/login": "login",

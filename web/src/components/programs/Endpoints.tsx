@@ -10,14 +10,14 @@ const clients = [
 ] as const;
 
 /** What to put into clients as their address, and a first request. */
-export function Endpoints() {
+export function Endpoints({ model }: { model: string | null }) {
   const { t } = useTranslation("programs");
   const { origin } = window.location;
   const example = [
     `curl ${origin}/v1/chat/completions \\`,
     `  -H "Authorization: Bearer $CACHALOT_KEY" \\`,
     `  -H "Content-Type: application/json" \\`,
-    `  -d '{"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hello!"}]}'`,
+    `  -d '{"model": "${model ?? "smollm2-135m"}", "messages": [{"role": "user", "content": "Hello!"}]}'`,
   ].join("\n");
   return (
     <Section title={t("base.title")} text={t("base.text")}>
@@ -33,7 +33,8 @@ export function Endpoints() {
         ))}
       </dl>
       <div className="example">
-        <pre>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+        <pre tabIndex={0}>
           <code>{example}</code>
         </pre>
         <CopyButton text={example} label={t("base.copyExample")} />

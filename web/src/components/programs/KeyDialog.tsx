@@ -1,8 +1,9 @@
 import { Dialog } from "radix-ui";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { ApiError } from "../../api/client";
 import { type Key, programs } from "../../api/programs";
-import { type KeyFields, type KeyProblem, keyChangeOf, keyFieldsOf } from "../../state/keys";
+import { type KeyFields, type KeyProblem, keyChangeOf, keyFieldsOf, keyProblemOf } from "../../state/keys";
 import { SubmitButton } from "../account/FormFoot";
 import { Checks, Failed, Radios, Secret, TextField, useAction } from "../admin/parts";
 import { useReturnFocus } from "../focus";
@@ -99,46 +100,54 @@ interface FormProps {
 const numbers = ["requests_at_once", "requests_per_day", "tokens_per_day"] as const;
 
 function KeyForm({ of: key, models, currency, onClose, onMade, onChanged }: FormProps) {
-  const { t } = useTranslation("programs");
+  const { t, i18n } = useTranslation("programs");
   const { t: admin } = useTranslation("admin");
+  const form = useRef<HTMLFormElement>(null);
   const [fields, setFields] = useState<KeyFields>(() => keyFieldsOf(key));
   const [wrong, setWrong] = useState<KeyProblem | null>(null);
   const action = useAction();
   // What the key allows may not be there at the moment.
   const known = [...new Set([...models, ...(key?.models ?? [])])];
   const set = (change: Partial<KeyFields>) => setFields({ ...fields, ...change });
+  const point = (problem: KeyProblem) => {
+    setWrong(problem);
+    if (problem !== "name") form.current?.querySelector("details")?.setAttribute("open", "");
+    form.current?.querySelector<HTMLInputElement>(`input[name="${problem}"]`)?.focus();
+  };
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const change = keyChangeOf(fields, Date.now());
-    setWrong(typeof change === "string" ? change : null);
-    if (typeof change === "string") {
-      event.currentTarget.querySelector("details")?.setAttribute("open", "");
-      event.currentTarget.querySelector<HTMLInputElement>(`input[name="${change}"]`)?.focus();
-      return;
-    }
+    const change = keyChangeOf(fields, key, Date.now(), i18n.language);
+    if (typeof change === "string") return point(change);
+    setWrong(null);
     void action.act("save", async () => {
-      if (key === null) onMade((await programs.addKey(change)).secret);
-      else {
-        await programs.changeKey(key.id, change);
-        onChanged();
+      try {
+        if (key === null) onMade((await programs.addKey(change)).secret);
+        else {
+          await programs.changeKey(key.id, change);
+          onChanged();
+        }
+      } catch (error) {
+        const problem = error instanceof ApiError && error.status === 422 ? keyProblemOf(error.param) : null;
+        if (problem === null) throw error;
+        point(problem);
       }
       return "";
     });
   };
-  const text = (name: Exclude<keyof KeyFields, "all" | "models">, hint?: string) => ({
+  const text = (name: KeyProblem, hint?: string) => ({
     name,
-    hint,
+    ...(hint === undefined ? {} : { hint }),
     label: t(`field.${name}`, { currency }),
     value: fields[name],
     problem: wrong === name ? t(`wrong.${name}`) : null,
     onChange: ({ target }: { target: HTMLInputElement }) => set({ [name]: target.value }),
   });
   return (
-    <form noValidate onSubmit={submit}>
+    <form ref={form} noValidate onSubmit={submit}>
       <TextField {...text("name", t("field.nameHint"))} maxLength={64} />
       <details className="more-fields" open={key !== null}>
         <summary>{t("field.more")}</summary>
-        <TextField {...text("expires")} type="date" />
+        <TextField {...text("expires", t("field.expiresHint"))} type="date" />
         <Radios
           label={t("field.models")}
           choices={[

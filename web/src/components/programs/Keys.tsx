@@ -1,10 +1,11 @@
 import { KeyRound, Plus } from "lucide-react";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { api } from "../../api/client";
+import { ApiError, api } from "../../api/client";
 import { type Key, programs } from "../../api/programs";
 import { agoText } from "../../i18n/format";
-import { moneyText } from "../../state/money";
+import { moneyText, nanosOf } from "../../state/money";
+import { PageLink } from "../account/EntryPage";
 import { useFocusAfter } from "../account/useFocusAfter";
 import { Failed, Heading, Outcome, useAction, useQuestion, Waiting } from "../admin/parts";
 import { useLoaded } from "../admin/useLoaded";
@@ -16,20 +17,27 @@ interface Shown {
   keys_max: number;
   /** The models that one may use. */
   models: string[];
+  /** The one that is asked where none is named. */
+  model: string | null;
   currency: string;
+}
+
+/** One that is revoked already is what was wanted. */
+export function gone(error: unknown): void {
+  if (!(error instanceof ApiError && error.status === 404)) throw error;
 }
 
 /** The keys with which one's programs come in. */
 export function Keys() {
   const { t } = useTranslation("programs");
   const { loaded, reload } = useLoaded<Shown>(async () => {
-    const [{ keys, keys_max }, { models }, { currency }] = await Promise.all([
+    const [{ keys, keys_max }, { models, default: model }, { currency }] = await Promise.all([
       programs.keys(),
       api.models(),
       programs.balance(),
     ]);
     const installed = models.filter((model) => model.installed).map(({ name }) => name);
-    return { keys, keys_max, models: installed, currency };
+    return { keys, keys_max, models: installed, model, currency };
   });
   const [editing, setEditing] = useState<Key | "new" | null>(null);
   const action = useAction();
@@ -38,7 +46,7 @@ export function Keys() {
   const focusList = useFocusAfter(list);
   const revoke = (key: Key) =>
     action.act(key.id, async () => {
-      await programs.revokeKey(key.id);
+      await programs.revokeKey(key.id).catch(gone);
       await reload();
       focusList();
       return t("key.revoked", { name: key.name });
@@ -48,7 +56,7 @@ export function Keys() {
   return (
     <>
       <div className="admin-head">
-        <Heading>{t("keys")}</Heading>
+        <Heading>{t("nav.keys")}</Heading>
         {shown !== null && !full && (
           <button type="button" className="button button-accent" onClick={() => setEditing("new")}>
             <Plus size={17} aria-hidden />
@@ -63,12 +71,13 @@ export function Keys() {
       <Outcome action={action} />
       {shown !== null && shown.keys.length === 0 && <p className="account-text">{t("key.none")}</p>}
       {shown !== null && (
-        <ul className="devices" ref={list} tabIndex={-1} aria-label={t("keys")}>
+        <ul className="devices" ref={list} tabIndex={-1} aria-label={t("nav.keys")}>
           {shown.keys.map((key) => (
             <KeyItem
               key={key.id}
               of={key}
               currency={shown.currency}
+              usage={`/usage?${new URLSearchParams({ key: key.id })}`}
               onEdit={() => setEditing(key)}
               onRevoke={() =>
                 ask({
@@ -82,7 +91,7 @@ export function Keys() {
           ))}
         </ul>
       )}
-      <Endpoints />
+      <Endpoints model={shown?.model ?? null} />
       {shown !== null && (
         <KeyDialog
           editing={editing}
@@ -100,12 +109,14 @@ export function Keys() {
 interface ItemProps {
   of: Key;
   currency: string;
+  /** Where one sees what was asked for with it. */
+  usage?: string;
   onEdit?: () => void;
-  onRevoke: () => void;
+  onRevoke?: () => void;
 }
 
 /** One key, without what makes it one. */
-export function KeyItem({ of: key, currency, onEdit, onRevoke }: ItemProps) {
+export function KeyItem({ of: key, currency, usage, onEdit, onRevoke }: ItemProps) {
   const { t } = useTranslation("programs");
   const { name } = key;
   const expired = key.expires_ms !== null && key.expires_ms <= Date.now();
@@ -123,14 +134,27 @@ export function KeyItem({ of: key, currency, onEdit, onRevoke }: ItemProps) {
         <Limits of={key} currency={currency} />
       </div>
       <div className="device-actions">
+        {usage !== undefined && (
+          <PageLink href={usage} className="button">
+            <span aria-hidden="true">{t("nav.usage")}</span>
+            <span className="sr-only">{t("key.usageLabel", { name })}</span>
+          </PageLink>
+        )}
         {onEdit !== undefined && (
           <button type="button" className="button" aria-label={t("key.editLabel", { name })} onClick={onEdit}>
             {t("key.edit")}
           </button>
         )}
-        <button type="button" className="button" aria-label={t("key.revokeLabel", { name })} onClick={onRevoke}>
-          {t("key.revoke")}
-        </button>
+        {onRevoke !== undefined && (
+          <button
+            type="button"
+            className="button"
+            aria-label={t("key.revokeLabel", { name })}
+            onClick={onRevoke}
+          >
+            {t("key.revoke")}
+          </button>
+        )}
       </div>
     </li>
   );
@@ -157,13 +181,17 @@ function Limits({ of: key, currency }: { of: Key; currency: string }) {
   const { t, i18n } = useTranslation("programs");
   const number = new Intl.NumberFormat(i18n.language);
   const money = (amount: string) => moneyText(amount, currency, i18n.language);
+  const counted = (count: number) => ({ count, number: number.format(count) });
   const limits = [
-    key.spend_max !== null && t("key.spent", { spent: money(key.spent), most: money(key.spend_max) }),
-    key.models !== null && t("key.onlyModels", { models: key.models.join(", ") }),
+    key.spend_max !== null
+      ? t("key.spent", { spent: money(key.spent), most: money(key.spend_max) })
+      : nanosOf(key.spent) !== 0n && t("key.spentSoFar", { spent: money(key.spent) }),
+    key.models !== null &&
+      (key.models.length === 0 ? t("key.noModels") : t("key.onlyModels", { models: key.models.join(", ") })),
     key.addresses.length > 0 && t("key.onlyFrom", { addresses: key.addresses.join(", ") }),
-    key.requests_at_once !== null && t("key.atOnce", { number: number.format(key.requests_at_once) }),
-    key.requests_per_day !== null && t("key.perDay", { number: number.format(key.requests_per_day) }),
-    key.tokens_per_day !== null && t("key.tokensPerDay", { number: number.format(key.tokens_per_day) }),
+    key.requests_at_once !== null && t("key.atOnce", counted(key.requests_at_once)),
+    key.requests_per_day !== null && t("key.perDay", counted(key.requests_per_day)),
+    key.tokens_per_day !== null && t("key.tokensPerDay", counted(key.tokens_per_day)),
   ].filter((limit) => limit !== false);
   return limits.length === 0 ? null : <p className="device-facts">{limits.join(" · ")}</p>;
 }
