@@ -89,7 +89,7 @@ interface UsagePage {
   currency: string;
 }
 
-export interface Price {
+interface Price {
   model: string | null;
   class: string | null;
   hours: string | null;

@@ -3,7 +3,7 @@ import { amountIn, nanosOf } from "./money";
 /** What can be done to a balance: to give, or to take back of what was given. */
 export const creditWays = ["grant", "top_up", "take_grant", "take_top_up"] as const;
 
-export type CreditWay = (typeof creditWays)[number];
+type CreditWay = (typeof creditWays)[number];
 
 export interface CreditFields {
   way: CreditWay;

@@ -42,16 +42,19 @@ function Known({ prices, user }: { prices: Prices; user: string | null }) {
         free={isFree(prices)}
         who={{
           head: t("usage.user"),
-          of: ({ user_id }) =>
-            user_id === null ? (
-              t("usage.local")
-            ) : (
-              <PageLink href={adminPath({ part: "users", user: user_id })}>{nameOf(user_id)}</PageLink>
-            ),
+          of: ({ user_id }) => <Who id={user_id} name={user_id === null ? null : nameOf(user_id)} />,
         }}
         onRows={setRows}
       />
       <PriceList prices={prices} />
     </>
   );
+}
+
+function Who({ id, name }: { id: string | null; name: string | null }) {
+  const { t } = useTranslation("programs");
+  const { t: admin } = useTranslation("admin");
+  if (id === null) return t("usage.local");
+  if (name === null) return admin("log.deleted");
+  return <PageLink href={adminPath({ part: "users", user: id })}>{name}</PageLink>;
 }

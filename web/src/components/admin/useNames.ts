@@ -1,12 +1,10 @@
 import { useEffect, useRef, useState } from "react";
-import { useTranslation } from "react-i18next";
 import { admin } from "../../api/admin";
 import { ApiError } from "../../api/client";
 import type { UsageRow } from "../../api/programs";
 
-/** The names of those who asked, each of whom the server is asked for once. */
-export function useNames(rows: readonly UsageRow[]): (id: string) => string {
-  const { t } = useTranslation("admin");
+/** The names of those who asked, each of whom the server is asked for once; null for who is gone. */
+export function useNames(rows: readonly UsageRow[]): (id: string) => string | null {
   const asked = useRef(new Set<string>());
   const [names, setNames] = useState<ReadonlyMap<string, string | null>>(new Map());
   useEffect(() => {
@@ -25,6 +23,6 @@ export function useNames(rows: readonly UsageRow[]): (id: string) => string {
   }, [rows]);
   return (id) => {
     const name = names.get(id);
-    return name === undefined ? "…" : (name ?? t("log.deleted"));
+    return name === undefined ? "…" : name;
   };
 }

@@ -11,7 +11,7 @@ export function BalanceFacts({ balance }: { balance: Balance }) {
   const at = new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium", timeStyle: "short" });
   return (
     <>
-      <dl className="facts">
+      <dl className="facts balance-facts">
         <dt>{t("balance.available")}</dt>
         <dd className="balance-available">{money(balance.available)}</dd>
         <dt>{t("balance.granted")}</dt>

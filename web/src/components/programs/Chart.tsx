@@ -1,4 +1,4 @@
-import { type PointerEvent, useState } from "react";
+import { type PointerEvent, type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 
 export interface ChartColumn {
@@ -160,11 +160,12 @@ function Numbers({ title, unit, series, columns }: Omit<Props, "scale" | "top">)
 }
 
 /** A table that scrolls by itself where it is wider than the page. */
-export function ScrollTable({ label, children }: { label: string; children: React.ReactNode }) {
+export function ScrollTable({ label, children }: { label: string; children: ReactNode }) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section className="table-scroll" tabIndex={0} aria-label={label}>
+    <div className="table-scroll" role="group" tabIndex={0} aria-label={label}>
       <table className="table">{children}</table>
-    </section>
+    </div>
   );
 }

@@ -76,8 +76,7 @@ function Details({ api, endpoint }: { api: OpenApi; endpoint: Endpoint }) {
       {curl !== null && (
         <Part title={t("reference.example")}>
           <div className="example">
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-            <pre tabIndex={0}>
+            <pre>
               <code>{curl}</code>
             </pre>
             <CopyButton text={curl} label={t("base.copyExample")} />

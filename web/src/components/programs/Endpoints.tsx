@@ -33,8 +33,7 @@ export function Endpoints({ model }: { model: string | null }) {
         ))}
       </dl>
       <div className="example">
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-        <pre tabIndex={0}>
+        <pre>
           <code>{example}</code>
         </pre>
         <CopyButton text={example} label={t("base.copyExample")} />

@@ -52,30 +52,18 @@ export function Requests({ whose, currency, free, who, onRows }: Props) {
 
 function Heads({ who, free }: { who: string; free: boolean }) {
   const { t } = useTranslation("programs");
+  const numbers = [t("usage.input"), t("usage.output"), ...(free ? [] : [t("usage.cost")]), t("usage.ttft")];
   return (
     <thead>
       <tr>
         <th scope="col">{t("usage.time")}</th>
         <th scope="col">{who}</th>
-        <th scope="col">{t("usage.model")}</th>
-        <th scope="col">{t("usage.endpoint")}</th>
-        <th scope="col" className="number">
-          {t("usage.hit")}
-        </th>
-        <th scope="col" className="number">
-          {t("usage.miss")}
-        </th>
-        <th scope="col" className="number">
-          {t("usage.output")}
-        </th>
-        {!free && (
-          <th scope="col" className="number">
-            {t("usage.cost")}
+        <th scope="col">{t("usage.modelAndEndpoint")}</th>
+        {numbers.map((name) => (
+          <th key={name} scope="col" className="number">
+            {name}
           </th>
-        )}
-        <th scope="col" className="number">
-          {t("usage.ttft")}
-        </th>
+        ))}
         <th scope="col">{t("usage.outcome")}</th>
       </tr>
     </thead>
@@ -92,29 +80,42 @@ interface RowProps {
 function Row({ row, who, currency, free }: RowProps) {
   const { t, i18n } = useTranslation("programs");
   const number = new Intl.NumberFormat(i18n.language);
-  const at = new Intl.DateTimeFormat(i18n.language, { dateStyle: "short", timeStyle: "medium" });
-  const reasoned = t("usage.reasoned", {
-    count: row.reasoning_tokens,
-    number: number.format(row.reasoning_tokens),
-  });
-  const known = `outcome.${row.outcome}`;
+  const day = new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(i18n.language, { timeStyle: "medium" });
+  const counted = (count: number) => ({ count, number: number.format(count) });
+  const outcome = `outcome.${row.outcome}`;
   return (
     <tr>
       <th scope="row">
-        <time dateTime={new Date(row.at_ms).toISOString()}>{at.format(row.at_ms)}</time>
+        <time dateTime={new Date(row.at_ms).toISOString()}>
+          {day.format(row.at_ms)}
+          <span className="table-aside">{clock.format(row.at_ms)}</span>
+        </time>
       </th>
-      <td dir="auto">{who}</td>
-      <td>{row.model}</td>
-      <td>{row.endpoint === "chat" ? t("usage.chat") : <code>{row.endpoint}</code>}</td>
-      <td className="number">{number.format(row.hit_tokens)}</td>
-      <td className="number">{number.format(row.miss_tokens)}</td>
+      <td dir="auto" className="table-text">
+        {who}
+      </td>
+      <td>
+        {row.model}
+        <span className="table-aside">
+          {row.endpoint === "chat" ? t("usage.chat") : <code>{row.endpoint}</code>}
+        </span>
+      </td>
+      <td className="number">
+        {number.format(row.hit_tokens + row.miss_tokens)}
+        {row.hit_tokens > 0 && (
+          <span className="table-aside">{t("usage.cached", counted(row.hit_tokens))}</span>
+        )}
+      </td>
       <td className="number">
         {number.format(row.output_tokens)}
-        {row.reasoning_tokens > 0 && <span className="table-aside">{reasoned}</span>}
+        {row.reasoning_tokens > 0 && (
+          <span className="table-aside">{t("usage.reasoned", counted(row.reasoning_tokens))}</span>
+        )}
       </td>
       {!free && <td className="number">{moneyText(row.cost, currency, i18n.language)}</td>}
       <td className="number">{row.ttft_ms === null ? "–" : secondsText(row.ttft_ms, i18n.language)}</td>
-      <td>{i18n.exists(known, { ns: "programs" }) ? t(known as "outcome.complete") : row.outcome}</td>
+      <td>{i18n.exists(outcome, { ns: "programs" }) ? t(outcome as "outcome.complete") : row.outcome}</td>
     </tr>
   );
 }

@@ -103,7 +103,7 @@ function Facts({ api, schema, hidden = "" }: { api: OpenApi; schema: Schema; hid
       ))}
       {values.length > 0 && (
         <span className="schema-values">
-          {t("reference.oneOf")}{" "}
+          {values.length > 1 && t("reference.oneOf")}
           {values.map((value) => (
             <code key={value}>{value}</code>
           ))}
