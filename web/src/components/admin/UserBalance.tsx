@@ -35,7 +35,7 @@ interface FormProps {
   onChanged: (balance: Balance) => void;
 }
 
-export function CreditForm({ account, balance: { currency }, onChanged }: FormProps) {
+function CreditForm({ account, balance: { currency }, onChanged }: FormProps) {
   const { t, i18n } = useTranslation("programs");
   const [fields, setFields] = useState(empty);
   const [wrong, setWrong] = useState<CreditProblem | null>(null);

@@ -1,5 +1,5 @@
 import { Dialog } from "radix-ui";
-import { type FormEvent, useRef, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { type Key, programs } from "../../api/programs";
@@ -73,12 +73,17 @@ export function KeyDialog({ editing, models, currency, onClose, onSaved }: Props
 
 function Made({ secret, onClose }: { secret: string; onClose: () => void }) {
   const { t } = useTranslation("programs");
+  const shown = useRef<HTMLDivElement>(null);
+  // The button that was pressed is gone, and this one is what one needs now.
+  useEffect(() => shown.current?.querySelector("button")?.focus(), []);
   return (
     <>
       <p className="dialog-text" role="status">
         {t("key.madeText")}
       </p>
-      <Secret value={secret} label={t("key.secret")} copy={t("key.copy")} />
+      <div ref={shown}>
+        <Secret value={secret} label={t("key.secret")} copy={t("key.copy")} />
+      </div>
       <div className="dialog-buttons">
         <button type="button" className="button button-accent" onClick={onClose}>
           {t("key.done")}

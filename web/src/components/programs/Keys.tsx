@@ -3,7 +3,7 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError, api } from "../../api/client";
 import { type Key, programs } from "../../api/programs";
-import { agoText } from "../../i18n/format";
+import { agoText, counted } from "../../i18n/format";
 import { moneyText, nanosOf } from "../../state/money";
 import { PageLink } from "../account/EntryPage";
 import { useFocusAfter } from "../account/useFocusAfter";
@@ -179,9 +179,7 @@ function Dates({ of: { created_ms, used_ms, expires_ms } }: { of: Key }) {
 /** What the key may not, in short. */
 function Limits({ of: key, currency }: { of: Key; currency: string }) {
   const { t, i18n } = useTranslation("programs");
-  const number = new Intl.NumberFormat(i18n.language);
   const money = (amount: string) => moneyText(amount, currency, i18n.language);
-  const counted = (count: number) => ({ count, number: number.format(count) });
   const limits = [
     key.spend_max !== null
       ? t("key.spent", { spent: money(key.spent), most: money(key.spend_max) })
@@ -189,9 +187,9 @@ function Limits({ of: key, currency }: { of: Key; currency: string }) {
     key.models !== null &&
       (key.models.length === 0 ? t("key.noModels") : t("key.onlyModels", { models: key.models.join(", ") })),
     key.addresses.length > 0 && t("key.onlyFrom", { addresses: key.addresses.join(", ") }),
-    key.requests_at_once !== null && t("key.atOnce", counted(key.requests_at_once)),
-    key.requests_per_day !== null && t("key.perDay", counted(key.requests_per_day)),
-    key.tokens_per_day !== null && t("key.tokensPerDay", counted(key.tokens_per_day)),
+    key.requests_at_once !== null && t("key.atOnce", counted(key.requests_at_once, i18n.language)),
+    key.requests_per_day !== null && t("key.perDay", counted(key.requests_per_day, i18n.language)),
+    key.tokens_per_day !== null && t("key.tokensPerDay", counted(key.tokens_per_day, i18n.language)),
   ].filter((limit) => limit !== false);
   return limits.length === 0 ? null : <p className="device-facts">{limits.join(" · ")}</p>;
 }

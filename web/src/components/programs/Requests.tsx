@@ -1,7 +1,7 @@
 import { type ReactNode, useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import { programs, type UsageRow, type Whose } from "../../api/programs";
-import { secondsText } from "../../i18n/format";
+import { counted, secondsText } from "../../i18n/format";
 import { moneyText } from "../../state/money";
 import { Section } from "../account/AccountPage";
 import { Failed, More, Waiting } from "../admin/parts";
@@ -52,7 +52,7 @@ export function Requests({ whose, currency, free, who, onRows }: Props) {
 
 function Heads({ who, free }: { who: string; free: boolean }) {
   const { t } = useTranslation("programs");
-  const numbers = [t("usage.input"), t("usage.output"), ...(free ? [] : [t("usage.cost")]), t("usage.ttft")];
+  const numbers = [t("usage.input"), t("usage.output"), ...(free ? [] : [t("usage.cost")])];
   return (
     <thead>
       <tr>
@@ -80,9 +80,8 @@ interface RowProps {
 function Row({ row, who, currency, free }: RowProps) {
   const { t, i18n } = useTranslation("programs");
   const number = new Intl.NumberFormat(i18n.language);
-  const day = new Intl.DateTimeFormat(i18n.language, { dateStyle: "medium" });
+  const day = new Intl.DateTimeFormat(i18n.language, { day: "numeric", month: "short", year: "2-digit" });
   const clock = new Intl.DateTimeFormat(i18n.language, { timeStyle: "medium" });
-  const counted = (count: number) => ({ count, number: number.format(count) });
   const outcome = `outcome.${row.outcome}`;
   return (
     <tr>
@@ -104,18 +103,26 @@ function Row({ row, who, currency, free }: RowProps) {
       <td className="number">
         {number.format(row.hit_tokens + row.miss_tokens)}
         {row.hit_tokens > 0 && (
-          <span className="table-aside">{t("usage.cached", counted(row.hit_tokens))}</span>
+          <span className="table-aside">{t("usage.cached", counted(row.hit_tokens, i18n.language))}</span>
         )}
       </td>
       <td className="number">
         {number.format(row.output_tokens)}
         {row.reasoning_tokens > 0 && (
-          <span className="table-aside">{t("usage.reasoned", counted(row.reasoning_tokens))}</span>
+          <span className="table-aside">
+            {t("usage.reasoned", counted(row.reasoning_tokens, i18n.language))}
+          </span>
         )}
       </td>
       {!free && <td className="number">{moneyText(row.cost, currency, i18n.language)}</td>}
-      <td className="number">{row.ttft_ms === null ? "–" : secondsText(row.ttft_ms, i18n.language)}</td>
-      <td>{i18n.exists(outcome, { ns: "programs" }) ? t(outcome as "outcome.complete") : row.outcome}</td>
+      <td>
+        {i18n.exists(outcome, { ns: "programs" }) ? t(outcome as "outcome.complete") : row.outcome}
+        {row.ttft_ms !== null && (
+          <span className="table-aside">
+            {t("usage.ttft", { time: secondsText(row.ttft_ms, i18n.language) })}
+          </span>
+        )}
+      </td>
     </tr>
   );
 }

@@ -1,3 +1,4 @@
+import { useId } from "react";
 import { useTranslation } from "react-i18next";
 import { type Balance, type Key, programs, type Whose } from "../../api/programs";
 import { go } from "../../state/session";
@@ -39,6 +40,7 @@ interface Props {
 
 function Known({ shown: { balance, keys }, keyId, onRefresh }: Props) {
   const { t } = useTranslation("programs");
+  const field = useId();
   const whose: Whose = { scope: "own", key: keyId };
   const nameOf = (id: string | null) =>
     id === null ? "–" : (keys.find((key) => key.id === id)?.name ?? t("usage.revokedKey"));
@@ -58,9 +60,10 @@ function Known({ shown: { balance, keys }, keyId, onRefresh }: Props) {
         who={{ head: t("usage.key"), of: ({ key_id }) => nameOf(key_id) }}
       >
         {(keys.length > 0 || keyId !== null) && (
-          <label className="usage-key">
-            <span>{t("usage.key")}</span>
+          <div className="usage-key">
+            <label htmlFor={field}>{t("usage.key")}</label>
             <select
+              id={field}
               className="select"
               value={keyId ?? ""}
               onChange={({ target }) =>
@@ -75,7 +78,7 @@ function Known({ shown: { balance, keys }, keyId, onRefresh }: Props) {
               ))}
               {missing && <option value={keyId}>{t("usage.revokedKey")}</option>}
             </select>
-          </label>
+          </div>
         )}
       </UsageView>
     </>

@@ -2,6 +2,7 @@ import { Download, RefreshCw } from "lucide-react";
 import { type ReactNode, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { csvPath, type UsageRow, type UsageSum, type Whose } from "../../api/programs";
+import { counted } from "../../i18n/format";
 import { amountOf, moneyText } from "../../state/money";
 import {
   byModel,
@@ -117,16 +118,15 @@ interface SumsProps {
 
 function Sums({ sums, span, currency, free }: SumsProps) {
   const { t, i18n } = useTranslation("programs");
-  const number = new Intl.NumberFormat(i18n.language);
   const { requests, hit, miss, output, cost } = totalOf(sums);
   if (requests === 0) return <p className="account-text">{t("usage.nothing")}</p>;
   const models = byModel(sums);
   return (
     <>
       <p className="usage-total" role="status">
-        {t("usage.requests", { count: requests, number: number.format(requests) })}
+        {t("usage.requests", counted(requests, i18n.language))}
         {" · "}
-        {t("usage.tokensOf", { count: hit + miss + output, number: number.format(hit + miss + output) })}
+        {t("usage.tokensOf", counted(hit + miss + output, i18n.language))}
         {!free && ` · ${moneyText(amountOf(cost), currency, i18n.language)}`}
       </p>
       <TokenChart sums={sums} span={span} />

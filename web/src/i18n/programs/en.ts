@@ -6,7 +6,7 @@ export const en = {
   nav: {
     keys: "API keys",
     usage: "Usage",
-    reference: "API reference",
+    reference: "Reference",
   },
   key: {
     text: "A program that holds one of your keys asks in your name. Give each program a key of its own.",
@@ -150,7 +150,7 @@ export const en = {
     hour: "Hour",
     tokens: "Tokens",
     hit: "Input, cached",
-    miss: "Input, not cached",
+    miss: "Input, new",
     output: "Output",
     input: "Input",
     reasoning: "of which reasoning",
@@ -174,7 +174,7 @@ export const en = {
     user: "User",
     local: "on the server itself",
     chat: "Chat",
-    ttft: "First token after",
+    ttft: "first token {{time}}",
     outcome: "Outcome",
   },
   outcome: {

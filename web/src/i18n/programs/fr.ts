@@ -5,7 +5,7 @@ export const fr: ProgramsCatalogue = {
   nav: {
     keys: "Clés d'API",
     usage: "Consommation",
-    reference: "Référence de l'API",
+    reference: "Référence",
   },
   key: {
     text: "Un programme qui détient l'une de vos clés agit en votre nom. Donnez à chaque programme sa propre clé.",
@@ -173,7 +173,7 @@ export const fr: ProgramsCatalogue = {
     user: "Utilisateur",
     local: "depuis le serveur même",
     chat: "Discussion",
-    ttft: "Premier jeton après",
+    ttft: "1er jeton {{time}}",
     outcome: "Issue",
   },
   outcome: {

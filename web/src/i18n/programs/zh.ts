@@ -12,7 +12,7 @@ export const zh: ProgramsCatalogue = {
     add: "新建密钥",
     none: "你还没有密钥。",
     noneOf: "没有密钥。",
-    full_one: "密钥数量已达上限（{{count}} 个）。如需新建，请先撤销现有的密钥。",
+    full_one: "只能拥有一个密钥。如需新建，请先撤销现有的密钥。",
     full_other: "密钥数量已达上限（{{count}} 个）。如需新建，请先撤销一个。",
     newTitle: "新建 API 密钥",
     editTitle: "密钥“{{name}}”",
@@ -173,7 +173,7 @@ export const zh: ProgramsCatalogue = {
     user: "用户",
     local: "服务器本机",
     chat: "对话",
-    ttft: "首个词元耗时",
+    ttft: "首词元 {{time}}",
     outcome: "结果",
   },
   outcome: {
