@@ -1,8 +1,13 @@
+import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import type { Prices } from "../../api/programs";
 import { moneyText, nanosOf } from "../../state/money";
 import { Section } from "../account/AccountPage";
 import { ScrollTable } from "../programs/Chart";
+
+/** Which requests a price is for, and the server's own word for what is not known here. */
+const classText = (of: string | null, t: TFunction<"programs">): string =>
+  of === null ? t("prices.anyClass") : of === "key" || of === "session" ? t(`prices.classes.${of}`) : of;
 
 /** What requests cost, as the configuration says it: the first line that fits a request counts. */
 export function PriceList({ prices: { currency, sign_up_credit, prices } }: { prices: Prices }) {
@@ -29,10 +34,10 @@ export function PriceList({ prices: { currency, sign_up_credit, prices } }: { pr
             </tr>
           </thead>
           <tbody>
-            {prices.map(({ model, class: priority, hours, hit, miss, output }) => (
-              <tr key={`${model} ${priority} ${hours}`}>
+            {prices.map(({ model, class: of, hours, hit, miss, output }) => (
+              <tr key={`${model} ${of} ${hours}`}>
                 <th scope="row">{model ?? t("prices.any")}</th>
-                <td>{priority ?? t("prices.anyClass")}</td>
+                <td>{classText(of, t)}</td>
                 <td>{hours ?? t("prices.always")}</td>
                 <td className="number">{money(hit)}</td>
                 <td className="number">{money(miss)}</td>

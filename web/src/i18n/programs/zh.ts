@@ -125,7 +125,11 @@ export const zh: ProgramsCatalogue = {
     title: "价格",
     text: "每百万词元的价格，取自服务器配置。以第一条符合请求的价格为准。",
     none: "一切免费：服务器配置中没有价格。",
-    class: "类别",
+    class: "来源",
+    classes: {
+      key: "API 密钥",
+      session: "网页应用",
+    },
     hours: "时段（UTC）",
     any: "全部",
     anyClass: "全部",
