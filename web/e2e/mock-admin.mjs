@@ -274,7 +274,12 @@ export function answerAdmin(name, parts, query, body, request) {
   if (name === "GET admin/groups") return ok({ groups: [...groups.values()].map(viewOfGroup) });
   const method = request.method ?? "GET";
   const programs = answerAdminPrograms(method, parts, query, body, me);
-  if (programs !== undefined) return programs;
+  if (programs !== undefined) {
+    const given = String(body.amount).startsWith("-") ? "credit_taken" : "credit_given";
+    if (programs.status < 300 && method !== "GET")
+      note(method === "DELETE" ? "key_revoked" : given, parts[2], { by: me.id });
+    return programs;
+  }
   if (parts[1] === "users" && parts[2] !== undefined) return ofUser(method, parts, body, me);
   if (me.role !== "admin") return notAllowed();
   if (forAdmins[name] !== undefined) return forAdmins[name](body);

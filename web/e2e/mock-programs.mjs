@@ -8,7 +8,7 @@ const DAY = 86_400_000;
 const HOUR = 3_600_000;
 const KEYS_MAX = 8;
 const free = process.env.FREE === "1";
-const currency = "USD";
+const currency = process.env.CURRENCY ?? "USD";
 const MODELS = ["deepseek-r1-distill-qwen-1.5b", "qwen3-0.6b", "smollm2-135m"];
 /** Nanos for a token: of the cache, of the prompt, of the answer. */
 const PRICES = [
@@ -50,7 +50,7 @@ function addKey(user, asked, more = {}) {
     ...asked,
     ...more,
   };
-  keys.set(key.id, { user, key });
+  keys.set(key.id, { user, key, secret });
   return { key, secret };
 }
 
@@ -84,7 +84,7 @@ function addRow(user, key, model, age_ms, index) {
   ];
   const [hitPrice, missPrice, outputPrice] = PRICES[model];
   const endpoint = key === null ? "chat" : ["/v1/chat/completions", "/anthropic/v1/messages"][index % 2];
-  rows.push({
+  const row = {
     ...{ id: randomUUID(), at_ms: Date.now() - age_ms, user_id: user, key_id: key, endpoint },
     ...{ model: MODELS[model], class: "default", hit_tokens: hit, miss_tokens: miss, output_tokens: output },
     reasoning_tokens: model === 2 ? 0 : Math.floor(output / 3),
@@ -95,7 +95,9 @@ function addRow(user, key, model, age_ms, index) {
       total_ms: 3000,
     },
     outcome: ["complete", "complete", "complete", "cancelled", "complete", "failed"][index % 6],
-  });
+  };
+  rows.push(row);
+  return row;
 }
 
 /** Keys, credits and the requests of a quarter, for the first users. */
@@ -138,6 +140,12 @@ export function seedPrograms() {
 
 const COUNTS = { requests_at_once: 1e8, requests_per_day: 1e8, tokens_per_day: 1e12 };
 
+/** As the real server writes addresses. */
+function written(asked) {
+  const range = (address) => (/^[\d.]+$/.test(address) ? `${address}/32` : address);
+  return asked.addresses === undefined ? asked : { ...asked, addresses: asked.addresses.map(range) };
+}
+
 function refusedKey(asked) {
   for (const [name, most] of Object.entries(COUNTS))
     if (asked[name] > most) return wrong(name, `${name} must be at most ${most}`);
@@ -153,11 +161,11 @@ function ofKeys(method, id, body, user) {
   if (refused !== null) return refused;
   if (id === undefined) {
     if (own.length >= KEYS_MAX) return error(409, "conflict", "there are as many keys as there may be");
-    return ok(addKey(user, body), 201);
+    return ok(addKey(user, written(body)), 201);
   }
   const key = own.find((known) => known.id === id);
   if (key === undefined) return notFound();
-  if (method === "PATCH") return ok(Object.assign(key, body));
+  if (method === "PATCH") return ok(Object.assign(key, written(body)));
   keys.delete(id);
   return none;
 }
@@ -196,11 +204,22 @@ function sums(query, user) {
   return ok({ sums: [...all.values()], since_ms, until_ms: Date.now(), currency });
 }
 
+const HEADS =
+  "time,user,key,endpoint,model,class,hit_tokens,miss_tokens,output_tokens,reasoning_tokens,cost,currency,queued_ms,ttft_ms,total_ms,outcome";
+
 const csv = (query, user) => ({
   ...ok({}),
-  raw: `time,key,model,cost\r\n${asked(query, user)
-    .map((row) => [new Date(row.at_ms).toISOString(), row.key_id, row.model, row.cost].join())
-    .join("\r\n")}\r\n`,
+  raw: [
+    HEADS,
+    ...asked(query, user).map((row) => {
+      const { id: _id, at_ms, user_id, key_id, endpoint, model, class: of, ...rest } = row;
+      const { hit_tokens, miss_tokens, output_tokens, reasoning_tokens, cost, ...times } = rest;
+      const texts = [new Date(at_ms).toISOString(), user_id, key_id, endpoint, model, of];
+      const counts = [hit_tokens, miss_tokens, output_tokens, reasoning_tokens, cost, currency];
+      return [...texts, ...counts, ...Object.values(times)].join();
+    }),
+    "",
+  ].join("\r\n"),
   headers: {
     "content-type": "text/csv",
     "content-disposition": 'attachment; filename="cachalot-usage.csv"',
@@ -219,7 +238,7 @@ const prices = () =>
           ...[
             {
               model: MODELS[0],
-              class: null,
+              class: "key",
               hours: "16:30-00:30",
               hit: "0.035",
               miss: "0.07",
@@ -254,6 +273,24 @@ export function answerPrograms(method, parts, query, body, request) {
   if (parts[0] === "keys") return ofKeys(method, parts[1], body, user);
   if (parts[0] === "balance") return ok(viewOfBalance(user));
   return usageRoutes[parts.join("/")]?.(query, user);
+}
+
+// --- what programs ask ---
+
+/** A plain answer to whoever has a key, which is counted. */
+export function answerProgram(name, authorization = "") {
+  const secret = authorization.replace(/^Bearer /, "");
+  const held = [...keys.values()].find((known) => known.secret === secret);
+  if (held === undefined) return error(401, "invalid_api_key", "there is no such key");
+  const { user, key } = held;
+  if (name === "GET /v1/models") return ok({ object: "list", data: MODELS.map((id) => ({ id })) });
+  if (name !== "POST /v1/chat/completions") return notFound();
+  const { hit_tokens, miss_tokens, output_tokens, cost } = addRow(user, key.id, 2, 0, 2 + 2 * rows.length);
+  rows.unshift(rows.pop());
+  Object.assign(key, { used_ms: Date.now(), spent: text(nanos(key.spent) + nanos(cost)) });
+  balanceOf(user).granted -= nanos(cost);
+  const usage = { prompt_tokens: hit_tokens + miss_tokens, completion_tokens: output_tokens };
+  return ok({ choices: [{ index: 0, message: { role: "assistant", content: "Hello!" } }], usage });
 }
 
 // --- the reference ---

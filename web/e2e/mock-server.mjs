@@ -18,7 +18,7 @@ import {
 } from "./mock-accounts.mjs";
 import { allows, answerAdmin, note, seedAdmin, takeMessage } from "./mock-admin.mjs";
 import { answerData } from "./mock-data.mjs";
-import { answerPrograms, referenceText, seedPrograms } from "./mock-programs.mjs";
+import { answerProgram, answerPrograms, referenceText, seedPrograms } from "./mock-programs.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
 const port = Number(process.env.PORT ?? 8080);
@@ -308,6 +308,11 @@ createServer(async (request, response) => {
   if (url.pathname === "/openapi.json") {
     response.writeHead(200, { "content-type": "application/json" });
     return response.end(referenceText());
+  }
+  if (url.pathname.startsWith("/v1/")) {
+    const told = answerProgram(`${request.method} ${url.pathname}`, request.headers.authorization);
+    response.writeHead(told.status, { "content-type": "application/json" });
+    return response.end(JSON.stringify(told.body));
   }
   if (url.pathname.startsWith("/api/")) return answerApi(url, request, response);
   if (url.pathname.startsWith("/oidc/")) {

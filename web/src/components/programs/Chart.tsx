@@ -51,11 +51,11 @@ export function Chart({ title, unit, series, columns, scale, top }: Props) {
         </div>
         <svg
           className="chart-bars"
+          aria-hidden="true"
           onPointerMove={point}
           onPointerDown={point}
           onPointerLeave={() => setAt(null)}
         >
-          <title>{title}</title>
           {["0.5", "50%", "99.7%"].map((y) => (
             <line key={y} className="chart-line" x1="0" x2="100%" y1={y} y2={y} />
           ))}

@@ -172,7 +172,8 @@ function Dates({ of: { created_ms, used_ms, expires_ms } }: { of: Key }) {
           when: now_ms - used_ms < 60_000 ? common("sessions.now") : agoText(used_ms, now_ms, i18n.language),
         });
   const since = t("key.since", { when: date.format(created_ms) });
-  const until = expires_ms === null ? "" : ` · ${t("key.until", { when: date.format(expires_ms) })}`;
+  // It is good to the end of that day: the millisecond before is in it.
+  const until = expires_ms === null ? "" : ` · ${t("key.until", { when: date.format(expires_ms - 1) })}`;
   return `${since} · ${used}${until}`;
 }
 

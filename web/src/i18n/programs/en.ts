@@ -154,7 +154,7 @@ export const en = {
     hour: "Hour",
     tokens: "Tokens",
     hit: "Input, cached",
-    miss: "Input, new",
+    miss: "Input, uncached",
     output: "Output",
     input: "Input",
     reasoning: "of which reasoning",
