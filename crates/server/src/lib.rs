@@ -30,6 +30,7 @@ pub use accounts::{Allowance, PasswordCost};
 pub use acme::Acme;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
+pub use routes::openapi::document as openapi_document;
 pub use routes::{Audience, admin_endpoints, api_paths};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};

@@ -4,6 +4,7 @@ mod api;
 mod healthz;
 mod metrics;
 mod oidc;
+pub(crate) mod openapi;
 mod readyz;
 mod v1;
 
@@ -29,6 +30,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(without_keys())
         .route("/oidc/{provider}/start", get(oidc::start::handle))
         .route("/oidc/{provider}/callback", get(oidc::callback::handle))
+        .route("/openapi.json", get(openapi::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
         .method_not_allowed_fallback(not_allowed)
