@@ -12,7 +12,7 @@ use base::{Rng, SystemClock};
 use store::{MasterKeys, NewUser, SqliteStore, StoreHealth as _, UserRole, UserStore as _, VaultStore as _};
 use tempfile::TempDir;
 
-const COOKIE_KEY: &str = "c2l4dGVlbiBieXRlcyBvZiB3aGFsZSBhbmQgb2Yga3JpbA==";
+const COOKIE_KEY: &str = "dGhlIGJ5dGVzIG9mIGEgd2hhbGUgYW5kIG9mIGtyaWw=";
 const VARIABLE: &str = "CACHALOT_MASTER_KEY";
 
 /// A home whose database has the users Ahab and Starbuck, and beside it a backup of when Ahab was alone.

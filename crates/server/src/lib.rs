@@ -33,6 +33,7 @@ pub use acme::Acme;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
 pub use meter::{Hours, Price, Prices, Rate};
+pub use routes::openapi::document as openapi_document;
 pub use routes::{Audience, admin_endpoints, api_paths, program_endpoints};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};

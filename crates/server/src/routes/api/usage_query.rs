@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use store::{
     KeyId, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UserId,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::page_limit;
 use crate::app::App;
@@ -21,7 +22,8 @@ const DAYS: i64 = 30;
 const ZONE_MINUTES_MAX: i32 = 14 * 60;
 
 /// Which usage. Empty fields are as good as none.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AskedUsage {
     /// Operators may ask for one user's; others have their own.
     user: Option<String>,
@@ -148,14 +150,14 @@ impl AskedUsage {
 }
 
 /// Amounts are decimal texts, in units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsagePageView {
     rows: Vec<UsageRowView>,
     next: Option<String>,
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UsageRowView {
     id: String,
     at_ms: i64,
@@ -208,7 +210,7 @@ impl UsagePageView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsageSums {
     sums: Vec<UsageSumView>,
     since_ms: i64,
@@ -216,7 +218,7 @@ pub(crate) struct UsageSums {
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UsageSumView {
     from_ms: i64,
     model: String,

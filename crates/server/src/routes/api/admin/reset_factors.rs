@@ -1,6 +1,3 @@
-//! `DELETE /api/admin/users/{id}/factors`: one-time codes, recovery codes and passkeys of somebody who has lost them are
-//! gone; the password, or the account elsewhere, is left.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -9,6 +6,16 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// One-time codes, recovery codes and passkeys of somebody who has lost them are
+/// gone; the password, or the account elsewhere, is left.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}/factors",
+    operation_id = "admin_reset_factors",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,
