@@ -63,6 +63,10 @@ fn given<T>(
     read(text).map(Some).ok_or_else(wrong)
 }
 
+fn time(param: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
+    given(param, text, "Unix milliseconds", |text| text.parse().ok().filter(|ms| *ms >= 0))
+}
+
 impl AskedUsage {
     fn key(&self) -> Result<Option<KeyId>, ApiError> {
         given("key", self.key.as_deref(), "the id of a key", |text| text.parse().ok())
@@ -72,12 +76,8 @@ impl AskedUsage {
         given("user", self.user.as_deref(), "the id of a user", |text| text.parse().ok())
     }
 
-    fn time(&self, param: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
-        given(param, text, "Unix milliseconds", |text| text.parse().ok().filter(|ms| *ms >= 0))
-    }
-
     fn range(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        Ok((self.time("since", self.since.as_deref())?, self.time("until", self.until.as_deref())?))
+        Ok((time("since", self.since.as_deref())?, time("until", self.until.as_deref())?))
     }
 
     /// A user's own, or of one of their keys.

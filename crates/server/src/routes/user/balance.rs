@@ -18,7 +18,6 @@ pub(crate) struct BalanceView {
 
 /// Amounts in units of the currency, as decimal texts.
 #[derive(Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct BalanceInfo {
     currency: String,
     total_balance: String,
