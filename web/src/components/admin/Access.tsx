@@ -49,7 +49,7 @@ export function Access({ account, groups, onChanged }: Props) {
   const save = () =>
     action.act("save", async () => {
       onChanged(await admin.changeUser(account.id, { role, groups: [...chosen] }));
-      return t("saved");
+      return (t) => t("saved");
     });
   return (
     <Section title={t("user.access")} text={t("user.accessText")}>

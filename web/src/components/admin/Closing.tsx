@@ -21,13 +21,13 @@ export function Closing({ account, removable, onChanged, onSignedOut }: Props) {
     action.act("disable", async () => {
       onChanged(await admin.changeUser(id, { disabled }));
       if (disabled) onSignedOut();
-      return t(disabled ? "danger.disabled" : "danger.enabled");
+      return (t) => t(disabled ? "danger.disabled" : "danger.enabled");
     });
   const remove = () =>
     action.act("remove", async () => {
       await admin.deleteUser(id);
       go("/admin/users");
-      return "";
+      return null;
     });
   return (
     <Section title={t("danger.title")} text={t("danger.disableText")}>

@@ -82,7 +82,7 @@ function GroupForm({ group, models, onClose, onSaved }: FormProps) {
       await (group === null ? admin.addGroup(given) : admin.changeGroup(group.id, given));
       onSaved();
       onClose();
-      return "";
+      return null;
     });
   };
   return (

@@ -31,7 +31,7 @@ export function Groups({ administers }: { administers: boolean }) {
     action.act(group.id, async () => {
       await admin.deleteGroup(group.id);
       await reload();
-      return t("group.removed");
+      return (t) => t("group.removed");
     });
   return (
     <>

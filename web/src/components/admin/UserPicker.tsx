@@ -49,7 +49,7 @@ export function UserPicker() {
           spellCheck={false}
           value={text}
           aria-label={t("log.user")}
-          placeholder={`${t("log.user")}: ${t("log.userPlaceholder")}`}
+          placeholder={t("log.user")}
           onChange={(event) => {
             setText(event.target.value);
             moveTo(0);

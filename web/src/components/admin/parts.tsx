@@ -1,9 +1,11 @@
+import type { TFunction } from "i18next";
 import { CircleAlert, TriangleAlert } from "lucide-react";
 import { type ComponentProps, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type Failure, failureOf } from "../../state/admin";
 import { Confirm } from "../Confirm";
 import { CopyButton } from "../CopyButton";
+import { useSaid, type Words } from "../useSaid";
 import type { Pages } from "./usePages";
 
 export function Heading({ children }: { children: string }) {
@@ -108,15 +110,16 @@ export function useQuestion() {
 /** Does one thing at a time, and keeps what there is to say of it. */
 export function useAction() {
   const [busy, setBusy] = useState<string | null>(null);
-  const [said, setSaid] = useState("");
+  const { t } = useTranslation("admin");
+  const [said, say] = useSaid(t);
   const [failure, setFailure] = useState<Failure | null>(null);
-  const act = async (name: string, doing: () => Promise<string>) => {
+  const act = async (name: string, doing: () => Promise<Words<TFunction<"admin">> | null>) => {
     if (busy !== null) return;
     setBusy(name);
-    setSaid("");
+    say(null);
     setFailure(null);
     try {
-      setSaid(await doing());
+      say(await doing());
     } catch (error) {
       setFailure(failureOf(error));
     } finally {
