@@ -211,6 +211,11 @@ async fn lists_and_look_ups_walk_an_index() {
             retention::EXPIRED,
             "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=? AND updated_ms<?)",
         ),
+        (addresses::SIGN_UP_USED, "SEARCH used_sign_ups USING PRIMARY KEY (address=?)"),
+        (
+            addresses::FORGET_SIGN_UPS,
+            "SEARCH used_sign_ups USING INDEX used_sign_ups_by_expiry (expires_ms<?)",
+        ),
         (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {
         let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
