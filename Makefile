@@ -10,7 +10,7 @@ export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
 VENV := $(CURDIR)/target/venv
 PYTHON ?= python3
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := gguf template
+FUZZ_TARGETS := gguf import template
 BINARY := target/debug/cachalot
 # Tools that the machine lacks come from the virtual environment; its Python does not take the machine's place.
 export PATH := $(PATH):$(VENV)/bin

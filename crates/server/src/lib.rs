@@ -28,6 +28,8 @@ mod webapp;
 
 pub use accounts::{Allowance, PasswordCost};
 pub use acme::Acme;
+#[cfg(feature = "fuzzing")]
+pub use data::read_whole;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
 pub use routes::{Audience, admin_endpoints, api_paths};

@@ -8,11 +8,13 @@ use dialogue::{
 };
 use futures_util::FutureExt as _;
 use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
+use tracing::Instrument as _;
 
 use super::live::millis;
 use super::{Live, Place};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::metrics::Generated;
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -46,17 +48,19 @@ pub(crate) fn spawn(app: &App, place: Place, owner: UserId, begun: Message, plan
     let live = Arc::new(Live::new(owner, begun));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
-    tokio::spawn(async move {
+    let span = tracing::info_span!("answer", message = %live.id());
+    let writing = async move {
         let message = write(&app, &live, plan).await;
         live.finish(message);
         app.answers.remove(live.id());
         drop(place);
-    });
+    };
+    tokio::spawn(writing.instrument(span));
 }
 
 /// Writes it and stores its end, whatever happens.
 async fn write(app: &App, live: &Live, plan: Plan) -> Message {
-    let began = app.clock.monotonic();
+    let (began, model) = (app.clock.monotonic(), plan.model.clone());
     let generating = async {
         tokio::select! {
             biased;
@@ -69,6 +73,7 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
         Ending::without_usage(Status::Failed, Some("something went wrong in the server".to_owned()))
     });
     let now = app.clock.monotonic();
+    count(app, &model, &ending, now.saturating_sub(began));
     let timing = Timing {
         queued_ms: millis(ending.queued),
         ttft_ms: live.first_text().map(|first| millis(first.saturating_sub(began))),
@@ -92,6 +97,25 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
             Message { error, ..live.ended(Status::Failed) }
         }
     }
+}
+
+fn count(app: &App, model: &str, ending: &Ending, total: Duration) {
+    // One that there is not is no label.
+    let Some(usage) = ending.usage else { return };
+    app.metrics.generated(&Generated {
+        endpoint: "/api/conversations",
+        class: "session",
+        model,
+        outcome: match ending.status {
+            Status::Complete | Status::Length => "complete",
+            Status::Stopped => "cancelled",
+            Status::Interrupted | Status::Generating => "interrupted",
+            Status::Failed => "failed",
+        },
+        prompt_tokens: usage.prompt_tokens,
+        generation_tokens: usage.completion_tokens,
+        total,
+    });
 }
 
 /// What an answer took with what it had taken before it went on. What the model then reads again of its own counts to

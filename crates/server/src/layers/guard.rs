@@ -30,12 +30,18 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 /// For `/v1` and `/metrics`, which have no keys yet: being on this machine is a credential, and so is being signed in.
 /// A request that names this machine as others know it has come from others.
 pub(crate) async fn local_or_signed_in(request: Request, next: Next) -> Response {
-    let local = Peer::of(request.extensions()).way() == Way::Local
-        && the_host(request.headers()).is_ok_and(is_loopback);
+    let local =
+        Peer::of(request.extensions()).way() == Way::Local && is_asked_as_local(request.headers());
     if local || Machine::made(&request) || request.extensions().get::<Caller>().is_some() {
         return next.run(request).await;
     }
     ApiError::not_signed_in().into_response()
+}
+
+/// Whether a request names this machine as only its own programs do. One that names it as others know it has come from
+/// others.
+pub(crate) fn is_asked_as_local(headers: &HeaderMap) -> bool {
+    the_host(headers).is_ok_and(is_loopback)
 }
 
 fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {

@@ -4,6 +4,6 @@ mod guard;
 mod headers;
 mod observe;
 
-pub(crate) use guard::{guard, local_or_signed_in};
+pub(crate) use guard::{guard, is_asked_as_local, local_or_signed_in};
 pub(crate) use headers::headers;
-pub(crate) use observe::observe;
+pub(crate) use observe::{CallerClass, observe};

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{Error, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 
@@ -13,6 +13,9 @@ use crate::settings::{Mail, MailSecurity};
 
 /// Longest that one answer of the mail server is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a certificate begins in PEM.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The way to the mail server.
 pub(crate) struct Post {
@@ -49,13 +52,9 @@ impl Post {
                 mail.from
             )
         })?;
-        let parameters = || {
-            TlsParameters::new(mail.server.clone())
-                .map_err(|error| format!("TLS to the mail server {:?} can't be set up: {error}", mail.server))
-        };
         let tls = match mail.security {
-            MailSecurity::Tls => Tls::Wrapper(parameters()?),
-            MailSecurity::StartTls => Tls::Required(parameters()?),
+            MailSecurity::Tls => Tls::Wrapper(parameters(mail)?),
+            MailSecurity::StartTls => Tls::Required(parameters(mail)?),
             MailSecurity::None => Tls::None,
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
@@ -91,6 +90,24 @@ impl Post {
             .body(body)
             .ok()
     }
+}
+
+/// By whom the mail server is known.
+fn parameters(mail: &Mail) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(mail.server.clone());
+    if let Some(path) = &mail.server_ca {
+        let unusable = |why: &str| format!("the authority of the mail server in {} can't be used: {why}", path.display());
+        let text = std::fs::read(path).map_err(|error| unusable(&error.to_string()))?;
+        // What holds none at all is read without an error too.
+        if !text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
+            return Err(unusable("it holds no certificate in PEM"));
+        }
+        let authority = Certificate::from_pem(&text).map_err(|error| unusable(&error.to_string()))?;
+        builder = builder.add_root_certificate(authority);
+    }
+    builder
+        .build()
+        .map_err(|error| format!("TLS to the mail server {:?} can't be set up: {error}", mail.server))
 }
 
 /// What the mail server said may repeat the address, so only the kind of it is kept.

@@ -11,6 +11,7 @@ mod groups;
 mod guard;
 mod health;
 mod hostile;
+mod import;
 mod limits;
 mod load;
 mod logs;
