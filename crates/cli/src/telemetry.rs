@@ -127,7 +127,8 @@ fn named(mut span: SpanData) -> SpanData {
         };
         attribute.key = Key::from_static_str(name);
     }
-    let status = span.attributes.iter().find(|attribute| attribute.key.as_str() == "http.response.status_code");
+    let status =
+        span.attributes.iter().find(|attribute| attribute.key.as_str() == "http.response.status_code");
     if matches!(status, Some(KeyValue { value: Value::I64(500..), .. })) {
         span.status = opentelemetry::trace::Status::error("");
     }

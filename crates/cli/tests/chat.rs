@@ -231,7 +231,8 @@ fn a_new_home_is_its_owner_s_alone_whoever_makes_it() {
         let cachalot = Cachalot::new();
         let home = cachalot.home.path().join("of/mine");
         let output = cachalot.command(arguments).env("CACHALOT_HOME", &home).output().unwrap();
-        let facts = std::fs::metadata(&home).unwrap_or_else(|error| panic!("{arguments:?}: {error}, {output:?}"));
+        let facts =
+            std::fs::metadata(&home).unwrap_or_else(|error| panic!("{arguments:?}: {error}, {output:?}"));
         assert_eq!(facts.permissions().mode() & 0o777, 0o700, "{arguments:?}");
     }
 }

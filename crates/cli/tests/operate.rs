@@ -274,7 +274,10 @@ fn whoever_has_no_way_in_is_seen_and_given_one() {
     assert!(listed.lines().nth(1).unwrap().ends_with("no way in"), "{listed}");
     for order in ["show", "factors"] {
         let said = cachalot.says(&["user", order, "sailor 0"]);
-        assert!(said.contains("no way in") && said.contains("`cachalot user password \"sailor 0\"`"), "{said}");
+        assert!(
+            said.contains("no way in") && said.contains("`cachalot user password \"sailor 0\"`"),
+            "{said}"
+        );
     }
     assert!(cachalot.says(&["user", "show", "ahab"]).contains("signs in   the password alone\n"));
     let set = cachalot.says(&["user", "password", "sailor 0"]);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 
+#[expect(dead_code, reason = "other tests use the rest of it")]
 mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -66,7 +67,9 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 fn a_collector_gets_a_span_of_each_request_and_nothing_of_its_prompt() {
     let (address, received) = collector();
     let cachalot = Cachalot::new();
-    let config = format!("[telemetry]\notlp_endpoint = \"{address}\"\n[log]\nformat = \"json\"\nfilter = \"server=debug\"\n");
+    let config = format!(
+        "[telemetry]\notlp_endpoint = \"{address}\"\n[log]\nformat = \"json\"\nfilter = \"server=debug\"\n"
+    );
     std::fs::write(cachalot.home.path().join("cachalot.toml"), config).unwrap();
     let mut up = Up::start(&cachalot, &[]);
     let name = model().file_stem().unwrap().to_str().unwrap().to_owned();
@@ -102,8 +105,11 @@ fn a_collector_gets_a_span_of_each_request_and_nothing_of_its_prompt() {
     }
     assert!(!holds(&spans, PROMPT) && !log.contains(PROMPT), "{log}");
     // The log's lines are objects, and know the request.
-    let lines: Vec<serde_json::Value> =
-        log.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let of_request = lines.iter().filter(|line| line["span"]["request_id"] == id.as_str());
     assert!(of_request.clone().any(|line| line["message"] == "answered"), "{log}");
 }

@@ -143,6 +143,8 @@ impl State {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let span = Span::current();
-        tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| ApiError::internal("a blocking task panicked"))
+        tokio::task::spawn_blocking(move || span.in_scope(work))
+            .await
+            .map_err(|_| ApiError::internal("a blocking task panicked"))
     }
 }

@@ -26,7 +26,8 @@ const END_TO_END_BOUNDS: [f64; 14] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 240.0, 480.0, 960.0];
 /// Buckets of tokens of one request.
 const TOKENS_BOUNDS: [f64; 15] = [
-    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0, 100_000.0,
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0,
+    100_000.0,
 ];
 /// Buckets of the time until a response begins.
 const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
@@ -99,17 +100,27 @@ impl Metrics {
         // Only an empty list of buckets is refused.
         let recorder = builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let describe = |text: &'static str| SharedString::const_str(text);
-        recorder.describe_counter(REQUESTS.into(), None, describe("Requests by route, method, status and class of caller."));
+        recorder.describe_counter(
+            REQUESTS.into(),
+            None,
+            describe("Requests by route, method, status and class of caller."),
+        );
         let until_head = describe("Time until the response began.");
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
-        let ended = describe("Requests for answers that have ended, by endpoint, class of caller, model and outcome.");
+        let ended = describe(
+            "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
+        );
         recorder.describe_counter(GENERATIONS.into(), None, ended);
         let end_to_end = describe("From a request for an answer to the answer's end.");
         recorder.describe_histogram(END_TO_END.into(), Some(Unit::Seconds), end_to_end);
         recorder.describe_histogram(PROMPT_TOKENS.into(), None, describe("Prompt tokens of a request."));
-        recorder.describe_histogram(GENERATION_TOKENS.into(), None, describe("Tokens generated for a request."));
+        recorder.describe_histogram(
+            GENERATION_TOKENS.into(),
+            None,
+            describe("Tokens generated for a request."),
+        );
         Self {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
@@ -155,7 +166,8 @@ impl Metrics {
     pub(crate) fn generated(&self, ended: &Generated<'_>) {
         let model = Label::new("model_name", ended.model.to_owned());
         let class = Label::new("class", ended.class);
-        let (endpoint, outcome) = (Label::new("endpoint", ended.endpoint), Label::new("outcome", ended.outcome));
+        let (endpoint, outcome) =
+            (Label::new("endpoint", ended.endpoint), Label::new("outcome", ended.outcome));
         let key = Key::from_parts(GENERATIONS, vec![endpoint, class.clone(), model.clone(), outcome]);
         self.recorder.register_counter(&key, &METADATA).increment(1);
         for (name, value) in [
@@ -205,7 +217,12 @@ const VALUES: [(&str, &str, &str, Value); 12] = [
         let held = stats.blocks_total.saturating_sub(stats.blocks_free);
         held as f64 / stats.blocks_total.max(1) as f64
     }),
-    ("prompt_tokens_total", "counter", "Prompt tokens read, without those that the prefix cache had.", |stats| stats.prompt_tokens as f64),
+    (
+        "prompt_tokens_total",
+        "counter",
+        "Prompt tokens read, without those that the prefix cache had.",
+        |stats| stats.prompt_tokens as f64,
+    ),
     ("prefix_cache_queries_total", "counter", "Prompt tokens looked for in the prefix cache.", |stats| {
         stats.prompt_tokens.saturating_add(stats.cached_tokens) as f64
     }),
@@ -313,7 +330,8 @@ mod tests {
         metrics.request_answered("GET", "/v1/models", "local", 200, Duration::from_millis(4));
         let flying = metrics.request_began();
         let text = metrics.render(&[], 7);
-        let counted = r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200",class="local"} 2"#;
+        let counted =
+            r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200",class="local"} 2"#;
         assert!(text.contains(counted), "{text}");
         assert!(text.contains(r#"le="0.0025"} 0"#) && text.contains(r#"le="0.005"} 2"#), "{text}");
         assert!(text.contains("cachalot_http_requests_in_flight 1"), "{text}");
@@ -371,6 +389,9 @@ mod tests {
         let page = include_str!("../../../docs/observability.md");
         let documented = page.lines().filter_map(|line| line.strip_prefix("| `cachalot_")?.split('`').next());
         let documented: Vec<_> = documented.map(|name| format!("cachalot_{name}")).collect();
-        assert_eq!(documented.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), described);
+        assert_eq!(
+            documented.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+            described
+        );
     }
 }

@@ -117,8 +117,7 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
     };
     let model = tokio::task::block_in_place(|| resolve_or_pull(context, config.model.as_deref()))?;
     let database = context.home.join("cachalot.db");
-    crate::home::make(&context.home)
-        .with_context(|| format!("{} can't be made", context.home.display()))?;
+    crate::home::make(&context.home).with_context(|| format!("{} can't be made", context.home.display()))?;
     let keys = master_keys(&context.home)?;
     let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?);
     let store = store.await.with_context(|| format!("{} can't be opened", database.display()))?;

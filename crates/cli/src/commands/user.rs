@@ -207,7 +207,10 @@ async fn show(admin: &Admin, name: &str, json: bool) -> anyhow::Result<()> {
     ];
     say_rows([10, 0], &rows.map(|(head, value)| [head.to_owned(), or_dash(value.as_deref())]))?;
     if ways_in(&user).is_empty() {
-        say(&format!("There is no way in: `cachalot user password {:?}` sets a password", text(&user, "name")))?;
+        say(&format!(
+            "There is no way in: `cachalot user password {:?}` sets a password",
+            text(&user, "name")
+        ))?;
     }
     Ok(())
 }

@@ -30,8 +30,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 /// For `/v1` and `/metrics`, which have no keys yet: being on this machine is a credential, and so is being signed in.
 /// A request that names this machine as others know it has come from others.
 pub(crate) async fn local_or_signed_in(request: Request, next: Next) -> Response {
-    let local =
-        Peer::of(request.extensions()).way() == Way::Local && is_asked_as_local(request.headers());
+    let local = Peer::of(request.extensions()).way() == Way::Local && is_asked_as_local(request.headers());
     if local || Machine::made(&request) || request.extensions().get::<Caller>().is_some() {
         return next.run(request).await;
     }

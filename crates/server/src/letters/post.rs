@@ -1,3 +1,5 @@
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -6,6 +8,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{Error, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use tokio_rustls::rustls;
 
 use super::Letter;
 use super::texts::{Text, text};
@@ -96,7 +99,9 @@ impl Post {
 fn parameters(mail: &Mail) -> Result<TlsParameters, String> {
     let mut builder = TlsParameters::builder(mail.server.clone());
     if let Some(path) = &mail.server_ca {
-        let unusable = |why: &str| format!("the authority of the mail server in {} can't be used: {why}", path.display());
+        let unusable = |why: &str| {
+            format!("the authority of the mail server in {} can't be used: {why}", path.display())
+        };
         let text = std::fs::read(path).map_err(|error| unusable(&error.to_string()))?;
         // What holds none at all is read without an error too.
         if !text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
@@ -120,11 +125,26 @@ fn failure(error: &Error) -> Failure {
         )
     } else if error.is_transient() {
         Failure::Later("the mail server refused it for now")
-    } else if error.is_tls() {
-        Failure::Later("TLS with the mail server failed; its certificate may not be for its name")
+    } else if is_tls(error) {
+        Failure::Later(
+            "TLS with the mail server failed; its certificate may not be trusted, or not be for its name",
+        )
     } else if error.is_timeout() {
         Failure::Later("the mail server did not answer in time")
     } else {
         Failure::Later("the mail server could not be reached")
     }
+}
+
+/// A certificate that is not trusted comes as an error of the connection.
+fn is_tls(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let within = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if found.is::<rustls::Error>() || within.is_some_and(|within| within.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = found.source();
+    }
+    error.is_tls()
 }

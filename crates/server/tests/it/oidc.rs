@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::mail::log;
 use crate::support::{
-    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, Reply, Setup, Site, Wrong, events, one_time_codes,
-    sign_in,
+    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, Reply, Setup, Site, Wrong, events,
+    one_time_codes, sign_in,
 };
 
 fn nobody(site: &Site) -> Client {
@@ -381,11 +381,16 @@ async fn tokens_signed_by_rsa_are_believed_as_far_as_others() {
     goes_to(&back, "/");
     assert_eq!(user(&signed_in(&site, &back)).await["name"], "ada");
     let before = site.store.audit_entries(None, 100).await.unwrap().len();
-    let wrong = [Wrong::Key, Wrong::Unsigned, Wrong::SharedSecret, Wrong::Nonce, Wrong::Expired, Wrong::AccessToken];
+    let wrong =
+        [Wrong::Key, Wrong::Unsigned, Wrong::SharedSecret, Wrong::Nonce, Wrong::Expired, Wrong::AccessToken];
     for (number, wrong) in wrong.into_iter().enumerate() {
         acme.lock().wrong = wrong;
         is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_failed");
-        assert_eq!(site.store.audit_entries(None, 100).await.unwrap().len(), before + number + 1, "{wrong:?}");
+        assert_eq!(
+            site.store.audit_entries(None, 100).await.unwrap().len(),
+            before + number + 1,
+            "{wrong:?}"
+        );
     }
     acme.lock().wrong = Wrong::Nothing;
     goes_to(&travel(&acme, &nobody(&site), "").await, "/");

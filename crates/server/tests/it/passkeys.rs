@@ -7,7 +7,8 @@ use server::Allowance;
 use store::{NewPasskey, NewUser, Passkey, UserId, UserRole};
 
 use crate::support::{
-    ADMINISTRATOR, Authenticator, Client, PASSWORD, PostOffice, Reply, Says, Setup, Site, encode, events, sign_in,
+    ADMINISTRATOR, Authenticator, Client, PASSWORD, PostOffice, Reply, Says, Setup, Site, encode, events,
+    sign_in,
 };
 
 /// Somebody's browser, on the page that it knows as `http://localhost`.

@@ -273,8 +273,13 @@ async fn a_declared_proxy_names_its_requests_and_nobody_else_does() {
     let reply = Client::new(site.address).request("POST", "/api/login", &fields, body).await;
     assert_eq!(reply.status, 500);
     let text = log.text();
-    let line = text.lines().find(|line| line.contains("failed")).unwrap_or_else(|| panic!("{text}"));
-    for part in [r#"request_id="of-the-login""#, r#"route="/api/login""#, r#"class="anonymous""#, "status=500"] {
+    let line = text
+        .lines()
+        .find(|line| line.contains(r#"request_id="of-the-login""#) && line.contains("failed"))
+        .unwrap_or_else(|| panic!("{text}"));
+    for part in
+        [r#"request_id="of-the-login""#, r#"route="/api/login""#, r#"class="anonymous""#, "status=500"]
+    {
         assert!(line.contains(part), "{part} is not in {line}");
     }
 }

@@ -13,7 +13,7 @@ use store::{
 };
 use tempfile::TempDir;
 
-use crate::support::{ADMINISTRATOR, Client, Reply, Setup, Site, eventually, events, sign_in};
+use crate::support::{ADMINISTRATOR, Client, Reply, Setup, Site, events, eventually, sign_in};
 
 const BACKUP: &str = "/api/admin/backup";
 const ROTATE: &str = "/api/admin/rotate-key";

@@ -5,9 +5,7 @@ use super::links::insert as insert_link;
 use super::rows::signed;
 use super::sessions::{milliseconds, revoke_all};
 use super::users::{email_key, find};
-use crate::{
-    AddressStore, Identity, NewUser, SessionId, SignUpLink, StoreError, StoreFuture, User, UserId,
-};
+use crate::{AddressStore, Identity, NewUser, SessionId, SignUpLink, StoreError, StoreFuture, User, UserId};
 
 /// Whoever has a letter can try it twice, or after what it was about has changed.
 const USED: StoreError = StoreError::Conflict("this has been done already, or something else has since");
@@ -114,10 +112,8 @@ async fn take_sign_up(
     now_ms: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(FORGET_SIGN_UPS).bind(now_ms).execute(&mut *connection).await?;
-    let used_ms: Option<i64> = sqlx::query_scalar(SIGN_UP_USED)
-        .bind(&link.address[..])
-        .fetch_optional(&mut *connection)
-        .await?;
+    let used_ms: Option<i64> =
+        sqlx::query_scalar(SIGN_UP_USED).bind(&link.address[..]).fetch_optional(&mut *connection).await?;
     if used_ms.is_some_and(|used_ms| link.sent_ms <= used_ms) {
         return Err(USED);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use store::{
-    Identity, NewOneTimeCodes, NewPasskey, NewUser, OneTimeCodes, Passkey, PasskeyBackup, PasskeyId, PasskeyUse,
-    StoreError, UserId,
+    Identity, NewOneTimeCodes, NewPasskey, NewUser, OneTimeCodes, Passkey, PasskeyBackup, PasskeyId,
+    PasskeyUse, StoreError, UserId,
 };
 
 use crate::support::{Fixture, new_user};

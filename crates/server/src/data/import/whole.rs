@@ -9,7 +9,8 @@ use super::error::ImportError;
 use super::read;
 
 /// Small, so that what goes beyond them is found soon.
-const BOUNDS: Bounds = Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 10 };
+const BOUNDS: Bounds =
+    Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 10 };
 
 /// The conversations of a file, if it is one; they are whole in any case.
 ///
