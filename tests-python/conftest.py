@@ -1,5 +1,6 @@
 """A real `cachalot up` for the tests: the binary of CACHALOT_BIN with the model of CACHALOT_TEST_MODEL."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import openai
@@ -84,13 +86,13 @@ def model_file() -> pathlib.Path:
     return needed("CACHALOT_TEST_MODEL", "SmolLM2-135M-Instruct.Q4_1.gguf", how)
 
 
-@pytest.fixture(scope="session")
-def server(binary: pathlib.Path, model_file: pathlib.Path) -> Iterator[Server]:
-    """One server for all tests. It must end in order when asked to."""
+@contextmanager
+def running_server(binary: pathlib.Path, model: pathlib.Path) -> Iterator[Server]:
+    """A server of one model. It must end in order when asked to."""
     with tempfile.TemporaryDirectory() as home:
         log = pathlib.Path(home) / "log"
         port = free_port()
-        command = [str(binary), "up", "--listen", f"127.0.0.1:{port}", "--model", str(model_file)]
+        command = [str(binary), "up", "--listen", f"127.0.0.1:{port}", "--model", str(model)]
         environment = os.environ | {"CACHALOT_HOME": str(pathlib.Path(home) / "home")}
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -108,6 +110,13 @@ def server(binary: pathlib.Path, model_file: pathlib.Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def server(binary: pathlib.Path, model_file: pathlib.Path) -> Iterator[Server]:
+    """One server for all tests."""
+    with running_server(binary, model_file) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def client(server: Server) -> openai.OpenAI:
     """The official client; it must not hide a failure by trying again."""
     # A proxy of the environment must not get between.
@@ -121,3 +130,49 @@ def model(client: openai.OpenAI) -> str:
     names = [entry.id for entry in client.models.list()]
     assert len(names) == 1, f"a server of one model should list one, it lists {names}"
     return names[0]
+
+
+class People:
+    """The first administrator of a server, who gives out keys."""
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+        self.cookie = ""
+        found = re.search(r"/setup#(\w+)", server.log.read_text())
+        assert found, server.log.read_text()
+        self.ask("POST", "/api/setup", {"token": found[1], "name": "Ahab", "password": "the whale sings at dusk"})
+
+    def ask(self, method: str, path: str, body: object = None) -> dict:
+        """What an endpoint of the web app answers."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json", "cookie": self.cookie}
+        request = urllib.request.Request(self.server.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request) as response:
+            given = (response.headers.get("set-cookie") or "").split(";")[0]
+            self.cookie = given or self.cookie
+            text = response.read()
+        return json.loads(text) if text else {}
+
+    def key(self, **scope: object) -> str:
+        """A new key."""
+        return self.ask("POST", "/api/keys", {"name": "tests"} | scope)["secret"]
+
+
+@pytest.fixture(scope="session")
+def people(server: Server) -> People:
+    """Who may make keys for the server of all tests."""
+    return People(server)
+
+
+@pytest.fixture(scope="session")
+def thinking_server(binary: pathlib.Path) -> Iterator[Server]:
+    """A server of a model that thinks; see thinking.py."""
+    how = "`make e2e` makes it; by hand: python tests-python/thinking.py SMOLLM2.gguf thinker.gguf"
+    with running_server(binary, needed("CACHALOT_TEST_THINKER", "thinker.gguf", how)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def thinker(thinking_server: Server) -> openai.OpenAI:
+    """The official client, of the model that thinks."""
+    return openai.OpenAI(base_url=f"{thinking_server.url}/v1", api_key="unused", max_retries=0, timeout=600)

@@ -12,6 +12,7 @@ import {
   sessions,
   users,
 } from "./mock-accounts.mjs";
+import { answerAdminPrograms } from "./mock-programs.mjs";
 
 const EVERYONE = "00000000-0000-0000-0000-000000000000";
 const DAY = 86_400_000;
@@ -274,6 +275,13 @@ export function answerAdmin(name, parts, query, body, request) {
   if (name === "GET admin/status") return status();
   if (name === "GET admin/groups") return ok({ groups: [...groups.values()].map(viewOfGroup) });
   const method = request.method ?? "GET";
+  const programs = answerAdminPrograms(method, parts, query, body, me);
+  if (programs !== undefined) {
+    const given = String(body.amount).startsWith("-") ? "credit_taken" : "credit_given";
+    if (programs.status < 300 && method !== "GET")
+      note(method === "DELETE" ? "key_revoked" : given, parts[2], { by: me.id });
+    return programs;
+  }
   if (parts[1] === "users" && parts[2] !== undefined) return ofUser(method, parts, body, me);
   if (me.role !== "admin") return notAllowed();
   if (forAdmins[name] !== undefined) return forAdmins[name](body);

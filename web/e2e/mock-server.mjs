@@ -18,6 +18,7 @@ import {
 } from "./mock-accounts.mjs";
 import { allows, answerAdmin, note, seedAdmin, takeMessage } from "./mock-admin.mjs";
 import { answerData } from "./mock-data.mjs";
+import { answerProgram, answerPrograms, referenceText, seedPrograms } from "./mock-programs.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
 const port = Number(process.env.PORT ?? 8080);
@@ -283,6 +284,7 @@ async function answerApi(url, request, response) {
   const told =
     answerAccount(request.method, parts, body, request) ??
     answerAdmin(name, parts, url.searchParams, body, request) ??
+    answerPrograms(request.method, parts, url.searchParams, body, request) ??
     (await answerData(name, url.searchParams, body, bytes, owner, {
       conversations,
       addConversation,
@@ -298,10 +300,20 @@ const base = `http://127.0.0.1:${port}`;
 if (process.env.SETUP !== "1") {
   seed(seedAccounts());
   seedAdmin();
+  seedPrograms();
 }
 createServer(async (request, response) => {
   const url = new URL(request.url ?? "/", base);
   if (url.pathname === "/readyz") return response.end();
+  if (url.pathname === "/openapi.json") {
+    response.writeHead(200, { "content-type": "application/json" });
+    return response.end(referenceText());
+  }
+  if (url.pathname.startsWith("/v1/")) {
+    const told = answerProgram(`${request.method} ${url.pathname}`, request.headers.authorization);
+    response.writeHead(told.status, { "content-type": "application/json" });
+    return response.end(JSON.stringify(told.body));
+  }
   if (url.pathname.startsWith("/api/")) return answerApi(url, request, response);
   if (url.pathname.startsWith("/oidc/")) {
     const { status, headers } = answerProvider(url, request);

@@ -55,7 +55,7 @@ export class Server {
   /** The same by a name, without which browsers make no passkeys. */
   readonly namedUrl: string;
   readonly #binary = fileOf("CACHALOT_BIN");
-  readonly #model = fileOf("CACHALOT_TEST_MODEL");
+  readonly #model: string;
   readonly #home = mkdtempSync(join(tmpdir(), "cachalot-e2e-"));
   readonly #port: number;
   #process: ChildProcess | null = null;
@@ -63,7 +63,8 @@ export class Server {
   readonly #settings: Settings;
   #state: StorageState | null = null;
 
-  private constructor(port: number, settingsOf: SettingsOf) {
+  private constructor(port: number, settingsOf: SettingsOf, model: string) {
+    this.#model = fileOf(model);
     this.#port = port;
     this.url = `http://127.0.0.1:${port}`;
     this.namedUrl = `http://localhost:${port}`;
@@ -78,9 +79,13 @@ export class Server {
     return server;
   }
 
-  /** A server without any user. */
-  static async createEmpty(settingsOf = asItComes): Promise<Server> {
-    const server = new Server(await freePort(), settingsOf);
+  /** A server of a model that thinks: the same weights with another template. */
+  static async createThinking(): Promise<Server> {
+    return Server.createEmpty(asItComes, "CACHALOT_TEST_THINKER");
+  }
+
+  static async createEmpty(settingsOf = asItComes, model = "CACHALOT_TEST_MODEL"): Promise<Server> {
+    const server = new Server(await freePort(), settingsOf, model);
     await server.start();
     return server;
   }
@@ -101,6 +106,20 @@ export class Server {
   get administrator(): StorageState {
     if (this.#state === null) throw new Error("the server has no administrator yet");
     return this.#state;
+  }
+
+  /** A new key of the administrator's. */
+  async key(scope: Readonly<Record<string, unknown>>): Promise<string> {
+    const browser = await request.newContext({
+      baseURL: this.url,
+      extraHTTPHeaders: { origin: this.url },
+      storageState: this.administrator,
+    });
+    const response = await browser.post("/api/keys", { data: { name: "tests", ...scope } });
+    if (!response.ok()) throw new Error(`the key was refused: ${await response.text()}`);
+    const { secret } = (await response.json()) as { secret: string };
+    await browser.dispose();
+    return secret;
   }
 
   async #setUp(): Promise<void> {

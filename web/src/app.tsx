@@ -7,7 +7,7 @@ import { SetupPage } from "./components/account/SetupPage";
 import { SignUpPage } from "./components/account/SignUpPage";
 import { VerifyPage } from "./components/account/VerifyPage";
 import { ChatPage } from "./components/ChatPage";
-import { LazyAdmin } from "./components/LazyAdmin";
+import { LazyPage } from "./components/LazyPage";
 import { ConnectionLine } from "./components/Notices";
 import { useSession } from "./state/session";
 
@@ -19,11 +19,12 @@ export function App() {
   if (state !== "known") return <Unknown />;
   if (page === "verify") return <VerifyPage />;
   if (page === "reset") return <ResetPage />;
+  if (page === "programs") return <LazyPage key={user?.id} area="programs" user={user} />;
   if (user === null) {
     if (page === "setup") return <SetupPage />;
     return page === "sign-up" ? <SignUpPage /> : <LoginPage />;
   }
-  if (page === "admin") return <LazyAdmin key={user.id} user={user} />;
+  if (page === "admin") return <LazyPage key={user.id} area="admin" user={user} />;
   return page === "account" ? <AccountPage key={user.id} user={user} /> : <ChatPage key={user.id} />;
 }
 

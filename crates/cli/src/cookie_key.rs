@@ -1,4 +1,5 @@
-//! The key that signs session cookies: a file of its own, so that losing it only signs everybody out.
+//! The key that signs session cookies and API keys: a file of its own, so that losing it only signs everybody out and ends
+//! all API keys.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -18,7 +19,7 @@ pub(crate) fn read_or_make(path: &Path, rng: &mut Rng) -> anyhow::Result<[u8; 32
             if mode & 0o077 != 0 {
                 bail!(
                     "{} has mode {mode:03o}, and whoever reads it can sign in as anybody: remove it (everybody signs in \
-                     again), or chmod 600 it if nobody else had access",
+                     again and makes new API keys), or chmod 600 it if nobody else had access",
                     path.display()
                 );
             }
@@ -27,7 +28,8 @@ pub(crate) fn read_or_make(path: &Path, rng: &mut Rng) -> anyhow::Result<[u8; 32
             let bytes = STANDARD.decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             bytes.with_context(|| {
                 format!(
-                    "{} must hold 32 bytes in base64 and holds something else: remove it, and everybody signs in again",
+                    "{} must hold 32 bytes in base64 and holds something else: remove it, and everybody signs in again and makes \
+                     new API keys",
                     path.display()
                 )
             })

@@ -18,7 +18,9 @@ use std::sync::Arc;
 use base::SystemClock;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{backup, bench, chat, group, list, restore, rm, rotate_key, session, show, up, user};
+use crate::commands::{
+    backup, balance, bench, chat, group, key, list, restore, rm, rotate_key, session, show, up, usage, user,
+};
 use crate::home::Context;
 use crate::pull::text::printable;
 
@@ -46,6 +48,9 @@ enum Command {
     User(user::Arguments),
     Group(group::Arguments),
     Session(session::Arguments),
+    Key(key::Arguments),
+    Balance(balance::Arguments),
+    Usage(usage::Arguments),
     Backup(backup::Arguments),
     RotateKey(rotate_key::Arguments),
     Config(commands::config::Arguments),
@@ -65,6 +70,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::User(arguments) => user::run(&context, arguments),
         Command::Group(arguments) => group::run(&context, arguments),
         Command::Session(arguments) => session::run(&context, arguments),
+        Command::Key(arguments) => key::run(&context, arguments),
+        Command::Balance(arguments) => balance::run(&context, arguments),
+        Command::Usage(arguments) => usage::run(&context, arguments),
         Command::Backup(arguments) => backup::run(&context, &arguments),
         Command::RotateKey(arguments) => rotate_key::run(&context, &arguments),
         Command::Config(arguments) => commands::config::run(&context, &arguments),

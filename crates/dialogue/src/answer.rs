@@ -4,7 +4,7 @@ use std::time::Duration;
 use base::TokenId;
 use engine::{EngineUsage, FinishReason, Sequence, SequenceEvent};
 
-use crate::assemble::Assembler;
+use crate::assemble::{Assembler, Output};
 
 /// The two parts of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,14 +163,15 @@ pub struct Answer {
     assembler: Assembler,
     /// Events that are due before the engine is asked again.
     ready: VecDeque<AnswerEvent>,
-    /// A stop string was found; what the engine still generates is nobody's.
-    stopped: bool,
+    stop: Vec<String>,
+    /// This stop string was found; what the engine still generates is nobody's.
+    stopped: Option<usize>,
     finished: bool,
 }
 
 impl Answer {
-    pub(crate) fn new(sequence: Sequence, assembler: Assembler) -> Self {
-        Self { sequence, assembler, ready: VecDeque::new(), stopped: false, finished: false }
+    pub(crate) fn new(sequence: Sequence, assembler: Assembler, stop: Vec<String>) -> Self {
+        Self { sequence, assembler, ready: VecDeque::new(), stop, stopped: None, finished: false }
     }
 
     /// The next event; after [`AnswerEvent::Finished`], which always comes, `None`. Cancel-safe.
@@ -202,11 +203,15 @@ impl Answer {
     fn receive(&mut self, event: Option<SequenceEvent>) {
         match event {
             Some(SequenceEvent::Started { queued }) => self.ready.push_back(AnswerEvent::Started { queued }),
-            Some(SequenceEvent::Token(token)) if !self.stopped => {
+            Some(SequenceEvent::Prompt(tokens)) => {
+                let tokens = tokens.into_iter().map(|token| self.assembler.prompt_logprob(token)).collect();
+                self.ready.push_back(AnswerEvent::Prompt(tokens));
+            }
+            Some(SequenceEvent::Token(token)) if self.stopped.is_none() => {
                 let pushed = self.assembler.push(token);
-                self.ready.extend(pushed.deltas.into_iter().map(AnswerEvent::Delta));
-                if pushed.stopped {
-                    self.stopped = true;
+                self.ready.extend(pushed.outputs.into_iter().map(told));
+                if pushed.stopped.is_some() {
+                    self.stopped = pushed.stopped;
                     self.sequence.cancel();
                 }
             }
@@ -221,15 +226,19 @@ impl Answer {
     }
 
     fn finish(&mut self, reason: FinishReason, engine: &EngineUsage) {
+        let outputs = self.assembler.finish();
+        self.ready.extend(outputs.into_iter().map(told));
         let finish = match reason {
-            _ if self.stopped => Finish::Stop,
+            _ if let Some(place) = self.stopped => {
+                Finish::StopString(self.stop.get(place).cloned().unwrap_or_default())
+            }
+            FinishReason::EndToken if self.assembler.calls() > 0 => Finish::ToolCalls,
             FinishReason::EndToken => Finish::Stop,
             FinishReason::Length => Finish::Length,
             FinishReason::Cancelled => Finish::Cancelled,
             FinishReason::ShuttingDown => Finish::ShuttingDown,
             FinishReason::Failed(why) => Finish::Failed(why),
         };
-        self.ready.extend(self.assembler.finish().into_iter().map(AnswerEvent::Delta));
         let usage = Usage {
             prompt_tokens: engine.prompt_tokens,
             cached_tokens: engine.cached_tokens,
@@ -239,5 +248,12 @@ impl Answer {
         let timing = Timing { queued: engine.queued, prefill: engine.prefill, decode: engine.decode };
         self.ready.push_back(AnswerEvent::Finished { finish, usage, timing });
         self.finished = true;
+    }
+}
+
+fn told(output: Output) -> AnswerEvent {
+    match output {
+        Output::Text(delta) => AnswerEvent::Delta(delta),
+        Output::Call(delta) => AnswerEvent::ToolCall(delta),
     }
 }

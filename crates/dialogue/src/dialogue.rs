@@ -1,19 +1,22 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::{Clock, Rng, TokenId};
-use engine::{CacheScope, Engine, EngineConfig, EngineStats, Priority, SamplingParams, Submission};
+use engine::{Engine, EngineConfig, EngineStats, SamplingParams, Steering, Submission};
 use models::LoadedModel;
 use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
-use models::template::{ChatTemplate, RenderOptions, TemplateMessage};
-use models::tokenizer::{self, Tokenizer};
+use models::tokenizer::Part;
 
 use crate::answer::Answer;
-use crate::assemble::{Assembler, Reading, TagTokens};
+use crate::assemble::{Assembler, Reading, spell};
 use crate::error::DialogueError;
+use crate::memory::Memory;
 use crate::profile::{Profile, Thinking};
-use crate::request::{Begun, ChatRequest, Message};
-use crate::split::{CLOSING, OPENING, Start};
+use crate::prompt::Prompt;
+use crate::request::{ChatRequest, CompletionPrompt, CompletionRequest, check_stops};
+use crate::speech::{Speech, bytes_of, looks_for_calls};
+use crate::split::Start;
+use crate::steer::Steer;
 
 /// Sizes of a dialogue, all at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,50 +68,6 @@ impl DialogueConfig {
     }
 }
 
-/// An upper bound of what a prompt costs, known before any work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    /// Tokens to read.
-    pub prompt_tokens: usize,
-    /// Most tokens to generate.
-    pub completion_tokens_max: usize,
-}
-
-/// A request that was checked, rendered and tokenised. For the dialogue that made it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prompt {
-    tokens: Vec<TokenId>,
-    tokens_max: usize,
-    sampling: SamplingParams,
-    stop: Vec<String>,
-    start: Start,
-    priority: Priority,
-    scope: CacheScope,
-}
-
-impl Prompt {
-    /// What the model is given to continue.
-    pub fn tokens(&self) -> &[TokenId] {
-        &self.tokens
-    }
-
-    /// An upper bound of what it costs.
-    pub fn cost(&self) -> Cost {
-        Cost { prompt_tokens: self.tokens.len(), completion_tokens_max: self.tokens_max }
-    }
-
-    /// The same, for no more than so many tokens, at least 1.
-    #[must_use]
-    pub fn at_most(self, tokens: usize) -> Self {
-        Self { tokens_max: self.tokens_max.min(tokens.max(1)), ..self }
-    }
-
-    /// How tokens will be chosen: the request's choices over the model's defaults.
-    pub fn sampling(&self) -> &SamplingParams {
-        &self.sampling
-    }
-}
-
 /// One loaded model that answers conversations. A handle: clones share the model.
 #[derive(Debug, Clone)]
 pub struct Dialogue {
@@ -119,50 +78,31 @@ pub struct Dialogue {
 struct Inner {
     engine: Engine,
     speech: Speech,
+    memory: Arc<Memory>,
+    /// For the ids of calls.
+    rng: Mutex<Rng>,
     clock: Arc<dyn Clock>,
-}
-
-/// What turns messages into tokens and back.
-struct Speech {
-    name: String,
-    sampling: SamplingParams,
-    thinking: Thinking,
-    tokenizer: Arc<Tokenizer>,
-    template: ChatTemplate,
-    tags: Option<TagTokens>,
-    /// Bytes of text of which more can't be few enough tokens for the context.
-    text_bytes_max: usize,
-}
-
-impl std::fmt::Debug for Speech {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Speech")
-            .field("name", &self.name)
-            .field("thinking", &self.thinking)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Dialogue {
     /// Starts the engine of a loaded model.
     ///
     /// # Errors
-    /// When the model has no chat template, a size or default is outside its range, or the KV cache can't be had.
+    /// When a size or default is outside its range, or the KV cache can't be had.
     pub fn new(
         loaded: LoadedModel,
         profile: Profile,
         config: DialogueConfig,
         clock: Arc<dyn Clock>,
-        rng: Rng,
+        mut rng: Rng,
     ) -> Result<Self, DialogueError> {
         profile.sampling.validate()?;
-        let Some(template) = loaded.template else {
-            return Err(DialogueError::NoTemplate { name: profile.name });
-        };
         let engine_config = config.engine(&loaded.info);
-        let speech = Speech::new(loaded.tokenizer, template, profile, &loaded.info);
+        let speech = Speech::new(loaded.tokenizer, loaded.template, profile, &loaded.info);
+        let ids = Mutex::new(rng.fork());
         let engine = Engine::start(loaded.model, engine_config, Arc::clone(&clock), rng)?;
-        Ok(Self { inner: Arc::new(Inner { engine, speech, clock }) })
+        let memory = Arc::new(Memory::default());
+        Ok(Self { inner: Arc::new(Inner { engine, speech, memory, rng: ids, clock }) })
     }
 
     /// The name that the model is asked for by.
@@ -196,35 +136,142 @@ impl Dialogue {
         self.inner.engine.stats()
     }
 
-    /// Checks a request, renders it with the model's template and tokenises it. No work for the model yet.
+    /// The tokens of a text, none of them special.
     ///
     /// # Errors
-    /// When a field is outside its range, the template refuses the messages, or they don't fit in the context
-    /// together with the answer asked for. Nothing is ever cut away to make them fit.
+    /// When the text is too long.
+    pub fn tokens_of_text(&self, text: &str) -> Result<Vec<TokenId>, DialogueError> {
+        Ok(self.inner.speech.tokenizer.encode_text(text)?)
+    }
+
+    /// Text and bytes of one token; a control token's name.
+    pub fn spell(&self, token: TokenId) -> (String, Vec<u8>) {
+        spell(&self.inner.speech.tokenizer, token)
+    }
+
+    /// Checks a request, renders it with the model's template and tokenises it, and compiles the form that its answer
+    /// is to have. No work for the model yet, but it may take some ten milliseconds, and a few hundred the first time
+    /// that an answer has a form: not for async code.
+    ///
+    /// # Errors
+    /// When a field is outside its range, the template refuses the messages, a form or tool can't be held to, or the
+    /// messages don't fit in the context together with the answer asked for. Nothing is ever cut away to make them fit.
     pub fn check(&self, request: &ChatRequest) -> Result<Prompt, DialogueError> {
         request.validate()?;
-        let speech = &self.inner.speech;
+        let Inner { speech, memory, .. } = &*self.inner;
         let sampling = request.sampling.over(&speech.sampling);
         sampling.validate()?;
         self.check_bias(&sampling)?;
         speech.check_thinking(request.thinking)?;
-        let context = self.context();
-        speech.check_bytes(request, context)?;
+        speech.check_bytes(bytes_of(request), request.tokens_max, self.context())?;
         let (tokens, start) = speech.tokens(request, self.inner.clock.unix_ms())?;
-        let prompt_tokens = tokens.len();
-        let wanted = request.tokens_max.unwrap_or(1);
-        if prompt_tokens.saturating_add(wanted) > context {
-            return Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context });
-        }
+        let tokens = memory.recall(&speech.tokenizer, request.scope, tokens);
+        let tokens_max = self.room(tokens.len(), request.tokens_max, 1)?;
         Ok(Prompt {
             tokens,
-            tokens_max: request.tokens_max.unwrap_or(context - prompt_tokens),
+            tokens_max,
             sampling,
             stop: request.stop.clone(),
             start,
+            plan: speech.planner.chat(request, start)?,
+            calls: looks_for_calls(request),
+            read_logprobs: None,
+            of_conversation: true,
             priority: request.priority,
             scope: request.scope,
         })
+    }
+
+    /// Checks a request to go on with a text. As [`check`](Self::check), without a conversation around it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); also when the model can't fill in the middle of a text and is asked to.
+    pub fn check_completion(&self, request: &CompletionRequest) -> Result<Prompt, DialogueError> {
+        let speech = &self.inner.speech;
+        check_stops(&request.stop)?;
+        let sampling = request.sampling.over(&speech.sampling);
+        sampling.validate()?;
+        self.check_bias(&sampling)?;
+        if request.tokens_max == Some(0) && request.prompt_logprobs.is_none() {
+            return Err(DialogueError::invalid("max_tokens", "at least 1", "0"));
+        }
+        let tokens = self.completion_tokens(request)?;
+        let least = usize::from(request.tokens_max != Some(0));
+        let tokens_max = self.room(tokens.len(), request.tokens_max, least)?;
+        Ok(Prompt {
+            tokens,
+            tokens_max,
+            sampling,
+            stop: request.stop.clone(),
+            start: Start::Content,
+            plan: speech.planner.text(&request.format)?,
+            calls: false,
+            read_logprobs: request.prompt_logprobs,
+            of_conversation: false,
+            priority: request.priority,
+            scope: request.scope,
+        })
+    }
+
+    /// The tokens to go on with.
+    fn completion_tokens(&self, request: &CompletionRequest) -> Result<Vec<TokenId>, DialogueError> {
+        let speech = &self.inner.speech;
+        let suffix = request.suffix.as_deref().filter(|suffix| !suffix.is_empty());
+        let text = match &request.prompt {
+            CompletionPrompt::Text(text) => text,
+            CompletionPrompt::Tokens(_) if suffix.is_some() => {
+                return Err(DialogueError::invalid("suffix", "with a prompt of text", "with one of tokens"));
+            }
+            CompletionPrompt::Tokens(tokens) => {
+                self.check_ids("prompt", tokens.iter().copied())?;
+                if tokens.is_empty() {
+                    return Err(DialogueError::invalid("prompt", "at least 1 token", "none"));
+                }
+                return Ok(tokens.clone());
+            }
+        };
+        let bytes = text.len().saturating_add(suffix.map_or(0, str::len));
+        speech.check_bytes(bytes, request.tokens_max, self.context())?;
+        let tokenizer = &speech.tokenizer;
+        if let Some(suffix) = suffix {
+            let Some(fim) = tokenizer.fim() else {
+                let allowed = format!("none: {} can't fill in the middle of a text", speech.name);
+                return Err(DialogueError::invalid("suffix", allowed, "one"));
+            };
+            let mut tokens: Vec<TokenId> =
+                tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
+            tokens.push(fim.prefix);
+            tokens.extend(tokenizer.encode_text(text)?);
+            tokens.push(fim.suffix);
+            tokens.extend(tokenizer.encode_text(suffix)?);
+            tokens.push(fim.middle);
+            return Ok(tokens);
+        }
+        let mut tokens = tokenizer.encode_rendered(&[Part::User(text)])?;
+        if tokens.is_empty() {
+            // There must be something to go on from.
+            let first = tokenizer.bos().or(tokenizer.eos());
+            tokens.extend(first);
+        }
+        if tokens.is_empty() {
+            return Err(DialogueError::invalid("prompt", "at least 1 byte", "none"));
+        }
+        Ok(tokens)
+    }
+
+    /// Tokens that may be generated behind a prompt: as many as were asked for, or all that fit, `least` at least.
+    fn room(
+        &self,
+        prompt_tokens: usize,
+        tokens_max: Option<usize>,
+        least: usize,
+    ) -> Result<usize, DialogueError> {
+        let context = self.context();
+        let wanted = tokens_max.unwrap_or(least);
+        if prompt_tokens.saturating_add(wanted) > context {
+            return Err(DialogueError::TooLong { prompt_tokens, tokens_max, context });
+        }
+        Ok(tokens_max.unwrap_or(context - prompt_tokens))
     }
 
     /// Queues a prompt and returns at once.
@@ -232,14 +279,22 @@ impl Dialogue {
     /// # Errors
     /// When the queue is full or the model is shutting down.
     pub fn start(&self, prompt: Prompt) -> Result<Answer, DialogueError> {
-        let speech = &self.inner.speech;
+        let Inner { speech, memory, .. } = &*self.inner;
         let reading = Reading {
             start: prompt.start,
-            tags: speech.tags,
+            tags: speech.tags.filter(|_| prompt.of_conversation),
+            calls: speech.markup.clone().filter(|_| prompt.calls),
             stop: &prompt.stop,
             logprobs: prompt.sampling.logprobs.is_some(),
         };
-        let assembler = Assembler::new(Arc::clone(&speech.tokenizer), &reading);
+        let rng = self.inner.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
+        let mut assembler = Assembler::new(Arc::clone(&speech.tokenizer), &reading, rng);
+        if prompt.of_conversation {
+            assembler.remember(Arc::clone(memory), prompt.scope, prompt.tokens.clone());
+        }
+        let steering = prompt.plan.map(|plan| {
+            Box::new(Steer::new(Arc::clone(&speech.planner), plan, prompt.start)) as Box<dyn Steering>
+        });
         let sequence = self.inner.engine.submit(Submission {
             prompt: prompt.tokens,
             sampling: prompt.sampling,
@@ -247,8 +302,10 @@ impl Dialogue {
             end_tokens: speech.tokenizer.end_tokens().to_vec(),
             priority: prompt.priority,
             scope: prompt.scope,
+            steering,
+            prompt_logprobs: prompt.read_logprobs,
         })?;
-        Ok(Answer::new(sequence, assembler))
+        Ok(Answer::new(sequence, assembler, prompt.stop))
     }
 
     /// Refuses new prompts from now on, lets answers go on for at most `deadline`, then cuts them with
@@ -264,140 +321,22 @@ impl Dialogue {
     }
 
     fn check_bias(&self, sampling: &SamplingParams) -> Result<(), DialogueError> {
+        self.check_ids("logit_bias", sampling.logit_bias.iter().map(|&(id, _)| id))
+    }
+
+    fn check_ids(
+        &self,
+        name: &'static str,
+        mut ids: impl Iterator<Item = TokenId>,
+    ) -> Result<(), DialogueError> {
         let vocab_size = self.info().vocab_size;
-        let outside = |id: TokenId| usize::try_from(id).is_ok_and(|id| id >= vocab_size);
-        match sampling.logit_bias.iter().find(|&&(id, _)| outside(id)) {
-            Some(&(id, _)) => Err(DialogueError::invalid(
-                "logit_bias",
-                format!("of token ids below {vocab_size}"),
-                id.to_string(),
-            )),
+        match ids.find(|&id| usize::try_from(id).is_ok_and(|id| id >= vocab_size)) {
+            Some(id) => {
+                Err(DialogueError::invalid(name, format!("of token ids below {vocab_size}"), id.to_string()))
+            }
             None => Ok(()),
         }
     }
-}
-
-impl Speech {
-    fn new(tokenizer: Arc<Tokenizer>, template: ChatTemplate, profile: Profile, info: &ModelInfo) -> Self {
-        let tags = tokenizer
-            .token_id(OPENING)
-            .zip(tokenizer.token_id(CLOSING))
-            .map(|(opening, closing)| TagTokens { opening, closing });
-        let thinking = profile.thinking.unwrap_or_else(|| detect_thinking(&template));
-        let longest = (0..tokenizer.vocab_size()).map(|id| tokenizer.token_bytes(id as TokenId).len()).max();
-        // Unicode normalisation makes a text shorter by less than this factor.
-        let token_bytes_max = longest.unwrap_or(1).max(1).saturating_mul(4);
-        let text_bytes_max = info.context_length.saturating_mul(token_bytes_max);
-        let (name, sampling) = (profile.name, profile.sampling);
-        Self { name, sampling, thinking, tokenizer, template, tags, text_bytes_max }
-    }
-
-    fn check_thinking(&self, wanted: Option<bool>) -> Result<(), DialogueError> {
-        if wanted == Some(true) && self.thinking == Thinking::None {
-            let allowed = format!("off or not set: {} does not think", self.name);
-            return Err(DialogueError::invalid("thinking", allowed, "on"));
-        }
-        Ok(())
-    }
-
-    /// Refuses texts that are so long that tokenising them would only tell by how much.
-    fn check_bytes(&self, request: &ChatRequest, context: usize) -> Result<(), DialogueError> {
-        let said = request.said().map_or(0, |begun| {
-            begun.reasoning.as_ref().map_or(0, String::len).saturating_add(begun.content.len())
-        });
-        let bytes =
-            request.messages.iter().fold(said, |sum, message| sum.saturating_add(message.content.len()));
-        if bytes <= self.text_bytes_max {
-            return Ok(());
-        }
-        let prompt_tokens = bytes / (self.text_bytes_max / context.max(1)).max(1);
-        Err(DialogueError::TooLong { prompt_tokens, tokens_max: request.tokens_max, context })
-    }
-
-    fn tokens(
-        &self,
-        request: &ChatRequest,
-        now_unix_ms: i64,
-    ) -> Result<(Vec<TokenId>, Start), DialogueError> {
-        let messages: Vec<_> = request.messages.iter().map(template_message).collect();
-        let said = request.said();
-        // What was begun with a thought, or without, goes on so.
-        let wanted = said.map_or(request.thinking, |begun| Some(begun.reasoning.is_some()));
-        let enable_thinking = wanted.filter(|_| self.thinking == Thinking::Switchable);
-        let options = RenderOptions { add_generation_prompt: true, enable_thinking, now_unix_ms };
-        let rendered = self.template.render(&messages, &options)?;
-        let mut parts = rendered.parts();
-        let opened = rendered.opens_thinking();
-        let thinks = self.thinking != Thinking::None;
-        let close = thinks && wanted == Some(false) && (opened || self.thinking == Thinking::Always);
-        let start = match opened {
-            _ if wanted == Some(false) => Start::Content,
-            true => Start::Reasoning,
-            false if ends_with_closing(&parts) => Start::Content,
-            false if thinks || self.tags.is_some() => Start::Open,
-            false => Start::Content,
-        };
-        // A model without a switch is given thinking that is over already (Ma et al. 2025, "Reasoning Models Can
-        // Be Effective Without Thinking").
-        let lead = match said {
-            Some(Begun { reasoning: Some(_), .. }) if !opened => "<think>\n".to_owned(),
-            _ if close => format!("{}\n{CLOSING}\n\n", if opened { "" } else { "<think>\n" }),
-            _ => String::new(),
-        };
-        // Markup must be one with the markup before it.
-        let last;
-        if !lead.is_empty() {
-            let before = match parts.last() {
-                Some(&tokenizer::Part::Markup(text)) => {
-                    parts.pop();
-                    text
-                }
-                _ => "",
-            };
-            last = format!("{before}{lead}");
-            parts.push(tokenizer::Part::Markup(&last));
-        }
-        let start = said.map_or(start, |begun| go_on(begun, &mut parts));
-        Ok((self.tokenizer.encode_rendered(&parts)?, start))
-    }
-}
-
-/// Puts what the model has said already at the end of the prompt, and tells where it goes on.
-fn go_on<'a>(begun: &'a Begun, parts: &mut Vec<tokenizer::Part<'a>>) -> Start {
-    if let Some(reasoning) = &begun.reasoning {
-        parts.push(tokenizer::Part::User(reasoning));
-        if begun.content.is_empty() {
-            return Start::MidReasoning;
-        }
-        let closing = if reasoning.ends_with('\n') { "</think>\n\n" } else { "\n</think>\n\n" };
-        parts.push(tokenizer::Part::Markup(closing));
-    }
-    parts.push(tokenizer::Part::User(&begun.content));
-    Start::Content
-}
-
-/// The message as the model is shown it: without the reasoning of earlier turns.
-fn template_message(message: &Message) -> TemplateMessage {
-    TemplateMessage {
-        role: message.role.name().to_owned(),
-        content: message.content.clone(),
-        reasoning: None,
-    }
-}
-
-/// What the template says about a model of which nothing else is known.
-fn detect_thinking(template: &ChatTemplate) -> Thinking {
-    let prompt = template.thinking();
-    match (prompt.switchable, prompt.opens) {
-        (true, _) => Thinking::Switchable,
-        (false, true) => Thinking::Always,
-        (false, false) => Thinking::None,
-    }
-}
-
-/// Whether the template, not a message, ends the prompt with the closing tag, white space aside.
-fn ends_with_closing(parts: &[tokenizer::Part<'_>]) -> bool {
-    matches!(parts.last(), Some(tokenizer::Part::Markup(text)) if text.trim_end().ends_with(CLOSING))
 }
 
 #[cfg(test)]

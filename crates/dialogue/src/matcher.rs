@@ -34,6 +34,8 @@ pub(crate) struct Found {
 /// A string that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Hit {
+    /// Its place among the strings that are looked for, empty ones aside.
+    pub(crate) needle: usize,
     /// Its length in bytes.
     pub(crate) bytes: usize,
     /// What came after it in the piece.
@@ -54,19 +56,25 @@ impl Matcher {
         self.held.push_str(text);
         for index in before..self.held.len() {
             let byte = self.held.as_bytes()[index];
-            let mut longest = 0;
-            for needle in &mut self.needles {
-                if needle.advance(byte) {
-                    longest = longest.max(needle.bytes.len());
+            let mut longest = None;
+            for (place, needle) in self.needles.iter_mut().enumerate() {
+                let bytes = needle.bytes.len();
+                if needle.advance(byte) && longest.is_none_or(|(_, longest)| bytes > longest) {
+                    longest = Some((place, bytes));
                 }
             }
-            if longest > 0 {
-                return self.hit(index + 1, longest);
+            if let Some((needle, bytes)) = longest {
+                return self.hit(index + 1, needle, bytes);
             }
         }
         let hold = self.needles.iter().map(|needle| needle.matched).max().unwrap_or(0);
         let keep = self.held.split_off(self.held.len() - hold);
         Found { released: std::mem::replace(&mut self.held, keep), hit: None }
+    }
+
+    /// The text that is held back.
+    pub(crate) fn held(&self) -> &str {
+        &self.held
     }
 
     /// Gives back what is held: nothing more comes.
@@ -75,11 +83,11 @@ impl Matcher {
         std::mem::take(&mut self.held)
     }
 
-    fn hit(&mut self, end: usize, bytes: usize) -> Found {
+    fn hit(&mut self, end: usize, needle: usize, bytes: usize) -> Found {
         self.reset();
         let rest = self.held.split_off(end);
         self.held.truncate(end - bytes);
-        Found { released: std::mem::take(&mut self.held), hit: Some(Hit { bytes, rest }) }
+        Found { released: std::mem::take(&mut self.held), hit: Some(Hit { needle, bytes, rest }) }
     }
 
     fn reset(&mut self) {
@@ -182,7 +190,10 @@ mod tests {
         let found = matcher.push("</think>\nyes");
         assert_eq!(
             found,
-            Found { released: String::new(), hit: Some(Hit { bytes: 8, rest: "\nyes".to_owned() }) }
+            Found {
+                released: String::new(),
+                hit: Some(Hit { needle: 0, bytes: 8, rest: "\nyes".to_owned() })
+            }
         );
     }
 

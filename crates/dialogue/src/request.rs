@@ -3,6 +3,7 @@ use engine::{CacheScope, Priority, SamplingParams};
 use serde_json::Value;
 
 use crate::error::DialogueError;
+use crate::steer::check_tools;
 
 /// Most stop strings of a request, as DeepSeek's API has it.
 pub const STOPS_MAX: usize = 16;
@@ -103,8 +104,8 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
-    /// What the model thought before it said it. Accepted so that a history can be passed as it is; the model
-    /// isn't shown the reasoning of earlier turns.
+    /// What the model thought before it said it. The model is shown it again only where it called tools after the last
+    /// message of the user; that of earlier turns is accepted, so that a history can be passed as it is, and dropped.
     pub reasoning: Option<String>,
     /// The tools that the model called after what it said.
     pub tool_calls: Vec<ToolCall>,
@@ -199,7 +200,8 @@ pub struct Begun {
 /// What to answer, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ChatRequest {
-    /// The conversation so far; the last message is the one to answer and is not the model's.
+    /// The conversation so far; the last message is the one to answer and is not the model's. Messages of tools name a
+    /// call before them.
     pub messages: Vec<Message>,
     /// How tokens are chosen.
     pub sampling: SamplingOverrides,
@@ -220,8 +222,8 @@ pub struct ChatRequest {
     pub parallel_tool_calls: bool,
     /// What form the content has.
     pub format: Format,
-    /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not from
-    /// `thinking`.
+    /// What the model goes on from; what comes is the rest. Whether it thinks first then follows from this, and not
+    /// from `thinking`.
     pub begun: Option<Begun>,
     /// Class of the caller.
     pub priority: Priority,
@@ -267,7 +269,7 @@ impl ChatRequest {
         self.begun.as_ref().filter(|begun| begun.reasoning.is_some() || !begun.content.is_empty())
     }
 
-    /// Checks what can be checked without a model: roles, stop strings, token limit.
+    /// Checks what can be checked without a model: roles, stop strings, tools, token limit.
     ///
     /// # Errors
     /// The first field that is not allowed, with what would have been.
@@ -276,25 +278,29 @@ impl ChatRequest {
             return Err(DialogueError::invalid("messages", "at least 1 message", "none"));
         };
         if last.role == Role::Assistant {
-            let allowed = "ended by a message of the user or the system";
+            let allowed = "ended by a message of the user, the system or a tool";
             return Err(DialogueError::invalid("messages", allowed, "a last message of the assistant"));
         }
-        if self.stop.len() > STOPS_MAX {
-            return Err(DialogueError::invalid(
-                "stop",
-                format!("at most {STOPS_MAX} strings"),
-                self.stop.len().to_string(),
-            ));
-        }
-        for stop in &self.stop {
-            if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
-                let allowed = format!("strings of 1 to {STOP_BYTES_MAX} bytes");
-                return Err(DialogueError::invalid("stop", allowed, format!("one of {} bytes", stop.len())));
-            }
-        }
+        check_stops(&self.stop)?;
+        check_tools(self)?;
         if self.tokens_max == Some(0) {
             return Err(DialogueError::invalid("max_tokens", "at least 1", "0"));
         }
         Ok(())
     }
+}
+
+/// Checks stop strings.
+pub(crate) fn check_stops(stops: &[String]) -> Result<(), DialogueError> {
+    if stops.len() > STOPS_MAX {
+        let allowed = format!("at most {STOPS_MAX} strings");
+        return Err(DialogueError::invalid("stop", allowed, stops.len().to_string()));
+    }
+    for stop in stops {
+        if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
+            let allowed = format!("strings of 1 to {STOP_BYTES_MAX} bytes");
+            return Err(DialogueError::invalid("stop", allowed, format!("one of {} bytes", stop.len())));
+        }
+    }
+    Ok(())
 }

@@ -35,6 +35,17 @@ pub(crate) enum Start {
     Open,
 }
 
+/// Where in the answer what comes next is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is not known yet whether the reasoning or the content begins.
+    Undecided,
+    Reasoning,
+    /// After the reasoning, before the first character of the content.
+    ContentBegins,
+    Content,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing but white space came, which is held until it is known what it precedes.
@@ -85,9 +96,22 @@ impl Splitter {
         self.closed
     }
 
-    /// Whether what comes next is reasoning.
-    pub(crate) fn reasoning(&self) -> bool {
-        matches!(self.state, State::ReasoningBegins | State::Reasoning)
+    /// Where what comes next is.
+    pub(crate) fn place(&self) -> Place {
+        match self.state {
+            State::Undecided => Place::Undecided,
+            State::ReasoningBegins | State::Reasoning => Place::Reasoning,
+            State::ContentBegins => Place::ContentBegins,
+            State::Content => Place::Content,
+        }
+    }
+
+    /// The text that is held back.
+    pub(crate) fn held(&self) -> &str {
+        match (&self.closing, self.state) {
+            (Some(closing), State::Reasoning) => closing.held(),
+            _ => &self.held,
+        }
     }
 
     /// Takes the next piece of text.

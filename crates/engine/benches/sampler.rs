@@ -3,11 +3,12 @@
 use std::hint::black_box;
 
 use base::{Clock, Rng, SystemClock};
-use engine::SamplingParams;
 use engine::sampler::{Sampler, SamplerState};
+use engine::{SamplingParams, TokenMask};
 
-/// Picks timed for each row of the table.
-const PICKS: u32 = 200;
+/// Picks in a run; the table has the fastest of [`RUNS`].
+const PICKS: u32 = 20;
+const RUNS: u32 = 20;
 
 fn main() {
     let base = SamplingParams { seed: Some(1), ..SamplingParams::default() };
@@ -27,12 +28,25 @@ fn main() {
     let history: Vec<u32> = (0..2000).map(|_| rng.below(40_000) as u32).collect();
     let rows = [logits(&mut rng, 49_152, 3.0), logits(&mut rng, 151_936, 0.5)];
     for (name, params) in cases {
-        print!("{name:24}");
-        for row in &rows {
-            print!("{:14.1}", microseconds_per_pick(&params, &mut row.clone(), &history));
+        print_row(name, &rows, |row| microseconds_per_pick(&params, row, &history, None));
+        for every in [2, 1000] {
+            let mask = |vocab_size: usize| {
+                let mut mask = TokenMask::new(vocab_size);
+                (0..vocab_size).step_by(every).for_each(|token| mask.allow(token as u32));
+                mask
+            };
+            let time = |row: &[f32]| microseconds_per_pick(&params, row, &history, Some(&mask(row.len())));
+            print_row(&format!("  1 in {every} allowed"), &rows, time);
         }
-        println!();
     }
+}
+
+fn print_row(name: &str, rows: &[Vec<f32>], time: impl Fn(&[f32]) -> f64) {
+    print!("{name:24}");
+    for row in rows {
+        print!("{:14.1}", time(row));
+    }
+    println!();
 }
 
 /// Nearly normal logits: sums of 12 uniform numbers.
@@ -40,17 +54,29 @@ fn logits(rng: &mut Rng, count: usize, spread: f32) -> Vec<f32> {
     (0..count).map(|_| spread * ((0..12).map(|_| rng.next_f32()).sum::<f32>() - 6.0)).collect()
 }
 
-fn microseconds_per_pick(params: &SamplingParams, logits: &mut [f32], history: &[u32]) -> f64 {
+fn microseconds_per_pick(
+    params: &SamplingParams,
+    logits: &[f32],
+    history: &[u32],
+    mask: Option<&TokenMask>,
+) -> f64 {
     let mut sampler = Sampler::new();
+    let mut logits = logits.to_vec();
     let mut state = SamplerState::new(params.clone(), 1);
     let mut pick = |tokens: usize| {
-        let picked = sampler.pick(&mut state, logits, &history[..tokens], 1000);
+        let picked = match mask {
+            None => sampler.pick(&mut state, &mut logits, &history[..tokens], 1000),
+            Some(mask) => sampler.pick_among(&mut state, &logits, mask, &history[..tokens], 1000),
+        };
         black_box(picked.expect("the logits are finite"));
     };
     pick(1001);
-    let clock = SystemClock::new();
-    for number in 0..PICKS {
-        pick(1002 + number as usize);
-    }
-    clock.monotonic().as_secs_f64() * 1e6 / f64::from(PICKS)
+    let run = |run: u32| {
+        let clock = SystemClock::new();
+        for number in 0..PICKS {
+            pick(1002 + (run * PICKS + number) as usize);
+        }
+        clock.monotonic().as_secs_f64() * 1e6 / f64::from(PICKS)
+    };
+    (0..RUNS).map(run).fold(f64::INFINITY, f64::min)
 }

@@ -8,7 +8,7 @@ use models::batch::{KV_BLOCK_TOKENS, Model, ModelError, ModelInfo};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::events::{EngineUsage, FinishReason, SequenceEvent, Submission};
-use crate::sampler::ParamError;
+use crate::sampler::{LOGPROBS_MAX, ParamError};
 use crate::scheduler::SequenceId;
 use crate::stats::EngineStats;
 use crate::step::StepLoop;
@@ -274,8 +274,13 @@ impl Engine {
         if submission.prompt.is_empty() {
             return Err(ParamError::new("prompt", "at least 1 token", 0).into());
         }
-        if submission.tokens_max == 0 {
+        if submission.tokens_max == 0 && submission.prompt_logprobs.is_none() {
             return Err(ParamError::new("tokens_max", "at least 1", 0).into());
+        }
+        if let Some(given) = submission.prompt_logprobs
+            && given > LOGPROBS_MAX
+        {
+            return Err(ParamError::new("prompt_logprobs", format!("at most {LOGPROBS_MAX}"), given).into());
         }
         let allowed = self.length_max.saturating_sub(1);
         if submission.prompt.len() > allowed {
@@ -317,7 +322,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// The next event; after [`SequenceEvent::Finished`], which always comes, `None`. Cancel-safe. Events that
-    /// nobody takes wait, at most `tokens_max + 2` of them.
+    /// nobody takes wait, at most `tokens_max + 3` of them.
     pub async fn next(&mut self) -> Option<SequenceEvent> {
         let event = self.events.recv().await;
         self.note(event)

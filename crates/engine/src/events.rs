@@ -4,6 +4,7 @@ use base::TokenId;
 
 use crate::prefix::CacheScope;
 use crate::sampler::SamplingParams;
+use crate::steering::Steering;
 
 /// Class of a submission. Classes are served in this order, see [`scheduler`](crate::scheduler) for the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -18,14 +19,14 @@ pub enum Priority {
 }
 
 /// What to generate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Submission {
     /// The tokens to continue, at least one.
     pub prompt: Vec<TokenId>,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
-    /// Most tokens to generate, at least 1. Generation also ends, with [`FinishReason::Length`], where the
-    /// sequence fills the context.
+    /// Most tokens to generate, at least 1, or 0 where `prompt_logprobs` is all that is wanted. Generation also ends,
+    /// with [`FinishReason::Length`], where the sequence fills the context.
     pub tokens_max: usize,
     /// Tokens that end the answer.
     pub end_tokens: Vec<TokenId>,
@@ -33,10 +34,16 @@ pub struct Submission {
     pub priority: Priority,
     /// With whom it shares what it has read: one user's sequences, say.
     pub scope: CacheScope,
+    /// Says what may come next, token by token; anything if there is none.
+    pub steering: Option<Box<dyn Steering>>,
+    /// Asks for the log-probability of each token of the prompt but the first, with this many most probable
+    /// alternatives (0 to [`LOGPROBS_MAX`](crate::LOGPROBS_MAX)). All of the prompt is then read, whatever the prefix
+    /// cache has. They are those of the model, as in [`SamplingParams::logprobs`](crate::SamplingParams::logprobs).
+    pub prompt_logprobs: Option<usize>,
 }
 
-/// What happens to a sequence: `Started`, then `Token`s, then `Finished`, which is always the last and always
-/// comes. `Started` and the tokens may be missing.
+/// What happens to a sequence: `Started`, then `Prompt` where that was asked for, then `Token`s, then `Finished`, which
+/// is always the last and always comes. The others may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SequenceEvent {
     /// The sequence left the queue and its prompt is being read.
@@ -44,6 +51,9 @@ pub enum SequenceEvent {
         /// Time in the queue.
         queued: Duration,
     },
+    /// The tokens of the prompt but the first, in order, with their log-probabilities. Comes once, before the first
+    /// token, also where it is empty.
+    Prompt(Vec<GeneratedToken>),
     /// A token was generated.
     Token(GeneratedToken),
     /// Nothing more comes.
@@ -55,13 +65,13 @@ pub enum SequenceEvent {
     },
 }
 
-/// A generated token.
+/// A generated token, or one of the prompt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratedToken {
-    /// The token; never one of the submission's end tokens.
+    /// The token. One that was generated is never one of the submission's end tokens.
     pub id: TokenId,
-    /// Its natural log-probability under the model; NaN unless
-    /// [`SamplingParams::logprobs`](crate::SamplingParams::logprobs) asked for it.
+    /// Its natural log-probability under the model, whatever else steered the choice; NaN unless
+    /// [`SamplingParams::logprobs`](crate::SamplingParams::logprobs) or [`Submission::prompt_logprobs`] asked for it.
     pub logprob: f32,
     /// The most probable tokens and their log-probabilities, most probable first, as many as were asked for.
     pub top: Vec<(TokenId, f32)>,
@@ -78,7 +88,7 @@ pub enum FinishReason {
     Cancelled,
     /// The engine shut down first.
     ShuttingDown,
-    /// The model could not go on; a text for the caller.
+    /// The model, or what steered it, could not go on; a text for the caller.
     Failed(String),
 }
 

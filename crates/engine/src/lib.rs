@@ -5,9 +5,14 @@
 //! ```text
 //! plan     what runs next                    scheduler::Scheduler::plan, pure
 //! forward  one pass of the model over it     models::batch::Model::forward
+//! (masks)  what may come next, beside it     Steering::allowed, on a thread of its own
 //! pick     the next token of each sequence   sampler::Sampler::pick, pure
 //! commit   tokens, ends, freed blocks        scheduler::Scheduler::commit, pure
 //! ```
+//!
+//! A sequence may be steered: a [`Steering`] says before each token what may come, and hears what was taken, also after
+//! the sequence has lost its place to others and got it back. Whatever it does, others don't notice. A submission may
+//! also ask how probable its prompt is ([`Submission::prompt_logprobs`]).
 //!
 //! # Example
 //! ```no_run
@@ -24,6 +29,8 @@
 //!     end_tokens: vec![0],
 //!     priority: Priority::Normal,
 //!     scope: CacheScope::default(),
+//!     steering: None,
+//!     prompt_logprobs: None,
 //! })?;
 //! while let Some(event) = sequence.blocking_next() {
 //!     if let SequenceEvent::Token(token) = event {
@@ -37,10 +44,13 @@
 pub mod blocks;
 mod engine;
 mod events;
+mod forward;
+mod masks;
 mod prefix;
 pub mod sampler;
 pub mod scheduler;
 mod stats;
+mod steering;
 mod step;
 
 pub use engine::{Engine, EngineConfig, EngineError, Sequence, SubmitError};
@@ -48,3 +58,4 @@ pub use events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEv
 pub use prefix::CacheScope;
 pub use sampler::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 pub use stats::{EngineStats, FinishCounts, LATENCY_BOUNDS_SECONDS, LatencyHistogram};
+pub use steering::{Allowed, Steering, TokenMask};

@@ -1,25 +1,31 @@
 //! The step loop: commands in, steps, events out.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use base::{Clock, Rng};
+use base::{Clock, Rng, TokenId};
 use models::batch::{Chunk, Model};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::{Arrival, Command, EngineConfig, Shared};
-use crate::events::{EngineUsage, FinishReason, SequenceEvent};
+use crate::events::{EngineUsage, FinishReason, GeneratedToken, SequenceEvent};
+use crate::forward::forward_rows;
+use crate::masks::{Guarded, Masks, Next, STOPPED};
 use crate::sampler::{Sampler, SamplerState};
 use crate::scheduler::{Picked, Plan, PlanRow, Request, Scheduler, SchedulerConfig, SequenceId};
 use crate::stats::EngineStats;
+use crate::steering::Allowed;
+
+/// Most bytes of logits of prompts that are scored in a step.
+const SCORED_BYTES_MAX: usize = 64 << 20;
 
 /// What the engine's thread owns.
 pub(crate) struct StepLoop {
     model: Box<dyn Model>,
     scheduler: Scheduler,
     sampler: Sampler,
+    masks: Masks,
     streams: HashMap<SequenceId, Stream>,
     seeds: Rng,
     clock: Arc<dyn Clock>,
@@ -37,7 +43,7 @@ struct Buffers {
     plan: Plan,
     /// Empty between steps.
     chunks: Vec<Chunk<'static>>,
-    /// `[rows that want logits, vocab_size]`.
+    /// `[rows of logits that are wanted, vocab_size]`.
     logits: Vec<f32>,
     /// `[rows]`, why the model couldn't run a row.
     failures: Vec<Option<String>>,
@@ -46,12 +52,26 @@ struct Buffers {
     events: Vec<(SequenceId, SequenceEvent)>,
 }
 
-/// A sequence's listener, and its sampler's memory.
+/// A sequence's listener, and what chooses its tokens.
 struct Stream {
     events: UnboundedSender<SequenceEvent>,
     sampling: SamplerState,
+    /// Away while it works out what may come next.
+    steering: Option<Guarded>,
+    /// Whether there is one; then nothing is chosen without it.
+    steered: bool,
+    /// Where the probability of the prompt was asked for.
+    score: Option<Score>,
     submitted: Duration,
     last_token: Option<Duration>,
+}
+
+/// How probable a prompt is, as far as it has been read.
+struct Score {
+    alternatives: usize,
+    /// Of the prompt's tokens but the first.
+    tokens: Vec<GeneratedToken>,
+    sent: bool,
 }
 
 impl StepLoop {
@@ -66,6 +86,7 @@ impl StepLoop {
     ) -> Self {
         let EngineConfig { kv_blocks, step_tokens_max, running_max, waiting_max } = config;
         let stats = EngineStats { blocks_total: kv_blocks, blocks_free: kv_blocks, ..EngineStats::default() };
+        let vocab_size = model.info().vocab_size;
         Self {
             model,
             scheduler: Scheduler::new(SchedulerConfig {
@@ -74,8 +95,10 @@ impl StepLoop {
                 running_max,
                 waiting_max,
                 length_max,
+                scored_rows_max: (SCORED_BYTES_MAX / (4 * vocab_size).max(1)).max(1),
             }),
             sampler: Sampler::new(),
+            masks: Masks::new(vocab_size),
             streams: HashMap::new(),
             seeds,
             clock,
@@ -98,7 +121,9 @@ impl StepLoop {
     fn step(&mut self) {
         self.plan();
         if !self.buffers.plan.rows().is_empty() {
+            self.begin_masks();
             self.forward();
+            self.masks.wait();
             self.pick();
             self.commit();
         }
@@ -140,7 +165,16 @@ impl StepLoop {
         let Arrival { id, submission, submitted, events } = arrival;
         let fallback_seed = self.seeds.next_u64();
         let sampling = SamplerState::new(submission.sampling, fallback_seed);
-        self.streams.insert(id, Stream { events, sampling, submitted, last_token: None });
+        let score = submission.prompt_logprobs.map(|alternatives| Score {
+            alternatives,
+            tokens: Vec::new(),
+            sent: false,
+        });
+        let score_prompt = score.is_some();
+        let steering = submission.steering.map(Guarded::new);
+        let steered = steering.is_some();
+        self.streams
+            .insert(id, Stream { events, sampling, steering, steered, score, submitted, last_token: None });
         let prompt_tokens = submission.prompt.len();
         let request = Request {
             id,
@@ -149,6 +183,7 @@ impl StepLoop {
             end_tokens: submission.end_tokens,
             priority: submission.priority,
             scope: submission.scope,
+            score_prompt,
         };
         if self.scheduler.submit(request, submitted).is_err() {
             // The handle counts places before it submits, so this is a bug; the caller still gets an end.
@@ -188,6 +223,15 @@ impl StepLoop {
         }
     }
 
+    /// Has worked out, while the model runs, what may come next in steered sequences.
+    fn begin_masks(&mut self) {
+        for row in self.buffers.plan.rows().iter().filter(|row| row.wants_logits) {
+            if let Some(steering) = self.streams.get_mut(&row.id).and_then(|stream| stream.steering.take()) {
+                self.masks.begin(row.id, steering);
+            }
+        }
+    }
+
     /// Runs the plan: afterwards `failures` has an entry per row, and `logits` the rows that want them and did
     /// not fail.
     fn forward(&mut self) {
@@ -217,20 +261,29 @@ impl StepLoop {
         *logits = gathered;
     }
 
-    /// Chooses the next token of each row that has logits.
+    /// Chooses the next token of each row that has logits, and weighs prompts where that was asked for.
     fn pick(&mut self) {
         let Buffers { plan, logits, failures, picked, .. } = &mut self.buffers;
-        let mut logits = logits.chunks_exact_mut(self.model.info().vocab_size.max(1));
+        let vocab_size = self.model.info().vocab_size.max(1);
+        let mut logits = &mut logits[..];
         picked.clear();
         for (row, failure) in plan.rows().iter().zip(failures.drain(..)) {
-            picked.push(match failure {
-                Some(message) => Picked::Failed(message),
-                None if !row.wants_logits => Picked::Read,
-                None => {
-                    let logits = logits.next().unwrap_or_default();
-                    pick_row(&mut self.sampler, &self.scheduler, &mut self.streams, row.id, logits)
-                }
-            });
+            let next = self.masks.take(row.id);
+            if let Some(failure) = failure {
+                picked.push(Picked::Failed(failure));
+                continue;
+            }
+            let (own, rest) = std::mem::take(&mut logits).split_at_mut(row.logits_rows() * vocab_size);
+            logits = rest;
+            let stream = self.streams.get_mut(&row.id);
+            let (Some(stream), Some((tokens, prompt_tokens))) = (stream, self.scheduler.tokens(row.id))
+            else {
+                picked.push(Picked::Failed("the sequence has ended".to_owned()));
+                continue;
+            };
+            let mut picker =
+                Picker { sampler: &mut self.sampler, masks: &mut self.masks, stream, tokens, prompt_tokens };
+            picked.push(picker.pick(row, next, own, vocab_size));
         }
     }
 
@@ -244,6 +297,11 @@ impl StepLoop {
             self.stats.prompt_tokens += (row.end.min(prompt_tokens) - row.start.min(prompt_tokens)) as u64;
         }
         for (id, picked) in plan.rows().iter().map(|row| row.id).zip(picked.iter()) {
+            let (_, prompt_tokens) = self.scheduler.tokens(id).unwrap_or_default();
+            let failed = matches!(picked, Picked::Failed(_));
+            let scored =
+                self.streams.get_mut(&id).filter(|_| !failed).and_then(|stream| stream.scored(prompt_tokens));
+            events.extend(scored.map(|tokens| (id, SequenceEvent::Prompt(tokens))));
             if let (Picked::Token(_), Some(stream)) = (picked, self.streams.get_mut(&id)) {
                 match stream.last_token.replace(now) {
                     None => self.stats.first_token.record(now.saturating_sub(stream.submitted)),
@@ -264,7 +322,7 @@ impl StepLoop {
     fn tell(&mut self, mut events: Vec<(SequenceId, SequenceEvent)>) -> Vec<(SequenceId, SequenceEvent)> {
         for (_, event) in &events {
             match event {
-                SequenceEvent::Started { .. } => (),
+                SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) => (),
                 SequenceEvent::Token(_) => self.stats.generated_tokens += 1,
                 SequenceEvent::Finished { reason, usage } => {
                     self.stats.cached_tokens += usage.cached_tokens as u64;
@@ -329,79 +387,73 @@ impl Drop for StepLoop {
     }
 }
 
-/// Why the model did not run some rows.
-enum ForwardFailure {
-    /// It refused them, by its own account without running any.
-    Refused(String),
-    /// It panicked, or broke its contract.
-    Broken(String),
+/// Chooses the next token of one sequence.
+struct Picker<'a> {
+    sampler: &'a mut Sampler,
+    masks: &'a mut Masks,
+    stream: &'a mut Stream,
+    tokens: &'a [TokenId],
+    prompt_tokens: usize,
 }
 
-impl ForwardFailure {
-    fn is_panic(&self) -> bool {
-        matches!(self, Self::Broken(_))
-    }
-
-    fn for_log(&self) -> &str {
-        match self {
-            Self::Refused(why) | Self::Broken(why) => why,
+impl Picker<'_> {
+    /// `logits` are `[row.logits_rows(), vocab_size]`.
+    fn pick(&mut self, row: &PlanRow, next: Option<Next>, logits: &mut [f32], vocab_size: usize) -> Picked {
+        if let Err(why) = self.weigh(row, logits, vocab_size) {
+            return Picked::Failed(why);
+        }
+        if !row.wants_logits {
+            return Picked::Read;
+        }
+        let last = logits.len().saturating_sub(vocab_size);
+        match self.choose(next, &mut logits[last..]) {
+            Ok(token) => Picked::Token(token),
+            Err(why) => Picked::Failed(why),
         }
     }
 
-    fn for_caller(&self) -> String {
-        match self {
-            Self::Refused(why) => format!("the model could not go on: {why}"),
-            Self::Broken(_) => "the model stopped unexpectedly".to_owned(),
-        }
+    fn choose(&mut self, next: Option<Next>, logits: &mut [f32]) -> Result<GeneratedToken, String> {
+        let Self { sampler, stream, tokens, prompt_tokens, .. } = self;
+        let state = &mut stream.sampling;
+        let Some(Next { mut steering, allowed, mask }) = next else {
+            if stream.steered {
+                return Err(STOPPED.to_owned());
+            }
+            return sampler.pick(state, logits, tokens, *prompt_tokens).map_err(|error| error.to_string());
+        };
+        let token = match allowed? {
+            Allowed::All => sampler.pick(state, logits, tokens, *prompt_tokens),
+            Allowed::Masked => sampler.pick_among(state, logits, &mask, tokens, *prompt_tokens),
+            Allowed::Forced(token) => sampler.forced(state, logits, token),
+        };
+        self.masks.recycle(mask);
+        let token = token.map_err(|error| error.to_string())?;
+        steering.took(token.id)?;
+        self.stream.steering = Some(steering);
+        Ok(token)
     }
-}
 
-/// Runs some rows of a plan; `logits` gets `[rows that want them, vocab_size]`.
-fn forward_rows(
-    model: &mut dyn Model,
-    scheduler: &Scheduler,
-    rows: &[PlanRow],
-    chunks: &mut Vec<Chunk<'static>>,
-    logits: &mut Vec<f32>,
-) -> Result<(), ForwardFailure> {
-    // The vector's memory outlives the step, its contents don't: it is empty here and there.
-    let mut batch: Vec<Chunk<'_>> = std::mem::take(chunks);
-    batch.extend(rows.iter().map(|row| scheduler.chunk(row)));
-    let outcome = catch_unwind(AssertUnwindSafe(|| model.forward(&batch, logits)));
-    batch.clear();
-    // Collecting in place keeps the memory and gives the empty vector its old lifetime back.
-    *chunks = batch.into_iter().map(|_| unreachable!("the batch is empty")).collect();
-    match outcome {
-        Ok(Ok(())) => (),
-        Ok(Err(error)) => return Err(ForwardFailure::Refused(error.to_string())),
-        Err(panic) => return Err(ForwardFailure::Broken(panic_text(&*panic))),
-    }
-    let wanted = rows.iter().filter(|row| row.wants_logits).count() * model.info().vocab_size;
-    if logits.len() == wanted {
+    /// Notes how probable the prompt's tokens after those of the row are. A row may be read again.
+    fn weigh(&mut self, row: &PlanRow, logits: &[f32], vocab_size: usize) -> Result<(), String> {
+        let Some(score) = self.stream.score.as_mut().filter(|_| row.scores) else { return Ok(()) };
+        for (position, logits) in (row.start..row.end).zip(logits.chunks_exact(vocab_size)) {
+            if position == score.tokens.len() && position + 1 < self.prompt_tokens {
+                let token = self.sampler.weigh(logits, self.tokens[position + 1], score.alternatives);
+                score.tokens.push(token.map_err(|error| error.to_string())?);
+            }
+        }
         Ok(())
-    } else {
-        Err(ForwardFailure::Broken(format!("{wanted} logits were wanted, the model gave {}", logits.len())))
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panic: {}", text.unwrap_or("no text"))
-}
-
-fn pick_row(
-    sampler: &mut Sampler,
-    scheduler: &Scheduler,
-    streams: &mut HashMap<SequenceId, Stream>,
-    id: SequenceId,
-    logits: &mut [f32],
-) -> Picked {
-    let (Some((tokens, prompt_tokens)), Some(stream)) = (scheduler.tokens(id), streams.get_mut(&id)) else {
-        return Picked::Failed("the sequence has ended".to_owned());
-    };
-    match sampler.pick(&mut stream.sampling, logits, tokens, prompt_tokens) {
-        Ok(token) => Picked::Token(token),
-        Err(error) => Picked::Failed(error.to_string()),
+impl Stream {
+    /// The prompt's tokens with their log-probabilities, once, when all are there.
+    fn scored(&mut self, prompt_tokens: usize) -> Option<Vec<GeneratedToken>> {
+        let score = self.score.as_mut()?;
+        if score.sent || score.tokens.len() + 1 < prompt_tokens {
+            return None;
+        }
+        score.sent = true;
+        Some(std::mem::take(&mut score.tokens))
     }
 }

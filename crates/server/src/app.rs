@@ -3,7 +3,7 @@ use std::thread;
 
 use base::{Clock, Rng};
 use dialogue::Hub;
-use store::Store;
+use store::{IdMaker, Store};
 use tokio::sync::{Semaphore, watch};
 use tracing::{Instrument as _, Span};
 
@@ -12,6 +12,7 @@ use crate::answers::Answers;
 use crate::data::Places;
 use crate::error::ApiError;
 use crate::letters::Letters;
+use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::oidc::Providers;
 use crate::serve::Parts;
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) providers: Providers,
     /// Conversations' answers being written.
     pub(crate) answers: Answers,
+    pub(crate) meter: Meter,
     /// Users who search, at most one search each.
     pub(crate) searches: Arc<Places>,
     /// Users whose data is being exported.
@@ -81,6 +83,7 @@ impl State {
             providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
+            meter: Meter::new(IdMaker::new(Arc::clone(&parts.clock), parts.rng.fork())),
             // Each keeps a core busy; the others are left to answers.
             searches: Places::of_searches(cores.div_ceil(2)),
             exports: Places::of_exports(TRANSFERS_MAX),

@@ -24,6 +24,8 @@ pub struct DeskParts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for salts and passwords.
     pub rng: Rng,
+    /// As the server's: it signs keys.
+    pub cookie_key: [u8; 32],
 }
 
 /// The operators' API while no server runs: the server's own endpoints over the store, asked by whoever has the
@@ -35,17 +37,14 @@ pub struct Desk {
 
 impl Desk {
     /// A desk. It closes nothing: the store is still its owner's.
-    pub fn new(mut parts: DeskParts) -> Self {
-        // Nobody signs in here.
-        let mut cookie_key = [0; 32];
-        parts.rng.fill(&mut cookie_key);
+    pub fn new(parts: DeskParts) -> Self {
         let app = State::new(Parts {
             settings: parts.settings,
             hub: Hub::new(Box::new(NoModels), HubConfig { default_model: String::new(), loaded_max: 1 }),
             store: parts.store,
             clock: parts.clock,
             rng: parts.rng,
-            cookie_key,
+            cookie_key: parts.cookie_key,
             setup_token: None,
         });
         Self { router: routes::router(&app) }

@@ -28,6 +28,10 @@ pub(crate) fn shortened(given: &str) -> &str {
 #[derive(Debug, Clone)]
 pub(crate) struct Note(pub(crate) String);
 
+/// What the client is told, left in the extensions of a response for an API whose errors have another form.
+#[derive(Debug, Clone)]
+pub(crate) struct Said(pub(crate) String);
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), param: None, note: None, retry_after_s: None }
@@ -75,7 +79,14 @@ impl ApiError {
         Self { param: Some(param.to_owned()), ..self }
     }
 
-    #[cfg(test)]
+    /// The same where the field at fault has another name.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        if self.param.as_deref() == Some(from) {
+            self.param = Some(to.to_owned());
+        }
+        self
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -83,6 +94,10 @@ impl ApiError {
     /// With more for the log.
     pub(crate) fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -103,6 +118,7 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_balance",
             _ => "invalid_request_error",
         };
         let body = ErrorBody::new(kind, self.code, &self.message);
@@ -123,6 +139,7 @@ impl IntoResponse for ApiError {
         if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.extensions_mut().insert(Said(self.message));
         if let Some(note) = self.note {
             response.extensions_mut().insert(Note(note));
         }

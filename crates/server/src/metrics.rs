@@ -50,7 +50,7 @@ impl std::fmt::Debug for Metrics {
 /// A request for an answer, at its end. All but the model's name come from small sets of words.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Generated<'a> {
-    /// The route's pattern.
+    /// The endpoint's path; `chat` for conversations.
     pub(crate) endpoint: &'static str,
     /// Of the caller: `local`, `session` or `key`.
     pub(crate) class: &'static str,

@@ -30,7 +30,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for the names of requests and answers and for salts.
     pub rng: Rng,
-    /// Signs session cookies. Whoever has it can be anybody.
+    /// Signs session cookies and keys. Whoever has it can be anybody.
     pub cookie_key: [u8; 32],
     /// What makes the first administrator; given where there is no user yet.
     pub setup_token: Option<String>,
@@ -167,6 +167,12 @@ async fn note_seen(app: &App) {
     {
         tracing::error!(%error, "when sessions were last seen could not be saved");
     }
+    let used = app.accounts.take_used_keys();
+    if !used.is_empty()
+        && let Err(error) = app.store.touch_keys(used).await
+    {
+        tracing::error!(%error, "when keys were last used could not be saved");
+    }
 }
 
 async fn drain(app: &App, mut connections: accept::Connections) {
@@ -177,6 +183,7 @@ async fn drain(app: &App, mut connections: accept::Connections) {
     let mut all_ended = async || {
         connections.ended().await;
         app.answers.none_left().await;
+        app.meter.none_left().await;
     };
     let half = settings.cut_timeout / 2;
     let mut ended = timeout(settings.drain_timeout.saturating_add(half), all_ended()).await;
@@ -192,6 +199,9 @@ async fn drain(app: &App, mut connections: accept::Connections) {
             "cut off at the deadline"
         );
         connections.abort().await;
+        if timeout(settings.cut_timeout.max(Duration::from_secs(1)), app.meter.none_left()).await.is_err() {
+            tracing::warn!("what some requests took could not be noted");
+        }
     }
     let hub = app.hub.clone();
     let stopped = tokio::task::spawn_blocking(move || hub.wait_stopped());

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store::Limits;
+use store::{Limits, Nanos};
 use url::Url;
 
 use crate::accounts::{Allowance, PasswordCost};
 use crate::forwarded::Proxy;
+use crate::meter::Prices;
 
 /// Sizes and times of a server. Everything that a stranger can grow has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,14 @@ pub struct Settings {
     pub scratch_folder: Option<PathBuf>,
     /// Days after which conversations are deleted that nobody went on with, whatever their owners chose.
     pub retention_days_max: Option<u32>,
+    /// Keys of each user.
+    pub keys_max: u64,
+    /// What requests cost.
+    pub prices: Prices,
+    /// What new users are given to spend.
+    pub sign_up_credit: Nanos,
+    /// Days for which the rows of usage are kept; their sums stay.
+    pub usage_days_max: u32,
 }
 
 impl Settings {
@@ -205,6 +214,10 @@ impl Default for Settings {
             import_bytes_max: 64 << 20,
             scratch_folder: None,
             retention_days_max: None,
+            keys_max: 50,
+            prices: Prices::default(),
+            sign_up_credit: Nanos::ZERO,
+            usage_days_max: 400,
         }
     }
 }

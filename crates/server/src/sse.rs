@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::Serialize;
 
@@ -25,6 +26,11 @@ pub(crate) fn data(value: &impl Serialize) -> Bytes {
     text.into()
 }
 
+/// An event without a name whose data is this word, which is no JSON.
+pub(crate) fn done(word: &'static str) -> Bytes {
+    format!("data: {word}\n\n").into()
+}
+
 /// An event with a name.
 pub(crate) fn event(name: &'static str, value: &impl Serialize) -> Bytes {
     let mut text = format!("event: {name}\ndata: ").into_bytes();
@@ -42,13 +48,17 @@ fn write_json(text: &mut Vec<u8>, value: &impl Serialize) {
     text.extend_from_slice(b"\n\n");
 }
 
+/// What a source has, as a body takes it.
+pub(crate) fn pieces(source: impl Source) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+    unfold(source, |mut source| async {
+        let bytes = source.next().await?;
+        Some((Ok(bytes), source))
+    })
+}
+
 /// A response that sends what the source has, as soon as it has it.
 pub(crate) fn respond(source: impl Source) -> Response {
-    let stream = unfold(source, |mut source| async {
-        let bytes = source.next().await?;
-        Some((Ok::<_, Infallible>(bytes), source))
-    });
-    let mut response = Response::new(Body::from_stream(stream));
+    let mut response = Response::new(Body::from_stream(pieces(source)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

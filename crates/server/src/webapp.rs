@@ -57,13 +57,15 @@ impl WebApp {
 
     /// Answers a request that no endpoint does: a file of the app, or its page, which knows its own routes.
     pub(crate) fn respond(self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return not_allowed();
-        }
         let path = path.trim_start_matches('/');
-        let is_api = ["api", "v1"].into_iter().any(|api| path == api || path.starts_with(&format!("{api}/")));
+        let is_api = ["api", "v1", "beta", "anthropic"]
+            .into_iter()
+            .any(|api| path == api || path.starts_with(&format!("{api}/")));
         if is_api {
             return ApiError::not_found("there is no such endpoint").into_response();
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return not_allowed();
         }
         if let Some(file) = (self.find)(path).filter(|_| path != "index.html") {
             let policy =

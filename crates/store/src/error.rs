@@ -6,7 +6,7 @@ pub enum StoreError {
     /// There is no such row, or it is another user's or another conversation's: the two look alike.
     #[error("no such {what}")]
     NotFound {
-        /// `conversation`, `message`, `user`, `session`, `passkey`, `one-time codes`, `group` and the like.
+        /// `conversation`, `message`, `user`, `session`, `passkey`, `one-time codes`, `group`, `key`, `hold` and the like.
         what: &'static str,
     },
     /// Another user or group has this already.

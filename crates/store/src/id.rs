@@ -89,6 +89,26 @@ id_type! {
     LinkId
 }
 
+id_type! {
+    /// Id of a key with which programs ask; its text form is that of a UUID. It is no secret.
+    KeyId
+}
+
+id_type! {
+    /// Id of what is held for a request; its text form is that of a UUID.
+    HoldId
+}
+
+id_type! {
+    /// Id of a row of usage; its text form is that of a UUID.
+    UsageId
+}
+
+id_type! {
+    /// Id of credit that a user got or lost; its text form is that of a UUID.
+    CreditId
+}
+
 /// Where the dashes stand in the text form.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 const TEXT_LEN: usize = 36;

@@ -7,6 +7,7 @@
 //! What users write is sealed: each text under its owner's key, each key under a master key that is kept in a file
 //! of its own ([`MasterKeys`]). Whoever has the database only reads who wrote when and how much.
 
+mod api_keys;
 mod data;
 mod error;
 mod factors;
@@ -15,6 +16,8 @@ mod groups;
 mod id;
 mod keys;
 mod links;
+mod meter;
+mod money;
 mod operators;
 mod people;
 mod rows;
@@ -23,6 +26,7 @@ mod sqlite;
 mod traits;
 mod vault;
 
+pub use api_keys::{Key, KeyChange, KeyScope, KeyStore, NewKey};
 pub use data::{
     Archive, ArchiveOutcome, Hit, NewArchive, RETENTION_DAYS_MAX, Search, SearchPage, SearchPlace,
     UserSettings,
@@ -32,10 +36,17 @@ pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBac
 pub use fold::{Snippet, Words};
 pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
 pub use id::{
-    ConversationId, GroupId, IdMaker, LinkId, MessageId, ParseIdError, PasskeyId, SessionId, UserId,
+    ConversationId, CreditId, GroupId, HoldId, IdMaker, KeyId, LinkId, MessageId, ParseIdError, PasskeyId,
+    SessionId, UsageId, UserId,
 };
 pub use keys::MasterKeys;
 pub use links::{Identity, Link};
+pub use meter::{
+    Balance, Credit, CreditKind, CreditPage, CreditPageRequest, Held, MeterStore, NewCredit, NewHold,
+    NewUsage, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum,
+    UsageSumRequest, UsedSince, UserSum, UserSumRequest,
+};
+pub use money::{Nanos, ParseNanosError};
 pub use operators::{
     AuditPage, AuditPageRequest, AuditRow, UserCard, UserChange, UserSearch, UserSearchPage,
 };

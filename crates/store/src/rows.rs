@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{ConversationId, MessageId, ParseIdError, UserId};
+use crate::{ConversationId, HoldId, MessageId, NewUsage, ParseIdError, UserId};
 
 /// A conversation: its settings; the messages hang off it in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,4 +277,6 @@ pub struct Outcome {
     pub usage: Option<Usage>,
     /// How long it took.
     pub timing: Option<Timing>,
+    /// What to note of it as usage, and the hold that it is settled from, if there is one.
+    pub metered: Option<(Option<HoldId>, NewUsage)>,
 }

@@ -18,7 +18,7 @@ use base::Rng;
 use zeroize::Zeroizing;
 
 use crate::keys::{MasterRing, NONCE_LEN, WrappedKey};
-use crate::{ConversationId, MessageId, PasskeyId, StoreError, UserId};
+use crate::{ConversationId, CreditId, KeyId, MessageId, PasskeyId, StoreError, UserId};
 
 const VERSION: u8 = 1;
 
@@ -74,6 +74,14 @@ impl Place {
 
     pub(crate) fn passkey_name(id: PasskeyId) -> Self {
         Self { column: "passkeys.name", row: id.into() }
+    }
+
+    pub(crate) fn key_name(id: KeyId) -> Self {
+        Self { column: "api_keys.name", row: id.into() }
+    }
+
+    pub(crate) fn credit_note(id: CreditId) -> Self {
+        Self { column: "credits.note", row: id.into() }
     }
 
     /// The id has a fixed length, so no two places give the same bytes.

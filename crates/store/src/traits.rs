@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use crate::{
     AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Backup, Conversation,
-    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity, Link,
-    LinkId, Message, MessageId, NewAnswer, NewArchive, NewConversation, NewGroup, NewOneTimeCodes,
-    NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey, PasskeyId,
-    PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink, StoreError, Turn,
+    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity,
+    KeyStore, Link, LinkId, Message, MessageId, MeterStore, NewAnswer, NewArchive, NewConversation, NewGroup,
+    NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey,
+    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink, StoreError, Turn,
     User, UserCard, UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage,
     UserSettings,
 };
@@ -72,7 +72,9 @@ pub trait UserStore: Send + Sync + Debug {
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.
     fn set_disabled(&self, id: UserId, disabled_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
-    /// Deletes them with their key, their conversations and their sessions, which count as revoked.
+    /// Deletes them with what seals their texts, their conversations, their credit, and their sessions and keys, which
+    /// count as revoked. Rows of usage stay, and are nobody's; where there are very many of them, they become so before
+    /// the rest is done, which is done at once.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if no administrator would be left.
@@ -288,10 +290,11 @@ pub trait MessageStore: Send + Sync + Debug {
     /// have ended or are gone are passed over.
     fn save_progress(&self, progress: Vec<Progress>) -> StoreFuture<'_, ()>;
 
-    /// Ends an answer that is being written.
+    /// Ends an answer that is being written and notes what it took, as [`MeterStore::settle`] does, all of it or nothing.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] if it is gone or has ended already.
+    /// [`StoreError::NotFound`] if it is gone or has ended already, or the hold is gone. What was held stays held then:
+    /// settle or release it.
     fn finish(&self, outcome: Outcome) -> StoreFuture<'_, Message>;
 }
 
@@ -551,6 +554,8 @@ store_of! {
     ArchiveStore
     SearchStore
     RetentionStore
+    KeyStore
+    MeterStore
     VaultStore
     StoreHealth
 }

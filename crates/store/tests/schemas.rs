@@ -1,5 +1,6 @@
 //! Databases as earlier programs left them, with their master keys (which keep no secret of anybody's). Each was written
-//! by the program of its time, over its own API: two users, a conversation of one turn and one of two.
+//! by the code of its time, over the API of its server or its store: two users, a conversation of one turn and one of
+//! two.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use base::{Rng, SystemClock};
 use store::{
-    AuditStore as _, ConversationStore as _, MasterKeys, MessageStore as _, PageRequest, SessionStore as _,
+    AuditStore as _, Balance, ConversationStore as _, CreditKind, Held, KeyScope, KeyStore as _, MasterKeys,
+    MessageStore as _, MeterStore as _, Nanos, NewCredit, NewHold, NewKey, PageRequest, SessionStore as _,
     SqliteStore, Status, StoreHealth as _, UserRole, UserStore as _,
 };
 
@@ -30,16 +32,21 @@ async fn every_schema_that_was_written_is_read() {
         for _ in 0..2 {
             check(copy.path()).await;
         }
+        check_meter(copy.path()).await;
+        check(copy.path()).await;
         tried += 1;
     }
-    assert!(tried >= 1);
+    assert!(tried >= 2);
+}
+
+async fn open(folder: &Path) -> SqliteStore {
+    let keys = MasterKeys::in_file(folder.join("master.key"));
+    let clock = Arc::new(SystemClock::new());
+    SqliteStore::open(&folder.join("cachalot.db"), keys, clock, Rng::from_os().unwrap()).await.unwrap()
 }
 
 async fn check(folder: &Path) {
-    let keys = MasterKeys::in_file(folder.join("master.key"));
-    let clock = Arc::new(SystemClock::new());
-    let store =
-        SqliteStore::open(&folder.join("cachalot.db"), keys, clock, Rng::from_os().unwrap()).await.unwrap();
+    let store = open(folder).await;
     store.check_integrity().await.unwrap();
 
     let ahab = store.user_by_login("ahab".to_owned()).await.unwrap().unwrap();
@@ -54,6 +61,7 @@ async fn check(folder: &Path) {
         assert!(events.iter().any(|given| given == event), "{event}: {events:?}");
     }
 
+    assert_eq!(store.balance(ahab.id).await.unwrap(), Balance::default());
     let expected: [(_, &str, &[&str]); 2] = [
         (ahab.id, "A log of Say hello to the whale.", &["Say hello to the whale."]),
         (pip.id, "A log of Call me Pip.", &["Call me Pip.", "Where is the drum?"]),
@@ -72,5 +80,32 @@ async fn check(folder: &Path) {
         let leaf = messages.last().unwrap().id;
         assert_eq!(store.branch(owner, conversation.id, leaf).await.unwrap(), messages);
     }
+    store.close().await.unwrap();
+}
+
+/// What came later than the schema works in it as in a new one.
+async fn check_meter(folder: &Path) {
+    let store = open(folder).await;
+    let pip = store.user_by_login("pip".to_owned()).await.unwrap().unwrap().id;
+    let key = NewKey {
+        id: [1; 16].into(),
+        user: pip,
+        name: "of the drum".to_owned(),
+        start: "sk-".to_owned(),
+        hash: [1; 32],
+        created_ms: 0,
+        expires_ms: None,
+        scope: KeyScope::default(),
+    };
+    let key = store.add_key(key, 1).await.unwrap();
+    assert_eq!(store.key(key.id).await.unwrap(), key);
+    let amount = Nanos(5);
+    let (by, note) = (None, "because".to_owned());
+    let credit = NewCredit { user: pip, kind: CreditKind::TopUp, amount, by, note, at_ms: 0 };
+    store.add_credit(credit).await.unwrap();
+    let hold = NewHold { id: [1; 16].into(), user: pip, key: Some(key.id), amount, created_ms: 0 };
+    assert_eq!(store.hold(hold).await.unwrap(), Held::Held);
+    store.release([1; 16].into()).await.unwrap();
+    assert_eq!(store.balance(pip).await.unwrap().available(), amount);
     store.close().await.unwrap();
 }

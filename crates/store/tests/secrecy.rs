@@ -12,8 +12,9 @@ use base::{Rng, SystemClock};
 use base64::Engine as _;
 use store::{
     Archive, ArchiveStore as _, Conversation, ConversationChange, ConversationId, ConversationStore as _,
-    Limits, MasterKeys, Message, MessageId, MessageStore as _, NewAnswer, NewArchive, NewConversation,
-    NewOneTimeCodes, NewPasskey, NewTurn, NewUser, OneTimeCodeStore as _, Outcome, ParentChoice,
+    CreditKind, CreditPageRequest, KeyChange, KeyScope, KeyStore as _, Limits, MasterKeys, Message,
+    MessageId, MessageStore as _, MeterStore as _, Nanos, NewAnswer, NewArchive, NewConversation, NewCredit,
+    NewKey, NewOneTimeCodes, NewPasskey, NewTurn, NewUser, OneTimeCodeStore as _, Outcome, ParentChoice,
     PasskeyBackup, PasskeyStore as _, Progress, Role, Rotation, SqliteStore, Status, StoreError, UserId,
     UserRole, UserStore as _, VaultStore as _,
 };
@@ -54,7 +55,7 @@ async fn open(folder: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// Every text that a user can write or is given to keep secret, each once through every way in which it comes in.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 25] = [
     "a title given by the first question",
     "a title given by hand",
     "instructions before everything",
@@ -77,6 +78,9 @@ const TEXTS: [&str; 22] = [
     "an answer that was brought along",
     "a thought that was brought along",
     "a failure that was brought along",
+    "a name of a key that was given first",
+    "a name of a key that was given later",
+    "why somebody was given credit",
 ];
 
 /// A conversation from elsewhere, in [`TEXTS`] from the seventeenth on.
@@ -162,6 +166,7 @@ async fn written() -> Fixture {
         error: Some(TEXTS[8].to_owned()),
         usage: None,
         timing: None,
+        metered: None,
     };
     store.finish(outcome).await.unwrap();
     let beside =
@@ -175,6 +180,7 @@ async fn written() -> Fixture {
     };
     store.change_conversation(owner, conversation, change).await.unwrap();
     write_factors(&store, owner).await;
+    write_key_and_credit(&store, owner).await;
     let fixture = Fixture { folder, owner, conversation, message: id };
     assert_nothing_is_plain(&fixture, "while it is open");
     drop(store);
@@ -201,6 +207,31 @@ async fn write_factors(store: &SqliteStore, owner: UserId) {
     };
     let id = store.add_passkey(owner, passkey, 10).await.unwrap().id;
     store.rename_passkey(owner, id, TEXTS[14].to_owned()).await.unwrap();
+}
+
+async fn write_key_and_credit(store: &SqliteStore, owner: UserId) {
+    let new = NewKey {
+        id: [1; 16].into(),
+        user: owner,
+        name: TEXTS[22].to_owned(),
+        start: "sk-cachalot-A".to_owned(),
+        hash: [2; 32],
+        created_ms: 0,
+        expires_ms: None,
+        scope: KeyScope::default(),
+    };
+    let id = store.add_key(new, 10).await.unwrap().id;
+    let change = KeyChange { name: Some(TEXTS[23].to_owned()), ..KeyChange::default() };
+    store.change_key(owner, id, change).await.unwrap();
+    let credit = NewCredit {
+        user: owner,
+        kind: CreditKind::Grant,
+        amount: Nanos(5),
+        by: None,
+        note: TEXTS[24].to_owned(),
+        at_ms: 0,
+    };
+    store.add_credit(credit).await.unwrap();
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -231,6 +262,9 @@ async fn assert_texts_are_in(store: &SqliteStore, fixture: &Fixture) {
     let codes = store.one_time_codes(fixture.owner).await.unwrap().unwrap();
     assert_eq!((codes.secret.as_str(), codes.recovery_codes_left), (TEXTS[10], 1));
     assert_eq!(store.passkeys(fixture.owner).await.unwrap()[0].name, TEXTS[14]);
+    assert_eq!(store.keys(fixture.owner).await.unwrap()[0].name, TEXTS[23]);
+    let credits = CreditPageRequest { user: fixture.owner, before: None, limit: 1 };
+    assert_eq!(store.credits(credits).await.unwrap().credits[0].note, TEXTS[24]);
     let brought = archive();
     assert_eq!(store.archive(fixture.owner, brought.conversation.id).await.unwrap(), brought);
 }

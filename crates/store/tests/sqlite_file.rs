@@ -219,8 +219,14 @@ async fn victim(path: &Path) -> ! {
             store.save_progress(vec![text(content)]).await.unwrap();
             say(format!("{conversation} {id} progress {content}"));
         }
-        let outcome =
-            Outcome { text: text("abcd"), status: Status::Complete, error: None, usage: None, timing: None };
+        let outcome = Outcome {
+            text: text("abcd"),
+            status: Status::Complete,
+            error: None,
+            usage: None,
+            timing: None,
+            metered: None,
+        };
         store.finish(outcome).await.unwrap();
         say(format!("{conversation} {id} complete abcd"));
     }

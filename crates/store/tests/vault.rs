@@ -55,7 +55,7 @@ fn text(owner: UserId, id: MessageId, content: &str) -> Progress {
 }
 
 fn outcome(text: Progress) -> Outcome {
-    Outcome { text, status: Status::Complete, error: None, usage: None, timing: None }
+    Outcome { text, status: Status::Complete, error: None, usage: None, timing: None, metered: None }
 }
 
 /// Puts a backup and the master key into a folder of their own.

@@ -1,4 +1,14 @@
-import { LogOut, Monitor, Moon, Settings, ShieldCheck, Sun, UserRound } from "lucide-react";
+import {
+  ChartColumn,
+  KeyRound,
+  LogOut,
+  Monitor,
+  Moon,
+  Settings,
+  ShieldCheck,
+  Sun,
+  UserRound,
+} from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { useTranslation } from "react-i18next";
 import { chooseLanguage, type Language, languages } from "../i18n";
@@ -75,6 +85,14 @@ function AccountItems() {
         <MenuItem onSelect={() => go("/account")}>
           <UserRound size={16} aria-hidden />
           {t("settings.account")}
+        </MenuItem>
+        <MenuItem onSelect={() => go("/keys")}>
+          <KeyRound size={16} aria-hidden />
+          {t("settings.keys")}
+        </MenuItem>
+        <MenuItem onSelect={() => go("/usage")}>
+          <ChartColumn size={16} aria-hidden />
+          {t("settings.usage")}
         </MenuItem>
         {runsThePlace && (
           <MenuItem onSelect={() => go("/admin/users")}>

@@ -4,6 +4,9 @@ import { fr as frAdmin } from "./admin/fr";
 import { zh as zhAdmin } from "./admin/zh";
 import { en } from "./en";
 import { fr } from "./fr";
+import { en as enPrograms } from "./programs/en";
+import { fr as frPrograms } from "./programs/fr";
+import { zh as zhPrograms } from "./programs/zh";
 import { zh } from "./zh";
 
 type Tree = { readonly [key: string]: string | Tree };
@@ -24,6 +27,8 @@ describe.each([
   ["zh", zh, en],
   ["fr, admin", frAdmin, enAdmin],
   ["zh, admin", zhAdmin, enAdmin],
+  ["fr, programs", frPrograms, enPrograms],
+  ["zh, programs", zhPrograms, enPrograms],
 ])("the catalogue %s", (_, catalogue, english) => {
   it("has every message of the English one, with the same things to fill in", () => {
     expect(slots(catalogue)).toEqual(slots(english));

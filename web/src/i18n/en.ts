@@ -36,6 +36,8 @@ export const en = {
     label: "Settings",
     signedInAs: "Signed in as {{name}}",
     account: "Account",
+    keys: "API keys",
+    usage: "Usage",
     admin: "Administration",
     signOut: "Sign out",
     theme: "Theme",

@@ -39,6 +39,15 @@ export function secondsText(duration_ms: number, language: string): string {
   }).format(duration_ms / 1000);
 }
 
+/**
+ * A count as messages take it in: as people read it, and what chooses the message's form. Our languages have no other form above
+ * two, but for French from a million on, which would be one more of each message.
+ */
+export const counted = (count: number, language: string): { count: number; number: string } => ({
+  count: Math.min(count, 2),
+  number: new Intl.NumberFormat(language).format(count),
+});
+
 export const listText = (items: readonly string[], language: string): string =>
   new Intl.ListFormat(language, { type: "conjunction" }).format(items);
 

@@ -37,6 +37,8 @@ export const fr: Catalogue = {
     label: "Réglages",
     signedInAs: "Connecté en tant que {{name}}",
     account: "Compte",
+    keys: "Clés d’API",
+    usage: "Consommation",
     admin: "Administration",
     signOut: "Se déconnecter",
     theme: "Thème",

@@ -3,6 +3,7 @@ import { initReactI18next } from "react-i18next";
 import { recall, remember } from "../state/storage";
 import type { en as enAdmin } from "./admin/en";
 import { en } from "./en";
+import type { en as enPrograms } from "./programs/en";
 import { withFrenchSpaces } from "./spaces";
 
 /** Each language by its own name. */
@@ -13,12 +14,12 @@ export type Language = keyof typeof languages;
 declare module "i18next" {
   interface CustomTypeOptions {
     defaultNS: "translation";
-    resources: { translation: typeof en; admin: typeof enAdmin };
+    resources: { translation: typeof en; admin: typeof enAdmin; programs: typeof enPrograms };
   }
 }
 
-/** The texts of the chat and the account, and those of the admin area, which few ever see. */
-type Part = "translation" | "admin";
+/** The texts of the chat and the account, and those of areas that few ever see. */
+type Part = "translation" | "admin" | "programs";
 
 const catalogues: Record<Part, Record<Language, () => Promise<object>>> = {
   translation: {
@@ -30,6 +31,11 @@ const catalogues: Record<Part, Record<Language, () => Promise<object>>> = {
     en: async () => (await import("./admin/en")).en,
     fr: async () => withFrenchSpaces((await import("./admin/fr")).fr),
     zh: async () => (await import("./admin/zh")).zh,
+  },
+  programs: {
+    en: async () => (await import("./programs/en")).en,
+    fr: async () => withFrenchSpaces((await import("./programs/fr")).fr),
+    zh: async () => (await import("./programs/zh")).zh,
   },
 };
 

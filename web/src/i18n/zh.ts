@@ -37,6 +37,8 @@ export const zh: Catalogue = {
     label: "设置",
     signedInAs: "已登录为 {{name}}",
     account: "账户",
+    keys: "API 密钥",
+    usage: "用量",
     admin: "管理",
     signOut: "退出登录",
     theme: "主题",

@@ -16,6 +16,13 @@ import {
   withoutProviderError,
 } from "./route";
 
+it("shows what programs can ask to whoever comes, and their keys to nobody else", () => {
+  expect(allowedPath("/reference", "", session())).toBe("/reference");
+  expect(allowedPath("/reference", "", session({ setup: true }))).toBe("/setup");
+  for (const path of ["/keys", "/usage"])
+    expect(allowedPath(path, "", session())).toBe(`/login?next=%2F${path.slice(1)}`);
+});
+
 it("reads back the address that it makes", () => {
   for (const id of ["0198-abc", "a/b", "ä %", null]) expect(conversationOfPath(pathOf(id))).toBe(id);
 });
@@ -35,6 +42,10 @@ it.each([
   ["/admin", "admin"],
   ["/admin/", "admin"],
   ["/admin/users/x", "admin"],
+  ["/keys", "programs"],
+  ["/usage/", "programs"],
+  ["/reference", "programs"],
+  ["/keys/x", "chat"],
   ["/admin/nothing", "admin"],
   ["/administrator", "chat"],
   ["/", "chat"],
@@ -56,6 +67,7 @@ it.each([
   ["/admin/groups/x", "groups", null],
   ["/admin/audit/", "audit", null],
   ["/admin/status", "status", null],
+  ["/admin/usage", "usage", null],
   ["/admin/constructor", "users", null],
   ["/admin//x", "users", null],
 ] as const)("%s is the part %s of the admin area, and its user %s", (path, part, user) => {
@@ -68,6 +80,8 @@ describe("the way back after signing in", () => {
     "/admin/users",
     "/admin/users/0198-abc",
     "/admin/status",
+    "/keys",
+    "/usage",
     "/",
     "/account",
     "/c/0198-abc",
@@ -161,6 +175,8 @@ describe("what an address shows", () => {
     ["/sign-up", "?next=//whale.invalid", "/"],
     ["/setup", "", "/"],
     ["/admin/users", "?q=x", "/"],
+    ["/usage", "?key=x", "/usage?key=x"],
+    ["/login", "?next=%2Fkeys", "/keys"],
   ])("to a user, of %s%s: %s", (path, search, shown) => {
     expect(allowedPath(path, search, session({ user }))).toBe(shown);
   });

@@ -5,7 +5,16 @@ import type { Session } from "../api/types";
  * is about the account.
  */
 
-export type Page = "chat" | "login" | "sign-up" | "setup" | "verify" | "reset" | "account" | "admin";
+export type Page =
+  | "chat"
+  | "login"
+  | "sign-up"
+  | "setup"
+  | "verify"
+  | "reset"
+  | "account"
+  | "programs"
+  | "admin";
 
 const pages: Readonly<Record<string, Page>> = {
   "/login": "login",
@@ -14,14 +23,25 @@ const pages: Readonly<Record<string, Page>> = {
   "/verify": "verify",
   "/reset": "reset",
   "/account": "account",
+  "/keys": "programs",
+  "/usage": "programs",
+  "/reference": "programs",
 };
 
 /** Anything that we don't know is a new chat, as the server gives the page for it. */
 export const pageOfPath = (path: string): Page =>
   pages[path.replace(/\/$/, "")] ?? (/^\/admin(?:\/|$)/.test(path) ? "admin" : "chat");
 
+/** What there is for who writes programs. */
+export const programParts = ["keys", "usage", "reference"] as const;
+
+export type ProgramPart = (typeof programParts)[number];
+
+export const programPartOf = (path: string): ProgramPart =>
+  programParts.find((part) => path.replace(/\/$/, "") === `/${part}`) ?? "keys";
+
 /** The parts of the admin area; one user is a part of `users`. */
-export const adminParts = ["users", "groups", "audit", "status"] as const;
+export const adminParts = ["users", "groups", "usage", "audit", "status"] as const;
 
 export interface AdminPlace {
   part: (typeof adminParts)[number];
@@ -73,6 +93,7 @@ const RETURN = "next";
 export function returnPath(search: string): string {
   const wanted = new URLSearchParams(search).get(RETURN) ?? "";
   if (wanted === "/account") return wanted;
+  if (pageOfPath(wanted) === "programs") return `/${programPartOf(wanted)}`;
   if (pageOfPath(wanted) === "admin") return adminPath(adminPlaceOf(wanted));
   return pathOf(conversationOfPath(wanted));
 }
@@ -88,6 +109,8 @@ export function allowedPath(path: string, search: string, session: Session): str
   const page = pageOfPath(path);
   // What a letter leads to is for whoever holds it, signed in or not.
   if (!session.setup && (page === "verify" || page === "reset")) return path + search;
+  // What programs can do is no secret.
+  if (!session.setup && page === "programs" && programPartOf(path) === "reference") return path + search;
   if (session.user !== null) {
     if (page === "admin") return session.user.role === "user" ? "/" : path + search;
     return page === "login" || page === "sign-up" || page === "setup" ? returnPath(search) : path + search;

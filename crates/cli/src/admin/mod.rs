@@ -23,6 +23,7 @@ use store::{SqliteStore, StoreError, StoreHealth as _};
 use tokio::net::UnixStream;
 
 use crate::config::{self, FileArgument};
+use crate::cookie_key;
 use crate::home::Context;
 use crate::master_keys::master_keys;
 use crate::pull::text::printable;
@@ -105,6 +106,7 @@ impl Admin {
             store: Arc::<SqliteStore>::clone(&store),
             clock: Arc::clone(&context.clock),
             rng: random()?,
+            cookie_key: cookie_key::read_or_make(&context.home.join("cookie.key"), &mut random()?)?,
         };
         Ok(Self::Desk { desk: Box::new(Desk::new(parts)), store })
     }

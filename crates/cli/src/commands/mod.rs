@@ -1,10 +1,12 @@
 //! One file per command.
 
 pub(crate) mod backup;
+pub(crate) mod balance;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod group;
+pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod pull;
 pub(crate) mod restore;
@@ -13,4 +15,5 @@ pub(crate) mod rotate_key;
 pub(crate) mod session;
 pub(crate) mod show;
 pub(crate) mod up;
+pub(crate) mod usage;
 pub(crate) mod user;

@@ -4,7 +4,7 @@
 use super::mistakes::Mistakes;
 use super::nearest::nearest;
 use super::read::{Raw, Sources, read};
-use super::table::{Kind, PROVIDERS, Preset, SETTINGS, Setting, full_name};
+use super::table::{Kind, PRICES, PROVIDERS, Preset, SETTINGS, Setting, full_name, is_repeated};
 
 /// Longest line of words.
 const COLUMNS: usize = 100;
@@ -37,12 +37,14 @@ pub(crate) fn explain(sources: &Sources, wanted: Option<&str>) -> Result<(String
     }
     let mut text = if wanted.is_none() { BEGINNING.to_owned() } else { String::new() };
     for section in chosen.chunk_by(|one, next| one.section == next.section) {
-        if section[0].section != PROVIDERS || raw.providers.is_empty() {
-            write_section(&mut text, &raw, section, section[0].section);
+        let name = section[0].section;
+        let count = raw.begins(name).len();
+        if !is_repeated(name) || count == 0 {
+            write_section(&mut text, &raw, section, name);
             continue;
         }
-        for number in 0..raw.providers.len() {
-            write_section(&mut text, &raw, section, &format!("{PROVIDERS}.{number}"));
+        for number in 0..count {
+            write_section(&mut text, &raw, section, &format!("{name}.{number}"));
         }
     }
     Ok((text.trim_start_matches('\n').to_owned(), mistakes.sorted()))
@@ -52,7 +54,7 @@ pub(crate) fn explain(sources: &Sources, wanted: Option<&str>) -> Result<(String
 fn write_section(text: &mut String, raw: &Raw, settings: &[&Setting], to: &str) {
     match settings[0].section {
         "" => {}
-        PROVIDERS => text.push_str(&format!("\n#[[{PROVIDERS}]]\n")),
+        section if is_repeated(section) => text.push_str(&format!("\n#[[{section}]]\n")),
         section => text.push_str(&format!("\n#[{section}]\n")),
     }
     for setting in settings {
@@ -79,6 +81,8 @@ fn write_setting(text: &mut String, raw: &Raw, setting: &Setting, name: &str) {
     };
     let variable = match setting.section {
         PROVIDERS if setting.key == "id" => String::new(),
+        // Which one it would be can't be said.
+        PRICES => String::new(),
         PROVIDERS => format!(" Variable: CACHALOT_OIDC_<ID>_{}.", setting.key.to_uppercase()),
         _ => format!(" Variable: {}.", setting.variable()),
     };

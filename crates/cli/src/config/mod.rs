@@ -5,6 +5,7 @@ mod edge;
 mod explain;
 mod mistakes;
 mod nearest;
+mod prices;
 mod read;
 mod secret;
 mod services;
@@ -162,6 +163,8 @@ impl Checker<'_> {
         settings.public_url = edge.public_url;
         settings.domains = edge.domains;
         settings.proxy = edge.proxy;
+        settings.prices = self.prices();
+        settings.sign_up_credit = self.sign_up_credit();
         let count = |name| raw.whole(name).and_then(|number| NonZeroUsize::new(number as usize));
         Config {
             listen: edge.listen,
@@ -207,6 +210,8 @@ impl Checker<'_> {
                 passes: number("passwords.passes") as u32,
             },
             import_bytes_max: size("data.import_bytes_max"),
+            usage_days_max: number("data.usage_days_max") as u32,
+            keys_max: number("keys.per_user_max"),
             retention_days_max: self.raw.whole("data.retention_days_max").map(|days| days as u32),
             ..Settings::default()
         };

@@ -8,7 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistakes::{Mistakes, Place};
 use super::nearest::{changes, nearest};
-use super::table::{PROVIDERS, Preset, SETTINGS, Setting, full_name, setting, variable};
+use super::table::{
+    PROVIDERS, Preset, REPEATED, SETTINGS, Setting, full_name, is_repeated, setting, variable,
+};
 use super::value::Value;
 
 /// The file as it was found.
@@ -36,7 +38,8 @@ pub(crate) struct Found {
     pub(crate) place: Place,
 }
 
-/// Every value that is set, by full name. Those of the provider with number n are `oidc.n.key`.
+/// Every value that is set, by full name. Those of the provider with number n are `oidc.n.key`, those of the price with
+/// number n `price.n.key`.
 #[derive(Debug, Default)]
 pub(crate) struct Raw {
     values: BTreeMap<String, Found>,
@@ -44,8 +47,8 @@ pub(crate) struct Raw {
     broken: BTreeSet<String>,
     /// Whether a part of the file is no TOML, so that more may have been set than is known.
     torn: bool,
-    /// Where each provider begins.
-    pub(crate) providers: Vec<Place>,
+    /// Where each of the sections begins of which there can be several.
+    repeated: BTreeMap<&'static str, Vec<Place>>,
 }
 
 impl Raw {
@@ -97,6 +100,11 @@ impl Raw {
         self.whole(name).unwrap_or_default()
     }
 
+    /// Where each section of this name begins, of which there can be several.
+    pub(crate) fn begins(&self, section: &str) -> &[Place] {
+        self.repeated.get(section).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn set(&mut self, name: String, value: Result<Value, String>, place: &Place, mistakes: &mut Mistakes) {
         match value {
             Ok(value) => {
@@ -133,7 +141,7 @@ impl Setting {
 /// Reads all that can be read, and says of the rest what is wrong with it.
 pub(crate) fn read(sources: &Sources, mistakes: &mut Mistakes) -> Raw {
     let mut raw = Raw::default();
-    raw.set_defaults(|setting| setting.section != PROVIDERS, None);
+    raw.set_defaults(|setting| !is_repeated(setting.section), None);
     if let Some(file) = &sources.file {
         FileReader::new(file, &mut raw, mistakes).read();
     }
@@ -176,20 +184,27 @@ impl<'a> FileReader<'a> {
             let line = self.line(key.span().start);
             let name: &str = key.get_ref();
             let is_section = SETTINGS.iter().any(|setting| setting.section == name);
-            match value.get_ref() {
-                DeValue::Array(items) if name == PROVIDERS => {
-                    items.iter().for_each(|item| self.provider(item));
+            let repeated = REPEATED.into_iter().find(|section| *section == name);
+            match (value.get_ref(), repeated) {
+                (DeValue::Array(items), Some(section)) => {
+                    items.iter().for_each(|item| self.one_of_several(section, item));
                 }
-                DeValue::Table(keys) if is_section && name != PROVIDERS => self.section(name, name, keys),
-                _ if is_section => {
-                    let form =
-                        if name == PROVIDERS { "[[oidc]], once for each provider" } else { "a section" };
+                (DeValue::Table(keys), None) if is_section => self.section(name, name, keys),
+                (_, Some(section)) => {
+                    let what = if section == PROVIDERS { "provider" } else { section };
+                    let form = format!("[[{section}]], once for each {what}");
                     self.mistake(
                         line,
                         format!("{name} must be {form}: [{name}] on a line of its own, then its keys"),
                     );
                 }
-                DeValue::Table(_) if setting(name).is_none() => self.unknown_section(line, name),
+                (_, None) if is_section => {
+                    self.mistake(
+                        line,
+                        format!("{name} must be a section: [{name}] on a line of its own, then its keys"),
+                    );
+                }
+                (DeValue::Table(_), None) if setting(name).is_none() => self.unknown_section(line, name),
                 _ => self.key("", "", key, value),
             }
         }
@@ -202,16 +217,19 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    fn provider(&mut self, item: &Spanned<DeValue<'_>>) {
+    fn one_of_several(&mut self, section: &'static str, item: &Spanned<DeValue<'_>>) {
         let place = self.place(self.line(item.span().start));
         let DeValue::Table(keys) = item.get_ref() else {
-            self.mistakes.add(&place, "oidc must be sections [[oidc]], one for each provider");
+            let what = if section == PROVIDERS { "provider" } else { section };
+            self.mistakes
+                .add(&place, format!("{section} must be sections [[{section}]], one for each {what}"));
             return;
         };
-        let to = format!("{PROVIDERS}.{}", self.raw.providers.len());
-        self.raw.providers.push(place);
-        self.raw.set_defaults(|setting| setting.section == PROVIDERS, Some(&to));
-        self.section(PROVIDERS, &to, keys);
+        let places = self.raw.repeated.entry(section).or_default();
+        let to = format!("{section}.{}", places.len());
+        places.push(place);
+        self.raw.set_defaults(|setting| setting.section == section, Some(&to));
+        self.section(section, &to, keys);
     }
 
     fn key(
@@ -288,10 +306,10 @@ const LOG: &str = "CACHALOT_LOG";
 
 fn read_environment(environment: &[(String, String)], raw: &mut Raw, mistakes: &mut Mistakes) {
     let mut known: BTreeMap<String, (&Setting, String)> = BTreeMap::new();
-    for setting in SETTINGS.iter().filter(|setting| setting.section != PROVIDERS) {
+    for setting in SETTINGS.iter().filter(|setting| !is_repeated(setting.section)) {
         known.insert(setting.variable(), (setting, setting.name()));
     }
-    for number in 0..raw.providers.len() {
+    for number in 0..raw.begins(PROVIDERS).len() {
         let section = format!("{PROVIDERS}.{number}");
         let Some(id) = raw.text(&full_name(&section, "id")).map(str::to_owned) else { continue };
         for setting in SETTINGS.iter().filter(|setting| setting.section == PROVIDERS && setting.key != "id") {

@@ -6,6 +6,7 @@ use url::Url;
 use super::edge::is_email;
 use super::mistakes::Place;
 use super::secret;
+use super::table::PROVIDERS;
 use super::{Checker, spoken};
 
 /// Settings of letters that make no sense without a server.
@@ -145,7 +146,7 @@ impl Checker<'_> {
 
     /// Organisations whose members sign in.
     pub(super) fn providers(&mut self, has_url: bool) -> Vec<Provider> {
-        let places = &self.raw.providers;
+        let places = self.raw.begins(PROVIDERS);
         if let Some(place) = places.get(PROVIDERS_MAX) {
             self.mistakes
                 .add(place, format!("there may be at most {PROVIDERS_MAX} [[oidc]], got {}", places.len()));

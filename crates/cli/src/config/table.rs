@@ -37,8 +37,15 @@ pub(crate) enum Preset {
     Example(&'static str),
 }
 
-/// The section of which there can be several.
+/// Sections of which there can be several: providers and prices.
 pub(crate) const PROVIDERS: &str = "oidc";
+pub(crate) const PRICES: &str = "price";
+pub(crate) const REPEATED: [&str; 2] = [PROVIDERS, PRICES];
+
+/// Whether there can be several of a section.
+pub(crate) fn is_repeated(section: &str) -> bool {
+    REPEATED.contains(&section)
+}
 
 impl Setting {
     /// `section.key`
@@ -297,6 +304,53 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Default("false"),
         "Whether the provider may be at a private address and without TLS.",
     ),
+    set(
+        "keys",
+        "per_user_max",
+        Whole(1, 10_000),
+        Default("50"),
+        "API keys of one user, expired ones included.",
+    ),
+    set(
+        "credit",
+        "currency",
+        Text,
+        Default("\"USD\""),
+        "What the money is called in which prices, balances and costs are; three capital letters.",
+    ),
+    set("credit", "sign_up", Text, Default("\"0\""), "What each new user is given to spend, in decimal."),
+    set(
+        "price",
+        "model",
+        Text,
+        Default("\"*\""),
+        "The model that the price is for; * for all. The first [[price]] that fits a request counts; what none fits \
+         costs nothing, and without any nobody needs a balance.",
+    ),
+    set(
+        "price",
+        "class",
+        OneOf(&["*", "key", "session"]),
+        Default("\"*\""),
+        "For requests with an API key, for those of people who are signed in, or for both.",
+    ),
+    set(
+        "price",
+        "hours",
+        Text,
+        Example("\"16:30-00:30\""),
+        "When, in UTC: the time at which a request ends counts. Always if not given.",
+    ),
+    set(
+        "price",
+        "hit",
+        Text,
+        Example("\"0.14\""),
+        "Price of a million tokens of prompts that the prefix cache had, in decimal, with at most three digits after the \
+         point.",
+    ),
+    set("price", "miss", Text, Example("\"0.55\""), "The same of a million tokens that it had not."),
+    set("price", "output", Text, Example("\"2.19\""), "The same of a million tokens that were generated."),
     set("limits", "connections_max", Whole(1, MIB), Default("1024"), "Connections open at once; more wait."),
     set(
         "limits",
@@ -359,6 +413,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Example("365"),
         "Days after which conversations are deleted that nobody went on with, whatever their owners chose; \
          never if not given.",
+    ),
+    set(
+        "data",
+        "usage_days_max",
+        Whole(1, 36_500),
+        Default("400"),
+        "Days for which it is kept what each request took; the sums by hour, day and model are kept.",
     ),
     set("data", "import_bytes_max", Whole(MIB, 4 * GIB), Default("67108864"), "Largest file to import."),
     set(

@@ -3,7 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::ManualClock;
-use server::{ForwardedHeader, MailSecurity};
+use server::{ForwardedHeader, Hours, MailSecurity, Price, Prices, Rate};
+use store::Nanos;
 use tempfile::TempDir;
 
 use super::table::{Kind, SETTINGS};
@@ -432,6 +433,48 @@ fn providers_are_sections_of_which_there_are_several() {
     let many = "[[oidc]]\nid = \"a\"\n".repeat(21);
     let mistakes = Case::new(&many).load().unwrap_err().to_string();
     assert!(mistakes.contains(":41: there may be at most 20 [[oidc]], got 21"), "{mistakes}");
+}
+
+#[test]
+fn prices_are_sections_of_which_the_first_that_fits_counts() {
+    let text = "[credit]\ncurrency = \"CNY\"\nsign_up = \"1.25\"\n[keys]\nper_user_max = 3\n\
+            [[price]]\nmodel = \"r1\"\nclass = \"key\"\nhours = \"16:30-00:30\"\nhit = \"0.07\"\nmiss = \"0.275\"\n\
+            output = \"1.095\"\n[[price]]\nhit = \"0\"\nmiss = \"1\"\noutput = \"2\"\n";
+    let settings = Case::new(text).variable("CACHALOT_DATA_USAGE_DAYS_MAX", "7").good().settings;
+    assert_eq!((settings.keys_max, settings.usage_days_max), (3, 7));
+    assert_eq!(settings.sign_up_credit.to_string(), "1.25");
+    let rate = |hit, miss, output| Rate { hit: Nanos(hit), miss: Nanos(miss), output: Nanos(output) };
+    let night = Price {
+        model: Some("r1".to_owned()),
+        class: Some("key".to_owned()),
+        hours: Some(Hours { from: 16 * 60 + 30, until: 30 }),
+        rate: rate(70, 275, 1095),
+    };
+    let rest = Price { model: None, class: None, hours: None, rate: rate(0, 1000, 2000) };
+    assert_eq!(settings.prices, Prices { currency: "CNY".to_owned(), rules: vec![night, rest] });
+
+    let text = "[credit]\ncurrency = \"dollar\"\nsign_up = \"-1\"\n[[price]]\nclass = \"admin\"\nhours = \"24:00-1:00\"\n\
+            hit = \"0.0001\"\nmiss = \"1e3\"\nouput = \"1\"\n[[price]]\nhours = \"01:00-01:00\"\nhit = \"0\"\nmiss = 1\n\
+            output = \"1000001\"\n";
+    Case::new(text).variable("CACHALOT_PRICE_HIT", "1").check(&[
+        ("2", "credit.currency must be three capital letters such as USD, got \"dollar\""),
+        ("3", "credit.sign_up must be an amount in decimal"),
+        ("4", "price.output must be set in each [[price]]"),
+        ("5", "price.class must be \"*\" or \"key\" or \"session\", got \"admin\""),
+        ("6", "two times of the day in UTC such as \"16:30-00:30\", not the same, got \"24:00-1:00\""),
+        ("7", "with at most three digits after the point, got \"0.0001\""),
+        ("8", "price.miss must be an amount in decimal"),
+        ("9", "unknown key price.ouput; did you mean price.output?"),
+        ("11", "not the same, got \"01:00-01:00\""),
+        ("13", "price.miss must be a text in quotes"),
+        ("14", "from 0 to 1000000, got \"1000001\""),
+        ("CACHALOT_PRICE_HIT", "unknown variable"),
+    ]);
+    Case::new("[price]\nhit = \"1\"\n").check(&[("1", "price must be [[price]], once for each price")]);
+    let explained = |text: &str| explain(&Case::new(text).sources, Some("price")).unwrap().0;
+    let two = explained("[[price]]\nhit = \"1\"\n[[price]]\nhit = \"2\"\n");
+    assert!(two.matches("#[[price]]").count() == 2 && two.contains("#hit = \"2\""), "{two}");
+    assert!(!two.contains("Variable"), "{two}");
 }
 
 #[test]

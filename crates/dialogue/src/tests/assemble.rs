@@ -1,7 +1,9 @@
+use base::Rng;
 use engine::GeneratedToken;
 
 use super::{ids, tokenizer};
-use crate::assemble::{Assembler, Reading, TagTokens};
+use crate::assemble::{Assembler, Output, Reading};
+use crate::follow::TagTokens;
 use crate::split::Start;
 use crate::{Delta, Part};
 
@@ -16,6 +18,13 @@ struct Outcome {
     reasoning_count: usize,
 }
 
+fn text(output: Output) -> Delta {
+    match output {
+        Output::Text(delta) => delta,
+        Output::Call(call) => panic!("nobody calls: {call:?}"),
+    }
+}
+
 fn assemble(tags: bool, start: Start, stop: &[&str], texts: &[&str]) -> (Vec<Delta>, Outcome) {
     let tokenizer = tokenizer(tags);
     let tag_tokens = tokenizer
@@ -24,19 +33,19 @@ fn assemble(tags: bool, start: Start, stop: &[&str], texts: &[&str]) -> (Vec<Del
         .map(|(opening, closing)| TagTokens { opening, closing });
     assert_eq!(tag_tokens.is_some(), tags);
     let stop: Vec<String> = stop.iter().map(|&stop| stop.to_owned()).collect();
-    let reading = Reading { start, tags: tag_tokens, stop: &stop, logprobs: true };
-    let mut assembler = Assembler::new(tokenizer.clone(), &reading);
+    let reading = Reading { start, tags: tag_tokens, calls: None, stop: &stop, logprobs: true };
+    let mut assembler = Assembler::new(tokenizer.clone(), &reading, Rng::from_seed(1));
     let mut deltas = Vec::new();
     let mut outcome = Outcome::default();
     for id in ids(&tokenizer, texts) {
         let pushed = assembler.push(GeneratedToken { id, logprob: -1.0, top: vec![(id, -1.0)] });
-        deltas.extend(pushed.deltas);
-        outcome.stopped = pushed.stopped;
-        if pushed.stopped {
+        deltas.extend(pushed.outputs.into_iter().map(text));
+        outcome.stopped = pushed.stopped.is_some();
+        if outcome.stopped {
             break;
         }
     }
-    deltas.extend(assembler.finish());
+    deltas.extend(assembler.finish().into_iter().map(text));
     for delta in &deltas {
         assert!(!delta.text.is_empty(), "a delta must not be empty");
         let (text, tokens) = match delta.part {
@@ -103,13 +112,14 @@ fn a_tag_cuts_an_unfinished_character() {
         opening: tokenizer.token_id("<think>").unwrap(),
         closing: tokenizer.token_id("</think>").unwrap(),
     };
-    let reading = Reading { start: Start::Reasoning, tags: Some(tags), stop: &[], logprobs: false };
-    let mut assembler = Assembler::new(tokenizer, &reading);
+    let reading =
+        Reading { start: Start::Reasoning, tags: Some(tags), calls: None, stop: &[], logprobs: false };
+    let mut assembler = Assembler::new(tokenizer, &reading, Rng::from_seed(1));
     let push = |assembler: &mut Assembler, id| {
-        assembler.push(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() }).deltas
+        assembler.push(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() }).outputs
     };
     assert_eq!(push(&mut assembler, 0xc3), []);
-    let delta = |part, text: &str| Delta { part, text: text.to_owned(), tokens: Vec::new() };
+    let delta = |part, text: &str| Output::Text(Delta { part, text: text.to_owned(), tokens: Vec::new() });
     assert_eq!(push(&mut assembler, tags.closing), [delta(Part::Reasoning, "\u{fffd}")]);
     assert_eq!(push(&mut assembler, 0xe9), []);
     assert_eq!(assembler.finish(), [delta(Part::Content, "\u{fffd}")]);
@@ -151,8 +161,43 @@ fn log_probabilities_go_with_their_text() {
 #[test]
 fn no_log_probabilities_unless_asked_for() {
     let tokenizer = tokenizer(true);
-    let reading = Reading { start: Start::Content, tags: None, stop: &[], logprobs: false };
-    let mut assembler = Assembler::new(tokenizer, &reading);
+    let reading = Reading { start: Start::Content, tags: None, calls: None, stop: &[], logprobs: false };
+    let mut assembler = Assembler::new(tokenizer, &reading, Rng::from_seed(1));
     let pushed = assembler.push(GeneratedToken { id: 65, logprob: f32::NAN, top: Vec::new() });
-    assert_eq!(pushed.deltas[0].tokens, []);
+    assert!(matches!(&pushed.outputs[..], [Output::Text(delta)] if delta.tokens.is_empty()));
+}
+
+#[test]
+fn calls_are_read_from_tokens_and_from_text() {
+    use crate::calls::{CallForm, Markup};
+    let body = "\n{\"name\": \"f\", \"arguments\": {\"a\": \"é</tool_call>\"}}\n";
+    for marks in [&super::MARKS[..], &[]] {
+        let tokenizer = super::tokenizer_with(true, marks);
+        let calls = Some(std::sync::Arc::new(Markup::new(CallForm::Hermes, &tokenizer)));
+        let reading = Reading { start: Start::Open, tags: None, calls, stop: &[], logprobs: true };
+        let mut assembler = Assembler::new(tokenizer.clone(), &reading, Rng::from_seed(1));
+        let texts =
+            ["Hello", super::MARKS[0], body, super::MARKS[1], "\n", super::MARKS[0], body, super::MARKS[1]];
+        let (mut content, mut calls, mut tokens) = (String::new(), Vec::<String>::new(), 0);
+        let mut take = |outputs: Vec<Output>| {
+            for output in outputs {
+                match output {
+                    Output::Text(delta) => {
+                        content.push_str(&delta.text);
+                        tokens += delta.tokens.len();
+                    }
+                    Output::Call(call) => {
+                        calls.extend(call.begins.map(|begins| begins.name + "("));
+                        calls.last_mut().expect("a call begins").push_str(&call.arguments);
+                    }
+                }
+            }
+        };
+        for id in ids(&tokenizer, &texts) {
+            take(assembler.push(GeneratedToken { id, logprob: -1.0, top: Vec::new() }).outputs);
+        }
+        take(assembler.finish());
+        assert_eq!((content.as_str(), tokens), ("Hello", 1));
+        assert_eq!(calls, ["f({\"a\": \"é</tool_call>\"}"; 2]);
+    }
 }

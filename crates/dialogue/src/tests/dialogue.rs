@@ -187,12 +187,14 @@ fn a_stop_string_ends_the_answer() {
     let dialogue = Fixture::default().saying(&["Hello", "!E", "ND", "wor"]);
     let request = ChatRequest { stop: vec!["END".to_owned()], ..ask("Hi") };
     let (_, content, finish, usage) = collect(start(&dialogue, &request));
-    assert_eq!((content.as_str(), finish, usage.completion_tokens), ("Hello!", Finish::Stop, 3));
+    let stopped = Finish::StopString("END".to_owned());
+    assert_eq!((content.as_str(), finish, usage.completion_tokens), ("Hello!", stopped, 3));
     // Also when the model would never end.
     let (dialogue, _) = Fixture::default().endless();
     let request = ChatRequest { stop: vec!["aaa".to_owned()], ..ask("Hi") };
     let (_, content, finish, usage) = collect(start(&dialogue, &request));
-    assert_eq!((content.as_str(), finish, usage.completion_tokens), ("", Finish::Stop, 3));
+    let stopped = Finish::StopString("aaa".to_owned());
+    assert_eq!((content.as_str(), finish, usage.completion_tokens), ("", stopped, 3));
     assert_eq!(dialogue.stats().blocks_free, dialogue.stats().blocks_total);
 }
 
@@ -283,7 +285,7 @@ fn requests_that_make_no_sense_are_refused() {
     check_refused(
         &dialogue,
         |r| r.messages.push(Message::assistant("So")),
-        "messages must be ended by a message of the user or the system, got a last message of the assistant",
+        "messages must be ended by a message of the user, the system or a tool, got a last message of the assistant",
     );
     check_refused(
         &dialogue,

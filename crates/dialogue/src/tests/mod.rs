@@ -2,7 +2,10 @@
 
 mod assemble;
 mod dialogue;
+mod hostile;
 mod hub;
+mod steer;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,6 +22,17 @@ use crate::{Dialogue, DialogueConfig, Profile, Thinking};
 const WORDS: [&str; 6] = ["Hello", "wor", "ld", "!E", "ND", "\u{120}again"];
 const CONTROLS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 pub(crate) const TAGS: [&str; 2] = ["<think>", "</think>"];
+/// The markup of calls.
+pub(crate) const MARKS: [&str; 8] = [
+    "<tool_call>",
+    "</tool_call>",
+    "<|python_tag|>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁calls▁end｜>",
+];
 pub(crate) const CONTEXT: usize = 512;
 
 /// The byte-level alphabet: printable bytes stand for themselves, the others for characters from U+0100 on.
@@ -34,6 +48,11 @@ fn byte_character(byte: u8) -> char {
 /// A tokenizer of single bytes, a few words that only the model says, and control tokens; `tags` for thinking tags
 /// that are tokens.
 pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
+    tokenizer_with(tags, &[])
+}
+
+/// The same with some of [`MARKS`] as tokens.
+pub(crate) fn tokenizer_with(tags: bool, marks: &[&str]) -> Arc<Tokenizer> {
     let mut tokens: Vec<String> = (0..=255).map(|byte| byte_character(byte).to_string()).collect();
     tokens.extend(WORDS.map(str::to_owned));
     let mut token_types = vec![1; tokens.len()];
@@ -42,6 +61,11 @@ pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
     if tags {
         tokens.extend(TAGS.map(str::to_owned));
         token_types.extend([4; TAGS.len()]);
+    }
+    for mark in marks {
+        // Some are control tokens, which have no text.
+        tokens.push((*mark).to_owned());
+        token_types.push(if mark.starts_with("<|") { 3 } else { 4 });
     }
     let facts = TokenizerFacts {
         model: "gpt2".to_owned(),
@@ -57,7 +81,7 @@ pub(crate) fn tokenizer(tags: bool) -> Arc<Tokenizer> {
 pub(crate) fn ids(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<TokenId> {
     let mut ids = Vec::new();
     for text in texts {
-        let whole = [&WORDS[..], &CONTROLS, &TAGS].concat().contains(text);
+        let whole = [&WORDS[..], &CONTROLS, &TAGS, &MARKS].concat().contains(text);
         match tokenizer.token_id(text).filter(|_| whole) {
             Some(id) => ids.push(id),
             None => ids.extend(text.bytes().map(TokenId::from)),
@@ -138,7 +162,11 @@ impl Model for FakeModel {
             for position in chunk.position..end {
                 self.said.remove(&slot(position));
             }
-            if chunk.wanted == Wanted::Last {
+            if chunk.wanted == Wanted::All {
+                // Of what the prompt might have gone on with nothing is said.
+                logits.resize(logits.len() + (chunk.tokens.len() - 1) * self.info.vocab_size, 0.0);
+            }
+            if chunk.wanted != Wanted::None {
                 let token = self.script.tokens.get(said).copied().unwrap_or(self.script.then);
                 self.said.insert(slot(end - 1), (said + 1, token));
                 let row = logits.len();
@@ -150,17 +178,24 @@ impl Model for FakeModel {
     }
 }
 
-/// A model to be loaded. `template` is a built-in one's name.
+/// A model to be loaded. `template` is a built-in one's name; empty for none.
 pub(crate) struct Fixture {
     pub(crate) tags: bool,
     pub(crate) template: &'static str,
     pub(crate) thinking: Option<Thinking>,
     pub(crate) config: DialogueConfig,
+    pub(crate) context: usize,
 }
 
 impl Default for Fixture {
     fn default() -> Self {
-        Self { tags: true, template: "chatml", thinking: None, config: DialogueConfig::default() }
+        Self {
+            tags: true,
+            template: "chatml",
+            thinking: None,
+            config: DialogueConfig::default(),
+            context: CONTEXT,
+        }
     }
 }
 
@@ -184,15 +219,16 @@ impl Fixture {
         let info = ModelInfo {
             architecture: "fake".to_owned(),
             vocab_size: tokenizer.vocab_size(),
-            context_length: CONTEXT,
+            context_length: self.context,
             layers: 1,
             kv_bytes_per_token: 16,
             weight_bytes: 0,
             parameters: 0,
         };
-        let template = ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in");
+        let template = (!self.template.is_empty())
+            .then(|| ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in"));
         let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
-        let loaded = LoadedModel { model, tokenizer, template: Some(template), info, name: None };
+        let loaded = LoadedModel { model, tokenizer, template, info, name: None };
         let profile = Profile { thinking: self.thinking, ..Profile::unknown(name) };
         Dialogue::new(loaded, profile, self.config, clock, Rng::from_seed(1)).expect("a valid configuration")
     }

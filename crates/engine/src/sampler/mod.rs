@@ -17,6 +17,7 @@ use self::filters::{Candidate, Ranked};
 pub use self::params::{LOGIT_BIAS_MAX, LOGPROBS_MAX, ParamError, SamplingParams};
 use self::penalties::Penalties;
 use crate::events::GeneratedToken;
+use crate::steering::TokenMask;
 
 /// Why no token could be picked: the model is broken, or its input was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum SampleError {
     /// A logit is NaN or +inf. -inf is allowed and means never.
     #[error("the model's logits must be numbers below infinity, some are not")]
     NotFinite,
+    /// What may come next has no probability at all.
+    #[error("nothing of what may come next is possible for the model")]
+    NothingAllowed,
     /// Every logit is -inf, or there are none.
     #[error("the model's logits leave at least one token possible, here none")]
     NothingPossible,
@@ -50,6 +54,8 @@ impl SamplerState {
 pub struct Sampler {
     /// Logits that penalties and bias changed, as they were, in the order of the changes.
     undo: Vec<(TokenId, f32)>,
+    /// `[vocab_size]`, logits with -inf for what a mask forbids.
+    allowed: Vec<f32>,
     /// What top-k left, by id. Empty without top-k.
     ids: Vec<TokenId>,
     /// `[ids.len()]`, their logits.
@@ -81,6 +87,75 @@ impl Sampler {
         prompt_tokens: usize,
     ) -> Result<GeneratedToken, SampleError> {
         let raw_max = math::max_checked(logits)?;
+        let id = self.choose(state, logits, raw_max, tokens, prompt_tokens)?;
+        Ok(self.told(state, id, logits, raw_max))
+    }
+
+    /// [`pick`](Self::pick) among the tokens of a mask. Log-probabilities are the model's own, over all tokens.
+    ///
+    /// # Errors
+    /// As there, and when the mask leaves nothing that the model could say.
+    pub fn pick_among(
+        &mut self,
+        state: &mut SamplerState,
+        logits: &[f32],
+        mask: &TokenMask,
+        tokens: &[TokenId],
+        prompt_tokens: usize,
+    ) -> Result<GeneratedToken, SampleError> {
+        let raw_max = math::max_checked(logits)?;
+        let mut allowed = std::mem::take(&mut self.allowed);
+        mask_logits(logits, mask, &mut allowed);
+        let chosen = math::max_checked(&allowed)
+            .map_err(|_| SampleError::NothingAllowed)
+            .and_then(|max| self.choose(state, &mut allowed, max, tokens, prompt_tokens));
+        self.allowed = allowed;
+        Ok(self.told(state, chosen?, logits, raw_max))
+    }
+
+    /// A token that is taken whatever the logits are, with its log-probability where the parameters want it.
+    ///
+    /// # Errors
+    /// When the logits are not numbers, or the vocabulary does not have the token.
+    pub fn forced(
+        &mut self,
+        state: &SamplerState,
+        logits: &[f32],
+        id: TokenId,
+    ) -> Result<GeneratedToken, SampleError> {
+        let raw_max = math::max_checked(logits)?;
+        if id as usize >= logits.len() {
+            return Err(SampleError::NothingAllowed);
+        }
+        Ok(self.told(state, id, logits, raw_max))
+    }
+
+    /// How probable a token is, with the most probable alternatives.
+    ///
+    /// # Errors
+    /// As [`forced`](Self::forced).
+    pub fn weigh(
+        &mut self,
+        logits: &[f32],
+        id: TokenId,
+        alternatives: usize,
+    ) -> Result<GeneratedToken, SampleError> {
+        let max = math::max_checked(logits)?;
+        if id as usize >= logits.len() {
+            return Err(SampleError::NothingAllowed);
+        }
+        Ok(self.describe(id, logits, max, alternatives))
+    }
+
+    /// The token that follows; `raw_max` is the largest of the logits, which are afterwards as before.
+    fn choose(
+        &mut self,
+        state: &mut SamplerState,
+        logits: &mut [f32],
+        raw_max: f32,
+        tokens: &[TokenId],
+        prompt_tokens: usize,
+    ) -> Result<TokenId, SampleError> {
         self.undo.clear();
         state.penalties.apply(&state.params, tokens, prompt_tokens, logits, &mut self.undo);
         penalties::apply_bias(&state.params.logit_bias, logits, &mut self.undo);
@@ -94,10 +169,14 @@ impl Sampler {
         for (id, logit) in self.undo.drain(..).rev() {
             logits[id as usize] = logit;
         }
-        Ok(match state.params.logprobs {
+        Ok(id)
+    }
+
+    fn told(&mut self, state: &SamplerState, id: TokenId, logits: &[f32], raw_max: f32) -> GeneratedToken {
+        match state.params.logprobs {
             None => GeneratedToken { id, logprob: f32::NAN, top: Vec::new() },
             Some(alternatives) => self.describe(id, logits, raw_max, alternatives),
-        })
+        }
     }
 
     /// One draw; `uniform` is in `[0, 1)`, `max` the largest of the logits.
@@ -147,6 +226,26 @@ impl Sampler {
         }
         GeneratedToken { id, logprob: logprob(logits[id as usize]), top }
     }
+}
+
+/// The logits with -inf for what is not in the mask.
+fn mask_logits(logits: &[f32], mask: &TokenMask, masked: &mut Vec<f32>) {
+    masked.clear();
+    for (logits, &word) in logits.chunks(u32::BITS as usize).zip(mask.words()) {
+        match word {
+            0 => masked.extend(std::iter::repeat_n(f32::NEG_INFINITY, logits.len())),
+            u32::MAX => masked.extend_from_slice(logits),
+            word => masked.extend(
+                logits.iter().enumerate().map(
+                    |(bit, &logit)| {
+                        if word >> bit & 1 == 1 { logit } else { f32::NEG_INFINITY }
+                    },
+                ),
+            ),
+        }
+    }
+    // A mask of a smaller vocabulary allows nothing beyond it.
+    masked.resize(logits.len(), f32::NEG_INFINITY);
 }
 
 #[cfg(test)]

@@ -393,3 +393,112 @@ fn log_probabilities_are_the_models() {
     assert_eq!((picked.id, picked.top.len()), (1, 2));
     assert!((picked.logprob - 0.5_f32.ln()).abs() < 1e-6);
 }
+
+fn mask_of(vocab_size: usize, words: &[u32]) -> TokenMask {
+    let mut mask = TokenMask::new(vocab_size);
+    for (word, &given) in mask.words_mut().iter_mut().zip(words) {
+        *word = given;
+    }
+    mask
+}
+
+fn pick_among(
+    params: &SamplingParams,
+    logits: &[f32],
+    mask: &TokenMask,
+    tokens: &[TokenId],
+    prompt_tokens: usize,
+) -> Result<GeneratedToken, SampleError> {
+    let mut state = SamplerState::new(params.clone(), 1);
+    Sampler::new().pick_among(&mut state, logits, mask, tokens, prompt_tokens)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn a_masked_pick_is_that_of_logits_without_the_rest(
+        params in any_filters(),
+        greedy in any::<bool>(),
+        logits in any_logits(),
+        words in prop::collection::vec(prop_oneof![Just(0), Just(u32::MAX), any::<u32>()], 13),
+        seed in any::<u64>(),
+        tokens in prop::collection::vec(0_u32..40, 1..50),
+        repetition_penalty in 0.5_f32..2.0,
+        presence_penalty in -2.0_f32..2.0,
+    ) {
+        let mask = mask_of(logits.len(), &words);
+        let masked: Vec<f32> = logits
+            .iter()
+            .enumerate()
+            .map(|(id, &logit)| if mask.contains(id as TokenId) { logit } else { f32::NEG_INFINITY })
+            .collect();
+        let temperature = if greedy { 0.0 } else { params.temperature };
+        let params = SamplingParams {
+            temperature,
+            seed: Some(seed),
+            repetition_penalty,
+            presence_penalty,
+            logit_bias: vec![(3, 4.0)],
+            logprobs: Some(3),
+            ..params
+        };
+        let given = pick_among(&params, &logits, &mask, &tokens, 1);
+        if masked.iter().all(|&logit| logit == f32::NEG_INFINITY) {
+            prop_assert_eq!(given, Err(SampleError::NothingAllowed));
+            return Ok(());
+        }
+        let expected = pick(&params, &masked, &tokens, 1).id;
+        // Log-probabilities are the model's own, over all tokens.
+        let state = SamplerState::new(params, 1);
+        let told = Sampler::new().forced(&state, &logits, expected);
+        prop_assert_eq!(given, told);
+    }
+}
+
+#[test]
+fn a_mask_of_everything_changes_nothing_and_one_of_nothing_is_an_error() {
+    let logits = random_logits(1000, 3.0, 8);
+    let mut mask = TokenMask::new(1000);
+    for params in [SamplingParams::greedy(), SamplingParams { top_p: 0.9, ..SamplingParams::default() }] {
+        let params = SamplingParams { logprobs: Some(2), ..params };
+        mask.fill();
+        for tokens in 1..40 {
+            let history = vec![7; tokens];
+            let free = pick(&params, &logits, &history, 1);
+            assert_eq!(pick_among(&params, &logits, &mask, &history, 1), Ok(free));
+        }
+        // A mask of a smaller vocabulary allows nothing beyond it.
+        let small = mask_of(64, &[0, u32::MAX]);
+        let picked = pick_among(&params, &logits, &small, &[7], 1).unwrap();
+        assert!((32..64).contains(&picked.id));
+        mask.clear();
+        assert_eq!(pick_among(&params, &logits, &mask, &[7], 1), Err(SampleError::NothingAllowed));
+        // What the model takes for impossible does not become possible by being the only thing allowed.
+        mask.allow(3);
+        let mut without = logits.clone();
+        without[3] = f32::NEG_INFINITY;
+        assert_eq!(pick_among(&params, &without, &mask, &[7], 1), Err(SampleError::NothingAllowed));
+        // A broken model is one behind every mask.
+        without[900] = f32::NAN;
+        assert_eq!(pick_among(&params, &without, &mask, &[7], 1), Err(SampleError::NotFinite));
+    }
+}
+
+#[test]
+fn a_forced_token_is_taken_without_a_draw_and_weighed_where_that_is_wanted() {
+    let logits = random_logits(1000, 3.0, 9);
+    let exact_total: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+    let mut sampler = Sampler::new();
+    let silent = SamplerState::new(SamplingParams::default(), 1);
+    let token = sampler.forced(&silent, &logits, 5).unwrap();
+    assert!(token.id == 5 && token.logprob.is_nan() && token.top.is_empty());
+    let asks = SamplerState::new(SamplingParams { logprobs: Some(2), ..SamplingParams::default() }, 1);
+    let token = sampler.forced(&asks, &logits, 5).unwrap();
+    assert!((f64::from(token.logprob) - (f64::from(logits[5]) - exact_total.ln())).abs() < 1e-4);
+    assert_eq!((token.id, token.top.len()), (5, 2));
+    assert_eq!(sampler.weigh(&logits, 5, 2), Ok(token));
+    assert_eq!(sampler.forced(&asks, &logits, 1000), Err(SampleError::NothingAllowed));
+    assert_eq!(sampler.weigh(&logits, 1000, 2), Err(SampleError::NothingAllowed));
+    assert_eq!(sampler.forced(&silent, &[0.0, f32::NAN], 0), Err(SampleError::NotFinite));
+}

@@ -11,6 +11,9 @@
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
 //!   (at least one token) with chunks of prompts, by class, then arrival. A prompt that got nothing for
 //!   [`PASSED_OVER_MAX`] steps in a row comes first in the next.
+//! - **Scoring.** Where a prompt's own probability is asked for, its rows want logits at every position, at most
+//!   `scored_rows_max` positions in a step over all sequences. The prefix cache gives it nothing that it has not
+//!   scored itself. A sequence may end there, with no answer.
 //! - **Admission** is from the queue, highest class first, oldest first, while fewer than `running_max` run and
 //!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
 //!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
@@ -62,6 +65,8 @@ pub struct SchedulerConfig {
     pub waiting_max: usize,
     /// Longest sequence, prompt and answer, in tokens. The pool must be able to hold it.
     pub length_max: usize,
+    /// Positions of prompts that are scored in a step: each takes a row of logits.
+    pub scored_rows_max: usize,
 }
 
 /// A sequence for the scheduler.
@@ -71,7 +76,7 @@ pub struct Request {
     pub id: SequenceId,
     /// Tokens to continue, at least one and fewer than `length_max`.
     pub prompt: Vec<TokenId>,
-    /// Most tokens to generate, at least 1.
+    /// Most tokens to generate, at least 1, or 0 with `score_prompt`.
     pub tokens_max: usize,
     /// Tokens that end the answer.
     pub end_tokens: Vec<TokenId>,
@@ -79,6 +84,8 @@ pub struct Request {
     pub priority: Priority,
     /// With whom it shares what it has read.
     pub scope: CacheScope,
+    /// Whether the logits at every position of the prompt are wanted; then all of it is read.
+    pub score_prompt: bool,
 }
 
 /// The scheduler already holds as many sequences as it may.
@@ -115,9 +122,19 @@ impl Scheduler {
     /// # Panics
     /// When a size is 0 or the pool can't hold a sequence of `length_max`.
     pub fn new(config: SchedulerConfig) -> Self {
-        let SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max } = config;
-        let smallest = [kv_blocks, step_tokens_max, running_max, waiting_max, length_max].into_iter().min();
-        assert!(smallest >= Some(1), "every size of a scheduler must be at least 1, got {config:?}");
+        let SchedulerConfig {
+            kv_blocks,
+            step_tokens_max,
+            running_max,
+            waiting_max,
+            length_max,
+            scored_rows_max,
+        } = config;
+        let sizes = [kv_blocks, step_tokens_max, running_max, waiting_max, length_max, scored_rows_max];
+        assert!(
+            sizes.into_iter().min() >= Some(1),
+            "every size of a scheduler must be at least 1, got {config:?}"
+        );
         assert!(blocks_for(length_max) <= kv_blocks, "{kv_blocks} blocks can't hold {length_max} tokens");
         Self {
             config,
@@ -141,7 +158,7 @@ impl Scheduler {
     pub fn submit(&mut self, request: Request, now: Duration) -> Result<(), QueueFull> {
         let length_max = self.config.length_max;
         assert!((1..length_max).contains(&request.prompt.len()), "prompt length must be in 1..{length_max}");
-        assert!(request.tokens_max > 0, "tokens_max must be at least 1");
+        assert!(request.tokens_max > 0 || request.score_prompt, "tokens_max must be at least 1");
         if self.sequences.len() >= self.config.running_max.saturating_add(self.config.waiting_max) {
             return Err(QueueFull);
         }
@@ -190,13 +207,15 @@ impl Scheduler {
         assert_eq!(picked.len(), plan.rows().len(), "one pick per row");
         for (row, picked) in plan.rows().iter().zip(picked.drain(..)) {
             let Some(sequence) = self.sequences.get_mut(&row.id) else { continue };
-            sequence.computed = row.end;
+            sequence.read(row);
             if !matches!(picked, Picked::Failed(_)) {
                 let Sequence { table, tokens, computed, scope, .. } = sequence;
                 self.pool.share(table, *scope, &tokens[..*computed]);
             }
             let ended = match picked {
-                Picked::Read => None,
+                Picked::Read => {
+                    (sequence.read_only && sequence.pending() == 0).then_some(FinishReason::Length)
+                }
                 Picked::Failed(message) => Some(FinishReason::Failed(message)),
                 Picked::Token(token) if sequence.end_tokens.contains(&token.id) => {
                     Some(FinishReason::EndToken)
@@ -223,7 +242,11 @@ impl Scheduler {
             tokens: &sequence.tokens[row.start..row.end],
             position: row.start,
             blocks: sequence.table.ids(),
-            wanted: if row.wants_logits { Wanted::Last } else { Wanted::None },
+            wanted: match row {
+                PlanRow { scores: true, .. } => Wanted::All,
+                PlanRow { wants_logits: true, .. } => Wanted::Last,
+                PlanRow { .. } => Wanted::None,
+            },
         }
     }
 
@@ -320,9 +343,9 @@ impl Scheduler {
         while self.running.len() < self.config.running_max {
             let Some(id) = self.waiting.peek() else { break };
             let Some(sequence) = self.sequences.get_mut(&id) else { break };
+            let borrowable = sequence.borrowable();
             let table = &mut sequence.table;
-            // The last token is computed in any case: its logits are wanted.
-            self.pool.lend(table, sequence.scope, &sequence.tokens[..sequence.tokens.len() - 1]);
+            self.pool.lend(table, sequence.scope, &sequence.tokens[..borrowable]);
             let needed = blocks_for(sequence.tokens.len());
             let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 };
             if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
@@ -348,7 +371,7 @@ impl Scheduler {
         for &id in &self.running {
             let sequence = &self.sequences[&id];
             if sequence.pending() == 1 {
-                plan.push(id, sequence.computed, sequence.tokens.len(), true);
+                plan.push(sequence.row(id, 1));
             }
         }
     }
@@ -367,18 +390,21 @@ impl Scheduler {
         }
         order.sort_unstable();
         let mut budget = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+        let mut scored_budget = self.config.scored_rows_max;
         for &(_, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
-            let taken = sequence.pending().min(budget);
+            let scores = sequence.scores();
+            let budget_here = if scores { budget.min(scored_budget) } else { budget };
+            let taken = sequence.pending_alike().min(budget_here);
             if taken == 0 {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
                 continue;
             }
             sequence.steps_passed_over = 0;
-            let end = sequence.computed + taken;
-            plan.push(id, sequence.computed, end, end == sequence.tokens.len());
+            plan.push(sequence.row(id, taken));
             budget -= taken;
+            scored_budget -= if scores { taken } else { 0 };
         }
         self.prefill_order = order;
     }

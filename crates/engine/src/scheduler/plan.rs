@@ -23,6 +23,15 @@ pub struct PlanRow {
     pub end: usize,
     /// Whether the last token is the sequence's last, so that the next one is to be picked.
     pub wants_logits: bool,
+    /// Whether the logits at every position are wanted: they say how probable the prompt is.
+    pub scores: bool,
+}
+
+impl PlanRow {
+    /// Rows of logits that the model gives for it.
+    pub fn logits_rows(&self) -> usize {
+        if self.scores { self.end - self.start } else { usize::from(self.wants_logits) }
+    }
 }
 
 /// A sequence that left the queue for the first time.
@@ -62,8 +71,8 @@ impl Plan {
         self.tokens = 0;
     }
 
-    pub(super) fn push(&mut self, id: SequenceId, start: usize, end: usize, wants_logits: bool) {
-        self.rows.push(PlanRow { id, start, end, wants_logits });
-        self.tokens += end - start;
+    pub(super) fn push(&mut self, row: PlanRow) {
+        self.tokens += row.end - row.start;
+        self.rows.push(row);
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use base::TokenId;
 
-use super::{Rank, Request};
+use super::{PlanRow, Rank, Request};
 use crate::blocks::BlockTable;
 use crate::events::{EngineUsage, FinishReason, Priority};
 use crate::prefix::CacheScope;
@@ -19,6 +19,12 @@ pub(super) struct Sequence {
     pub(super) prompt_tokens: usize,
     /// `tokens` never gets longer than this.
     length_max: usize,
+    /// Whether how probable the prompt is has to be worked out.
+    score_prompt: bool,
+    /// Positions of the prompt for which that is done.
+    scored: usize,
+    /// Whether it ends when its prompt is read.
+    pub(super) read_only: bool,
     pub(super) end_tokens: Vec<TokenId>,
     pub(super) scope: CacheScope,
     /// Tokens of the prompt that the prefix cache had when it started.
@@ -44,6 +50,9 @@ impl Sequence {
             tokens: request.prompt,
             prompt_tokens,
             length_max: prompt_tokens.saturating_add(request.tokens_max).min(length_max),
+            score_prompt: request.score_prompt,
+            scored: 0,
+            read_only: request.tokens_max == 0,
             end_tokens: request.end_tokens,
             scope: request.scope,
             cached_tokens: 0,
@@ -63,6 +72,47 @@ impl Sequence {
     /// Tokens that are not in the KV cache; at least 1.
     pub(super) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
+    }
+
+    /// How many of its tokens it may begin with from the prefix cache. The last is computed in any case: its logits are
+    /// wanted. So is every token of a prompt that is to be scored, once.
+    pub(super) fn borrowable(&self) -> usize {
+        if self.unscored() { self.scored } else { self.tokens.len() - 1 }
+    }
+
+    /// Whether a part of its prompt is still to be scored.
+    fn unscored(&self) -> bool {
+        self.score_prompt && self.scored + 1 < self.prompt_tokens
+    }
+
+    /// Whether the logits at every position from here are wanted.
+    pub(super) fn scores(&self) -> bool {
+        self.unscored() && self.computed == self.scored
+    }
+
+    /// Tokens that may be in one row: of all of them the same is wanted. At least 1.
+    pub(super) fn pending_alike(&self) -> usize {
+        // What was scored before a preemption is only read again.
+        if self.unscored() && self.computed < self.scored {
+            self.scored - self.computed
+        } else {
+            self.pending()
+        }
+    }
+
+    /// Its next `tokens` tokens.
+    pub(super) fn row(&self, id: super::SequenceId, tokens: usize) -> PlanRow {
+        let (start, end) = (self.computed, self.computed + tokens);
+        let wants_logits = end == self.tokens.len() && !self.read_only;
+        PlanRow { id, start, end, wants_logits, scores: self.scores() }
+    }
+
+    /// What was planned is done.
+    pub(super) fn read(&mut self, row: &PlanRow) {
+        self.computed = row.end;
+        if row.scores {
+            self.scored = self.scored.max(row.end);
+        }
     }
 
     /// Appends a generated token; says if it was the last one allowed.

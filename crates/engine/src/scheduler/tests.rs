@@ -9,6 +9,7 @@ const CONFIG: SchedulerConfig = SchedulerConfig {
     running_max: 4,
     waiting_max: 10,
     length_max: 1000,
+    scored_rows_max: 16,
 };
 
 /// A scheduler whose model always picks token 7, and whose clock counts steps in milliseconds.
@@ -45,7 +46,8 @@ impl Bench {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
         let prompt = vec![1; prompt_tokens];
-        let request = Request { id, prompt, tokens_max, end_tokens: vec![9], priority, scope };
+        let request =
+            Request { id, prompt, tokens_max, end_tokens: vec![9], priority, scope, score_prompt: false };
         self.scheduler.submit(request, self.now()).unwrap();
         id
     }
@@ -340,6 +342,7 @@ fn the_queue_is_bounded() {
         end_tokens: Vec::new(),
         priority: Priority::High,
         scope: CacheScope::default(),
+        score_prompt: false,
     };
     assert_eq!(bench.scheduler.submit(more.clone(), Duration::ZERO), Err(QueueFull));
     bench.scheduler.finish(SequenceId(1), FinishReason::Cancelled, Duration::ZERO);

@@ -16,7 +16,7 @@ const CONFIG: EngineConfig =
     EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16 };
 const CONTEXT: usize = 1024;
 
-fn start(config: EngineConfig) -> (Engine, Controls) {
+pub(crate) fn start(config: EngineConfig) -> (Engine, Controls) {
     start_with(FakeModel::new(CONTEXT), config)
 }
 
@@ -27,11 +27,11 @@ fn start_with(model: FakeModel, config: EngineConfig) -> (Engine, Controls) {
     (engine.expect("the config is valid"), controls)
 }
 
-fn prompt(number: usize, tokens: usize) -> Vec<TokenId> {
+pub(crate) fn prompt(number: usize, tokens: usize) -> Vec<TokenId> {
     (0..tokens).map(|at| ((at * 31 + number * 17 + at * at) % 57) as TokenId).collect()
 }
 
-fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
+pub(crate) fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
     Submission {
         prompt,
         sampling: SamplingParams::greedy(),
@@ -39,15 +39,28 @@ fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission {
         end_tokens: Vec::new(),
         priority: Priority::Normal,
         scope: CacheScope::default(),
+        steering: None,
+        prompt_logprobs: None,
     }
 }
 
-fn submit(engine: &Engine, submission: Submission) -> Sequence {
+/// The same once more, without what steers it.
+fn again(submission: &Submission) -> Submission {
+    Submission {
+        prompt: submission.prompt.clone(),
+        sampling: submission.sampling.clone(),
+        end_tokens: submission.end_tokens.clone(),
+        steering: None,
+        ..*submission
+    }
+}
+
+pub(crate) fn submit(engine: &Engine, submission: Submission) -> Sequence {
     engine.submit(submission).expect("the submission is accepted")
 }
 
 /// Takes all events of a sequence and checks their order.
-fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage) {
+pub(crate) fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage) {
     let mut tokens = Vec::new();
     let mut started = false;
     loop {
@@ -55,6 +68,9 @@ fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage)
             SequenceEvent::Started { .. } => {
                 assert!(!started && tokens.is_empty(), "Started comes once and first");
                 started = true;
+            }
+            SequenceEvent::Prompt(_) => {
+                assert!(started && tokens.is_empty(), "the prompt comes before the answer");
             }
             SequenceEvent::Token(token) => {
                 assert!(started);
@@ -69,14 +85,14 @@ fn collect(sequence: &mut Sequence) -> (Vec<TokenId>, FinishReason, EngineUsage)
     }
 }
 
-fn answer(engine: &Engine, submission: Submission) -> Vec<TokenId> {
+pub(crate) fn answer(engine: &Engine, submission: Submission) -> Vec<TokenId> {
     let (tokens, reason, _) = collect(&mut submit(engine, submission));
     assert_eq!(reason, FinishReason::Length);
     tokens
 }
 
 /// Every block is free and nothing is left.
-fn check_idle(engine: &Engine) {
+pub(crate) fn check_idle(engine: &Engine) {
     let stats = engine.stats();
     assert_eq!((stats.running, stats.waiting), (0, 0));
     assert_eq!(stats.blocks_free, stats.blocks_total);
@@ -130,7 +146,7 @@ fn eight_at_once_answer_as_each_alone() {
         })
         .collect();
     let (alone, _) = start(EngineConfig { step_tokens_max: 512, ..CONFIG });
-    let expected: Vec<_> = submissions.iter().map(|submission| answer(&alone, submission.clone())).collect();
+    let expected: Vec<_> = submissions.iter().map(|submission| answer(&alone, again(submission))).collect();
     for number in (0..8).step_by(2) {
         let cacheless = greedy_answer(&submissions[number].prompt, submissions[number].tokens_max);
         assert_eq!(expected[number], cacheless);
@@ -138,7 +154,7 @@ fn eight_at_once_answer_as_each_alone() {
     // 30 blocks can't hold the 22 of the prompts and 12 or so of the answers: some are preempted.
     for (step_tokens_max, kv_blocks) in [(1, 256), (7, 256), (512, 256), (1, 30), (7, 30), (512, 30)] {
         let (engine, _) = start(EngineConfig { step_tokens_max, kv_blocks, ..CONFIG });
-        let mut sequences: Vec<_> = submissions.iter().map(|one| submit(&engine, one.clone())).collect();
+        let mut sequences: Vec<_> = submissions.iter().map(|one| submit(&engine, again(one))).collect();
         let answers: Vec<_> = sequences.iter_mut().map(|sequence| collect(sequence).0).collect();
         assert_eq!(answers, expected, "chunks of {step_tokens_max}, {kv_blocks} blocks");
         check_idle(&engine);
@@ -324,7 +340,7 @@ fn a_cancel_ends_a_sequence_within_a_step() {
     let (reason, usage) = loop {
         match cancelled.blocking_next().expect("the last event is Finished") {
             SequenceEvent::Finished { reason, usage } => break (reason, usage),
-            SequenceEvent::Started { .. } | SequenceEvent::Token(_) => (),
+            SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) | SequenceEvent::Token(_) => (),
         }
     };
     assert_eq!(reason, FinishReason::Cancelled);
@@ -386,7 +402,9 @@ fn a_failure_ends_the_sequence_at_fault_and_no_other() {
             match good.blocking_next().expect("the last event is Finished") {
                 SequenceEvent::Finished { reason, .. } => break reason,
                 SequenceEvent::Token(token) => rest.push(token.id),
-                SequenceEvent::Started { .. } => unreachable!("it has started before"),
+                SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) => {
+                    unreachable!("it has started before, and nobody asked for the prompt")
+                }
             }
         };
         let good_is_right = rest == greedy_answer(&prompt(1, 50), 20)[1..];
@@ -420,6 +438,8 @@ fn what_is_wrong_with_a_submission_is_said() {
     check(with(bias), "logit_bias must be token ids below 61, got 70");
     let hot = SamplingParams { temperature: 101.0, ..SamplingParams::default() };
     check(with(hot), "temperature must be between 0 and 100, got 101");
+    let many = Submission { prompt_logprobs: Some(21), ..submission(vec![1], 0) };
+    check(many, "prompt_logprobs must be at most 20, got 21");
     assert_eq!(engine.stats().waiting, 0, "what is refused holds no place");
     for config in [
         EngineConfig { kv_blocks: 0, ..CONFIG },
@@ -515,7 +535,7 @@ fn every_sequence_hears_of_it_when_the_step_loop_breaks() {
         let reason = loop {
             match sequence.blocking_next().expect("the last event is Finished") {
                 SequenceEvent::Finished { reason, .. } => break reason,
-                SequenceEvent::Started { .. } | SequenceEvent::Token(_) => (),
+                SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) | SequenceEvent::Token(_) => (),
             }
         };
         assert_eq!(reason, FinishReason::Failed("the engine stopped unexpectedly".to_owned()));

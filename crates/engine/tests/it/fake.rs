@@ -194,15 +194,19 @@ impl FakeModel {
             if chunk.wanted == Wanted::None || chunk.tokens.contains(&SHORT) {
                 continue;
             }
-            let last = chunk.position + chunk.tokens.len() - 1;
-            let hash = (0..=last).fold(HASH_START, |hash, position| {
-                let (position, token) = self.cache[slot(position)];
-                hash_token(hash, position, token)
-            });
-            let start = logits.len();
-            logits_of(hash, logits);
-            if chunk.tokens.contains(&NOT_A_NUMBER) {
-                logits[start + 5] = f32::NAN;
+            let end = chunk.position + chunk.tokens.len();
+            let wanted = if chunk.wanted == Wanted::All { chunk.position } else { end - 1 };
+            let mut hash = HASH_START;
+            for at in 0..end {
+                let (position, token) = self.cache[slot(at)];
+                hash = hash_token(hash, position, token);
+                if at >= wanted {
+                    let start = logits.len();
+                    logits_of(hash, logits);
+                    if chunk.tokens.contains(&NOT_A_NUMBER) {
+                        logits[start + 5] = f32::NAN;
+                    }
+                }
             }
         }
         Ok(())

@@ -4,3 +4,4 @@
 mod engine;
 mod fake;
 mod simulation;
+mod steering;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::{Rng, TokenId};
-use engine::scheduler::{Picked, Plan, Request, Scheduler, SchedulerConfig, SequenceId};
+use engine::scheduler::{Picked, Plan, PlanRow, Request, Scheduler, SchedulerConfig, SequenceId};
 use engine::{CacheScope, FinishReason, GeneratedToken, Priority, SequenceEvent};
 use models::batch::{Chunk, KV_BLOCK_TOKENS, Model};
 use proptest::prelude::*;
@@ -19,6 +19,8 @@ struct Expected {
     length: usize,
     length_end: usize,
     end_token: TokenId,
+    /// Positions of the prompt whose logits are wanted and have not been there.
+    unscored: usize,
     started: bool,
     submitted_step: u64,
 }
@@ -40,6 +42,8 @@ struct World {
     classes: BTreeMap<SequenceId, Priority>,
     /// Tokens of prompts that the prefix cache had.
     cached_tokens: u64,
+    /// Rows that only read again what was scored before a preemption.
+    read_again: u64,
 }
 
 impl World {
@@ -60,6 +64,7 @@ impl World {
             longest: [0; 3],
             classes: BTreeMap::new(),
             cached_tokens: 0,
+            read_again: 0,
         }
     }
 
@@ -70,6 +75,7 @@ impl World {
     fn submit(&mut self, prompt: Vec<TokenId>, tokens_max: usize, end_token: TokenId, priority: Priority) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
+        let score_prompt = id.0.is_multiple_of(5);
         let expected = Expected {
             hash: prompt
                 .iter()
@@ -78,12 +84,14 @@ impl World {
             length: prompt.len(),
             length_end: (prompt.len() + tokens_max).min(self.config.length_max),
             end_token,
+            unscored: if score_prompt { prompt.len() - 1 } else { 0 },
             started: false,
             submitted_step: self.steps,
         };
         // Two scopes: half of all sequences share their beginnings.
         let scope = CacheScope([(id.0 % 2) as u8; 16]);
-        let request = Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority, scope };
+        let request =
+            Request { id, prompt, tokens_max, end_tokens: vec![end_token], priority, scope, score_prompt };
         let room = self.expected.len() < self.config.running_max + self.config.waiting_max;
         let accepted = self.scheduler.submit(request, self.now()).is_ok();
         assert_eq!(accepted, room, "a submission is refused just if the queue is full");
@@ -116,6 +124,16 @@ impl World {
             let expected = self.expected.get_mut(&started.id).expect("only known sequences start");
             assert!(!std::mem::replace(&mut expected.started, true), "a sequence starts once");
         }
+        for row in self.plan.rows().iter().filter(|row| row.scores) {
+            let expected = self.expected.get_mut(&row.id).expect("only known sequences are planned");
+            let scored =
+                self.scheduler.tokens(row.id).map_or(0, |(_, prompt)| prompt - 1) - expected.unscored;
+            // Also after a preemption: each position once, none left out.
+            assert_eq!(row.start, scored, "the positions that are scored follow one another");
+            expected.unscored -= expected.unscored.min(row.end - scored);
+        }
+        let unscored = |row: &&PlanRow| !row.scores && self.expected[&row.id].unscored > 0;
+        self.read_again += self.plan.rows().iter().filter(unscored).count() as u64;
         let mut picked = self.run_model();
         let mut events = Vec::new();
         self.scheduler.commit(now, &self.plan, &mut picked, &mut events);
@@ -129,10 +147,17 @@ impl World {
     fn check_plan(&self) {
         let rows = self.plan.rows();
         assert_eq!(rows.is_empty(), self.expected.is_empty(), "there is work just if there are sequences");
-        let decodes = rows.iter().filter(|row| row.end - row.start == 1 && row.wants_logits).count();
+        let is_last = |row: &&PlanRow| {
+            self.scheduler
+                .tokens(row.id)
+                .is_some_and(|(tokens, _)| (row.start, row.end) == (tokens.len() - 1, tokens.len()))
+        };
+        let decodes = rows.iter().filter(is_last).count();
         let most = self.config.step_tokens_max.max(decodes + 1);
         assert!(self.plan.tokens() <= most, "{} tokens, at most {most} allowed", self.plan.tokens());
         assert!(rows.len() <= self.config.running_max);
+        let scored: usize = rows.iter().filter(|row| row.scores).map(|row| row.end - row.start).sum();
+        assert!(scored <= self.config.scored_rows_max, "{scored} positions are scored in one step");
     }
 
     fn run_model(&mut self) -> Vec<Picked> {
@@ -140,16 +165,17 @@ impl World {
         let mut logits = Vec::new();
         self.model.run(&chunks, &mut logits).expect("the batch keeps the contract");
         let mut rows = logits.chunks_exact(crate::fake::VOCAB_SIZE);
-        let pick = |wants_logits: bool| {
-            if !wants_logits {
+        let pick = |row: &PlanRow| {
+            let last = rows.by_ref().take(row.logits_rows()).last();
+            if !row.wants_logits {
                 return Picked::Read;
             }
-            let logits = rows.next().expect("a row of logits for each row that wants one");
+            let logits = last.expect("a row of logits for each row that wants one");
             let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
             let id = best.expect("the vocabulary is not empty") as TokenId;
             Picked::Token(GeneratedToken { id, logprob: f32::NAN, top: Vec::new() })
         };
-        self.plan.rows().iter().map(|row| row.wants_logits).map(pick).collect()
+        self.plan.rows().iter().map(pick).collect()
     }
 
     fn check_event(&mut self, id: SequenceId, event: SequenceEvent) {
@@ -157,7 +183,9 @@ impl World {
         let token = greedy_of(expected.hash);
         match event {
             SequenceEvent::Started { .. } => unreachable!("commit starts nothing"),
+            SequenceEvent::Prompt(_) => unreachable!("commit weighs nothing"),
             SequenceEvent::Token(given) => {
+                assert_eq!(expected.unscored, 0, "{id:?} speaks before its prompt is weighed");
                 assert_eq!(given.id, token, "{id:?} got the token of another history");
                 assert_ne!(token, expected.end_token, "the end token is not reported");
                 expected.hash = hash_token(expected.hash, expected.length, token);
@@ -168,6 +196,7 @@ impl World {
                 self.natural_end(id);
             }
             SequenceEvent::Finished { reason: FinishReason::Length, usage } => {
+                assert_eq!(expected.unscored, 0, "{id:?} ends before its prompt is weighed");
                 assert_eq!(expected.length, expected.length_end);
                 self.cached_tokens += usage.cached_tokens as u64;
                 assert_eq!(usage.prompt_tokens + usage.generated_tokens, expected.length);
@@ -206,7 +235,8 @@ impl World {
         let prompt = (0..prompt_tokens)
             .map(|at| if at < common { (at % 3) as TokenId } else { rng.below(57) as TokenId })
             .collect();
-        let tokens_max = 1 + rng.below(120);
+        // Some only want to have their prompt scored, see `submit`.
+        let tokens_max = if self.next_id.is_multiple_of(10) { 0 } else { 1 + rng.below(120) };
         let end_token = if rng.below(3) == 0 { rng.below(57) as TokenId } else { 1000 };
         let priority = PRIORITIES[rng.below(3)];
         self.submit(prompt, tokens_max, end_token, priority);
@@ -238,6 +268,7 @@ fn a_hundred_thousand_random_steps() {
         running_max: 6,
         waiting_max: 10,
         length_max: 6 * KV_BLOCK_TOKENS,
+        scored_rows_max: 11,
     };
     let small = SchedulerConfig { kv_blocks: 24, step_tokens_max: 64, running_max: 8, ..tiny };
     let roomy = SchedulerConfig { kv_blocks: 80, step_tokens_max: 128, running_max: 12, ..tiny };
@@ -248,6 +279,7 @@ fn a_hundred_thousand_random_steps() {
         (small, 2, 25_000, 25),
         (roomy, 3, 20_000, 40),
         (one_by_one, 4, 10_000, 5),
+        (SchedulerConfig { scored_rows_max: 1, ..small }, 6, 10_000, 25),
         // Hardly any load: the scheduler is empty most of the time.
         (tiny, 5, 5_000, 1),
     ] {
@@ -263,6 +295,30 @@ fn a_hundred_thousand_random_steps() {
 }
 
 #[test]
+fn what_was_scored_before_a_preemption_is_only_read_again() {
+    let config = SchedulerConfig {
+        kv_blocks: 6,
+        step_tokens_max: 16,
+        running_max: 2,
+        waiting_max: 10,
+        length_max: 6 * KV_BLOCK_TOKENS,
+        scored_rows_max: 1,
+    };
+    for answer_tokens in [100, 160] {
+        let mut world = World::new(config);
+        // The first of a world is scored: it takes 3 blocks, and the other one's answer grows into them before its 95
+        // steps are over.
+        let prompt =
+            |first: TokenId, tokens: usize| (0..tokens).map(|at| first + at as TokenId % 20).collect();
+        world.submit(prompt(1, 96), 5, 1000, Priority::Low);
+        world.submit(prompt(30, 30), answer_tokens, 1000, Priority::High);
+        world.drain();
+        assert_eq!((world.finished, world.scheduler.preemptions()), (2, 1));
+        assert!(world.read_again > 0, "it lost its blocks when nothing was scored, or all");
+    }
+}
+
+#[test]
 fn a_flood_of_the_highest_class_does_not_starve_the_lowest() {
     let config = SchedulerConfig {
         kv_blocks: 12,
@@ -270,6 +326,7 @@ fn a_flood_of_the_highest_class_does_not_starve_the_lowest() {
         running_max: 4,
         waiting_max: 40,
         length_max: 4 * KV_BLOCK_TOKENS,
+        scored_rows_max: 11,
     };
     let mut world = World::new(config);
     let mut rng = Rng::from_seed(11);
@@ -323,8 +380,15 @@ proptest! {
         acts in prop::collection::vec(any_act(), 1..40),
     ) {
         let length_max = 2 * KV_BLOCK_TOKENS;
-        let mut world =
-            World::new(SchedulerConfig { kv_blocks, step_tokens_max, running_max, waiting_max, length_max });
+        let config = SchedulerConfig {
+            kv_blocks,
+            step_tokens_max,
+            running_max,
+            waiting_max,
+            length_max,
+            scored_rows_max: 11,
+        };
+        let mut world = World::new(config);
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Submit { prompt_tokens, tokens_max, end_token, class } => {

@@ -13,17 +13,28 @@
 //! `reasoning_content`) only after the last message of the user: old reasoning is dropped from the history, as
 //! the models expect. [`Rendered::opens_thinking`] says whether the prompt ends inside the reasoning, because then
 //! the answer has no opening tag.
+//!
+//! # Tools
+//!
+//! Tools, calls and results are given to the template as the transformers library gives them. Templates that list no
+//! tools are given a text that does, and calls and results in words, so that every model can be asked to call tools:
+//! see [`ChatTemplate::tools`] and `tools.rs`. All of it is users' text as messages are.
 
 mod built_in;
+mod conversation;
 mod date;
 mod error;
 mod guard;
+mod json;
 mod provenance;
 mod python;
 mod source;
 mod syntax;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tool_tests;
+mod tools;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -36,16 +47,21 @@ use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
 
 pub use self::built_in::{NAMES as BUILT_IN_NAMES, choose as choose_built_in, source as built_in_source};
 pub use self::error::TemplateError;
+pub use self::tools::{ToolFormat, ToolSupport};
 
+use self::conversation::Conversation;
 use self::provenance::Strings;
+use self::tools::Manners;
 use crate::gguf::Metadata;
 use crate::tokenizer::{Part, Tokenizer};
 
 /// Longest template. Published ones have under 20 KiB.
 pub const SOURCE_BYTES_MAX: usize = 128 << 10;
-/// Most messages in a conversation.
+/// Most messages in a conversation, and calls of tools in them.
 pub const MESSAGES_MAX: usize = 1 << 16;
-/// Most bytes in the messages of a conversation.
+/// Most tools.
+pub const TOOLS_MAX: usize = 1024;
+/// Most bytes in the messages and tools of a conversation.
 pub const CONTENT_BYTES_MAX: usize = 16 << 20;
 /// Longest output, apart from the messages.
 const OUTPUT_BYTES_MAX: usize = 8 << 20;
@@ -68,16 +84,33 @@ const NAME: &str = "chat";
 /// A message as templates see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateMessage {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
     /// What was said.
     pub content: String,
     /// What was thought before it was said.
     pub reasoning: Option<String>,
+    /// The tools that the assistant called after what it said.
+    pub tool_calls: Vec<TemplateToolCall>,
+    /// In a message of a tool: the call that it answers.
+    pub tool_call_id: Option<String>,
+    /// In a message of a tool: the tool's name.
+    pub name: Option<String>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateToolCall {
+    /// What the result is answered to.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// The arguments: an object as a rule, or whatever the model wrote.
+    pub arguments: serde_json::Value,
 }
 
 /// How a conversation is rendered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RenderOptions {
     /// Whether the text ends where the assistant's next message begins.
     pub add_generation_prompt: bool,
@@ -85,11 +118,14 @@ pub struct RenderOptions {
     pub enable_thinking: Option<bool>,
     /// The time, for templates that write the date.
     pub now_unix_ms: i64,
+    /// The tools that the model may call, each as `OpenAI`'s API has it:
+    /// `{"type": "function", "function": {"name": …, "description": …, "parameters": …}}`.
+    pub tools: Vec<serde_json::Value>,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, enable_thinking: None, now_unix_ms: 0 }
+        Self { add_generation_prompt: true, enable_thinking: None, now_unix_ms: 0, tools: Vec::new() }
     }
 }
 
@@ -135,6 +171,9 @@ pub struct ChatTemplate {
     strings: Strings,
     built_in: Option<&'static str>,
     thinking: ThinkingPrompt,
+    manners: Manners,
+    /// A template of its own for conversations with tools (`tokenizer.chat_template.tool_use`).
+    with_tools: Option<Box<ChatTemplate>>,
 }
 
 impl ChatTemplate {
@@ -147,7 +186,11 @@ impl ChatTemplate {
         if let Some(source) = metadata.str("tokenizer.chat_template")?
             && !source.trim().is_empty()
         {
-            return Self::from_source(source, specials);
+            let mut template = Self::from_source(source, specials.clone())?;
+            if let Some(source) = metadata.str("tokenizer.chat_template.tool_use")? {
+                template.with_tools = Some(Box::new(Self::from_source(source, specials)?));
+            }
+            return Ok(template);
         }
         let architecture = metadata.str("general.architecture")?.unwrap_or_default();
         let pre = metadata.str("tokenizer.ggml.pre")?;
@@ -182,9 +225,22 @@ impl ChatTemplate {
         {
             strings.add_written(text);
         }
-        let mut template =
-            Self { env, specials, strings, built_in: None, thinking: ThinkingPrompt::default() };
+        for tag in tools::TAGS {
+            strings.add_written(tag);
+        }
+        let mut template = Self {
+            env,
+            specials,
+            strings,
+            built_in: None,
+            thinking: ThinkingPrompt::default(),
+            manners: Manners::default(),
+            with_tools: None,
+        };
         template.thinking = template.probe_thinking();
+        template.manners = Manners::of(source.contains("</think>"), &|conversation, manners| {
+            template.run(conversation, &RenderOptions::default(), manners).ok()
+        });
         Ok(template)
     }
 
@@ -198,6 +254,12 @@ impl ChatTemplate {
         self.thinking
     }
 
+    /// What the template does about tools. Every template takes them: where it does not know them itself, they are told
+    /// in the system message.
+    pub fn tools(&self) -> ToolSupport {
+        self.with_tools.as_ref().map_or(self.manners.support, |template| template.tools())
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors
@@ -207,61 +269,60 @@ impl ChatTemplate {
         messages: &[TemplateMessage],
         options: &RenderOptions,
     ) -> Result<Rendered, TemplateError> {
-        let messages = Self::admit(messages)?;
-        let text = self.run(&messages, options)?;
-        let user =
-            provenance::trace(&text, &messages, &self.strings, &mut |masked| self.run(masked, options).ok());
+        if let Some(template) = self.with_tools.as_ref().filter(|_| !options.tools.is_empty()) {
+            return template.render(messages, options);
+        }
+        let conversation = Conversation::admit(messages, &options.tools)?;
+        let run = |conversation: &Conversation| self.run(conversation, options, self.manners);
+        let text = run(&conversation)?;
+        let user = provenance::trace(&text, &conversation, &self.strings, &mut |masked| run(masked).ok());
         let opens_thinking = options.add_generation_prompt
             && text.trim_end().ends_with(THINK)
             && user.last().is_none_or(|last| last.end <= text.trim_end().len() - THINK.len());
         Ok(Rendered { text, user, opens_thinking })
     }
 
-    /// Checks the size of a conversation and drops old reasoning.
-    fn admit(messages: &[TemplateMessage]) -> Result<Vec<TemplateMessage>, TemplateError> {
-        let too_large = |what, allowed, given| Err(TemplateError::TooLarge { what, allowed, given });
-        if messages.len() > MESSAGES_MAX {
-            return too_large("messages", MESSAGES_MAX, messages.len());
-        }
-        let bytes = messages.iter().fold(0_usize, |sum, message| sum.saturating_add(message_bytes(message)));
-        if bytes > CONTENT_BYTES_MAX {
-            return too_large("bytes", CONTENT_BYTES_MAX, bytes);
-        }
-        let last_user = messages.iter().rposition(|message| message.role == "user");
-        let mut messages = messages.to_vec();
-        for message in &mut messages[..last_user.unwrap_or(0)] {
-            message.reasoning = None;
-        }
-        Ok(messages)
-    }
-
-    /// Runs the template once, with fuel for messages of this size.
-    fn run(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Result<String, TemplateError> {
-        let bytes: usize = messages.iter().map(message_bytes).sum();
+    /// Runs the template once, with fuel for a conversation of this size. The tools are those of the conversation.
+    fn run(
+        &self,
+        conversation: &Conversation,
+        options: &RenderOptions,
+        manners: Manners,
+    ) -> Result<String, TemplateError> {
+        let fitted = manners.fit(conversation);
+        let Conversation { messages, tools } = &*fitted.conversation;
+        // Deeper ones were refused before.
+        let size = fitted.conversation.size().unwrap_or_default();
         // Masked messages may be longer in bytes, never in characters, so the limits of both runs are alike.
         let mut env = self.env.clone();
         env.set_fuel(Some(
-            FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_CONTENT_PASSES * (bytes as u64 / 64),
+            FUEL + FUEL_PER_MESSAGE * messages.len() as u64
+                + FUEL_CONTENT_PASSES * (size.bytes as u64 / 64 + size.values as u64),
         ));
         let template = env.get_template(NAME).map_err(|error| failure(&error))?;
-        let mut out = Capped { bytes: Vec::new(), bytes_max: OUTPUT_BYTES_MAX.saturating_add(bytes * 2) };
+        let bytes_max = OUTPUT_BYTES_MAX.saturating_add(size.bytes * 2);
+        let mut out = Capped { bytes: Vec::new(), bytes_max };
         template
-            .render_captured_to(self.context(messages, options), &mut out)
+            .render_captured_to(self.context(messages, tools, options, manners), &mut out)
             .map_err(|error| failure(&error))?;
-        String::from_utf8(out.bytes).map_err(|error| TemplateError::Failed { detail: error.to_string() })
+        let text = String::from_utf8(out.bytes)
+            .map_err(|error| TemplateError::Failed { detail: error.to_string() })?;
+        Ok(fitted.finish(text))
     }
 
-    fn context(&self, messages: &[TemplateMessage], options: &RenderOptions) -> Value {
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|TemplateMessage { role, content, reasoning }| {
-                let Some(reasoning) = reasoning else { return context! { role, content } };
-                context! { role, content, reasoning_content => reasoning }
-            })
-            .collect();
+    fn context(
+        &self,
+        messages: &[TemplateMessage],
+        tools: &[serde_json::Value],
+        options: &RenderOptions,
+        manners: Manners,
+    ) -> Value {
+        let messages: Vec<Value> = messages.iter().map(|message| message_value(message, manners)).collect();
+        let tools =
+            if tools.is_empty() { Value::from(()) } else { tools.iter().map(json::to_value).collect() };
         let mut variables = BTreeMap::from([
             ("messages", Value::from(messages)),
-            ("tools", Value::from(())),
+            ("tools", tools),
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(options.add_generation_prompt)),
             ("strftime_now", python::strftime_now(options.now_unix_ms)),
@@ -285,11 +346,10 @@ impl ChatTemplate {
     /// Finds out what the template does about reasoning, with a small conversation. A template that fails on it does
     /// nothing.
     fn probe_thinking(&self) -> ThinkingPrompt {
-        let messages =
-            [TemplateMessage { role: "user".to_owned(), content: "?".to_owned(), reasoning: None }];
+        let asked = Conversation { messages: vec![tools::message("user", "?")], tools: Vec::new() };
         let prompt = |enable_thinking| {
             let options = RenderOptions { enable_thinking, ..RenderOptions::default() };
-            self.run(&messages, &options).unwrap_or_default()
+            self.run(&asked, &options, Manners::default()).unwrap_or_default()
         };
         ThinkingPrompt {
             opens: prompt(None).trim_end().ends_with(THINK),
@@ -336,8 +396,35 @@ fn compile(source: &str) -> Result<(Environment<'static>, Strings), TemplateErro
     Ok((env, guarded.strings))
 }
 
-fn message_bytes(message: &TemplateMessage) -> usize {
-    message.role.len() + message.content.len() + message.reasoning.as_ref().map_or(0, String::len)
+/// A message as the transformers library is given it: what there is not is not defined.
+fn message_value(message: &TemplateMessage, manners: Manners) -> Value {
+    let TemplateMessage { role, content, reasoning, tool_calls, tool_call_id, name } = message;
+    let none = manners.content_none && content.is_empty() && !tool_calls.is_empty();
+    let content = if none { Value::from(()) } else { Value::from(content.as_str()) };
+    let mut fields = vec![("role", Value::from(role.as_str())), ("content", content)];
+    if let Some(reasoning) = reasoning {
+        fields.push(("reasoning_content", Value::from(reasoning.as_str())));
+    }
+    if !tool_calls.is_empty() {
+        let calls: Vec<Value> = tool_calls.iter().map(|call| call_value(call, manners)).collect();
+        fields.push(("tool_calls", Value::from(calls)));
+    }
+    for (key, text) in [("tool_call_id", tool_call_id), ("name", name)] {
+        if let Some(text) = text {
+            fields.push((key, Value::from(text.as_str())));
+        }
+    }
+    Value::from_pairs(fields)
+}
+
+fn call_value(call: &TemplateToolCall, manners: Manners) -> Value {
+    let TemplateToolCall { id, name, arguments } = call;
+    let arguments = if manners.arguments_as_text {
+        Value::from(tools::arguments_text(arguments))
+    } else {
+        json::to_value(arguments)
+    };
+    context! { id, type => "function", function => context! { name, arguments } }
 }
 
 /// Says what went wrong in a rendering.

@@ -300,14 +300,10 @@ impl Json<'_, '_, '_> {
     }
 
     fn number(&mut self, value: &Value) {
-        let text = value.to_string();
-        // Python's json writes these names; it is not JSON, but it is what templates would get.
-        self.out.push_str(match text.as_str() {
-            "nan" | "NaN" => "NaN",
-            "inf" => "Infinity",
-            "-inf" => "-Infinity",
-            other => other,
-        });
+        match f64::try_from(value.clone()) {
+            Ok(number) if !value.is_integer() => self.out.push_str(&super::json::float(number)),
+            _ => self.out.push_str(&value.to_string()),
+        }
     }
 
     fn string(&mut self, text: &str) {

@@ -5,11 +5,11 @@ use super::*;
 
 const EXPECTED: &str = include_str!("../../../../golden/templates/expected.json");
 
-fn message(role: &str, content: &str) -> TemplateMessage {
-    TemplateMessage { role: role.to_owned(), content: content.to_owned(), reasoning: None }
+pub(super) fn message(role: &str, content: &str) -> TemplateMessage {
+    TemplateMessage { role: role.to_owned(), content: content.to_owned(), ..TemplateMessage::default() }
 }
 
-fn deepseek_specials() -> SpecialTexts {
+pub(super) fn deepseek_specials() -> SpecialTexts {
     SpecialTexts {
         bos: Some("<｜begin▁of▁sentence｜>".to_owned()),
         eos: Some("<｜end▁of▁sentence｜>".to_owned()),
@@ -17,13 +17,17 @@ fn deepseek_specials() -> SpecialTexts {
     }
 }
 
-fn plain(source: &str) -> ChatTemplate {
+pub(super) fn plain(source: &str) -> ChatTemplate {
     ChatTemplate::from_source(source, SpecialTexts::default()).unwrap()
 }
 
 /// Renders and checks what holds of every rendering.
 #[track_caller]
-fn render(template: &ChatTemplate, messages: &[TemplateMessage], options: &RenderOptions) -> Rendered {
+pub(super) fn render(
+    template: &ChatTemplate,
+    messages: &[TemplateMessage],
+    options: &RenderOptions,
+) -> Rendered {
     let rendered = template.render(messages, options).unwrap();
     let together: String = rendered.parts().iter().map(Part::text).collect();
     assert_eq!(together, rendered.text());
@@ -57,6 +61,7 @@ fn conversation(json: &Json) -> Vec<TemplateMessage> {
             role: message["role"].as_str().unwrap().to_owned(),
             content: message["content"].as_str().unwrap().to_owned(),
             reasoning: message["reasoning_content"].as_str().map(str::to_owned),
+            ..TemplateMessage::default()
         })
         .collect()
 }
@@ -88,7 +93,7 @@ fn built_in_templates_render_as_the_transformers_library_does() {
             let options = RenderOptions {
                 add_generation_prompt: rendering["add_generation_prompt"].as_bool().unwrap(),
                 enable_thinking: rendering["enable_thinking"].as_bool(),
-                now_unix_ms: 0,
+                ..RenderOptions::default()
             };
             let rendered = render(&template, &conversations[number], &options);
             let expected = rendering["text"].as_str().unwrap();
@@ -115,7 +120,7 @@ fn the_template_in_smollm2s_file_renders_as_the_golden() {
         let options = RenderOptions {
             add_generation_prompt: rendering["add_generation_prompt"].as_bool().unwrap(),
             enable_thinking: rendering["enable_thinking"].as_bool(),
-            now_unix_ms: 0,
+            ..RenderOptions::default()
         };
         let rendered = render(&template, &conversation(&golden["conversations"][number]), &options);
         assert_eq!(rendered.text(), rendering["text"].as_str().unwrap(), "{number}, {options:?}");

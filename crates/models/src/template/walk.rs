@@ -3,8 +3,8 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
-/// How deep lists and maps may nest.
-const DEPTH_MAX: usize = 32;
+/// How deep lists and maps may nest: as deep as the schemas of tools, and what is around them.
+const DEPTH_MAX: usize = super::json::LEVELS_MAX + 16;
 
 /// What [`super::guard::GUARD`] does: walks a value and pays for it; a lazy sequence comes back as a list.
 pub(super) fn guard(state: &mut State, value: Value) -> Result<Value, Error> {

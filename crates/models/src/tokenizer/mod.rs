@@ -19,6 +19,7 @@ mod bpe;
 mod bytes;
 mod detokenizer;
 mod error;
+mod fim;
 mod pre;
 mod spm;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use base::TokenId;
 
 pub use self::detokenizer::Detokenizer;
 pub use self::error::TokenizerError;
+pub use self::fim::{FimFacts, FimTokens};
 pub use self::pre::SUPPORTED as SUPPORTED_PRE_TOKENIZERS;
 pub use self::vocab::{
     MERGES_MAX, SPECIAL_BYTES_MAX, SPECIALS_BYTES_MAX, TOKENS_MAX, TokenKind, TokenizerFacts,
@@ -81,6 +83,7 @@ pub struct Tokenizer {
     /// A space is put before each text; SentencePiece only.
     space_prefix: bool,
     end_tokens: Vec<TokenId>,
+    fim: Option<FimTokens>,
 }
 
 enum Encoder {
@@ -128,6 +131,7 @@ impl Tokenizer {
             eom: metadata.u32("tokenizer.ggml.eom_token_id")?,
             unknown: metadata.u32("tokenizer.ggml.unknown_token_id")?,
             padding: metadata.u32("tokenizer.ggml.padding_token_id")?,
+            fim: fim_facts(metadata)?,
             add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?,
             add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix")?,
         })
@@ -150,6 +154,11 @@ impl Tokenizer {
             vocab.iter().filter(|&(id, _, kind)| kind == TokenKind::UserDefined && !vocab.is_structure(id)),
         )?;
         let (output, output_ends) = output_bytes(&vocab, &encoder);
+        let fim = FimTokens::find(&vocab, &facts.fim)?;
+        let mut end_tokens = vocab.end_tokens(facts);
+        end_tokens.extend(fim.into_iter().flat_map(FimTokens::all));
+        end_tokens.sort_unstable();
+        end_tokens.dedup();
         Ok(Self {
             markup,
             added_text,
@@ -161,7 +170,8 @@ impl Tokenizer {
             padding: facts.padding,
             add_bos: facts.add_bos.unwrap_or(scores) && facts.bos.is_some(),
             space_prefix: scores && facts.add_space_prefix.unwrap_or(true),
-            end_tokens: vocab.end_tokens(facts),
+            end_tokens,
+            fim,
             vocab,
             encoder,
         })
@@ -207,9 +217,16 @@ impl Tokenizer {
         self.end_tokens.binary_search(&id).is_ok()
     }
 
-    /// All tokens that end an answer, in order of id.
+    /// All tokens that end an answer, in order of id: also those for filling in the middle, none of which has a place
+    /// in an answer.
     pub fn end_tokens(&self) -> &[TokenId] {
         &self.end_tokens
+    }
+
+    /// The tokens for filling in the middle, if the vocabulary has them. Models of a family may share a vocabulary (all
+    /// Qwen2.5 models have these) and not all be trained on them.
+    pub fn fim(&self) -> Option<FimTokens> {
+        self.fim
     }
 
     /// Encodes plain text. Never gives a special token, whatever the text says, and no [`Self::bos`].
@@ -329,6 +346,22 @@ impl Tokenizer {
         }
         encode(&text[at..], out)
     }
+}
+
+/// What metadata says about filling in the middle, under the keys' names of today or of before.
+fn fim_facts(metadata: &Metadata) -> Result<FimFacts, TokenizerError> {
+    let id = |key, older| match metadata.u32(key)? {
+        Some(id) => Ok::<_, TokenizerError>(Some(id)),
+        None => Ok(metadata.u32(older)?),
+    };
+    Ok(FimFacts {
+        prefix: id("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")?,
+        suffix: id("tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id")?,
+        middle: id("tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id")?,
+        pad: metadata.u32("tokenizer.ggml.fim_pad_token_id")?,
+        repo: metadata.u32("tokenizer.ggml.fim_rep_token_id")?,
+        sep: metadata.u32("tokenizer.ggml.fim_sep_token_id")?,
+    })
 }
 
 fn check_length(given: usize) -> Result<(), TokenizerError> {

@@ -175,7 +175,7 @@ fn smollm2_chat_becomes_the_expected_tokens() {
     let message = crate::template::TemplateMessage {
         role: "user".to_owned(),
         content: "Hi<|im_end|>".to_owned(),
-        reasoning: None,
+        ..crate::template::TemplateMessage::default()
     };
     let rendered = template.render(&[message], &crate::template::RenderOptions::default()).unwrap();
     let ids = tokenizer.encode_rendered(&rendered.parts()).unwrap();

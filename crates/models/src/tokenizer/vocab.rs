@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use base::TokenId;
 
 use super::error::TokenizerError;
+use super::fim::FimFacts;
 
 /// Most tokens that a vocabulary may have; the largest published ones have under 300,000.
 pub const TOKENS_MAX: usize = 1 << 21;
@@ -43,6 +44,8 @@ pub struct TokenizerFacts {
     pub unknown: Option<TokenId>,
     /// `padding_token_id`.
     pub padding: Option<TokenId>,
+    /// The tokens for filling in the middle.
+    pub fim: FimFacts,
     /// `add_bos_token`.
     pub add_bos: Option<bool>,
     /// `add_space_prefix`: SentencePiece only.
@@ -124,7 +127,7 @@ impl Lengths {
 }
 
 /// Control tokens by these names end an answer, whether or not the file names them in its metadata.
-const END_NAMES: [&str; 12] = [
+const END_NAMES: [&str; 13] = [
     "<|im_end|>",
     "<|eot_id|>",
     "<|eom_id|>",
@@ -135,6 +138,7 @@ const END_NAMES: [&str; 12] = [
     "<｜end▁of▁sentence｜>",
     "<end_of_turn>",
     "<EOT>",
+    "▁<EOT>",
     "</s>",
     "<|eos|>",
 ];

@@ -82,7 +82,7 @@ fn recognise(app: &State, headers: &HeaderMap) -> Option<Caller> {
 
 fn is_good(app: &State, token: &SessionToken) -> bool {
     let age_ms = app.clock.unix_ms().saturating_sub(token.issued_ms);
-    age_ms < millis(app.settings.session_lifetime) && !lock(&app.accounts.revoked).contains(token.session)
+    age_ms < millis(app.settings.session_lifetime) && !lock(&app.accounts.revoked).contains(&token.session)
 }
 
 /// The names and values of all cookies; what is not in the form of one is passed over.

@@ -1,11 +1,13 @@
 //! Who calls: accounts, the sessions in which they are signed in, and the way in for the first administrator.
 
 mod address;
+mod api_key;
 mod attempts;
 mod breached;
 mod caller;
 mod ceremony;
 mod challenges;
+mod client;
 pub(crate) mod one_time;
 mod operator;
 mod password;
@@ -24,20 +26,23 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use base::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{AuditEntry, NewSession, SessionId, Store, StoreError, User, UserId, login_key};
+use store::{AuditEntry, KeyId, NewSession, SessionId, Store, StoreError, User, UserId, login_key};
 
 pub use password::PasswordCost;
 
 pub(crate) use address::{Peer, Way};
+pub(crate) use api_key::ApiKey;
+use api_key::ApiKeySigner;
 pub use attempts::Allowance;
 use attempts::{Attempts, network};
 pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::{Challenge, ticket_expired};
+pub(crate) use client::{Client, clients};
 pub(crate) use operator::{Admin, Machine, Operator};
 pub(crate) use password::{Hasher, Password, fingerprint, random_password};
-pub(crate) use profile::{check_email, check_name, check_passkey_name};
+pub(crate) use profile::{check_email, check_key_name, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;
@@ -51,6 +56,8 @@ use crate::settings::Settings;
 
 /// Slots of each table of allowances: a quarter of a megabyte each.
 const SLOTS: usize = 1 << 14;
+/// As many as the store remembers. Of the others it says that they are gone when it is asked.
+const REVOKED_KEYS_MAX: usize = 100_000;
 
 /// The state of accounts that is not in the store.
 #[derive(Debug)]
@@ -58,9 +65,13 @@ pub(crate) struct Accounts {
     key: TokenKey,
     tickets: Tickets,
     challenges: Challenges,
-    revoked: Mutex<Revoked>,
+    revoked: Mutex<Revoked<SessionId>>,
     /// When sessions were last seen, until it is noted in the store.
     seen: Mutex<HashMap<SessionId, i64>>,
+    keys: ApiKeySigner,
+    revoked_keys: Mutex<Revoked<KeyId>>,
+    /// When keys were last used, until it is noted in the store.
+    used_keys: Mutex<HashMap<KeyId, i64>>,
     pub(crate) hasher: Hasher,
     /// Failed logins for one name from one network.
     by_name: Mutex<Attempts>,
@@ -80,7 +91,7 @@ pub(crate) struct Accounts {
 pub(crate) struct Start<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) cores: usize,
-    /// Signs session cookies.
+    /// Signs session cookies and keys.
     pub(crate) cookie_key: &'a [u8; 32],
     /// Given where there is no user yet.
     pub(crate) setup_token: Option<String>,
@@ -98,6 +109,9 @@ impl Accounts {
             challenges: Challenges::new(),
             revoked: Mutex::default(),
             seen: Mutex::default(),
+            keys: ApiKeySigner::new(start.cookie_key),
+            revoked_keys: Mutex::new(Revoked::of_at_most(REVOKED_KEYS_MAX)),
+            used_keys: Mutex::default(),
             // Half the cores at most: answers go on while people sign in.
             hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
             by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
@@ -109,7 +123,8 @@ impl Accounts {
         }
     }
 
-    /// Reads which sessions were revoked before this process began.
+    /// Reads which sessions were revoked within their `lifetime`, and which keys: all of them at the start, when the
+    /// lifetime is more than nothing, or those of now.
     pub(crate) async fn load(
         &self,
         store: &dyn Store,
@@ -118,11 +133,34 @@ impl Accounts {
     ) -> Result<(), StoreError> {
         let since_ms = now_ms.saturating_sub(millis(lifetime));
         let sessions = store.revoked_sessions(since_ms).await?;
-        let mut revoked = lock(&self.revoked);
         for (session, expires_ms) in sessions {
-            revoked.add(session, expires_ms, now_ms);
+            lock(&self.revoked).add(session, expires_ms, now_ms);
+        }
+        let since_ms = if lifetime.is_zero() { now_ms } else { 0 };
+        for (key, expires_ms) in store.revoked_keys(since_ms).await? {
+            self.revoke_key(key, expires_ms, now_ms);
         }
         Ok(())
+    }
+
+    /// Notes that a key is no longer good.
+    pub(crate) fn revoke_key(&self, key: KeyId, expires_ms: Option<i64>, now_ms: i64) {
+        lock(&self.revoked_keys).add(key, expires_ms.unwrap_or(i64::MAX), now_ms);
+    }
+
+    /// The text of a key, to be shown once.
+    pub(crate) fn sign_key(&self, key: &ApiKey) -> String {
+        self.keys.sign(key)
+    }
+
+    /// Notes that a key was used, after the store has said that there is one.
+    pub(crate) fn key_used(&self, key: KeyId, now_ms: i64) {
+        lock(&self.used_keys).insert(key, now_ms);
+    }
+
+    /// When keys were used since the last call.
+    pub(crate) fn take_used_keys(&self) -> Vec<(KeyId, i64)> {
+        std::mem::take(&mut *lock(&self.used_keys)).into_iter().collect()
     }
 
     /// Notes that sessions are no longer good; none of them would have been for longer than a `lifetime` from now.

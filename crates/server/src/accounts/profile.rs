@@ -26,6 +26,11 @@ pub(crate) fn check_passkey_name(given: &str) -> Result<String, ApiError> {
     check_any_name(given, &PASSKEY_NAME_CHARS)
 }
 
+/// What somebody calls a key, without the space around it.
+pub(crate) fn check_key_name(given: &str) -> Result<String, ApiError> {
+    check_any_name(given, &PASSKEY_NAME_CHARS)
+}
+
 fn check_any_name(given: &str, allowed: &RangeInclusive<usize>) -> Result<String, ApiError> {
     let name = given.trim();
     let chars = name.chars().count();

@@ -7,8 +7,10 @@ use store::{AnswerTaken, Grant, StoreError, UserId};
 use super::Place;
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::meter::has_credit;
 
 /// Leave to write one more answer, which is counted.
+#[derive(Debug)]
 pub(crate) struct Admission {
     user: UserId,
     /// Held while the answer is written.
@@ -19,15 +21,21 @@ pub(crate) struct Admission {
     hour: i64,
 }
 
+/// Asks for leave to write an answer in a conversation: as [`admit`], where there is any credit for it.
+pub(crate) async fn admit_to_conversation(
+    app: &App,
+    user: UserId,
+    model: &str,
+) -> Result<Admission, ApiError> {
+    has_credit(app, user, model).await?;
+    admit(app, user, model).await
+}
+
 /// Asks for leave to write an answer of a user with a model. What groups give is read anew each time, so that a
 /// change counts at the next answer.
 pub(crate) async fn admit(app: &App, user: UserId, model: &str) -> Result<Admission, ApiError> {
     let grant = app.store.grant(user).await?;
-    if !grant.allows(model) {
-        let message =
-            format!("you may not use the model {model:?}; GET /api/models lists those that you may");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "model_not_allowed", message).with_param("model"));
-    }
+    check_allowed(&grant, model)?;
     check_model(app, model).await?;
     let limits = grant.limits;
     let place = app.answers.reserve(user, limits.answers_at_once)?;
@@ -68,6 +76,15 @@ fn used_up(per_day: u32, free_ms: Option<i64>, now_ms: i64) -> ApiError {
     };
     let message = format!("you may ask for {per_day} answers within 24 hours; {when}");
     ApiError::too_many("messages_per_day", message, seconds)
+}
+
+/// Checks that somebody may ask a model.
+pub(crate) fn check_allowed(grant: &Grant, model: &str) -> Result<(), ApiError> {
+    if grant.allows(model) {
+        return Ok(());
+    }
+    let message = format!("you may not use the model {model:?}; GET /api/models lists those that you may");
+    Err(ApiError::new(StatusCode::FORBIDDEN, "model_not_allowed", message).with_param("model"))
 }
 
 /// Checks that a model can be asked, before anything is stored for it.

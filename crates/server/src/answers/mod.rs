@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{ConversationId, Message, MessageId, Outcome, Progress, Status, StoreError, UserId};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore, watch};
 
-pub(crate) use admit::{Admission, admit, check_model, default_model};
+pub(crate) use admit::{Admission, admit, admit_to_conversation, check_allowed, check_model, default_model};
 pub(crate) use live::{Live, News, Seen};
-pub(crate) use write::{Plan, spawn, start};
+pub(crate) use write::{Plan, StartError, spawn};
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -203,6 +203,7 @@ async fn end_abandoned(app: &App, owner: UserId, message: Message) -> Result<Mes
         error: None,
         usage: None,
         timing: None,
+        metered: None,
     };
     match app.store.finish(outcome).await {
         Ok(ended) => Ok(ended),

@@ -7,14 +7,15 @@ use dialogue::{
     Thinking,
 };
 use futures_util::FutureExt as _;
-use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
+use store::{Message, NewUsage, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
 use tracing::Instrument as _;
 
 use super::live::millis;
 use super::{Live, Place};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::metrics::Generated;
+use crate::generation::check;
+use crate::meter::{FAILED, Hold, Metered, Took, settle_row};
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(crate) struct Plan {
 struct Ending {
     status: Status,
     error: Option<String>,
-    usage: Option<Usage>,
+    usage: Option<dialogue::Usage>,
     queued: Duration,
 }
 
@@ -60,11 +61,12 @@ pub(crate) fn spawn(app: &App, place: Place, owner: UserId, begun: Message, plan
 
 /// Writes it and stores its end, whatever happens.
 async fn write(app: &App, live: &Live, plan: Plan) -> Message {
-    let (began, model) = (app.clock.monotonic(), plan.model.clone());
+    let began = app.clock.monotonic();
+    let mut metered = Metered::of_conversation(app, live.owner(), &plan.model);
     let generating = async {
         tokio::select! {
             biased;
-            ending = generate(app, live, plan) => ending,
+            ending = generate(app, live, plan, &mut metered) => ending,
             () = app.cut_off() => Ending::without_usage(Status::Interrupted, None),
         }
     };
@@ -72,22 +74,42 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
         tracing::error!(message = %live.id(), "writing an answer panicked");
         Ending::without_usage(Status::Failed, Some("something went wrong in the server".to_owned()))
     });
-    let now = app.clock.monotonic();
-    count(app, &model, &ending, now.saturating_sub(began));
+    let total = app.clock.monotonic().saturating_sub(began);
+    let first_token = live.first_text().map(|first| first.saturating_sub(began));
     let timing = Timing {
         queued_ms: millis(ending.queued),
-        ttft_ms: live.first_text().map(|first| millis(first.saturating_sub(began))),
-        total_ms: millis(now.saturating_sub(began)),
+        ttft_ms: first_token.map(millis),
+        total_ms: millis(total),
     };
+    let tokens = ending.usage.unwrap_or_default().into();
+    let outcome = outcome_name(ending.status);
+    let metered = metered.usage_and_hold(Took { tokens, queued: ending.queued, first_token, total, outcome });
     let begun = live.begun();
     let outcome = Outcome {
         text: live.progress(),
         status: ending.status,
         error: ending.error,
-        usage: used(begun.usage, ending.usage),
+        usage: used(begun.usage, ending.usage.map(stored_usage)),
         timing: Some(begun.timing.map_or(timing, |before| took(before, timing))),
+        metered: metered.as_ref().map(|(hold, usage)| (hold.as_ref().map(Hold::id), usage.clone())),
     };
-    match app.store.finish(outcome).await {
+    finish(app, live, outcome, metered).await
+}
+
+/// Stores the end and, with it, what the answer took. Where the conversation is gone, what it took is noted all the same.
+async fn finish(
+    app: &App,
+    live: &Live,
+    outcome: Outcome,
+    metered: Option<(Option<Hold>, NewUsage)>,
+) -> Message {
+    let finished = app.store.finish(outcome).await;
+    match (&finished, metered) {
+        (_, None) => {}
+        (Ok(_), Some((mut hold, _))) => hold.iter_mut().for_each(Hold::is_settled),
+        (Err(_), Some((hold, usage))) => settle_row(app, hold, usage).await,
+    }
+    match finished {
         Ok(message) => message,
         // Its conversation was deleted.
         Err(StoreError::NotFound { .. }) => live.ended(Status::Stopped),
@@ -99,23 +121,14 @@ async fn write(app: &App, live: &Live, plan: Plan) -> Message {
     }
 }
 
-fn count(app: &App, model: &str, ending: &Ending, total: Duration) {
-    // One that there is not is no label.
-    let Some(usage) = ending.usage else { return };
-    app.metrics.generated(&Generated {
-        endpoint: "/api/conversations",
-        class: "session",
-        model,
-        outcome: match ending.status {
-            Status::Complete | Status::Length => "complete",
-            Status::Stopped => "cancelled",
-            Status::Interrupted | Status::Generating => "interrupted",
-            Status::Failed => "failed",
-        },
-        prompt_tokens: usage.prompt_tokens,
-        generation_tokens: usage.completion_tokens,
-        total,
-    });
+/// How an answer ended, in the words of rows of usage.
+fn outcome_name(status: Status) -> &'static str {
+    match status {
+        Status::Complete | Status::Length => "complete",
+        Status::Stopped => "cancelled",
+        Status::Failed => FAILED,
+        Status::Generating | Status::Interrupted => "interrupted",
+    }
 }
 
 /// What an answer took with what it had taken before it went on. What the model then reads again of its own counts to
@@ -137,10 +150,10 @@ fn took(before: Timing, now: Timing) -> Timing {
     }
 }
 
-async fn generate(app: &App, live: &Live, plan: Plan) -> Ending {
+async fn generate(app: &App, live: &Live, plan: Plan, metered: &mut Metered) -> Ending {
     let opened = tokio::select! {
         () = live.stop_asked() => return Ending::without_usage(Status::Stopped, None),
-        opened = open(app, live, plan) => opened,
+        opened = open(app, live, plan, metered) => opened,
     };
     let (mut answer, _dialogue) = match opened {
         Ok(opened) => opened,
@@ -162,7 +175,7 @@ async fn generate(app: &App, live: &Live, plan: Plan) -> Ending {
             Some(AnswerEvent::Delta(delta)) => live.push(delta.part, &delta.text, app.clock.monotonic()),
             Some(AnswerEvent::Finished { finish, usage, timing }) => {
                 let (status, error) = ending(finish);
-                return Ending { status, error, usage: Some(stored_usage(usage)), queued: timing.queued };
+                return Ending { status, error, usage: Some(usage), queued: timing.queued };
             }
             None => return Ending::without_usage(Status::Failed, Some("the answer broke off".to_owned())),
         }
@@ -170,7 +183,12 @@ async fn generate(app: &App, live: &Live, plan: Plan) -> Ending {
 }
 
 /// Loads the model if need be, and queues the branch that ends with the question.
-async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogue>), Ending> {
+async fn open(
+    app: &App,
+    live: &Live,
+    plan: Plan,
+    metered: &mut Metered,
+) -> Result<(Answer, Arc<Dialogue>), Ending> {
     let dialogue = app.hub.get(&plan.model).await.map_err(|error| match error {
         HubError::ShuttingDown => Ending::without_usage(Status::Interrupted, None),
         error => failed(error.into()),
@@ -181,19 +199,22 @@ async fn open(app: &App, live: &Live, plan: Plan) -> Result<(Answer, Arc<Dialogu
     let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
     let scope = CacheScope(live.owner().into());
     let request = ChatRequest { messages, thinking, begun: Some(begun), scope, ..ChatRequest::default() };
-    let answer = start(app, &dialogue, request, plan.tokens_max).await.map_err(|error| match error {
-        StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
-        StartError::Refused(error) => failed(error.into()),
-        StartError::Broken(error) => failed(error),
-    })?;
+    let answer =
+        start(app, &dialogue, request, plan.tokens_max, metered).await.map_err(|error| match error {
+            StartError::Refused(DialogueError::ShuttingDown) => {
+                Ending::without_usage(Status::Interrupted, None)
+            }
+            StartError::Refused(error) => failed(error.into()),
+            StartError::Broken(error) => failed(error),
+        })?;
     Ok((answer, dialogue))
 }
 
-/// Why [`start`] did not.
+/// Why a request was not started.
 pub(crate) enum StartError {
     /// The request can't be answered.
     Refused(DialogueError),
-    /// Our fault.
+    /// Our fault, or there is no credit for it.
     Broken(ApiError),
 }
 
@@ -206,24 +227,21 @@ impl From<StartError> for ApiError {
     }
 }
 
-/// Checks a request and queues it, for `tokens_max` tokens at most. Rendering and tokenising a long conversation takes a while, so it happens on a
-/// thread of its own, and on no more of them than there are cores.
-pub(crate) async fn start(
+/// Checks a request, holds what it may cost, and queues it, for `tokens_max` tokens at most.
+async fn start(
     app: &App,
     dialogue: &Arc<Dialogue>,
     request: ChatRequest,
     tokens_max: Option<usize>,
+    metered: &mut Metered,
 ) -> Result<Answer, StartError> {
-    let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
-    let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
-    let checker = Arc::clone(dialogue);
-    let check = move || {
-        let _turn = turn;
-        checker.check(&request)
-    };
-    let prompt = app.blocking(check).await.map_err(StartError::Broken)?.map_err(StartError::Refused)?;
+    let prompt = check(app, dialogue, move |dialogue| dialogue.check(&request)).await?;
     let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
-    dialogue.start(prompt).map_err(StartError::Refused)
+    let paid = metered.hold(prompt.cost(), Some(1)).await.map_err(StartError::Broken)?;
+    let prompt = paid.into_iter().fold(prompt, Prompt::at_most);
+    let answer = dialogue.start(prompt).map_err(StartError::Refused)?;
+    metered.begins();
+    Ok(answer)
 }
 
 async fn history(app: &App, live: &Live, system: Option<String>) -> Result<Vec<dialogue::Message>, ApiError> {

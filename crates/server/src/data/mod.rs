@@ -7,6 +7,7 @@ mod markdown;
 mod places;
 mod retention;
 mod spool;
+mod usage;
 
 pub(crate) use export::export;
 #[cfg(feature = "fuzzing")]
@@ -15,6 +16,7 @@ pub(crate) use import::{Imported, import, shutting_down};
 pub(crate) use places::Places;
 pub(crate) use retention::keep_sweeping;
 pub(crate) use spool::spool;
+pub(crate) use usage::usage_csv;
 
 use chrono::DateTime;
 

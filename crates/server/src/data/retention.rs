@@ -1,4 +1,5 @@
-//! Conversations that nobody went on with are deleted when their time is over, as their owner or the server wants it.
+//! Conversations that nobody went on with are deleted when their time is over, as their owner or the server wants it, and
+//! rows of usage as the server does.
 
 use std::time::Duration;
 
@@ -26,7 +27,19 @@ pub(crate) async fn keep_sweeping(app: App) {
         if let Err(error) = sweep(&app).await {
             tracing::error!(%error, "conversations whose time is over could not be deleted");
         }
+        if let Err(error) = prune_usage(&app).await {
+            tracing::error!(%error, "rows of usage whose time is over could not be deleted");
+        }
     }
+}
+
+/// Sums over them stay.
+async fn prune_usage(app: &App) -> Result<(), StoreError> {
+    let age = Duration::from_hours(24 * u64::from(app.settings.usage_days_max));
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    let before_ms = app.clock.unix_ms().saturating_sub(age_ms);
+    while app.store.prune_usage(before_ms).await? > 0 {}
+    Ok(())
 }
 
 async fn sweep(app: &App) -> Result<(), StoreError> {

@@ -7,9 +7,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use crate::accounts::{Caller, Machine, Peer, Way};
+use crate::accounts::{Machine, Peer, Way};
 use crate::app::App;
 use crate::error::{ApiError, shortened};
+use crate::routes::is_api;
 use crate::settings::Settings;
 
 /// A browser that can reach this server runs other people's pages. A page that points its own name at this machine
@@ -27,20 +28,20 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-/// For `/v1` and `/metrics`, which have no keys yet: being on this machine is a credential, and so is being signed in.
-/// A request that names this machine as others know it has come from others.
-pub(crate) async fn local_or_signed_in(request: Request, next: Next) -> Response {
-    let local = Peer::of(request.extensions()).way() == Way::Local && is_asked_as_local(request.headers());
-    if local || Machine::made(&request) || request.extensions().get::<Caller>().is_some() {
-        return next.run(request).await;
-    }
-    ApiError::not_signed_in().into_response()
-}
-
 /// Whether a request names this machine as only its own programs do. One that names it as others know it has come from
 /// others.
 pub(crate) fn is_asked_as_local(headers: &HeaderMap) -> bool {
     the_host(headers).is_ok_and(is_loopback)
+}
+
+/// Refuses what a browser sends for a page of another site: for endpoints that answer no pages at all.
+pub(crate) fn refuse_other_sites(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get("sec-fetch-site").and_then(|site| site.to_str().ok()) {
+        Some(site @ ("cross-site" | "same-site")) => {
+            Err(refused("forbidden_origin", "only pages of this server may call it", site))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -59,13 +60,8 @@ fn check(settings: &Settings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Res
             return Err(refused("forbidden_origin", "only pages of this server may call it", &given));
         }
     }
-    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     // Links from elsewhere may open the page; that is not a call.
-    let api = ["/api/", "/v1/", "/metrics"].iter().any(|prefix| uri.path().starts_with(prefix));
-    if api && let Some(site @ ("cross-site" | "same-site")) = site {
-        return Err(refused("forbidden_origin", "only pages of this server may call it", site));
-    }
-    Ok(())
+    if is_api(uri.path()) { refuse_other_sites(headers) } else { Ok(()) }
 }
 
 fn refused(code: &'static str, allowed: &str, given: &str) -> ApiError {
@@ -279,6 +275,7 @@ mod tests {
         let with = |name, value, expected| {
             check_request("/api/models", &[host, (name, value)], expected);
             check_request("/v1/models", &[host, (name, value)], expected);
+            check_request("/beta/completions", &[host, (name, value)], expected);
         };
         with("origin", "http://localhost:8080", Ok(()));
         with("sec-fetch-site", "same-origin", Ok(()));

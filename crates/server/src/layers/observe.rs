@@ -12,6 +12,7 @@ use hyper::body::{Frame, SizeHint};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::anthropic;
 use crate::accounts::Peer;
 use crate::app::App;
 use crate::error::{ApiError, Note};
@@ -34,6 +35,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let span =
         tracing::info_span!("request", request_id = name, method, route, class = Empty, status = Empty);
 
+    let asks_anthropic = anthropic::is_asked(&request);
     let began = app.clock.monotonic();
     let in_flight = app.metrics.request_began();
     let answered = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
@@ -41,6 +43,9 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     // The panic's text may hold what the client sent, so it goes nowhere.
     let mut response =
         answered.unwrap_or_else(|_| ApiError::internal("the handler panicked").into_response());
+    if asks_anthropic {
+        anthropic::dress(&mut response, &name);
+    }
     let after = app.clock.monotonic().saturating_sub(began);
 
     let status = response.status().as_u16();

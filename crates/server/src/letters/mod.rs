@@ -43,6 +43,8 @@ pub(crate) enum Subject {
     AddressOfAnother,
     /// The address of this account is about to be another.
     AddressChanges,
+    /// A key was made with which programs ask in the name of this account.
+    KeyMade,
     /// Their account has another way in by now: a passkey.
     PasskeyAdded,
     /// Their account has another way in by now: an account elsewhere.

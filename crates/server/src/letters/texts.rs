@@ -19,8 +19,9 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
         Subject::NewAddress { link } => (3, link.as_str()),
         Subject::AddressOfAnother => (4, ""),
         Subject::AddressChanges => (5, ""),
-        Subject::PasskeyAdded => (6, ""),
-        Subject::ProviderLinked => (7, ""),
+        Subject::KeyMade => (6, ""),
+        Subject::PasskeyAdded => (7, ""),
+        Subject::ProviderLinked => (8, ""),
     };
     let (heading, body) = match language {
         Language::English => ENGLISH[index],
@@ -33,7 +34,7 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
     Text { subject: filled(heading), body: filled(body) }
 }
 
-const ENGLISH: [(&str, &str); 8] = [
+const ENGLISH: [(&str, &str); 9] = [
     (
         "Your account at {site}",
         "Somebody, most likely you, wants an account at {site} with this address.\n\n\
@@ -70,6 +71,13 @@ const ENGLISH: [(&str, &str); 8] = [
          If it was not you, set another password now, which signs everybody out:\n\n{base}/reset\n",
     ),
     (
+        "A new API key for your account at {site}",
+        "Somebody who is signed in to your account at {site}, most likely you, made an API key. With it, programs ask in \
+         your name and spend your balance.\n\n\
+         If it was not you, revoke it here:\n\n{base}/account\n\n\
+         and set another password, which signs everybody out:\n\n{base}/reset\n",
+    ),
+    (
         "A passkey for your account at {site}",
         "A passkey was added to your account at {site}. Whoever has it can sign in with it, without the password.\n\n\
          If it was not you, remove it here, and then set another password, which signs everybody out:\n\n\
@@ -83,7 +91,7 @@ const ENGLISH: [(&str, &str); 8] = [
     ),
 ];
 
-const FRENCH: [(&str, &str); 8] = [
+const FRENCH: [(&str, &str); 9] = [
     (
         "Votre compte sur {site}",
         "Quelqu'un, sans doute vous, veut créer un compte sur {site} avec cette adresse.\n\n\
@@ -124,6 +132,13 @@ const FRENCH: [(&str, &str); 8] = [
          {base}/reset\n",
     ),
     (
+        "Une nouvelle clé d'API pour votre compte sur {site}",
+        "Quelqu'un qui est connecté à votre compte sur {site}, sans doute vous, a créé une clé d'API. Avec elle, des \
+         programmes interrogent les modèles en votre nom et dépensent votre solde.\n\n\
+         Si ce n'était pas vous, révoquez-la ici :\n\n{base}/account\n\n\
+         et choisissez un autre mot de passe, ce qui déconnecte tout le monde :\n\n{base}/reset\n",
+    ),
+    (
         "Une clé d'accès pour votre compte sur {site}",
         "Une clé d'accès a été ajoutée à votre compte sur {site}. Elle permet de se connecter sans le mot de passe.\n\n\
          Si ce n'était pas vous, supprimez-la ici, puis choisissez un autre mot de passe, ce qui déconnecte tout le \
@@ -137,7 +152,7 @@ const FRENCH: [(&str, &str); 8] = [
     ),
 ];
 
-const CHINESE: [(&str, &str); 8] = [
+const CHINESE: [(&str, &str); 9] = [
     (
         "您在 {site} 的账户",
         "有人(很可能是您本人)想用此邮箱地址在 {site} 注册账户。\n\n\
@@ -172,6 +187,12 @@ const CHINESE: [(&str, &str); 8] = [
          如果不是您本人操作,请立即设置新密码,这会让所有设备退出登录:\n\n{base}/reset\n",
     ),
     (
+        "您在 {site} 的账户有了新的 API 密钥",
+        "有人(很可能是您本人)登录了您在 {site} 的账户,创建了一个 API 密钥。程序可用它以您的名义提问并使用您的余额。\n\n\
+         如果不是您本人操作,请在此吊销它:\n\n{base}/account\n\n\
+         并设置新密码,这会让所有设备退出登录:\n\n{base}/reset\n",
+    ),
+    (
         "您在 {site} 的账户新增了通行密钥",
         "您在 {site} 的账户新增了一个通行密钥。持有它的人无需密码即可登录。\n\n\
          如果不是您本人操作,请在此将其删除,然后设置新密码,这会让所有设备退出登录:\n\n{base}/account\n\n\
@@ -199,6 +220,7 @@ mod tests {
             Subject::NewAddress { link: link() },
             Subject::AddressOfAnother,
             Subject::AddressChanges,
+            Subject::KeyMade,
             Subject::PasskeyAdded,
             Subject::ProviderLinked,
         ];

@@ -60,6 +60,7 @@ pub(crate) async fn user_of(app: &App, provider: &Provider, who: &Who, peer: Pee
         };
         match app.store.add_verified_user(new, Some(who.identity(provider))).await {
             Ok(user) => {
+                app.welcome(user.id).await;
                 app.audit("provider_sign_up", Some(user.id), peer).await;
                 return Ok(user);
             }

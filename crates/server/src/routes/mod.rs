@@ -1,10 +1,12 @@
 //! One endpoint, one file.
 
+mod anthropic;
 mod api;
 mod healthz;
 mod metrics;
 mod oidc;
 mod readyz;
+mod user;
 mod v1;
 
 use std::sync::Arc;
@@ -12,13 +14,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate as _, SizeAbove};
 
-use crate::accounts::authenticate;
+use crate::accounts::{authenticate, clients};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::layers;
@@ -26,7 +28,7 @@ use crate::layers;
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .merge(compressed())
-        .merge(without_keys())
+        .merge(of_programs(app))
         .route("/oidc/{provider}/start", get(oidc::start::handle))
         .route("/oidc/{provider}/callback", get(oidc::callback::handle))
         .route("/healthz", get(healthz::handle))
@@ -41,13 +43,65 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// What programs ask. They have no keys yet, so it answers this machine, and whoever is signed in.
-fn without_keys() -> Router<App> {
-    Router::new()
-        .route("/v1/chat/completions", post(v1::chat_completions::handle))
-        .route("/v1/models", get(v1::models::handle))
-        .route("/metrics", get(metrics::handle))
-        .route_layer(from_fn(layers::local_or_signed_in))
+/// What programs ask: with a key, signed in, or from this machine.
+fn of_programs(app: &App) -> Router<App> {
+    let routed = programs();
+    let routed =
+        routed.into_iter().fold(Router::new(), |router, (_, path, method)| router.route(path, method));
+    routed.route("/metrics", get(metrics::handle)).route_layer(from_fn_with_state(Arc::clone(app), clients))
+}
+
+/// The API for programs: methods and paths. DeepSeek's paths without `/v1`, and those of its beta, are the same
+/// endpoints.
+fn programs() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
+    vec![
+        ("POST", "/v1/chat/completions", post(v1::chat_completions::handle)),
+        ("POST", "/chat/completions", post(v1::chat_completions::handle)),
+        ("POST", "/beta/chat/completions", post(v1::chat_completions::handle)),
+        ("POST", "/v1/completions", post(v1::completions::handle)),
+        ("POST", "/completions", post(v1::completions::handle)),
+        ("POST", "/beta/completions", post(v1::completions::handle)),
+        ("GET", "/v1/models", get(v1::models::handle)),
+        ("GET", "/models", get(v1::models::handle)),
+        ("GET", "/beta/models", get(v1::models::handle)),
+        ("GET", "/v1/models/{id}", get(v1::model::handle)),
+        ("GET", "/models/{id}", get(v1::model::handle)),
+        ("GET", "/beta/models/{id}", get(v1::model::handle)),
+        ("POST", "/v1/responses", post(v1::responses::handle)),
+        ("POST", "/responses", post(v1::responses::handle)),
+        ("POST", "/v1/messages", post(anthropic::messages::handle)),
+        ("POST", "/v1/messages/count_tokens", post(anthropic::count_tokens::handle)),
+        ("POST", "/anthropic/v1/messages", post(anthropic::messages::handle)),
+        ("POST", "/anthropic/v1/messages/count_tokens", post(anthropic::count_tokens::handle)),
+        ("GET", "/anthropic/v1/models", get(anthropic::models::handle)),
+        ("GET", "/anthropic/v1/models/{id}", get(anthropic::model::handle)),
+        ("GET", "/user/balance", get(user::balance::handle)),
+        ("GET", "/v1/user/balance", get(user::balance::handle)),
+    ]
+}
+
+/// The methods and paths of the API for programs, for tests that go through all of them.
+pub fn program_endpoints() -> Vec<(&'static str, &'static str)> {
+    programs().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
+/// What the paths of the APIs begin with. Whatever is under them is no page that a link may open.
+const API_PREFIXES: &[&str] = &[
+    "/api/",
+    "/v1/",
+    "/beta/",
+    "/anthropic/",
+    "/chat/completions",
+    "/completions",
+    "/models",
+    "/responses",
+    "/user/",
+    "/metrics",
+];
+
+/// Whether a path belongs to an API and not to the web app's pages.
+pub(crate) fn is_api(path: &str) -> bool {
+    API_PREFIXES.iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// Whom an endpoint of the web app answers.
@@ -102,6 +156,12 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/account/export", User, get(api::export::handle)),
         ("/api/account/import", User, post(api::import::handle)),
         ("/api/account/settings", User, get(api::settings::handle).patch(api::change_settings::handle)),
+        ("/api/keys", User, get(api::keys::handle).post(api::add_key::handle)),
+        ("/api/keys/{id}", User, patch(api::change_key::handle).delete(api::revoke_key::handle)),
+        ("/api/balance", User, get(api::balance::handle)),
+        ("/api/usage", User, get(api::usage::handle)),
+        ("/api/usage/sums", User, get(api::usage_sums::handle)),
+        ("/api/usage.csv", User, get(api::usage_csv::handle)),
         ("/api/search", User, get(api::search::handle)),
         ("/api/models", User, get(api::models::handle)),
         ("/api/conversations", User, conversations),
@@ -154,4 +214,19 @@ async fn page(State(app): State<App>, request: Request) -> Response {
 async fn not_allowed() -> ApiError {
     let message = "this endpoint does not take this method; the field Allow says which it takes";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_endpoint_of_an_api_is_known_as_one() {
+        let own = api().into_iter().map(|(path, ..)| path);
+        let admin = api::admin::endpoints().into_iter().map(|(_, path, ..)| path);
+        for path in own.chain(admin).chain(programs().into_iter().map(|(_, path, _)| path)) {
+            assert!(is_api(path), "{path}");
+        }
+        assert!(!is_api("/") && !is_api("/c/1") && !is_api("/login"));
+    }
 }

@@ -50,9 +50,11 @@ async fn endpoints_of(site: &Site, target: &str) -> Vec<(&'static str, String, A
     let group = made["id"].as_str().unwrap().to_owned();
     let sessions = site.client.get(&format!("{}/sessions", of(target))).await.json();
     let session = sessions["sessions"][0]["id"].as_str().unwrap_or("none").to_owned();
+    let key = site.client.post(&format!("{}/keys", of(target)), &json!({"name": "a key"})).await.json();
+    let key = key["key"]["id"].as_str().unwrap().to_owned();
     let fill = |path: &str| {
         let id = if path.starts_with("/api/admin/groups") { &group } else { target };
-        path.replace("{id}", id).replace("{session}", &session)
+        path.replace("{id}", id).replace("{session}", &session).replace("{key}", &key)
     };
     admin_endpoints().into_iter().map(|(method, path, audience)| (method, fill(path), audience)).collect()
 }
@@ -97,7 +99,7 @@ async fn every_method_of_an_admin_path_is_in_the_table() {
     let site = Site::new().await;
     let mut asked = 0;
     for (_, pattern, _) in admin_endpoints() {
-        let path = pattern.replace("{id}", "0").replace("{session}", "0");
+        let path = pattern.replace("{id}", "0").replace("{session}", "0").replace("{key}", "0");
         let reply = site.client.send("OPTIONS", &path, &json!({})).await;
         reply.is_error(405, "method_not_allowed");
         let allowed: Vec<_> = reply.header("allow").split(',').filter(|method| *method != "HEAD").collect();
@@ -135,7 +137,7 @@ async fn operators_touch_neither_operators_nor_administrators() {
         let path = format!("/api/admin/groups/{}", made["id"].as_str().unwrap());
         assert_eq!(site.client.send("DELETE", &path, &json!({})).await.status, 204);
     }
-    assert_eq!(asked, 3 * 5);
+    assert_eq!(asked, 3 * 6);
 }
 
 #[tokio::test]
@@ -487,7 +489,8 @@ async fn the_control_socket_is_the_machine_and_the_network_never_is() {
         ("upgrade", "unix"),
     ] {
         for (method, pattern, _) in admin_endpoints() {
-            let path = pattern.replace("{id}", &id.to_string()).replace("{session}", "0");
+            let path =
+                pattern.replace("{id}", &id.to_string()).replace("{session}", "0").replace("{key}", "0");
             let headers = [("host", host.as_str()), (name, value), ("content-type", "application/json")];
             let reply = nobody(&site).request(method, &path, &headers, b"{}".to_vec()).await;
             reply.is_error(401, "not_signed_in");
@@ -530,6 +533,7 @@ async fn a_desk_answers_as_the_server_does() {
         store: site.store.clone(),
         clock: site.clock.clone(),
         rng: Rng::from_seed(9),
+        cookie_key: [5; 32],
     });
     let ask = async |method: &str, path: &str, body: &Value| {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");

@@ -68,9 +68,7 @@ async fn answers_are_counted_by_who_asked_and_how_they_ended() {
         let turn = site.client.post(&path, &asked).await.json();
         let id = turn["assistant"]["id"].as_str().unwrap();
         site.client.get(&format!("{path}/{id}/stream")).await;
-        let labels = format!(
-            r#"endpoint="/api/conversations",class="session",model_name="{model}",outcome="{outcome}""#
-        );
+        let labels = format!(r#"endpoint="chat",class="session",model_name="{model}",outcome="{outcome}""#);
         let line = format!("cachalot_requests_total{{{labels}}} 1");
         let metrics = site.client.get("/metrics").await;
         assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
@@ -79,7 +77,7 @@ async fn answers_are_counted_by_who_asked_and_how_they_ended() {
     let nobody = Client::new(site.address);
     nobody.get("/v1/models").await;
     let elsewhere = [("via", "1.1 relay")];
-    nobody.request("GET", "/v1/models", &elsewhere, Vec::new()).await.is_error(401, "not_signed_in");
+    nobody.request("GET", "/v1/models", &elsewhere, Vec::new()).await.is_error(401, "invalid_api_key");
     let metrics = site.client.get("/metrics").await;
     for line in [
         r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200",class="local"} 1"#,
@@ -95,7 +93,7 @@ async fn models_that_can_be_asked_and_models_that_there_are() {
     let listed = site.client.get("/v1/models").await.json();
     assert_eq!(listed["object"], "list");
     let names: Vec<_> = listed["data"].as_array().unwrap().iter().map(|model| &model["id"]).collect();
-    assert_eq!(names, ["plain", "thinker", "endless", "failing", "broken"]);
+    assert_eq!(names, ["plain", "thinker", "endless", "failing", "broken", "caller", "failing-late"]);
 
     let asked = json!({"model": "thinker", "messages": [{"role": "user", "content": "Hi"}]});
     site.client.post("/v1/chat/completions", &asked).await;

@@ -8,7 +8,8 @@ use server::api_paths;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{
-    Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, SETUP_TOKEN, Site, Wrong, one_time_codes, sign_in,
+    Acme, CLIENT_SECRET, Client, Keyed, PASSWORD, PostOffice, SETUP_TOKEN, Site, Wrong, one_time_codes,
+    sign_in,
 };
 
 /// A log that is kept.
@@ -89,6 +90,27 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
     }
     site.client.request("POST", "/api/account/import", &headers, SECRET.into()).await;
     site.client.get("/api/account/export").await;
+    let key = Keyed::new(&site.client, &json!({})).await;
+    for asked in
+        [json!({"model": "plain", "messages": message}), json!({"model": SECRET, "messages": message})]
+    {
+        assert!([200, 403, 404].contains(&key.post(chat, &asked).await.status));
+    }
+    let path_of_key = format!("/api/keys/{}", key.id);
+    site.client.send("PATCH", &path_of_key, &json!({"name": SECRET, "addresses": [SECRET]})).await;
+    site.client.send("PATCH", &path_of_key, &json!({"name": SECRET, "models": [SECRET]})).await;
+    assert_eq!(site.client.send("DELETE", &path_of_key, &json!({})).await.status, 204);
+    assert_eq!(key.post(chat, &json!({"model": "plain", "messages": message})).await.status, 401);
+    for field in ["authorization", "x-api-key"] {
+        for given in [SECRET.to_owned(), format!("Bearer {SECRET}"), format!("sk-cachalot-{SECRET}")] {
+            site.client.request("GET", "/v1/models", &[(field, &given)], Vec::new()).await;
+        }
+    }
+    let credit = json!({"kind": "grant", "amount": "1", "note": SECRET});
+    let own = site.owner().await;
+    site.client.post(&format!("/api/admin/users/{own}/credit"), &credit).await;
+    site.client.get(&format!("/api/usage?since={SECRET}")).await;
+    site.client.get("/api/usage.csv").await;
     // Before the tries with wrong passwords use up what one may try.
     for path in ["/api/reset", "/api/reset/confirm", "/api/verify", "/api/account/email"] {
         let email = format!("{SECRET}@example.org");
@@ -132,6 +154,7 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
     site.client.post("/api/login", &json!({"login": SECRET, "password": SECRET})).await;
     site.client.post(&format!("{path}/messages"), &json!({"content": SECRET})).await;
     let mut told = given.recovery_codes;
+    told.push(key.secret);
     told.extend([given.secret, ticket.as_str().unwrap().to_owned()]);
     told
 }

@@ -210,7 +210,11 @@ async fn every_endpoint_for_users_refuses_nobody() {
     let site = Site::new().await;
     let mut asked = 0;
     for (path, audience) in api_paths() {
-        let path = path.replace("{id}", &"0".repeat(8)).replace("{message}", "0").replace("{session}", "0");
+        let path = path
+            .replace("{id}", &"0".repeat(8))
+            .replace("{message}", "0")
+            .replace("{session}", "0")
+            .replace("{key}", "0");
         for method in methods_of(&site.client, &path).await {
             let reply = nobody(&site).send(method, &path, &json!({})).await;
             if audience == Audience::Anybody {
@@ -247,6 +251,8 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
         name: "my key".to_owned(),
     };
     let passkey = site.store.add_passkey(ahab_id, passkey, 1).await.unwrap();
+    let key = ahab.post("/api/keys", &json!({"name": "my key"})).await.json()["key"].clone();
+    let key_id = key["id"].as_str().unwrap().to_owned();
 
     let mut asked = 0;
     let with_ids =
@@ -255,6 +261,7 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
         let id = match pattern {
             _ if pattern.starts_with("/api/sessions") => &session,
             _ if pattern.starts_with("/api/account/passkeys") => &passkey.id.to_string(),
+            _ if pattern.starts_with("/api/keys") => &key_id,
             _ => &conversation,
         };
         // With the other's ids, and with the other's message in a conversation of one's own.
@@ -281,6 +288,7 @@ async fn another_user_s_things_are_not_there_for_every_endpoint_with_an_id() {
     assert_eq!(tree["messages"].as_array().unwrap().len(), 2);
     assert_eq!(site.store.sessions(ahab_id).await.unwrap().len(), 1);
     assert_eq!(site.store.passkeys(ahab_id).await.unwrap(), [passkey]);
+    assert_eq!(ahab.get("/api/keys").await.json()["keys"], json!([key]));
     let list = mallory.get("/api/conversations").await.json();
     assert_eq!(list["conversations"].as_array().unwrap().len(), 1);
 }

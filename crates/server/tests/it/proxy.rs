@@ -141,7 +141,7 @@ async fn an_https_server_says_so_in_cookies_and_headers() {
 }
 
 #[tokio::test]
-async fn endpoints_without_keys_are_for_this_machine_and_those_who_are_signed_in() {
+async fn without_a_key_programs_are_this_machine_s_or_those_of_who_is_signed_in() {
     let site = behind(&["10.0.0.0/8"], ForwardedHeader::XForwardedFor).serve().await;
     let reply = crate::support::set_up(&Client::new(site.address)).await;
     let signed_in = Client::new(site.address).signed_in(&reply);
@@ -159,7 +159,7 @@ async fn endpoints_without_keys_are_for_this_machine_and_those_who_are_signed_in
             vec![("forwarded", "for=127.0.0.1")],
             vec![("via", "1.1 relay")],
         ] {
-            ask(&nobody, &headers).await.is_error(401, "not_signed_in");
+            ask(&nobody, &headers).await.is_error(401, "invalid_api_key");
             assert_eq!(ask(&signed_in, &headers).await.status, 200, "{path} {headers:?}");
         }
     }
@@ -167,7 +167,7 @@ async fn endpoints_without_keys_are_for_this_machine_and_those_who_are_signed_in
     let body = || serde_json::to_vec(&asked).unwrap();
     let headers = [("content-type", "application/json"), ("host", NAME)];
     let reply = nobody.request("POST", "/v1/chat/completions", &headers, body()).await;
-    reply.is_error(401, "not_signed_in");
+    reply.is_error(401, "invalid_api_key");
     let reply = signed_in.request("POST", "/v1/chat/completions", &headers, body()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
@@ -176,7 +176,7 @@ async fn endpoints_without_keys_are_for_this_machine_and_those_who_are_signed_in
 async fn a_proxy_on_this_machine_that_does_not_say_for_whom_opens_nothing() {
     let site = behind(&["127.0.0.0/8"], ForwardedHeader::XForwardedFor).serve().await;
     for path in ["/v1/models", "/metrics"] {
-        Client::new(site.address).get(path).await.is_error(401, "not_signed_in");
+        Client::new(site.address).get(path).await.is_error(401, "invalid_api_key");
     }
 }
 

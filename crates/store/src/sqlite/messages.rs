@@ -2,6 +2,7 @@ use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::conversations::find as find_conversation;
+use super::meter::settle;
 use super::rows::{message, message_columns, signed};
 use crate::seal::{OVERHEAD, Place, UserKey};
 use crate::{
@@ -229,6 +230,9 @@ impl MessageStore for SqliteStore {
             .fetch_optional(&mut *transaction)
             .await?;
             let finished = message(&row.ok_or(NOT_FOUND)?, &key)?;
+            if let Some((hold, usage)) = outcome.metered {
+                settle(&mut transaction, hold, usage).await?;
+            }
             sqlx::query("UPDATE conversations SET updated_ms = MAX(updated_ms, ?) WHERE id = ?")
                 .bind(self.now_ms())
                 .bind(finished.conversation_id.to_string())

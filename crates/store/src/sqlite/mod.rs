@@ -2,6 +2,7 @@
 //! writers for their turn.
 
 mod addresses;
+mod api_keys;
 mod archives;
 mod audit;
 mod backup;
@@ -10,6 +11,7 @@ mod file;
 mod groups;
 mod links;
 mod messages;
+mod meter;
 mod one_time_codes;
 mod operators;
 mod passkeys;
@@ -21,6 +23,7 @@ mod rows;
 mod search;
 mod sessions;
 mod upgrade;
+mod usage;
 mod users;
 
 use std::fs::File;

@@ -6,8 +6,9 @@ use sqlx::sqlite::SqliteRow;
 use crate::keys::WrappedKey;
 use crate::seal::{Place, UserKey};
 use crate::{
-    AuditEntry, Conversation, ConversationId, GroupId, Link, Message, MessageId, Passkey, PasskeyBackup,
-    PasskeyId, Role, Session, Status, StoreError, Timing, Usage, User, UserId, UserRole,
+    AuditEntry, Conversation, ConversationId, Credit, CreditId, CreditKind, GroupId, Key, KeyId, KeyScope,
+    Link, Message, MessageId, Nanos, Passkey, PasskeyBackup, PasskeyId, Role, Session, Status, StoreError,
+    Timing, Usage, UsageRow, User, UserId, UserRole,
 };
 
 /// The columns that [`conversation`] reads, in a query on `conversations`.
@@ -46,7 +47,24 @@ macro_rules! passkey_columns {
     };
 }
 
+/// The columns that [`key`] reads, in a query on `api_keys`.
+macro_rules! key_columns {
+    () => {
+        "id, user_id, hash, start, name_sealed, created_ms, expires_ms, used_ms, spent, models, spend_max, addresses, \
+         requests_at_once, requests_per_day, tokens_per_day"
+    };
+}
+
+/// The columns that [`usage_row`] reads, in a query on `usage`.
+macro_rules! usage_columns {
+    () => {
+        "id, at_ms, user_id, key_id, endpoint, model, class, hit, miss, output, reasoning, cost, queued_ms, ttft_ms, \
+         total_ms, outcome"
+    };
+}
+
 pub(super) use {conversation_columns, message_columns, passkey_columns, session_columns, user_columns};
+pub(super) use {key_columns, usage_columns};
 
 pub(super) fn user(row: &SqliteRow) -> Result<User, StoreError> {
     Ok(User {
@@ -101,6 +119,69 @@ pub(super) fn passkey(row: &SqliteRow, key: &UserKey) -> Result<Passkey, StoreEr
         name: key.open(Place::passkey_name(id), row.try_get("name_sealed")?)?,
         created_ms: row.try_get("created_ms")?,
         used_ms: row.try_get("used_ms")?,
+    })
+}
+
+pub(super) fn key(row: &SqliteRow, user_key: &UserKey) -> Result<Key, StoreError> {
+    let id: KeyId = parsed(row, "id", "api_keys.id")?;
+    let hash: &[u8] = row.try_get("hash")?;
+    Ok(Key {
+        id,
+        user: parsed(row, "user_id", "api_keys.user_id")?,
+        name: user_key.open(Place::key_name(id), row.try_get("name_sealed")?)?,
+        start: row.try_get("start")?,
+        hash: hash.try_into().map_err(|_| damaged("api_keys.hash", &hash.len()))?,
+        created_ms: row.try_get("created_ms")?,
+        expires_ms: row.try_get("expires_ms")?,
+        used_ms: row.try_get("used_ms")?,
+        spent: Nanos(row.try_get("spent")?),
+        scope: KeyScope {
+            models: row.try_get::<Option<&str>, _>("models")?.map(lines),
+            spend_max: row.try_get::<Option<i64>, _>("spend_max")?.map(Nanos),
+            addresses: lines(row.try_get("addresses")?),
+            requests_at_once: optional_small(row, "requests_at_once", "api_keys.requests_at_once")?,
+            requests_per_day: optional_small(row, "requests_per_day", "api_keys.requests_per_day")?,
+            tokens_per_day: optional_count(row, "tokens_per_day", "api_keys.tokens_per_day")?,
+        },
+    })
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+/// From all columns of `credits`.
+pub(super) fn credit(row: &SqliteRow, key: &UserKey) -> Result<Credit, StoreError> {
+    let id: CreditId = parsed(row, "id", "credits.id")?;
+    Ok(Credit {
+        id,
+        user: parsed(row, "user_id", "credits.user_id")?,
+        kind: word(row, "kind", "credits.kind", CreditKind::from_word)?,
+        amount: Nanos(row.try_get("amount")?),
+        by: optional_parsed(row, "by_id", "credits.by_id")?,
+        note: key.open(Place::credit_note(id), row.try_get("note_sealed")?)?,
+        at_ms: row.try_get("at_ms")?,
+    })
+}
+
+pub(super) fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {
+    Ok(UsageRow {
+        id: parsed(row, "id", "usage.id")?,
+        at_ms: row.try_get("at_ms")?,
+        user: optional_parsed(row, "user_id", "usage.user_id")?,
+        key: optional_parsed(row, "key_id", "usage.key_id")?,
+        endpoint: row.try_get("endpoint")?,
+        model: row.try_get("model")?,
+        class: row.try_get("class")?,
+        hit: count(row, "hit", "usage.hit")?,
+        miss: count(row, "miss", "usage.miss")?,
+        output: count(row, "output", "usage.output")?,
+        reasoning: count(row, "reasoning", "usage.reasoning")?,
+        cost: Nanos(row.try_get("cost")?),
+        queued_ms: row.try_get("queued_ms")?,
+        ttft_ms: row.try_get("ttft_ms")?,
+        total_ms: row.try_get("total_ms")?,
+        outcome: row.try_get("outcome")?,
     })
 }
 
@@ -197,7 +278,7 @@ pub(super) fn parsed<T: std::str::FromStr>(
     text.parse().map_err(|_| damaged(column, &text))
 }
 
-fn optional_parsed<T: std::str::FromStr>(
+pub(super) fn optional_parsed<T: std::str::FromStr>(
     row: &SqliteRow,
     name: &str,
     column: &'static str,
@@ -220,6 +301,10 @@ pub(super) fn word<T>(
 fn small<T: TryFrom<i64>>(row: &SqliteRow, name: &str, column: &'static str) -> Result<T, StoreError> {
     let number: i64 = row.try_get(name)?;
     T::try_from(number).map_err(|_| damaged(column, &number))
+}
+
+pub(super) fn count(row: &SqliteRow, name: &str, column: &'static str) -> Result<u64, StoreError> {
+    small(row, name, column)
 }
 
 fn optional_count(row: &SqliteRow, name: &str, column: &'static str) -> Result<Option<u64>, StoreError> {

@@ -211,6 +211,21 @@ async fn lists_and_look_ups_walk_an_index() {
             retention::EXPIRED,
             "SEARCH conversations USING COVERING INDEX conversations_of_owner (owner=? AND updated_ms<?)",
         ),
+        (api_keys::LIST, "SEARCH api_keys USING INDEX api_keys_of_user (user_id=?)"),
+        (api_keys::COUNT, "SEARCH api_keys USING COVERING INDEX api_keys_of_user (user_id=?)"),
+        (api_keys::GOOD, "SEARCH api_keys USING INDEX sqlite_autoindex_api_keys_1 (id=?)"),
+        (api_keys::REVOKED, "SEARCH revoked_keys USING INDEX revoked_keys_by_time (revoked_ms>?)"),
+        (meter::BALANCE, "SEARCH holds USING COVERING INDEX holds_of_user (user_id=?)"),
+        (meter::LEFT_OF_KEY, "SEARCH holds USING COVERING INDEX holds_of_key (key_id=?)"),
+        (meter::CREDITS, "SEARCH credits USING INDEX credits_of_user (user_id=? AND number<?)"),
+        (usage::PAGE_OF_ALL, "SEARCH usage USING INDEX usage_by_time (at_ms>? AND at_ms<?)"),
+        (usage::PAGE_OF_USER, "SEARCH usage USING INDEX usage_of_user (user_id=? AND at_ms>? AND at_ms<?)"),
+        (usage::PAGE_OF_KEY, "SEARCH usage USING INDEX usage_of_key (key_id=? AND at_ms>? AND at_ms<?)"),
+        (usage::SINCE_OF_ALL, "SEARCH usage_of_all USING PRIMARY KEY (quarter>?)"),
+        (usage::SINCE_OF_USER, "SEARCH usage_of_users USING PRIMARY KEY (user_id=? AND quarter>?)"),
+        (usage::SINCE_OF_KEY, "SEARCH usage_of_users USING PRIMARY KEY (user_id=? AND quarter>?)"),
+        (usage::FORGET, "SEARCH usage USING COVERING INDEX usage_of_user (user_id=?)"),
+        (usage::PRUNE, "SEARCH usage USING COVERING INDEX usage_by_time (at_ms<?)"),
         (addresses::SIGN_UP_USED, "SEARCH used_sign_ups USING PRIMARY KEY (address=?)"),
         (
             addresses::FORGET_SIGN_UPS,
@@ -218,16 +233,40 @@ async fn lists_and_look_ups_walk_an_index() {
         ),
         (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {
-        let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
-        let steps: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(explain).fetch_all(&store.readers).await.unwrap();
-        let plan: Vec<_> = steps.into_iter().map(|step| step.3).collect();
+        let plan = plan(&store, query).await;
         assert!(plan.iter().any(|step| step.starts_with(expected)), "{query}\n{plan:?}");
         assert!(
             !plan.iter().any(|step| step.contains("TEMP B-TREE")),
             "nothing is sorted: {query}\n{plan:?}"
         );
     }
+}
+
+/// What is summed is sorted; what is walked for it is what was asked for.
+#[tokio::test]
+async fn sums_of_usage_walk_only_their_time() {
+    let store = SqliteStore::in_memory(Arc::new(SystemClock::new()), Rng::from_seed(1)).await.unwrap();
+    for (query, expected) in [
+        (usage::SUMS_OF_ALL, "SEARCH usage_of_all USING PRIMARY KEY (quarter>? AND quarter<?)"),
+        (
+            usage::SUMS_OF_USER,
+            "SEARCH usage_of_users USING PRIMARY KEY (user_id=? AND quarter>? AND quarter<?)",
+        ),
+        (
+            usage::SUMS_OF_KEY,
+            "SEARCH usage_of_users USING PRIMARY KEY (user_id=? AND quarter>? AND quarter<?)",
+        ),
+    ] {
+        let plan = plan(&store, query).await;
+        assert!(plan.iter().any(|step| step == expected), "{query}\n{plan:?}");
+    }
+}
+
+async fn plan(store: &SqliteStore, query: &'static str) -> Vec<String> {
+    let explain: &'static str = format!("EXPLAIN QUERY PLAN {query}").leak();
+    let steps: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as(explain).fetch_all(&store.readers).await.unwrap();
+    steps.into_iter().map(|step| step.3).collect()
 }
 
 #[tokio::test]

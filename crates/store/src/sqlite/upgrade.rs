@@ -33,6 +33,7 @@ pub(super) async fn upgrade(
     let ids = IdMaker::new(clock, rng);
     seal_texts(writer, &sealer, &ids).await?;
     mark_interrupted(writer).await?;
+    release_holds(writer).await?;
     rotation::finish_interrupted(writer, &sealer, keys).await;
     Ok((sealer, ids))
 }
@@ -220,6 +221,15 @@ async fn mark_interrupted(writer: &SqlitePool) -> Result<(), StoreError> {
             answers = marked,
             "answers that the last process left unfinished are marked interrupted"
         );
+    }
+    Ok(())
+}
+
+/// What a dead process held for requests is free again: they ended with it.
+async fn release_holds(writer: &SqlitePool) -> Result<(), StoreError> {
+    let released = sqlx::query("DELETE FROM holds").execute(writer).await?.rows_affected();
+    if released > 0 {
+        tracing::info!(holds = released, "what the last process held for requests is released");
     }
     Ok(())
 }

@@ -2,8 +2,10 @@ use sqlx::SqliteConnection;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::SqliteStore;
+use super::api_keys::revoke_all as revoke_all_keys;
 use super::rows::{user, user_columns, user_id, wrapped_key};
 use super::sessions::revoke_all;
+use super::usage::forget_some as forget_some_usage;
 use crate::keys::WrappedKey;
 use crate::{
     NewUser, SessionId, StoreError, StoreFuture, User, UserId, UserPage, UserPageRequest, UserRole, UserStore,
@@ -142,9 +144,18 @@ impl UserStore for SqliteStore {
     fn delete_user(&self, id: UserId) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
-            let user = find(&mut transaction, id).await?;
-            must_not_be_last(&mut transaction, &user).await?;
+            loop {
+                let user = find(&mut transaction, id).await?;
+                must_not_be_last(&mut transaction, &user).await?;
+                if forget_some_usage(&mut transaction, id).await? {
+                    break;
+                }
+                // There may be very many: others who write take their turns in between.
+                transaction.commit().await?;
+                transaction = self.write().await?;
+            }
             revoke_all(&mut transaction, id, None, self.now_ms()).await?;
+            revoke_all_keys(&mut transaction, id, self.now_ms()).await?;
             // Their conversations, and the messages of these, go with them.
             sqlx::query("DELETE FROM users WHERE id = ?")
                 .bind(id.to_string())

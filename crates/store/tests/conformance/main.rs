@@ -7,8 +7,10 @@ mod conversations;
 mod data;
 mod factors;
 mod groups;
+mod keys;
 mod links;
 mod messages;
+mod meter;
 mod operators;
 mod owners;
 mod sessions;
@@ -36,6 +38,7 @@ macro_rules! run {
 async fn suite<F: Future<Output = Fixture>>(fresh: impl Fn() -> F) {
     people(&fresh).await;
     chats(&fresh).await;
+    programs(&fresh).await;
 }
 
 /// Who there is, and how they come in.
@@ -166,6 +169,45 @@ async fn chats<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
             a_dropped_call_is_done_whole_or_not_at_all
             many_writers_at_once_meet_no_error
             closed_is_closed
+        }
+    }
+}
+
+/// What programs ask with, and what they pay.
+async fn programs<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
+    run! { fresh:
+        keys {
+            keys_come_back_as_they_were_put
+            changes_of_a_key_touch_only_what_they_name
+            there_are_so_many_keys_and_none_twice
+            lists_of_a_key_hold_whole_names
+            a_key_is_good_until_it_expires_or_its_user_is_disabled
+            a_revoked_key_is_remembered_until_it_would_expire
+            keys_of_a_deleted_user_are_remembered
+            use_of_keys_never_goes_back
+            another_s_key_is_not_found
+        }
+        meter {
+            credit_comes_and_goes_and_is_noted
+            what_is_held_is_not_taken_back
+            credit_is_listed_in_pages
+            what_is_held_is_an_upper_bound
+            what_was_granted_is_taken_first
+            a_hold_ends_once
+            a_key_is_used_for_what_it_may_cost
+            a_revoked_key_s_request_is_settled
+            what_costs_nothing_is_noted_too
+            rows_come_back_as_they_were_put
+            rows_are_paged_from_the_newest
+            sums_are_by_hour_or_day_where_one_is
+            sums_are_over_all_rows
+            users_who_used_the_most_come_first
+            what_was_used_since_a_time_is_counted_by_the_quarter
+            old_rows_go_and_their_sums_stay
+            an_answer_ends_with_its_usage_or_not_at_all
+            usage_outlives_its_user_and_is_nobody_s
+            nobody_has_no_balance
+            many_at_once_never_overdraw
         }
     }
 }

@@ -112,6 +112,7 @@ pub(crate) async fn progress_and_end_of_an_answer(fixture: &Fixture) {
         error: Some("the model broke".to_owned()),
         usage: Some(Usage { prompt_tokens: 3, completion_tokens: 5, reasoning_tokens: 2 }),
         timing: Some(Timing { queued_ms: 1, ttft_ms: Some(2), total_ms: 30 }),
+        metered: None,
     };
     let finished = fixture.store.finish(outcome.clone()).await.unwrap();
     let expected = Message {

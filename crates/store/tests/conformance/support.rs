@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use base::ManualClock;
 use store::{
-    Conversation, Limits, Message, MessageId, NewConversation, NewTurn, NewUser, Outcome, ParentChoice,
-    Progress, Status, Store, StoreError, Turn, User, UserId, UserRole,
+    Conversation, KeyId, KeyScope, Limits, Message, MessageId, NewConversation, NewKey, NewTurn, NewUser,
+    Outcome, ParentChoice, Progress, Status, Store, StoreError, Turn, User, UserId, UserRole,
 };
 
 pub(crate) const ROOMY: Limits = Limits { messages_max: 10_000, bytes_max: 1 << 30 };
@@ -91,6 +91,7 @@ impl Fixture {
             error: None,
             usage: None,
             timing: None,
+            metered: None,
         }
     }
 }
@@ -103,5 +104,19 @@ pub(crate) fn new_user(name: &str) -> NewUser {
         role: UserRole::User,
         password_hash: Some("$argon2id$not-a-hash".to_owned()),
         first: false,
+    }
+}
+
+/// A key that may do everything; keys of other numbers are others.
+pub(crate) fn new_key(user: UserId, number: u8) -> NewKey {
+    NewKey {
+        id: KeyId::from([number; 16]),
+        user,
+        name: format!("key {number}"),
+        start: format!("sk-cachalot-{number}"),
+        hash: [number; 32],
+        created_ms: 0,
+        expires_ms: None,
+        scope: KeyScope::default(),
     }
 }

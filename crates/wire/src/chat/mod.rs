@@ -1,13 +1,14 @@
 //! `POST /v1/chat/completions`.
 
+mod messages;
 mod request;
 mod response;
+mod tools;
 
-pub use request::{
-    ChatCompletionRequest, LOGIT_BIAS_MAX, MESSAGES_MAX, ReasoningEffort, RequestMessage, RequestRole,
-    STOPS_MAX, TOP_LOGPROBS_MAX,
-};
+pub use request::{ChatCompletionRequest, ReasoningEffort, TOP_LOGPROBS_MAX};
 pub use response::{
-    AnswerMessage, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails, Delta,
-    FinishReason, LogprobToken, Logprobs, PromptTokensDetails, TopLogprob, Usage,
+    AnswerMessage, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Delta, FinishReason,
+    FunctionCall, FunctionDelta, LogprobToken, Logprobs, ToolCall, ToolCallDelta, TopLogprob,
 };
+
+pub use crate::usage::{CompletionTokensDetails, PromptTokensDetails, Usage};

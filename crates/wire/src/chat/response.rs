@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::usage::Usage;
+
 /// The answer to a request that doesn't stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatCompletion {
@@ -11,7 +13,7 @@ pub struct ChatCompletion {
     pub created: i64,
     /// The model that answered.
     pub model: String,
-    /// The answer; always one.
+    /// The answers, as many as were asked for.
     pub choices: Vec<Choice>,
     /// What it took.
     pub usage: Usage,
@@ -20,17 +22,17 @@ pub struct ChatCompletion {
 }
 
 impl ChatCompletion {
-    /// A completion with one choice.
-    pub fn new(id: String, created: i64, model: String, choice: Choice, usage: Usage) -> Self {
+    /// A completion.
+    pub fn new(id: String, created: i64, model: String, choices: Vec<Choice>, usage: Usage) -> Self {
         let object = "chat.completion".to_owned();
-        Self { id, object, created, model, choices: vec![choice], usage, system_fingerprint: None }
+        Self { id, object, created, model, choices, usage, system_fingerprint: None }
     }
 }
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    /// Always 0.
+    /// Which answer, from 0.
     pub index: u32,
     /// What the model says.
     pub message: AnswerMessage,
@@ -45,18 +47,73 @@ pub struct Choice {
 pub struct AnswerMessage {
     /// Always `assistant`.
     pub role: String,
-    /// The answer; empty, not null, where it ended within the reasoning.
-    pub content: String,
+    /// The answer; empty, not null, where it ended within the reasoning, and null where there are only calls.
+    pub content: Option<String>,
     /// What the model thought before; absent for a model that doesn't think.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
+    /// The tools that it calls; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The call in the old form, where it was asked for in the old form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
 }
 
 impl AnswerMessage {
     /// A message of the assistant.
     pub fn new(content: String, reasoning_content: Option<String>) -> Self {
-        Self { role: "assistant".to_owned(), content, reasoning_content }
+        Self {
+            role: "assistant".to_owned(),
+            content: Some(content),
+            reasoning_content,
+            tool_calls: Vec::new(),
+            function_call: None,
+        }
     }
+
+    /// The same with calls of tools.
+    #[must_use]
+    pub fn calling(self, tool_calls: Vec<ToolCall>) -> Self {
+        let only_calls = !tool_calls.is_empty();
+        let content = self.content.filter(|content| !only_calls || !content.is_empty());
+        Self { content, tool_calls, ..self }
+    }
+
+    /// The same with its calls in the old form, which has room for one.
+    #[must_use]
+    pub fn in_functions_form(self) -> Self {
+        let function_call = self.tool_calls.into_iter().next().map(|call| call.function);
+        Self { tool_calls: Vec::new(), function_call, ..self }
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// What the result is answered to.
+    pub id: String,
+    /// Always `function`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is called.
+    pub function: FunctionCall,
+}
+
+impl ToolCall {
+    /// A call.
+    pub fn new(id: String, name: String, arguments: String) -> Self {
+        Self { id, kind: "function".to_owned(), function: FunctionCall { name, arguments } }
+    }
+}
+
+/// What is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionCall {
+    /// The tool.
+    pub name: String,
+    /// The arguments, as JSON text.
+    pub arguments: String,
 }
 
 /// Why an answer ended.
@@ -71,6 +128,8 @@ pub enum FinishReason {
     ContentFilter,
     /// The model calls tools.
     ToolCalls,
+    /// The same, in the old form.
+    FunctionCall,
     /// The server could not go on.
     InsufficientSystemResource,
     /// It was cancelled.
@@ -97,24 +156,15 @@ pub struct ChatCompletionChunk {
 }
 
 impl ChatCompletionChunk {
-    /// A chunk with one piece.
-    pub fn piece(id: &str, created: i64, model: &str, choice: ChunkChoice) -> Self {
-        Self::new(id, created, model, vec![choice], None)
-    }
-
-    /// The chunk that ends a stream with `include_usage`.
-    pub fn usage(id: &str, created: i64, model: &str, usage: Usage) -> Self {
-        Self::new(id, created, model, Vec::new(), Some(usage))
-    }
-
-    fn new(id: &str, created: i64, model: &str, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Self {
+    /// A chunk.
+    pub fn new(id: &str, created: i64, model: &str, choices: Vec<ChunkChoice>) -> Self {
         Self {
             id: id.to_owned(),
             object: "chat.completion.chunk".to_owned(),
             created,
             model: model.to_owned(),
             choices,
-            usage,
+            usage: None,
             system_fingerprint: None,
         }
     }
@@ -123,7 +173,7 @@ impl ChatCompletionChunk {
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChunkChoice {
-    /// Always 0.
+    /// Which answer, from 0.
     pub index: u32,
     /// What is added.
     pub delta: Delta,
@@ -133,7 +183,7 @@ pub struct ChunkChoice {
     pub finish_reason: Option<FinishReason>,
 }
 
-/// What a piece adds to the answer; never content and reasoning in one.
+/// What a piece adds to the answer; never two of content, reasoning and calls in one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Delta {
     /// `assistant`, in the first piece.
@@ -145,12 +195,18 @@ pub struct Delta {
     /// More of what the model thinks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
+    /// More of a call of a tool, at most one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallDelta>,
+    /// More of the call in the old form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionDelta>,
 }
 
 impl Delta {
     /// The first piece: who speaks, and an empty text.
     pub fn role() -> Self {
-        Self { role: Some("assistant".to_owned()), content: Some(String::new()), reasoning_content: None }
+        Self { role: Some("assistant".to_owned()), content: Some(String::new()), ..Self::default() }
     }
 
     /// More of the answer.
@@ -162,6 +218,54 @@ impl Delta {
     pub fn reasoning(text: impl Into<String>) -> Self {
         Self { reasoning_content: Some(text.into()), ..Self::default() }
     }
+
+    /// More of a call of a tool.
+    pub fn call(call: ToolCallDelta) -> Self {
+        Self { tool_calls: vec![call], ..Self::default() }
+    }
+
+    /// More of the call in the old form.
+    pub fn function_call(function: FunctionDelta) -> Self {
+        Self { function_call: Some(function), ..Self::default() }
+    }
+}
+
+/// A piece of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCallDelta {
+    /// Which call of the answer, from 0.
+    pub index: u32,
+    /// In the first piece: what the result is answered to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// In the first piece: `function`.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What is called.
+    pub function: FunctionDelta,
+}
+
+impl ToolCallDelta {
+    /// The first piece of a call.
+    pub fn first(index: u32, id: String, name: String, arguments: String) -> Self {
+        let function = FunctionDelta { name: Some(name), arguments };
+        Self { index, id: Some(id), kind: Some("function".to_owned()), function }
+    }
+
+    /// A later piece.
+    pub fn more(index: u32, arguments: String) -> Self {
+        Self { index, id: None, kind: None, function: FunctionDelta { name: None, arguments } }
+    }
+}
+
+/// A piece of what is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionDelta {
+    /// In the first piece: the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// More of the arguments, as JSON text.
+    pub arguments: String,
 }
 
 /// Log-probabilities.
@@ -196,53 +300,4 @@ pub struct TopLogprob {
     pub logprob: f32,
     /// Its bytes.
     pub bytes: Vec<u8>,
-}
-
-/// What an answer took, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens of the conversation: cache hits and misses.
-    pub prompt_tokens: usize,
-    /// Tokens generated, reasoning included.
-    pub completion_tokens: usize,
-    /// All of them.
-    pub total_tokens: usize,
-    /// Tokens of the conversation that were in the cache.
-    pub prompt_cache_hit_tokens: usize,
-    /// Tokens of the conversation that had to be read.
-    pub prompt_cache_miss_tokens: usize,
-    /// OpenAI's form of the same.
-    pub prompt_tokens_details: PromptTokensDetails,
-    /// What was generated.
-    pub completion_tokens_details: CompletionTokensDetails,
-}
-
-impl Usage {
-    /// The usage of an answer: `cached` of the prompt's tokens, `reasoning` of the completion's.
-    pub fn new(prompt: usize, cached: usize, completion: usize, reasoning: usize) -> Self {
-        let cached = cached.min(prompt);
-        Self {
-            prompt_tokens: prompt,
-            completion_tokens: completion,
-            total_tokens: prompt.saturating_add(completion),
-            prompt_cache_hit_tokens: cached,
-            prompt_cache_miss_tokens: prompt - cached,
-            prompt_tokens_details: PromptTokensDetails { cached_tokens: cached },
-            completion_tokens_details: CompletionTokensDetails { reasoning_tokens: reasoning },
-        }
-    }
-}
-
-/// Of the prompt's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PromptTokensDetails {
-    /// Those that were in the cache.
-    pub cached_tokens: usize,
-}
-
-/// Of the completion's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CompletionTokensDetails {
-    /// Those of the reasoning.
-    pub reasoning_tokens: usize,
 }

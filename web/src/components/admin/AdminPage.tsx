@@ -1,4 +1,5 @@
 import "./admin.css";
+import "../programs/programs.css";
 import { ArrowLeft } from "lucide-react";
 import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
@@ -13,6 +14,7 @@ import { Tips } from "../Tips";
 import { Audit } from "./Audit";
 import { Groups } from "./Groups";
 import { Status } from "./Status";
+import { Usage } from "./Usage";
 import { UserPage } from "./UserPage";
 import { Users } from "./Users";
 
@@ -71,6 +73,8 @@ function Part({ me, place, search }: { me: User; place: AdminPlace; search: stri
       );
     case "groups":
       return <Groups administers={me.role === "admin"} />;
+    case "usage":
+      return <Usage user={new URLSearchParams(search).get("user") || null} />;
     case "audit":
       return <Audit user={new URLSearchParams(search).get("user")} />;
     case "status":

@@ -1,11 +1,9 @@
 import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import { type AuditEntry, admin } from "../../api/admin";
-import { adminPath } from "../../state/route";
 import { PageLink } from "../account/EntryPage";
 import { Failed, Heading, More, Waiting } from "./parts";
-import { UserPicker } from "./UserPicker";
-import { useLoaded } from "./useLoaded";
+import { UserFilter } from "./UserPicker";
 import { usePages } from "./usePages";
 
 const PAGE_SIZE = 100;
@@ -21,7 +19,7 @@ export function Audit({ user }: { user: string | null }) {
     <>
       <Heading>{t("audit")}</Heading>
       <p className="account-text">{t("log.text")}</p>
-      {user === null ? <UserPicker /> : <Filter user={user} />}
+      <UserFilter part="audit" user={user} of={(name) => t("log.of", { name })} />
       {list.state === "loading" && list.items.length === 0 && <Waiting />}
       {list.state === "ready" && list.failure === null && list.items.length === 0 && (
         <p className="account-text">{t("log.none")}</p>
@@ -34,22 +32,6 @@ export function Audit({ user }: { user: string | null }) {
       <Failed failure={list.failure} onRetry={list.again} />
       <More list={list} />
     </>
-  );
-}
-
-function Filter({ user }: { user: string }) {
-  const { t } = useTranslation("admin");
-  const { loaded } = useLoaded(() => admin.user(user));
-  // Who is gone still has entries.
-  const name =
-    loaded.state === "ready" ? loaded.value.name : loaded.state === "failed" ? t("log.deleted") : "…";
-  return (
-    <p className="log-filter">
-      <span className="grow">{t("log.of", { name })}</span>
-      <PageLink href={adminPath({ part: "audit", user: null })} className="button">
-        {t("log.all")}
-      </PageLink>
-    </p>
   );
 }
 

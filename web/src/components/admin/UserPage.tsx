@@ -15,6 +15,8 @@ import { Access } from "./Access";
 import { Closing } from "./Closing";
 import { Failed, Heading, Waiting } from "./parts";
 import { SigningIn } from "./SigningIn";
+import { UserBalance } from "./UserBalance";
+import { UserKeys } from "./UserKeys";
 import { UserSessions } from "./UserSessions";
 import { useLoaded } from "./useLoaded";
 
@@ -78,6 +80,8 @@ function Parts({ me, shown: { account, groups }, signOuts, onChanged, onSignedOu
       {rights.change && <Access account={account} groups={groups} onChanged={onChanged} />}
       {rights.tend && <SigningIn account={account} onChanged={onChanged} onSignedOut={onSignedOut} />}
       {rights.tend && <UserSessions key={signOuts} account={account} />}
+      <UserBalance account={account} administers={me.role === "admin"} />
+      <UserKeys account={account} revokes={rights.tend} />
       {rights.tend && (
         <Closing
           account={account}
@@ -95,6 +99,7 @@ function Profile({ account, groups }: Shown) {
   const date = new Intl.DateTimeFormat(i18n.language, { dateStyle: "long" });
   const seen =
     account.seen_ms === null ? t("user.never") : agoText(account.seen_ms, Date.now(), i18n.language);
+  const usage = `/admin/usage?${new URLSearchParams({ user: account.id })}`;
   const log = `/admin/audit?${new URLSearchParams({ user: account.id })}`;
   return (
     <Section title={t("user.profile")}>
@@ -128,6 +133,8 @@ function Profile({ account, groups }: Shown) {
       </dl>
       <p className="admin-link">
         <PageLink href={log}>{t("user.log")}</PageLink>
+        {" · "}
+        <PageLink href={usage}>{t("user.usage")}</PageLink>
       </p>
     </Section>
   );

@@ -166,14 +166,14 @@ export function ActionButton({ action, name, danger = false, onPress, children }
   );
 }
 
-/** Something that is shown once. */
-export function Secret({ value }: { value: string }) {
+/** Something that is shown once; a password, unless `label` says what else. */
+export function Secret({ value, label, copy }: { value: string; label?: string; copy?: string }) {
   const { t } = useTranslation("admin");
   return (
     <div className="secret">
-      <span className="sr-only">{t("secret.label")}:</span>
+      <span className="sr-only">{label ?? t("secret.label")}:</span>
       <code>{value}</code>
-      <CopyButton text={value} label={t("secret.copy")} showLabel />
+      <CopyButton text={value} label={copy ?? t("secret.copy")} showLabel />
     </div>
   );
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::OfMessage;
 use super::views::MessageView;
 use crate::accounts::Caller;
-use crate::answers::{Plan, admit, spawn};
+use crate::answers::{Plan, admit_to_conversation, spawn};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let assistant = app
         .detached(async move {
-            let admitted = admit(&worker, caller.user, &model).await?;
+            let admitted = admit_to_conversation(&worker, caller.user, &model).await?;
             let tokens_max = admitted.tokens_max;
             let plan = Plan { model, system: conversation.system, thinking: None, tokens_max };
             let _starting = worker.answers.starting().await;

@@ -1,13 +1,16 @@
 //! The web app's API: accounts, models and conversations.
 
 pub(super) mod add_conversation;
+pub(super) mod add_key;
 pub(super) mod add_message;
 pub(super) mod add_passkey;
 pub(super) mod add_totp;
 pub(super) mod admin;
+pub(super) mod balance;
 pub(super) mod begin_totp;
 pub(super) mod change_conversation;
 pub(super) mod change_email;
+pub(super) mod change_key;
 pub(super) mod change_passkey;
 pub(super) mod change_password;
 pub(super) mod change_settings;
@@ -21,6 +24,8 @@ pub(super) mod delete_passkey;
 pub(super) mod delete_totp;
 pub(super) mod export;
 pub(super) mod import;
+mod key;
+pub(super) mod keys;
 pub(super) mod link_provider;
 pub(super) mod login;
 pub(super) mod login_passkey;
@@ -33,6 +38,7 @@ pub(super) mod regenerate;
 pub(super) mod remove_link;
 pub(super) mod renew_recovery_codes;
 pub(super) mod reset;
+pub(super) mod revoke_key;
 pub(super) mod revoke_session;
 pub(super) mod revoke_sessions;
 pub(super) mod search;
@@ -44,6 +50,10 @@ pub(super) mod setup;
 pub(super) mod sign_up;
 pub(super) mod stop;
 pub(super) mod stream;
+pub(super) mod usage;
+pub(super) mod usage_csv;
+mod usage_query;
+pub(super) mod usage_sums;
 pub(super) mod verify;
 mod views;
 

@@ -46,6 +46,7 @@ pub(crate) async fn handle(
         error => error.into(),
     })?;
     app.accounts.setup.close();
+    app.welcome(user.id).await;
     app.audit("first_administrator", Some(user.id), peer).await;
     let signed_in = sign_in_response(&app, user, peer, &headers).await?;
     Ok((StatusCode::CREATED, signed_in).into_response())

@@ -43,6 +43,7 @@ pub(crate) async fn handle(
     let password_hash = Some(app.accounts.hasher.hash(asked.password, app.random_bytes()).await?);
     let new = NewUser { name, email: None, role: UserRole::User, password_hash, first: false };
     let user = app.store.add_user(new).await?;
+    app.welcome(user.id).await;
     app.audit("sign_up", Some(user.id), peer).await;
     let signed_in = sign_in_response(&app, user, peer, &headers).await?;
     Ok((StatusCode::CREATED, signed_in).into_response())

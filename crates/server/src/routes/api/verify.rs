@@ -102,6 +102,7 @@ async fn make_account(
         Err(StoreError::Conflict(_)) => return Err(invalid("this link was used already; ask for another")),
         added => added?,
     };
+    app.welcome(user.id).await;
     app.audit("sign_up", Some(user.id), peer).await;
     let signed_in = sign_in_response(app, user, peer, headers).await?;
     Ok((StatusCode::CREATED, signed_in).into_response())

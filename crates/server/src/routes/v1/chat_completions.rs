@@ -1,202 +1,166 @@
-//! `POST /v1/chat/completions`: one answer to a conversation that the client holds. When the client goes away the
-//! answer is dropped, and that cancels it.
+//! `POST /v1/chat/completions`: answers to a conversation that the client holds. When the client goes away they are
+//! dropped, and that cancels them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use dialogue::{
-    Answer, AnswerEvent, CacheScope, ChatRequest, Dialogue, Finish, HubError, Message, Part,
-    SamplingOverrides,
-};
-use tokio::time::timeout;
-use wire::STREAM_DONE;
+use dialogue::{AnswerEvent, Begun, ChatRequest, Finish, Part, ToolDelta};
 use wire::chat::{
     AnswerMessage, ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Choice, ChunkChoice, Delta,
-    FinishReason, LogprobToken, Logprobs, RequestMessage, RequestRole, TopLogprob, Usage,
+    FinishReason, LogprobToken, Logprobs, ReasoningEffort, ToolCall, ToolCallDelta, TopLogprob,
 };
+use wire::{STREAM_DONE, Usage};
 
-use crate::accounts::Caller;
-use crate::answers::{Admission, Place, admit, start};
+use super::{Naming, wire_number, wire_usage};
+use crate::accounts::Client;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
+use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, translate, whole};
 use crate::sse;
+
+const ENDPOINT: &str = "/v1/chat/completions";
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    caller: Result<Caller, ApiError>,
-    body: JsonBytes,
-) -> Result<Response, ApiError> {
-    tokio::select! {
-        biased;
-        response = answer(&app, caller.ok(), body) => response,
-        () = app.cut_off() => Err(HubError::ShuttingDown.into()),
-    }
-}
-
-/// What groups give binds whoever is signed in. A program on this machine without a session is bound by nothing, and shares
-/// what was read with its like only.
-async fn answer(
-    app: &App,
-    caller: Option<Caller>,
+    client: Client,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
     drop(body);
-    let (stream, include_usage, logprobs) = (request.stream, request.include_usage, request.logprobs);
-    let admitted = match caller {
-        Some(caller) => Some(admit(app, caller.user, &request.model).await?),
-        None => None,
-    };
-    let begun = begin(app, request, admitted.as_ref(), caller).await;
-    if let (Err(_), Some(admitted)) = (&begun, &admitted) {
-        admitted.give_back(app).await;
-    }
-    let (answer, dialogue) = begun?;
+    let (streams, include_usage) = (request.stream, request.include_usage);
+    let answers = request.answers as usize;
+    let style = Style { logprobs: request.logprobs, functions_form: request.functions_form };
+    let model = request.model.clone();
+    let order = Order { endpoint: ENDPOINT, model, asked: Asked::Chat(Box::new(asked(request))), answers };
+    let running = begin(&app, client, order).await?;
     drop(room);
-    let naming = Naming {
-        id: format!("chatcmpl-{}", app.random_name()),
-        created: app.clock.unix_ms() / 1000,
-        model: dialogue.name().to_owned(),
-    };
-    let place = admitted.map(|admitted| admitted.place);
-    let running = Running { answer, _dialogue: dialogue, _place: place };
-    if stream {
-        Ok(sse::respond(Chunks::new(app, running, naming, include_usage)))
-    } else {
-        Ok(Json(whole(app, running, naming, logprobs).await?).into_response())
+    let naming = Naming::new(&app, "chatcmpl-", &running);
+    if streams {
+        let chunks = Chunks { naming, style, include_usage, greeted: vec![false; answers] };
+        return Ok(stream(&app, running, chunks));
     }
+    whole(&app, completion(running, naming, style, answers)).await
 }
 
-async fn begin(
-    app: &App,
-    request: ChatCompletionRequest,
-    admitted: Option<&Admission>,
-    caller: Option<Caller>,
-) -> Result<(Answer, Arc<Dialogue>), ApiError> {
-    let dialogue = app.hub.get(&request.model).await?;
-    let scope = caller.map_or_else(CacheScope::default, |caller| CacheScope(caller.user.into()));
-    let request = ChatRequest { scope, ..asked(request) };
-    let tokens_max = admitted.and_then(|admitted| admitted.tokens_max);
-    let answer = start(app, &dialogue, request, tokens_max).await?;
-    Ok((answer, dialogue))
+/// How the client wants the answer.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    logprobs: bool,
+    /// Calls in the form that was before tools.
+    functions_form: bool,
 }
 
-/// An answer, the model that it keeps from being unloaded, and the place of the caller that it takes.
-struct Running {
-    answer: Answer,
-    _dialogue: Arc<Dialogue>,
-    _place: Option<Place>,
-}
-
-/// What is the same in every chunk of an answer.
-struct Naming {
-    id: String,
-    created: i64,
-    model: String,
+impl Style {
+    fn finish_reason(self, finish: &Finish) -> FinishReason {
+        match finish {
+            Finish::ToolCalls if self.functions_form => FinishReason::FunctionCall,
+            finish => super::finish_reason(finish),
+        }
+    }
 }
 
 fn asked(request: ChatCompletionRequest) -> ChatRequest {
-    let top = |logprobs: bool| logprobs.then_some(request.top_logprobs.unwrap_or(0) as usize);
+    let logprobs = request.logprobs.then_some(request.top_logprobs.unwrap_or(0));
+    let low =
+        (request.reasoning_effort == Some(ReasoningEffort::Low)).then_some(translate::LOW_EFFORT_TOKENS);
+    let begun = request.begun.map(|turn| Begun { reasoning: turn.reasoning, content: turn.content });
     ChatRequest {
-        sampling: SamplingOverrides {
-            temperature: request.temperature,
-            top_k: request.top_k.map(|top_k| top_k as usize),
-            top_p: request.top_p,
-            min_p: request.min_p,
-            typical_p: request.typical_p,
-            repetition_penalty: request.repetition_penalty,
-            presence_penalty: request.presence_penalty,
-            frequency_penalty: request.frequency_penalty,
-            penalty_window: None,
-            logit_bias: (!request.logit_bias.is_empty()).then_some(request.logit_bias),
-            seed: request.seed,
-            logprobs: top(request.logprobs),
-        },
+        messages: translate::messages(request.turns),
+        sampling: translate::sampling(request.sampling, logprobs),
         tokens_max: request.max_tokens.map(|tokens| tokens as usize),
-        messages: request.messages.into_iter().map(message).collect(),
         stop: request.stop,
         thinking: request.thinking,
+        reasoning_tokens_max: request.thinking_tokens_max.or(low).map(|tokens| tokens as usize),
+        tools: translate::tools(request.tools),
+        tool_choice: translate::tool_choice(request.tool_choice),
+        parallel_tool_calls: request.parallel_tool_calls,
+        format: translate::format(request.format),
+        begun,
         ..ChatRequest::default()
     }
 }
 
-fn message(message: RequestMessage) -> Message {
-    let role = match message.role {
-        RequestRole::System => dialogue::Role::System,
-        RequestRole::User => dialogue::Role::User,
-        RequestRole::Assistant => dialogue::Role::Assistant,
-    };
-    let reasoning = message.reasoning_content;
-    Message { role, content: message.content, reasoning, tool_calls: Vec::new(), tool_call_id: None }
+/// What an answer has said so far.
+struct Gathered {
+    content: String,
+    reasoning: String,
+    calls: Vec<ToolCall>,
+    logprobs: Logprobs,
+    finish_reason: FinishReason,
 }
 
-async fn whole(
-    app: &App,
-    mut running: Running,
-    naming: Naming,
-    wanted: bool,
-) -> Result<ChatCompletion, ApiError> {
-    let (mut content, mut reasoning) = (String::new(), String::new());
-    let mut logprobs = Logprobs { content: Some(Vec::new()), reasoning_content: None };
-    let too_long = |_| ApiError::busy("queue_timeout", too_long_in_queue(app.settings.start_timeout));
-    let mut event = timeout(app.settings.start_timeout, running.answer.next()).await.map_err(too_long)?;
-    loop {
+impl Gathered {
+    fn new() -> Self {
+        Self {
+            content: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            logprobs: Logprobs { content: Some(Vec::new()), reasoning_content: None },
+            finish_reason: FinishReason::Stop,
+        }
+    }
+
+    fn take(&mut self, event: AnswerEvent, style: Style) {
         match event {
-            Some(AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
-            Some(AnswerEvent::Delta(delta)) => {
-                add_logprobs(&mut logprobs, delta.part, delta.tokens);
+            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) => {}
+            AnswerEvent::Delta(delta) => {
+                add_logprobs(&mut self.logprobs, delta.part, delta.tokens);
                 match delta.part {
-                    Part::Content => content.push_str(&delta.text),
-                    Part::Reasoning => reasoning.push_str(&delta.text),
+                    Part::Content => self.content.push_str(&delta.text),
+                    Part::Reasoning => self.reasoning.push_str(&delta.text),
                 }
             }
-            Some(AnswerEvent::Finished { finish, usage, .. }) => {
-                let finish_reason = finish_reason(&finish).map_err(|why| failed(&why))?;
-                let reasoning = (!reasoning.is_empty()).then_some(reasoning);
-                let message = AnswerMessage::new(content, reasoning);
-                let logprobs = wanted.then_some(logprobs);
-                let choice = Choice { index: 0, message, logprobs, finish_reason };
-                return Ok(ChatCompletion::new(
-                    naming.id,
-                    naming.created,
-                    naming.model,
-                    choice,
-                    wire_usage(usage),
-                ));
+            AnswerEvent::ToolCall(ToolDelta { begins, arguments, .. }) => {
+                if let Some(begins) = begins {
+                    self.calls.push(ToolCall::new(begins.id, begins.name, String::new()));
+                }
+                // Calls come one after the other.
+                if let Some(call) = self.calls.last_mut() {
+                    call.function.arguments.push_str(&arguments);
+                }
             }
-            None => return Err(ApiError::internal("the answer ended without a last event")),
+            AnswerEvent::Finished { finish, .. } => self.finish_reason = style.finish_reason(&finish),
         }
-        event = running.answer.next().await;
+    }
+
+    fn choice(self, index: usize, style: Style) -> Choice {
+        let reasoning = (!self.reasoning.is_empty()).then_some(self.reasoning);
+        let message = AnswerMessage::new(self.content, reasoning).calling(self.calls);
+        let message = if style.functions_form { message.in_functions_form() } else { message };
+        Choice {
+            index: number(index),
+            message,
+            logprobs: style.logprobs.then_some(self.logprobs),
+            finish_reason: self.finish_reason,
+        }
     }
 }
 
-fn finish_reason(finish: &Finish) -> Result<FinishReason, String> {
-    Ok(match finish {
-        Finish::Stop | Finish::StopString(_) | Finish::ToolCalls => FinishReason::Stop,
-        Finish::Length => FinishReason::Length,
-        Finish::Cancelled => FinishReason::Aborted,
-        Finish::ShuttingDown => FinishReason::InsufficientSystemResource,
-        Finish::Failed(why) => return Err(why.clone()),
-    })
+async fn completion(
+    mut running: Running,
+    naming: Naming,
+    style: Style,
+    answers: usize,
+) -> Result<ChatCompletion, ApiError> {
+    let mut gathered: Vec<_> = (0..answers).map(|_| Gathered::new()).collect();
+    while let Step::Event(choice, event) = running.next().await? {
+        if let Some(gathered) = gathered.get_mut(choice) {
+            gathered.take(event, style);
+        }
+    }
+    let ended = running.ended().ok_or_else(|| ApiError::internal("an answer did not end"))?;
+    let choices = gathered.into_iter().enumerate().map(|(index, gathered)| gathered.choice(index, style));
+    let Naming { id, created, model, fingerprint } = naming;
+    let completion = ChatCompletion::new(id, created, model, choices.collect(), wire_usage(ended.usage));
+    Ok(ChatCompletion { system_fingerprint: Some(fingerprint), ..completion })
 }
 
-fn failed(why: &str) -> ApiError {
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "generation_failed", why)
-}
-
-fn too_long_in_queue(waited: Duration) -> String {
-    format!("the model is busy: the request waited {} s for its turn; try again later", waited.as_secs())
-}
-
-fn wire_usage(usage: dialogue::Usage) -> Usage {
-    Usage::new(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.reasoning_tokens)
+/// Number of a choice or a call, of which there are few.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn add_logprobs(logprobs: &mut Logprobs, part: Part, tokens: Vec<dialogue::TokenLogprob>) {
@@ -222,54 +186,37 @@ fn wire_logprob(token: dialogue::TokenLogprob) -> LogprobToken {
     }
 }
 
-/// JSON has no infinity; the API has -9999.0 for a probability of 0.
-fn wire_number(logprob: f32) -> f32 {
-    if logprob.is_finite() { logprob } else { -9999.0 }
+/// The stream of each answer: a chunk that says who speaks, the reasoning, the content, the calls, a last chunk that says
+/// why it ended. Behind all of them `[DONE]`. The usage rides on the last chunk, or comes in one of its own where that
+/// was asked for.
+struct Chunks {
+    naming: Naming,
+    style: Style,
+    include_usage: bool,
+    /// Whether the first chunk was sent, of each answer.
+    greeted: Vec<bool>,
 }
 
-/// The stream: a chunk that says who speaks, the reasoning, the content, a last chunk that says why it ended, `[DONE]`.
-/// The usage rides on the last chunk, or comes in one of its own where that was asked for.
-struct Chunks {
-    app: App,
-    running: Running,
-    naming: Naming,
-    include_usage: bool,
-    keep_alive: Duration,
-    /// Waits of `keep_alive` that are left until the request is given up; none once it has started.
-    patience: Option<u128>,
-    start_timeout: Duration,
-    /// Whether the first chunk was sent.
-    greeted: bool,
-    ready: VecDeque<Bytes>,
-    ended: bool,
+/// What a chunk holds.
+#[derive(Default)]
+struct Piece {
+    delta: Delta,
+    logprobs: Option<Logprobs>,
+    finish_reason: Option<FinishReason>,
+    usage: Option<Usage>,
+}
+
+impl From<Delta> for Piece {
+    fn from(delta: Delta) -> Self {
+        Self { delta, ..Self::default() }
+    }
 }
 
 impl Chunks {
-    fn new(app: &App, running: Running, naming: Naming, include_usage: bool) -> Self {
-        let settings = &app.settings;
-        let waits = settings.start_timeout.as_millis().div_ceil(settings.keep_alive.as_millis().max(1));
-        Self {
-            app: App::clone(app),
-            running,
-            naming,
-            include_usage,
-            keep_alive: settings.keep_alive,
-            patience: Some(waits.max(1)),
-            start_timeout: settings.start_timeout,
-            greeted: false,
-            ready: VecDeque::new(),
-            ended: false,
-        }
-    }
-
-    fn take(&mut self, event: Option<AnswerEvent>) {
+    fn piece(&self, event: AnswerEvent, ended: Option<Ended>) -> Option<Piece> {
         match event {
-            Some(AnswerEvent::Prompt(_) | AnswerEvent::ToolCall(_)) => {}
-            Some(AnswerEvent::Started { .. }) => {
-                self.patience = None;
-                self.greet();
-            }
-            Some(AnswerEvent::Delta(delta)) => {
+            AnswerEvent::Started { .. } | AnswerEvent::Prompt(_) => None,
+            AnswerEvent::Delta(delta) => {
                 let mut logprobs = Logprobs::default();
                 let wanted = !delta.tokens.is_empty();
                 add_logprobs(&mut logprobs, delta.part, delta.tokens);
@@ -277,96 +224,184 @@ impl Chunks {
                     Part::Reasoning => Delta::reasoning(delta.text),
                     Part::Content => Delta::content(delta.text),
                 };
-                self.piece(text, wanted.then_some(logprobs), None, None);
+                Some(Piece { logprobs: wanted.then_some(logprobs), ..text.into() })
             }
-            Some(AnswerEvent::Finished { finish, usage, .. }) => match finish_reason(&finish) {
-                Ok(reason) => self.finish(reason, Some(wire_usage(usage))),
-                Err(why) => self.break_off(&failed(&why)),
-            },
-            None => self.break_off(&ApiError::internal("the answer ended without a last event")),
+            AnswerEvent::ToolCall(call) => self.call(call).map(Piece::from),
+            AnswerEvent::Finished { finish, .. } => {
+                let usage = ended.filter(|_| !self.include_usage).map(|ended| wire_usage(ended.usage));
+                let finish_reason = Some(self.style.finish_reason(&finish));
+                Some(Piece { finish_reason, usage, ..Piece::default() })
+            }
         }
     }
 
-    fn greet(&mut self) {
-        if !std::mem::replace(&mut self.greeted, true) {
-            self.push(Delta::role(), None, None, None);
+    fn call(&self, call: ToolDelta) -> Option<Delta> {
+        let index = number(call.index);
+        let call = match call.begins {
+            Some(begins) => ToolCallDelta::first(index, begins.id, begins.name, call.arguments),
+            None => ToolCallDelta::more(index, call.arguments),
+        };
+        if !self.style.functions_form {
+            return Some(Delta::call(call));
         }
+        // The old form has room for one call.
+        (index == 0).then(|| Delta::function_call(call.function))
     }
 
-    fn piece(
-        &mut self,
-        delta: Delta,
-        logprobs: Option<Logprobs>,
-        finish_reason: Option<FinishReason>,
-        usage: Option<Usage>,
-    ) {
-        self.greet();
-        self.push(delta, logprobs, finish_reason, usage);
+    fn push(&self, choice: usize, piece: Piece, out: &mut VecDeque<Bytes>) {
+        let Piece { delta, logprobs, finish_reason, usage } = piece;
+        let choice = ChunkChoice { index: number(choice), delta, logprobs, finish_reason };
+        self.send(ChatCompletionChunk { usage, ..self.chunk(vec![choice]) }, out);
     }
 
-    fn push(
-        &mut self,
-        delta: Delta,
-        logprobs: Option<Logprobs>,
-        finish_reason: Option<FinishReason>,
-        usage: Option<Usage>,
-    ) {
-        let Naming { id, created, model } = &self.naming;
-        let choice = ChunkChoice { index: 0, delta, logprobs, finish_reason };
-        let chunk = ChatCompletionChunk { usage, ..ChatCompletionChunk::piece(id, *created, model, choice) };
-        self.ready.push_back(sse::data(&chunk));
+    fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
+        let Naming { id, created, model, fingerprint } = &self.naming;
+        let system_fingerprint = Some(fingerprint.clone());
+        ChatCompletionChunk { system_fingerprint, ..ChatCompletionChunk::new(id, *created, model, choices) }
     }
 
-    fn finish(&mut self, reason: FinishReason, usage: Option<Usage>) {
-        let riding = usage.filter(|_| !self.include_usage);
-        self.piece(Delta::default(), None, Some(reason), riding);
-        if let Some(usage) = usage.filter(|_| self.include_usage) {
-            let Naming { id, created, model } = &self.naming;
-            self.ready.push_back(sse::data(&ChatCompletionChunk::usage(id, *created, model, usage)));
-        }
-        self.end();
-    }
-
-    /// An error after the response has begun is an event of its own.
-    fn break_off(&mut self, error: &ApiError) {
-        self.ready.push_back(sse::data(&error.body()));
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.ready.push_back(Bytes::from(format!("data: {STREAM_DONE}\n\n")));
-        self.ended = true;
-    }
-
-    /// Nothing came for a while.
-    fn wait_on(&mut self) {
-        self.patience = self.patience.map(|left| left.saturating_sub(1));
-        if self.patience == Some(0) {
-            self.break_off(&ApiError::busy("queue_timeout", too_long_in_queue(self.start_timeout)));
-        } else {
-            self.ready.push_back(sse::KEEP_ALIVE);
-        }
+    fn send(&self, chunk: ChatCompletionChunk, out: &mut VecDeque<Bytes>) {
+        out.push_back(sse::data(&chunk));
     }
 }
 
-impl sse::Source for Chunks {
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Some(bytes);
-            }
-            if self.ended {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                event = timeout(self.keep_alive, self.running.answer.next()) => match event {
-                    Ok(event) => self.take(event),
-                    Err(_) => self.wait_on(),
-                },
-                // The model does not say how much it was.
-                () = self.app.cut_off() => self.finish(FinishReason::InsufficientSystemResource, None),
-            }
+impl Form for Chunks {
+    fn event(&mut self, choice: usize, event: AnswerEvent, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
+        let greeted = self.greeted.get_mut(choice).is_none_or(|greeted| std::mem::replace(greeted, true));
+        if !greeted {
+            self.push(choice, Delta::role().into(), out);
         }
+        if let Some(piece) = self.piece(event, ended) {
+            self.push(choice, piece, out);
+        }
+    }
+
+    fn done(&mut self, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
+        if let Some(ended) = ended.filter(|_| self.include_usage) {
+            let usage = Some(wire_usage(ended.usage));
+            self.send(ChatCompletionChunk { usage, ..self.chunk(Vec::new()) }, out);
+        }
+        out.push_back(sse::done(STREAM_DONE));
+    }
+
+    /// An error after the response has begun is an event of its own.
+    fn error(&mut self, error: &ApiError, out: &mut VecDeque<Bytes>) {
+        out.push_back(sse::data(&error.body()));
+        out.push_back(sse::done(STREAM_DONE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dialogue::{Timing, ToolCallStart};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a model says that calls two tools.
+    fn events() -> Vec<AnswerEvent> {
+        let text = |part, text: &str| {
+            AnswerEvent::Delta(dialogue::Delta { part, text: text.to_owned(), tokens: Vec::new() })
+        };
+        let call = |index, begins: Option<(&str, &str)>, arguments: &str| {
+            let begins = begins.map(|(id, name)| ToolCallStart { id: id.to_owned(), name: name.to_owned() });
+            AnswerEvent::ToolCall(ToolDelta { index, begins, arguments: arguments.to_owned() })
+        };
+        vec![
+            text(Part::Reasoning, "Hm."),
+            text(Part::Content, "See:"),
+            call(0, Some(("c1", "depth")), ""),
+            call(0, None, "{\"at\""),
+            call(0, None, ":1}"),
+            call(1, Some(("c2", "dive")), "{}"),
+            AnswerEvent::Finished {
+                finish: Finish::ToolCalls,
+                usage: dialogue::Usage::default(),
+                timing: Timing::default(),
+            },
+        ]
+    }
+
+    fn chunks(functions_form: bool) -> Vec<Value> {
+        let naming = Naming {
+            id: "chatcmpl-1".to_owned(),
+            created: 0,
+            model: "m".to_owned(),
+            fingerprint: "fp".to_owned(),
+        };
+        let style = Style { logprobs: false, functions_form };
+        let mut chunks = Chunks { naming, style, include_usage: false, greeted: vec![false] };
+        let mut out = VecDeque::new();
+        for event in events() {
+            chunks.event(0, event, None, &mut out);
+        }
+        let read = |bytes: &Bytes| serde_json::from_slice(&bytes[b"data: ".len()..]).unwrap();
+        out.iter().map(read).collect()
+    }
+
+    #[test]
+    fn calls_in_a_stream_come_piece_by_piece_and_alone() {
+        let deltas: Vec<_> = chunks(false).iter().map(|chunk| chunk["choices"][0]["delta"].clone()).collect();
+        let begins = |index, id: &str, name: &str, arguments: &str| {
+            let function = json!({"name": name, "arguments": arguments});
+            json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]})
+        };
+        let more = |index, arguments: &str| json!({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]});
+        let expected = [
+            json!({"role": "assistant", "content": ""}),
+            json!({"reasoning_content": "Hm."}),
+            json!({"content": "See:"}),
+            begins(0, "c1", "depth", ""),
+            more(0, "{\"at\""),
+            more(0, ":1}"),
+            begins(1, "c2", "dive", "{}"),
+            json!({}),
+        ];
+        assert_eq!(deltas, expected);
+        assert_eq!(chunks(false).last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
+    }
+
+    #[test]
+    fn calls_of_a_whole_answer() {
+        let message = |functions_form| {
+            let style = Style { logprobs: false, functions_form };
+            let mut gathered = Gathered::new();
+            for event in events() {
+                gathered.take(event, style);
+            }
+            serde_json::to_value(gathered.choice(0, style)).unwrap()
+        };
+        let choice = message(false);
+        assert_eq!(choice["finish_reason"], "tool_calls");
+        assert_eq!(
+            choice["message"],
+            json!({
+                "role": "assistant",
+                "content": "See:",
+                "reasoning_content": "Hm.",
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "depth", "arguments": "{\"at\":1}"}},
+                    {"id": "c2", "type": "function", "function": {"name": "dive", "arguments": "{}"}},
+                ],
+            })
+        );
+        let old = message(true);
+        assert_eq!(old["finish_reason"], "function_call");
+        assert_eq!(old["message"]["function_call"], json!({"name": "depth", "arguments": "{\"at\":1}"}));
+        assert_eq!(old["message"].get("tool_calls"), None);
+    }
+
+    #[test]
+    fn the_old_form_of_a_stream_has_one_call() {
+        let chunks = chunks(true);
+        let calls: Vec<_> =
+            chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"].get("function_call")).collect();
+        let expected = [
+            json!({"name": "depth", "arguments": ""}),
+            json!({"arguments": "{\"at\""}),
+            json!({"arguments": ":1}"}),
+        ];
+        assert_eq!(calls, expected.iter().collect::<Vec<_>>());
+        assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "function_call");
     }
 }

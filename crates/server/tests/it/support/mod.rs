@@ -207,6 +207,53 @@ impl Site {
     }
 }
 
+/// Asks with a key of somebody's.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed {
+    pub(crate) client: Client,
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Keyed {
+    /// A new key of whom the client is signed in as.
+    pub(crate) async fn new(owner: &Client, body: &Value) -> Self {
+        let mut body = body.clone();
+        body["name"] = json!("a program's");
+        let made = owner.post("/api/keys", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let made = made.json();
+        Self {
+            client: Client { cookie: None, ..owner.clone() },
+            id: made["key"]["id"].as_str().unwrap().to_owned(),
+            secret: made["secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// As from another machine, through a proxy that says so.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &Value::Null).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, body).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+        let bearer = format!("Bearer {}", self.secret);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        self.client.request(method, path, &headers, body).await
+    }
+
+    /// Sends a request and returns when the response's head is there.
+    pub(crate) async fn open(&self, path: &str, body: &Value) -> Streaming {
+        let bearer = format!("Bearer {}", self.secret);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        self.client.open("POST", path, &headers, serde_json::to_vec(body).unwrap()).await
+    }
+}
+
 fn id_of(user: &Value) -> UserId {
     user["id"].as_str().unwrap().parse().unwrap()
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 const CONTROLS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
 const TAGS: [&str; 2] = ["<think>", "</think>"];
+const CALL: &str = "<tool_call>\n{\"name\": \"depth\", \"arguments\": {\"at\": 1}}\n</tool_call>";
 pub(crate) const CONTEXT: usize = 2048;
 
 /// Lets an engine take only so many steps. Open unless told otherwise.
@@ -69,8 +70,9 @@ impl Drop for Drip {
 ///
 /// - `plain` says "Hello, whale! 🐋".
 /// - `thinker` thinks "Deep." and says "Two km.".
+/// - `caller` calls the tool `depth`.
 /// - `endless` says `a` without end; its steps pass `gate`. One answer at a time, one more may wait.
-/// - `failing` says "Hel" and breaks.
+/// - `failing` says "Hel" and breaks. So does `failing-late`, whose steps pass `gate`.
 /// - `absent` is not installed, `broken` can't be loaded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Models {
@@ -102,6 +104,8 @@ impl ModelSource for Models {
             listing("failing", Thinking::None),
             listing("absent", Thinking::None),
             listing("broken", Thinking::None),
+            listing("caller", Thinking::None),
+            listing("failing-late", Thinking::None),
         ]
     }
 
@@ -121,9 +125,14 @@ impl ModelSource for Models {
         let (script, thinking, config) = match name {
             "plain" => (script(&["Hello, whale! 🐋"], end), Thinking::None, many),
             "thinker" => (script(&[TAGS[0], "Deep.", TAGS[1], "Two km."], end), Thinking::Always, many),
+            "caller" => (script(&[CALL], end), Thinking::None, many),
             "endless" => {
                 let gate = self.gate.clone();
                 (Script { gate, ..script(&[], TokenId::from(b'a')) }, Thinking::None, one)
+            }
+            "failing-late" => {
+                let gate = self.gate.clone();
+                (Script { gate, breaks: true, ..script(&["Hel"], end) }, Thinking::None, many)
             }
             "failing" => (Script { breaks: true, ..script(&["Hel"], end) }, Thinking::None, many),
             _ => return Err("the file is damaged".to_owned()),
@@ -195,7 +204,11 @@ impl Model for FakeModel {
             for position in chunk.position..end {
                 self.said.remove(&slot(position));
             }
-            if chunk.wanted == Wanted::Last {
+            if chunk.wanted == Wanted::All {
+                // Within a prompt anything may come.
+                logits.resize(logits.len() + (chunk.tokens.len() - 1) * self.info.vocab_size, 0.0);
+            }
+            if chunk.wanted != Wanted::None {
                 let token = self.script.tokens.get(said).copied();
                 if token.is_none() && self.script.breaks {
                     return Err(ModelError::EmptyChunk);

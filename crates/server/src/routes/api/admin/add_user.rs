@@ -51,6 +51,7 @@ pub(crate) async fn handle(
             if first {
                 worker.accounts.setup.close();
             }
+            worker.welcome(card.user.id).await;
             worker.audit_by(&operator, "user_added", Some(card.user.id)).await;
             Ok(card)
         })

@@ -1,22 +1,32 @@
 //! What operators and administrators do: users, groups, the audit log, the state of the server.
 
+mod add_credit;
 mod add_group;
 mod add_user;
+mod add_user_key;
 mod audit;
 mod backup;
 mod change_group;
 mod change_user;
+mod change_user_key;
 mod delete_group;
 mod delete_user;
 mod group;
 mod groups;
+mod prices;
 mod reset_factors;
+mod revoke_user_key;
 mod revoke_user_session;
 mod revoke_user_sessions;
 mod rotate_key;
 mod set_password;
 mod status;
+mod usage;
+mod usage_csv;
+mod usage_sums;
 mod user;
+mod user_balance;
+mod user_keys;
 mod user_sessions;
 mod users;
 mod views;
@@ -26,7 +36,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use serde::Deserialize;
-use store::{GroupId, GroupLimits, SessionId, StoreError, UserId, UserRole};
+use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId, UserRole};
 
 use super::id_in_path;
 use crate::accounts::{Password, random_password};
@@ -44,6 +54,8 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
     let users = "/api/admin/users";
     let user = "/api/admin/users/{id}";
     let sessions = "/api/admin/users/{id}/sessions";
+    let keys = "/api/admin/users/{id}/keys";
+    let key = "/api/admin/users/{id}/keys/{key}";
     let groups = "/api/admin/groups";
     let group = "/api/admin/groups/{id}";
     vec![
@@ -57,6 +69,16 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
         ("GET", sessions, Operator, get(user_sessions::handle)),
         ("DELETE", sessions, Operator, delete(revoke_user_sessions::handle)),
         ("DELETE", "/api/admin/users/{id}/sessions/{session}", Operator, delete(revoke_user_session::handle)),
+        ("GET", keys, Operator, get(user_keys::handle)),
+        ("POST", keys, Admin, post(add_user_key::handle)),
+        ("PATCH", key, Admin, patch(change_user_key::handle)),
+        ("DELETE", key, Operator, delete(revoke_user_key::handle)),
+        ("GET", "/api/admin/users/{id}/balance", Operator, get(user_balance::handle)),
+        ("POST", "/api/admin/users/{id}/credit", Admin, post(add_credit::handle)),
+        ("GET", "/api/admin/usage", Operator, get(usage::handle)),
+        ("GET", "/api/admin/usage/sums", Operator, get(usage_sums::handle)),
+        ("GET", "/api/admin/usage.csv", Operator, get(usage_csv::handle)),
+        ("GET", "/api/admin/prices", Operator, get(prices::handle)),
         ("GET", groups, Operator, get(groups::handle)),
         ("POST", groups, Admin, post(add_group::handle)),
         ("GET", group, Operator, get(group::handle)),
@@ -74,6 +96,9 @@ pub(crate) struct OfUser(UserId);
 
 /// The session that a path names, and the user that the path says it belongs to.
 pub(crate) struct OfSession(UserId, SessionId);
+
+/// The key that a path names, and the user that the path says it belongs to.
+pub(crate) struct OfUserKey(UserId, KeyId);
 
 /// The group that a path names.
 pub(crate) struct OfGroup(GroupId);
@@ -94,6 +119,16 @@ impl FromRequestParts<App> for OfSession {
         let ids = named.and_then(|Path((user, session))| Some((user.parse().ok()?, session.parse().ok()?)));
         ids.map(|(user, session)| Self(user, session))
             .ok_or_else(|| ApiError::not_found("there is no such session"))
+    }
+}
+
+impl FromRequestParts<App> for OfUserKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let named = Path::<(String, String)>::from_request_parts(parts, app).await.ok();
+        let ids = named.and_then(|Path((user, key))| Some((user.parse().ok()?, key.parse().ok()?)));
+        ids.map(|(user, key)| Self(user, key)).ok_or_else(|| ApiError::not_found("there is no such key"))
     }
 }
 
@@ -170,7 +205,7 @@ const MODELS_MAX: usize = 256;
 const MODEL_CHARS_MAX: usize = 200;
 
 /// Names of models. They need not be there: one may be pulled later.
-fn check_models(given: Vec<String>) -> Result<Vec<String>, ApiError> {
+pub(in crate::routes) fn check_models(given: Vec<String>) -> Result<Vec<String>, ApiError> {
     if given.len() > MODELS_MAX {
         let message = format!("models may have at most {MODELS_MAX} names, this one has {}", given.len());
         return Err(ApiError::invalid("models", message));

@@ -4,27 +4,41 @@ import type { User } from "../api/types";
 import { needTexts } from "../i18n";
 import { ConnectionLine } from "./Notices";
 
-type Page = ComponentType<{ user: User }>;
+type Page = ComponentType<{ user: User | null }>;
 
-async function read(): Promise<Page> {
-  const [{ AdminPage }] = await Promise.all([import("./admin/AdminPage"), needTexts("admin")]);
-  return AdminPage;
-}
+/** The parts of the page that are loaded when somebody goes there: the chat does without them. */
+const areas = {
+  admin: async (): Promise<Page> => {
+    const [{ AdminPage }] = await Promise.all([
+      import("./admin/AdminPage"),
+      needTexts("admin"),
+      needTexts("programs"),
+    ]);
+    return ({ user }) => user !== null && <AdminPage user={user} />;
+  },
+  programs: async (): Promise<Page> => {
+    const [{ ProgramsPage }] = await Promise.all([
+      import("./programs/ProgramsPage"),
+      needTexts("admin"),
+      needTexts("programs"),
+    ]);
+    return ProgramsPage;
+  },
+};
 
-/** The admin area, which is loaded when somebody goes there: the chat does without it. */
-export function LazyAdmin({ user }: { user: User }) {
+export function LazyPage({ area, user }: { area: keyof typeof areas; user: User | null }) {
   const { t } = useTranslation();
   const [page, setPage] = useState<{ Page: Page } | "loading" | "failed">("loading");
   useEffect(() => {
     let wanted = true;
-    read().then(
+    areas[area]().then(
       (Page) => wanted && setPage({ Page }),
       () => wanted && setPage("failed"),
     );
     return () => {
       wanted = false;
     };
-  }, []);
+  }, [area]);
   if (typeof page !== "string") return <page.Page user={user} />;
   return (
     <div className="entry">

@@ -1,0 +1,14 @@
+//! What the endpoints of programs have in common: leave to generate, one or several answers to one or several prompts,
+//! what they took, and a client that is told while it waits that it is not forgotten.
+//!
+//! An endpoint reads its request, calls [`begin`], and answers with [`whole`] or [`stream`] in the form of its API.
+
+mod begin;
+mod leave;
+mod respond;
+mod running;
+pub(crate) mod translate;
+
+pub(crate) use begin::{Asked, Order, begin, check};
+pub(crate) use respond::{Form, stream, whole, whole_as};
+pub(crate) use running::{Ended, Running, Step};

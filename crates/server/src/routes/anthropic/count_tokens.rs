@@ -1,0 +1,40 @@
+//! `POST /anthropic/v1/messages/count_tokens`: how many tokens a conversation has, as the model would be shown it. Nothing
+//! is generated, and nothing is counted to anybody.
+
+use axum::Json;
+use axum::extract::State;
+use dialogue::DialogueError;
+use wire::anthropic::{CountTokensRequest, InputTokens};
+
+use crate::accounts::Client;
+use crate::answers::check_allowed;
+use crate::app::App;
+use crate::body::JsonBytes;
+use crate::error::ApiError;
+use crate::generation::check;
+use crate::meter::check_scope;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    client: Client,
+    JsonBytes(body, _room): JsonBytes,
+) -> Result<Json<InputTokens>, ApiError> {
+    let request = CountTokensRequest::from_json(&body)?;
+    drop(body);
+    if let Some(key) = client.key() {
+        check_scope(key, &request.model)?;
+    }
+    if let Some(user) = client.user() {
+        check_allowed(&app.store.grant(user).await?, &request.model)?;
+    }
+    let dialogue = app.hub.get(&request.model).await?;
+    let asked = super::asked(request);
+    let count = move |dialogue: &dialogue::Dialogue| match dialogue.check(&asked) {
+        Ok(prompt) => Ok(prompt.cost().prompt_tokens),
+        // That it doesn't fit is what somebody counts for.
+        Err(DialogueError::TooLong { prompt_tokens, .. }) => Ok(prompt_tokens),
+        Err(error) => Err(error),
+    };
+    let input_tokens = check(&app, &dialogue, count).await?;
+    Ok(Json(InputTokens { input_tokens }))
+}

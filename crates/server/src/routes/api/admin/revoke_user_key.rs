@@ -1,0 +1,25 @@
+//! `DELETE /api/admin/users/{id}/keys/{key}`: one of a user's keys is good no more.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::super::key::end_key;
+use super::OfUserKey;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    operator: Operator,
+    OfUserKey(user, key): OfUserKey,
+) -> Result<StatusCode, ApiError> {
+    operator.may_look_after(&app.store.user(user).await?)?;
+    let worker = App::clone(&app);
+    app.detached(async move {
+        end_key(&worker, user, key).await?;
+        worker.audit_by(&operator, "key_revoked", Some(user)).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}

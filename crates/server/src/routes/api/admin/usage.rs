@@ -1,0 +1,19 @@
+//! `GET /api/admin/usage?user&key&since&until&before&limit`: a page of what requests took, the newest first.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::super::usage_query::{UsagePageView, UsageQuery, asked};
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    _operator: Operator,
+    query: UsageQuery,
+) -> Result<Json<UsagePageView>, ApiError> {
+    let asked = asked(query)?;
+    let page = app.store.usage(asked.page(&app, asked.anybody()?)?).await?;
+    Ok(Json(UsagePageView::new(&app, page)))
+}

@@ -1,0 +1,18 @@
+//! `GET /api/admin/users/{id}/balance`: what a user has to spend, and what they got and lost.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::super::balance::{BalanceView, of_user};
+use super::OfUser;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    _operator: Operator,
+    OfUser(id): OfUser,
+) -> Result<Json<BalanceView>, ApiError> {
+    Ok(Json(of_user(&app, id).await?))
+}

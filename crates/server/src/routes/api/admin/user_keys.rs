@@ -1,0 +1,26 @@
+//! `GET /api/admin/users/{id}/keys`: the keys of a user, without what makes them keys.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::super::key::KeyView;
+use super::OfUser;
+use crate::accounts::Operator;
+use crate::app::App;
+use crate::error::ApiError;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Keys {
+    keys: Vec<KeyView>,
+}
+
+pub(crate) async fn handle(
+    State(app): State<App>,
+    _operator: Operator,
+    OfUser(id): OfUser,
+) -> Result<Json<Keys>, ApiError> {
+    app.store.user(id).await?;
+    let keys = app.store.keys(id).await?;
+    Ok(Json(Keys { keys: keys.into_iter().map(Into::into).collect() }))
+}

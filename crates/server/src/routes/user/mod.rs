@@ -1,0 +1,3 @@
+//! `DeepSeek`'s endpoints about a user.
+
+pub(super) mod balance;
