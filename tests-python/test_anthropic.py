@@ -1,6 +1,7 @@
 """The official `anthropic` client against a real server, as any program written for Anthropic's API would use it."""
 
 import asyncio
+import json
 import time
 
 import anthropic
@@ -130,7 +131,7 @@ def test_the_model_is_listed(asker: anthropic.Anthropic, model: str) -> None:
 
 def test_errors_are_those_of_the_client(asker: anthropic.Anthropic, model: str) -> None:
     with pytest.raises(anthropic.NotFoundError) as missing:
-        ask(asker, "claude-sonnet-4-5")
+        ask(asker, "claude-of-another-server")
     assert model in str(missing.value)
     assert missing.value.body["error"]["type"] == "not_found_error"
     assert missing.value.request_id == missing.value.body["request_id"]
@@ -143,6 +144,65 @@ def test_errors_are_those_of_the_client(asker: anthropic.Anthropic, model: str) 
         ask(asker, model, [{"role": "user", "content": [image]}])
     with pytest.raises(anthropic.BadRequestError, match="context holds"):
         ask(asker, model, [{"role": "user", "content": "whale " * 20_000}])
+
+
+DEPTH = {
+    "name": "depth",
+    "description": "How deep an animal dives, in metres.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"animal": {"enum": ["whale", "seal"]}, "metres": {"type": "integer"}},
+        "required": ["animal", "metres"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+HOW_DEEP = [{"role": "user", "content": "How deep does a whale dive?"}]
+
+
+def check_depth(given: dict) -> None:
+    assert list(given) == ["animal", "metres"]
+    assert given["animal"] in ("whale", "seal")
+    assert isinstance(given["metres"], int)
+
+
+def test_a_tool_is_called_and_its_result_taken(asker: anthropic.Anthropic, model: str) -> None:
+    choice = {"type": "tool", "name": "depth", "disable_parallel_tool_use": True}
+    called = ask(asker, model, HOW_DEEP, tools=[DEPTH], tool_choice=choice, max_tokens=200)
+    assert called.stop_reason == "tool_use"
+    (call,) = [block for block in called.content if block.type == "tool_use"]
+    assert call.name == "depth"
+    check_depth(call.input)
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "2000 metres"}
+    messages = [
+        *HOW_DEEP,
+        {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in called.content]},
+        {"role": "user", "content": [result]},
+    ]
+    answered = ask(asker, model, messages, tools=[DEPTH], tool_choice={"type": "none"})
+    assert answered.stop_reason in ("end_turn", "max_tokens")
+    assert text(answered).strip()
+
+
+def test_a_call_is_streamed(asker: anthropic.Anthropic, model: str) -> None:
+    choice = {"type": "any", "disable_parallel_tool_use": True}
+    with asker.messages.stream(
+        model=model, messages=HOW_DEEP, tools=[DEPTH], tool_choice=choice, max_tokens=200, extra_body={"temperature": 0}
+    ) as stream:
+        pieces = [event.partial_json for event in stream if event.type == "input_json"]
+        final = stream.get_final_message()
+    assert len(pieces) > 1
+    (call,) = [block for block in final.content if block.type == "tool_use"]
+    assert final.stop_reason == "tool_use"
+    assert json.loads("".join(pieces)) == call.input
+    check_depth(call.input)
+
+
+def test_a_text_has_the_form_of_a_schema(asker: anthropic.Anthropic, model: str) -> None:
+    form = {"format": {"type": "json_schema", "schema": DEPTH["input_schema"]}}
+    message = ask(asker, model, HOW_DEEP, output_config=form, max_tokens=200)
+    assert message.stop_reason == "end_turn"
+    check_depth(json.loads(text(message)))
 
 
 def test_a_client_that_goes_away_frees_the_engine(server: Server, asker: anthropic.Anthropic, model: str) -> None:

@@ -1,5 +1,6 @@
 """The official `openai` client's Responses API against a real server."""
 
+import json
 import math
 import time
 
@@ -95,6 +96,55 @@ def test_logprobs_belong_to_the_text(client: openai.OpenAI, model: str) -> None:
         assert len(token.top_logprobs) == 2
         assert token.logprob == token.top_logprobs[0].logprob
         assert sum(math.exp(top.logprob) for top in token.top_logprobs) <= 1 + 1e-5
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"animal": {"enum": ["whale", "seal"]}, "metres": {"type": "integer"}},
+    "required": ["animal", "metres"],
+    "additionalProperties": False,
+}
+DEPTH = {"type": "function", "name": "depth", "description": "How deep an animal dives.", "parameters": SCHEMA}
+HOW_DEEP = {"role": "user", "content": "How deep does a whale dive?"}
+
+
+def check_depth(given: dict) -> None:
+    assert list(given) == ["animal", "metres"]
+    assert given["animal"] in ("whale", "seal")
+    assert isinstance(given["metres"], int)
+
+
+def test_a_function_is_called_and_its_output_taken(client: openai.OpenAI, model: str) -> None:
+    chosen = {"type": "function", "name": "depth"}
+    options = {"tools": [{**DEPTH, "strict": True}], "parallel_tool_calls": False, "max_output_tokens": 200}
+    called = ask(client, model, [HOW_DEEP], tool_choice=chosen, **options)
+    assert called.status == "completed"
+    (call,) = [item for item in called.output if item.type == "function_call"]
+    check_depth(json.loads(call.arguments))
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "2000 metres"}
+    items = [HOW_DEEP, *[item.to_dict() for item in called.output], output]
+    answered = ask(client, model, items, tool_choice="none", **options)
+    assert answered.output_text.strip()
+
+
+def test_a_call_is_streamed(client: openai.OpenAI, model: str) -> None:
+    options = {"tools": [{**DEPTH, "strict": True}], "parallel_tool_calls": False, "max_output_tokens": 200}
+    with client.responses.stream(
+        model=model, input=[HOW_DEEP], tool_choice="required", temperature=0, **options
+    ) as stream:
+        events = list(stream)
+    pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+    assert len(pieces) > 1
+    (call,) = [item for item in events[-1].response.output if item.type == "function_call"]
+    assert "".join(pieces) == call.arguments
+    check_depth(json.loads(call.arguments))
+
+
+def test_a_text_has_the_form_of_a_schema(client: openai.OpenAI, model: str) -> None:
+    form = {"format": {"type": "json_schema", "name": "depth", "schema": SCHEMA, "strict": True}}
+    response = ask(client, model, [HOW_DEEP], text=form, max_output_tokens=200)
+    assert response.status == "completed"
+    check_depth(json.loads(response.output_text))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ use base::{Rng, SystemClock};
 use store::{MasterKeys, NewUser, SqliteStore, StoreHealth as _, UserRole, UserStore as _, VaultStore as _};
 use tempfile::TempDir;
 
+const COOKIE_KEY: &str = "dGhlIGJ5dGVzIG9mIGEgd2hhbGUgYW5kIG9mIGtyaWw=";
 const VARIABLE: &str = "CACHALOT_MASTER_KEY";
 
 /// A home whose database has the users Ahab and Starbuck, and beside it a backup of when Ahab was alone.
@@ -27,7 +28,9 @@ impl Home {
         std::io::copy(&mut backup.file, &mut fs::File::create(home.backup()).unwrap()).unwrap();
         add(&store, "Starbuck", false).await;
         store.close().await.unwrap();
-        fs::write(home.path("cookie.key"), "what signs the cookies of now").unwrap();
+        // What signs the cookies and API keys of now.
+        fs::write(home.path("cookie.key"), COOKIE_KEY).unwrap();
+        fs::set_permissions(home.path("cookie.key"), fs::Permissions::from_mode(0o600)).unwrap();
         home
     }
 
@@ -103,9 +106,9 @@ fn a_backup_is_restored_when_one_says_yes() {
     let said = text(&restored.stdout);
     assert!(restored.status.success(), "{}", text(&restored.stderr));
     assert!(said.contains("1 user, 0 conversations") && said.contains("sign in again"), "{said}");
+    assert!(!home.path("cookie.key").exists(), "sessions that were ended since stay ended");
     let users = home.users(None);
     assert!(users.contains("Ahab") && !users.contains("Starbuck"), "{users}");
-    assert!(!home.path("cookie.key").exists(), "sessions that were ended since stay ended");
     let aside = fs::read_dir(home.0.path()).unwrap().map(|entry| entry.unwrap().path());
     let aside: Vec<_> = aside.filter(|path| path.to_str().unwrap().contains(".db.before-")).collect();
     assert_eq!(aside.len(), 1, "{aside:?}");

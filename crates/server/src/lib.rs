@@ -35,6 +35,7 @@ pub use data::read_whole;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
 pub use meter::{Hours, Price, Prices, Rate};
+pub use routes::openapi::document as openapi_document;
 pub use routes::{Audience, admin_endpoints, api_paths, program_endpoints};
 pub use serve::{Parts, ServeError, Server};
 pub use settings::{Mail, MailSecurity, Provider, Settings};

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What an answer took, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Usage {
     /// Tokens of the conversation: cache hits and misses.
     pub prompt_tokens: usize,
@@ -36,14 +36,14 @@ impl Usage {
 }
 
 /// Of the prompt's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PromptTokensDetails {
     /// Those that were in the cache.
     pub cached_tokens: usize,
 }
 
 /// Of the completion's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionTokensDetails {
     /// Those of the reasoning.
     pub reasoning_tokens: usize,

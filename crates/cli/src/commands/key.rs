@@ -67,7 +67,7 @@ struct Scope {
     days: Option<Limit>,
 
     /// What all requests with it may cost together, in decimal, or `none`.
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     spend_max: Option<String>,
 
     /// Most requests going on at once, or `none`.

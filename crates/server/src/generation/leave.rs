@@ -50,7 +50,11 @@ impl Leave {
     /// The prompts are read, and this is the most that they and their answers can cost together, which is held. With
     /// less credit, the answers that it is `shared_by` get fewer tokens together, as many as are returned; none says that
     /// it must not be less.
-    pub(super) async fn priced(&mut self, cost: Cost, shared_by: Option<usize>) -> Result<Option<usize>, ApiError> {
+    pub(super) async fn priced(
+        &mut self,
+        cost: Cost,
+        shared_by: Option<usize>,
+    ) -> Result<Option<usize>, ApiError> {
         self.metered.hold(cost, shared_by).await
     }
 

@@ -2,9 +2,11 @@
 
 mod anthropic;
 mod api;
+mod bodies;
 mod healthz;
 mod metrics;
 mod oidc;
+pub(crate) mod openapi;
 mod readyz;
 mod user;
 mod v1;
@@ -31,6 +33,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(of_programs(app))
         .route("/oidc/{provider}/start", get(oidc::start::handle))
         .route("/oidc/{provider}/callback", get(oidc::callback::handle))
+        .route("/openapi.json", get(openapi::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
         .method_not_allowed_fallback(not_allowed)

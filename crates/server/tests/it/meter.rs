@@ -74,7 +74,7 @@ async fn each_request_leaves_one_row_with_what_the_client_was_told_and_costs_tha
         let streamed =
             with(question(model), &json!({"stream": true, "stream_options": {"include_usage": true}}));
         let reply = key.post(CHAT, &streamed).await;
-        let last = reply.text().lines().filter(|line| line.contains("\"usage\":{")).next_back().unwrap();
+        let last = reply.text().lines().rfind(|line| line.contains("\"usage\":{")).unwrap();
         told.push(serde_json::from_str::<Value>(&last["data: ".len()..]).unwrap()["usage"].clone());
     }
     let several = with(question("plain"), &json!({"n": 3}));

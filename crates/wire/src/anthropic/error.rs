@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 /// The body of every error: `{"type": "error", "error": {...}, "request_id": ...}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicErrorReply)]
 pub struct ErrorReply {
     /// Always `error`.
     #[serde(rename = "type")]
@@ -13,7 +14,8 @@ pub struct ErrorReply {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicErrorDetail)]
 pub struct ErrorDetail {
     /// For programs.
     #[serde(rename = "type")]
@@ -31,7 +33,8 @@ impl ErrorReply {
 }
 
 /// What kind of error it is; each has one HTTP status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicErrorKind)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// 400: the request is wrong.

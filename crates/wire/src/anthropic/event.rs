@@ -5,7 +5,8 @@ use super::{ContentBlock, ErrorReply, Message, StopReason, Usage};
 /// An event of a stream. `message_start`, then of each block `content_block_start`, `content_block_delta`s and
 /// `content_block_stop`, then `message_delta` and `message_stop`; `ping` anywhere; `error` in the place of what would
 /// still have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicStreamEvent)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum StreamEvent {
     /// The answer begins.
@@ -65,7 +66,8 @@ impl StreamEvent {
 }
 
 /// What is added to a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicBlockDelta)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum BlockDelta {
     /// More of the thoughts.
@@ -91,7 +93,8 @@ pub enum BlockDelta {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicMessageEnd)]
 pub struct MessageEnd {
     /// Why.
     pub stop_reason: StopReason,

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 /// The answer to `GET /v1/models`: all of them, on one page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicModelPage)]
 pub struct ModelPage {
     /// The models.
     pub data: Vec<ModelEntry>,
@@ -23,7 +24,8 @@ impl ModelPage {
 }
 
 /// One model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicModelEntry)]
 pub struct ModelEntry {
     /// Always `model`.
     #[serde(rename = "type")]

@@ -6,7 +6,8 @@ use serde_json::Value;
 pub const UNSIGNED: &str = "unsigned";
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicMessage)]
 pub struct Message {
     /// Names the answer, `msg_...`.
     pub id: String,
@@ -56,7 +57,8 @@ impl Message {
 }
 
 /// A part of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicContentBlock)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ContentBlock {
     /// What the model thinks before it answers.
@@ -83,7 +85,8 @@ pub enum ContentBlock {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicStopReason)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// The model ended it.
@@ -101,7 +104,8 @@ pub enum StopReason {
 }
 
 /// What an answer took, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicUsage)]
 pub struct Usage {
     /// Tokens of the conversation that had to be read.
     pub input_tokens: usize,
@@ -130,14 +134,16 @@ impl Usage {
 }
 
 /// Of the tokens generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicOutputTokensDetails)]
 pub struct OutputTokensDetails {
     /// Those of the thoughts.
     pub thinking_tokens: usize,
 }
 
 /// The answer to `POST /v1/messages/count_tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnthropicInputTokens)]
 pub struct InputTokens {
     /// Tokens of the conversation, as the model would be shown it.
     pub input_tokens: usize,

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::usage::Usage;
 
 /// The answer to a request that doesn't stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChatCompletion {
     /// Names the answer.
     pub id: String,
@@ -30,7 +30,7 @@ impl ChatCompletion {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Choice {
     /// Which answer, from 0.
     pub index: u32,
@@ -43,7 +43,7 @@ pub struct Choice {
 }
 
 /// What the model says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AnswerMessage {
     /// Always `assistant`.
     pub role: String,
@@ -89,7 +89,7 @@ impl AnswerMessage {
 }
 
 /// A call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ToolCall {
     /// What the result is answered to.
     pub id: String,
@@ -108,7 +108,7 @@ impl ToolCall {
 }
 
 /// What is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FunctionCall {
     /// The tool.
     pub name: String,
@@ -117,7 +117,7 @@ pub struct FunctionCall {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended it, or a stop string did.
@@ -137,7 +137,7 @@ pub enum FinishReason {
 }
 
 /// A piece of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChatCompletionChunk {
     /// Names the answer; the same in every chunk.
     pub id: String,
@@ -171,7 +171,7 @@ impl ChatCompletionChunk {
 }
 
 /// A piece of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChunkChoice {
     /// Which answer, from 0.
     pub index: u32,
@@ -184,7 +184,7 @@ pub struct ChunkChoice {
 }
 
 /// What a piece adds to the answer; never two of content, reasoning and calls in one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Delta {
     /// `assistant`, in the first piece.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,7 +231,7 @@ impl Delta {
 }
 
 /// A piece of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ToolCallDelta {
     /// Which call of the answer, from 0.
     pub index: u32,
@@ -259,7 +259,7 @@ impl ToolCallDelta {
 }
 
 /// A piece of what is called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FunctionDelta {
     /// In the first piece: the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,7 +269,7 @@ pub struct FunctionDelta {
 }
 
 /// Log-probabilities.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Logprobs {
     /// Of the answer's tokens.
     pub content: Option<Vec<LogprobToken>>,
@@ -279,7 +279,7 @@ pub struct Logprobs {
 }
 
 /// A token of the answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LogprobToken {
     /// Its text.
     pub token: String,
@@ -292,7 +292,7 @@ pub struct LogprobToken {
 }
 
 /// A token that might have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TopLogprob {
     /// Its text.
     pub token: String,

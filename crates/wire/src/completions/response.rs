@@ -6,7 +6,7 @@ use crate::chat::FinishReason;
 use crate::usage::Usage;
 
 /// The answer to a request that doesn't stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Completion {
     /// Names the answer.
     pub id: String,
@@ -39,7 +39,7 @@ impl Completion {
 }
 
 /// An answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionChoice {
     /// Which answer, from 0.
     pub index: u32,
@@ -52,7 +52,7 @@ pub struct CompletionChoice {
 }
 
 /// Log-probabilities in the form of this endpoint: lists of one length, an entry for each token.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionLogprobs {
     /// The tokens' texts. One that holds a part of a character is written `bytes:\xf0\x9f`.
     pub tokens: Vec<String>,
@@ -66,7 +66,7 @@ pub struct CompletionLogprobs {
 }
 
 /// A piece of a streamed answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionChunk {
     /// Names the answer; the same in every chunk.
     pub id: String,
@@ -100,7 +100,7 @@ impl CompletionChunk {
 }
 
 /// A piece of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionChunkChoice {
     /// Which answer, from 0.
     pub index: u32,

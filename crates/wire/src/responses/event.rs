@@ -6,7 +6,8 @@ use super::{Content, Logprob, OutputItem, ResponseObject};
 /// `response.output_item.added`, its parts, each from `response.content_part.added` to `response.content_part.done`
 /// (or the arguments of a call), and `response.output_item.done`; then one of `response.completed`,
 /// `response.incomplete` and, after an `error`, `response.failed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesResponseEvent)]
 pub struct ResponseEvent {
     /// What happens.
     #[serde(flatten)]
@@ -16,7 +17,8 @@ pub struct ResponseEvent {
 }
 
 /// What happens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesEventKind)]
 #[serde(tag = "type")]
 pub enum EventKind {
     /// It is queued.
@@ -156,7 +158,8 @@ pub enum EventKind {
 }
 
 /// Where a call's arguments are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesItemPlace)]
 pub struct ItemPlace {
     /// The item.
     pub item_id: String,
@@ -165,7 +168,8 @@ pub struct ItemPlace {
 }
 
 /// Where a part is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesPartPlace)]
 pub struct PartPlace {
     /// The item.
     pub item_id: String,

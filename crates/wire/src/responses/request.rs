@@ -88,7 +88,8 @@ impl Default for ToolChoice {
 }
 
 /// What form the text has.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesTextFormat)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TextFormat {
     /// Any.
@@ -110,7 +111,8 @@ pub enum TextFormat {
 }
 
 /// How to think.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesReasoning)]
 pub struct Reasoning {
     /// How much.
     pub effort: Option<Effort>,
@@ -119,7 +121,8 @@ pub struct Reasoning {
 }
 
 /// How much to think.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesEffort)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Effort {
@@ -133,7 +136,8 @@ pub enum Effort {
 }
 
 /// How to sum thoughts up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesSummary)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Summary {
@@ -143,7 +147,8 @@ pub enum Summary {
 }
 
 /// How long to make the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesVerbosity)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Verbosity {
@@ -153,7 +158,8 @@ pub enum Verbosity {
 }
 
 /// What to do with a conversation that doesn't fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesTruncation)]
 #[serde(rename_all = "lowercase")]
 pub enum Truncation {
     /// It is refused.

@@ -5,7 +5,8 @@ use super::request::{Reasoning, ResponsesRequest, TextFormat, ToolChoice, Trunca
 use crate::turns::{Function, FunctionChoice};
 
 /// A response, whole or as far as it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesResponseObject)]
 pub struct ResponseObject {
     /// Names it, `resp_...`.
     pub id: String,
@@ -126,7 +127,8 @@ fn choice(choice: &ToolChoice) -> Value {
 }
 
 /// How far a response is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It is being written.
@@ -140,7 +142,8 @@ pub enum Status {
 }
 
 /// Why a response failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesResponseError)]
 pub struct ResponseError {
     /// For programs.
     pub code: ErrorCode,
@@ -149,7 +152,8 @@ pub struct ResponseError {
 }
 
 /// Why a response failed, in the few words that OpenAI's API has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesErrorCode)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The server could not go on.
@@ -159,14 +163,16 @@ pub enum ErrorCode {
 }
 
 /// Why a response is incomplete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesIncompleteDetails)]
 pub struct IncompleteDetails {
     /// Why.
     pub reason: IncompleteReason,
 }
 
 /// Why a response is incomplete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesIncompleteReason)]
 #[serde(rename_all = "snake_case")]
 pub enum IncompleteReason {
     /// The token limit, or the context, is reached.
@@ -174,7 +180,8 @@ pub enum IncompleteReason {
 }
 
 /// How the text is to be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesText)]
 pub struct Text {
     /// Its form.
     pub format: TextFormat,
@@ -184,7 +191,8 @@ pub struct Text {
 }
 
 /// A tool as the response gives it back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesTool)]
 pub struct Tool {
     /// Always `function`.
     #[serde(rename = "type")]
@@ -207,7 +215,8 @@ impl Tool {
 }
 
 /// A part of a response.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesOutputItem)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OutputItem {
     /// What the model thinks before it answers.
@@ -250,7 +259,8 @@ pub enum OutputItem {
 }
 
 /// How far an item is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesItemStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
     /// It is being written.
@@ -262,7 +272,8 @@ pub enum ItemStatus {
 }
 
 /// A part of an item.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesContent)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Content {
     /// Text of an answer.
@@ -282,7 +293,8 @@ pub enum Content {
 }
 
 /// A token of the answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesLogprob)]
 pub struct Logprob {
     /// Its text.
     pub token: String,
@@ -295,7 +307,8 @@ pub struct Logprob {
 }
 
 /// A token that might have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesTopLogprob)]
 pub struct TopLogprob {
     /// Its text.
     pub token: String,
@@ -306,7 +319,8 @@ pub struct TopLogprob {
 }
 
 /// What a response took, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesUsage)]
 pub struct Usage {
     /// Tokens of the conversation.
     pub input_tokens: usize,
@@ -337,7 +351,8 @@ impl Usage {
 }
 
 /// Of the conversation's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesInputTokensDetails)]
 pub struct InputTokensDetails {
     /// Those that were in the cache.
     pub cached_tokens: usize,
@@ -346,7 +361,8 @@ pub struct InputTokensDetails {
 }
 
 /// Of the tokens generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponsesOutputTokensDetails)]
 pub struct OutputTokensDetails {
     /// Those of the thoughts.
     pub reasoning_tokens: usize,

@@ -29,7 +29,8 @@ pub(crate) fn json_like(words: &'static [&'static str]) -> impl Strategy<Value =
 
 /// A request with a few of its fields replaced.
 pub(crate) fn replaced(whole: Value, words: &'static [&'static str]) -> impl Strategy<Value = Value> {
-    let fields: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+    let fields: Vec<String> =
+        whole.as_object().into_iter().flat_map(|fields| fields.keys().cloned()).collect();
     let changes = prop::collection::vec((proptest::sample::select(fields), json_like(words)), 0..3);
     changes.prop_map(move |changes| {
         let mut request = whole.clone();

@@ -32,7 +32,7 @@ const SKIPPED_MAX: usize = 100;
 const MODEL_CHARS_MAX: usize = 200;
 
 /// What was imported, for the user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Imported {
     format: &'static str,
     /// Conversations that were added.
@@ -47,7 +47,7 @@ pub(crate) struct Imported {
     skipped_total: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Skipped {
     title: String,
     why: String,

@@ -1,6 +1,3 @@
-//! `POST /anthropic/v1/messages/count_tokens`: how many tokens a conversation has, as the model would be shown it. Nothing
-//! is generated, and nothing is counted to anybody.
-
 use axum::Json;
 use axum::extract::State;
 use dialogue::DialogueError;
@@ -14,6 +11,16 @@ use crate::error::ApiError;
 use crate::generation::check;
 use crate::meter::check_scope;
 
+/// How many tokens a conversation has, as the model would be shown it. Nothing
+/// is generated, and nothing is counted to anybody.
+#[utoipa::path(
+    post,
+    path = "/anthropic/v1/messages/count_tokens",
+    operation_id = "anthropic_count_tokens",
+    tag = "programs",
+    request_body = crate::routes::bodies::CountTokensBody,
+    responses((status = 200, body = InputTokens)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

@@ -1,6 +1,3 @@
-//! `POST /anthropic/v1/messages`: the next message of a conversation that the client holds. When the client goes away the
-//! answer is dropped, and that cancels it.
-
 use std::collections::VecDeque;
 
 use axum::extract::State;
@@ -22,6 +19,16 @@ use crate::sse;
 
 const ENDPOINT: &str = "/anthropic/v1/messages";
 
+/// The next message of a conversation that the client holds. When the client goes away the
+/// answer is dropped, and that cancels it.
+#[utoipa::path(
+    post,
+    path = "/anthropic/v1/messages",
+    operation_id = "anthropic_messages",
+    tag = "programs",
+    request_body = crate::routes::bodies::MessagesBody,
+    responses((status = 200, body = Message)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

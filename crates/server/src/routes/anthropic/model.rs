@@ -1,5 +1,3 @@
-//! `GET /anthropic/v1/models/{id}`: one of the models that can be asked, in Anthropic's form.
-
 use axum::Json;
 use axum::extract::{Path, State};
 use wire::anthropic::ModelEntry;
@@ -10,6 +8,15 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::routes::v1::model::find;
 
+/// One of the models that can be asked, in Anthropic's form.
+#[utoipa::path(
+    get,
+    path = "/anthropic/v1/models/{id}",
+    operation_id = "anthropic_model",
+    tag = "programs",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ModelEntry)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

@@ -1,5 +1,3 @@
-//! `GET /anthropic/v1/models`: the models that can be asked, in Anthropic's form.
-
 use axum::Json;
 use axum::extract::State;
 use dialogue::HubListing;
@@ -10,6 +8,14 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::routes::v1::models::usable;
 
+/// The models that can be asked, in Anthropic's form.
+#[utoipa::path(
+    get,
+    path = "/anthropic/v1/models",
+    operation_id = "anthropic_models",
+    tag = "programs",
+    responses((status = 200, body = ModelPage)),
+)]
 pub(crate) async fn handle(State(app): State<App>, client: Client) -> Result<Json<ModelPage>, ApiError> {
     Ok(Json(page(usable(&app, &client).await?)))
 }

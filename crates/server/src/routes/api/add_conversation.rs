@@ -1,10 +1,9 @@
-//! `POST /api/conversations`: a new conversation.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use store::NewConversation;
+use utoipa::ToSchema;
 
 use super::check_model;
 use super::views::ConversationView;
@@ -14,11 +13,21 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AddConversationAsked)]
 pub(crate) struct Asked {
     model: Option<String>,
 }
 
+/// A new conversation.
+#[utoipa::path(
+    post,
+    path = "/api/conversations",
+    operation_id = "add_conversation",
+    tag = "chat",
+    request_body = Asked,
+    responses((status = 201, body = ConversationView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

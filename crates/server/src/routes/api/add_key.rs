@@ -1,5 +1,3 @@
-//! `POST /api/keys`: a new key, whose text this answer alone shows.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,6 +8,15 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
+/// A new key, whose text this answer alone shows.
+#[utoipa::path(
+    post,
+    path = "/api/keys",
+    operation_id = "add_key",
+    tag = "chat",
+    request_body = AskedKey,
+    responses((status = 201, body = MadeKey)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,10 +1,9 @@
-//! `POST /api/conversations/{id}/messages`: a question, and its answer, which begins to be written.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::{NewTurn, ParentChoice};
+use utoipa::ToSchema;
 
 use super::OfConversation;
 use super::views::MessageView;
@@ -17,22 +16,34 @@ use crate::error::ApiError;
 /// Characters of the question that make the title of a conversation without one.
 const TITLE_CHARS: usize = 60;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AddMessageAsked)]
 pub(crate) struct Asked {
     content: String,
     /// Absent: under the newest message. `null`: a new first message.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     parent_id: Given<String>,
     thinking: Option<bool>,
     model: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Turn {
     user: MessageView,
     assistant: MessageView,
 }
 
+/// A question, and its answer, which begins to be written.
+#[utoipa::path(
+    post,
+    path = "/api/conversations/{id}/messages",
+    operation_id = "add_message",
+    tag = "chat",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 201, body = Turn)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,11 +1,10 @@
-//! `POST /api/account/passkeys`: keeps the passkey that the caller's authenticator has made.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use store::NewPasskey;
+use utoipa::ToSchema;
 
 use super::passkey_options::{Beginning, PASSKEYS_MAX, PURPOSE};
 use super::security::PasskeyView;
@@ -15,13 +14,23 @@ use crate::body;
 use crate::error::{ApiError, shortened};
 use crate::letters::{Language, Subject};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AddPasskeyAsked)]
 pub(crate) struct Asked {
     ticket: String,
     name: String,
     credential: Value,
 }
 
+/// Keeps the passkey that the caller's authenticator has made.
+#[utoipa::path(
+    post,
+    path = "/api/account/passkeys",
+    operation_id = "add_passkey",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 201, body = PasskeyView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,12 +1,8 @@
-//! `POST /api/account/totp`: from now on a login of the caller's asks for a code. Answers the recovery codes, which are
-//! shown this once.
-//!
-//! After a passkey, or a login at a provider, no code is asked for: both count as two factors.
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use store::NewOneTimeCodes;
+use utoipa::ToSchema;
 
 use super::begin_totp::{Beginning, PURPOSE};
 use super::login_second::wrong_code;
@@ -16,13 +12,14 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AddTotpAsked)]
 pub(crate) struct Asked {
     ticket: String,
     code: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct RecoveryCodes {
     recovery_codes: Vec<String>,
 }
@@ -36,6 +33,18 @@ impl RecoveryCodes {
     }
 }
 
+/// From now on a login of the caller's asks for a code. Answers the recovery codes, which are
+/// shown this once.
+///
+/// After a passkey, or a login at a provider, no code is asked for: both count as two factors.
+#[utoipa::path(
+    post,
+    path = "/api/account/totp",
+    operation_id = "add_totp",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = RecoveryCodes)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

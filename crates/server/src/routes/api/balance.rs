@@ -1,9 +1,8 @@
-//! `GET /api/balance`: what the caller has to spend, and what they got and lost.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use store::{Credit, CreditPageRequest, UserId};
+use utoipa::ToSchema;
 
 use crate::accounts::Caller;
 use crate::app::App;
@@ -13,7 +12,7 @@ use crate::error::ApiError;
 const CREDITS: u32 = 50;
 
 /// Amounts are decimal texts, in units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BalanceView {
     currency: String,
     granted: String,
@@ -26,7 +25,7 @@ pub(crate) struct BalanceView {
     credits: Vec<CreditView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CreditView {
     id: String,
     at_ms: i64,
@@ -47,6 +46,14 @@ impl From<Credit> for CreditView {
     }
 }
 
+/// What the caller has to spend, and what they got and lost.
+#[utoipa::path(
+    get,
+    path = "/api/balance",
+    operation_id = "balance",
+    tag = "chat",
+    responses((status = 200, body = BalanceView)),
+)]
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<BalanceView>, ApiError> {
     let user = caller.account(&app).await?;
     Ok(Json(of_user(&app, user.id).await?))

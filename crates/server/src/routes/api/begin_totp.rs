@@ -1,12 +1,10 @@
-//! `POST /api/account/totp/begin`: a secret for the caller's app. Nothing asks for its codes until one of them has
-//! shown that the app has it.
-
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use url::{Position, Url};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::confirm;
@@ -16,17 +14,21 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = BeginTotpAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BeginTotpBegun)]
 pub(crate) struct Begun {
     ticket: String,
     /// In base32, for who can't show the app a picture.
+    #[schema(value_type = String)]
     secret: Zeroizing<String>,
     /// What stands in the picture.
+    #[schema(value_type = String)]
     uri: Zeroizing<String>,
 }
 
@@ -41,6 +43,16 @@ pub(super) const PURPOSE: &str = "one-time codes";
 /// Time to find, or to install, an app.
 const LIFETIME: Duration = Duration::from_mins(15);
 
+/// A secret for the caller's app. Nothing asks for its codes until one of them has
+/// shown that the app has it.
+#[utoipa::path(
+    post,
+    path = "/api/account/totp/begin",
+    operation_id = "begin_totp",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = Begun)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

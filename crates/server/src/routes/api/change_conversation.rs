@@ -1,9 +1,8 @@
-//! `PATCH /api/conversations/{id}`: another title, model or instructions.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use store::ConversationChange;
+use utoipa::ToSchema;
 
 use super::views::ConversationView;
 use super::{OfConversation, check_model};
@@ -12,15 +11,27 @@ use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeConversationAsked)]
 pub(crate) struct Asked {
     title: Option<String>,
     model: Option<String>,
     /// `null` takes the instructions away, as an empty text does.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     system: Given<String>,
 }
 
+/// Another title, model or instructions.
+#[utoipa::path(
+    patch,
+    path = "/api/conversations/{id}",
+    operation_id = "change_conversation",
+    tag = "chat",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = ConversationView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,10 +1,9 @@
-//! `POST /api/account/email`: a letter to another address, which becomes the account's when its link is used.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::confirm;
 use super::verify::{LIFETIME, NewAddress};
@@ -15,12 +14,22 @@ use crate::body;
 use crate::error::ApiError;
 use crate::letters::{Language, Subject, check_address};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeEmailAsked)]
 pub(crate) struct Asked {
     email: String,
     password: Option<Password>,
 }
 
+/// A letter to another address, which becomes the account's when its link is used.
+#[utoipa::path(
+    post,
+    path = "/api/account/email",
+    operation_id = "change_email",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 202, body = Mailed)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

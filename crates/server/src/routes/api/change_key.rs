@@ -1,5 +1,3 @@
-//! `PATCH /api/keys/{id}`: another name, expiry or scope.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -9,6 +7,16 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
+/// Another name, expiry or scope.
+#[utoipa::path(
+    patch,
+    path = "/api/keys/{id}",
+    operation_id = "change_key",
+    tag = "chat",
+    params(("id" = String, Path)),
+    request_body = AskedKey,
+    responses((status = 200, body = KeyView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,8 +1,7 @@
-//! `PATCH /api/account/passkeys/{id}`: another name for one of the caller's passkeys.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::OfPasskey;
 use super::security::PasskeyView;
@@ -11,11 +10,22 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangePasskeyAsked)]
 pub(crate) struct Asked {
     name: String,
 }
 
+/// Another name for one of the caller's passkeys.
+#[utoipa::path(
+    patch,
+    path = "/api/account/passkeys/{id}",
+    operation_id = "change_passkey",
+    tag = "account",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = PasskeyView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,8 +1,7 @@
-//! `POST /api/account/password`: another password, or a first one. All other devices are signed out.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{confirm, end_sessions};
 use crate::accounts::{Caller, Password, Peer};
@@ -10,13 +9,23 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangePasswordAsked)]
 pub(crate) struct Asked {
     /// Of whoever has one.
     old: Option<Password>,
     new: Password,
 }
 
+/// Another password, or a first one. All other devices are signed out.
+#[utoipa::path(
+    post,
+    path = "/api/account/password",
+    operation_id = "change_password",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

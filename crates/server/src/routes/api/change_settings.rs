@@ -1,9 +1,8 @@
-//! `PATCH /api/account/settings`: another choice.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use store::RETENTION_DAYS_MAX;
+use utoipa::ToSchema;
 
 use super::settings::SettingsView;
 use crate::accounts::Caller;
@@ -11,13 +10,24 @@ use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeSettingsAsked)]
 pub(crate) struct Asked {
     /// `null`: conversations stay for ever.
     #[serde(default)]
+    #[schema(value_type = Option<i64>)]
     retention_days: Given<i64>,
 }
 
+/// Another choice.
+#[utoipa::path(
+    patch,
+    path = "/api/account/settings",
+    operation_id = "change_settings",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = SettingsView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

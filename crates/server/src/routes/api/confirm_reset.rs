@@ -1,9 +1,8 @@
-//! `POST /api/reset/confirm`: another password, by the link of a letter. All devices are signed out.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use store::StoreError;
+use utoipa::ToSchema;
 
 use super::end_sessions;
 use super::reset::Reset;
@@ -13,12 +12,22 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ConfirmResetAsked)]
 pub(crate) struct Asked {
     ticket: String,
     password: Password,
 }
 
+/// Another password, by the link of a letter. All devices are signed out.
+#[utoipa::path(
+    post,
+    path = "/api/reset/confirm",
+    operation_id = "confirm_reset",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,8 +1,7 @@
-//! `POST /api/conversations/{id}/messages/{message}/continue`: an answer that was cut goes on, in its place.
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
@@ -12,14 +11,26 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ContinueAnswerAsked)]
 pub(crate) struct Asked {}
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ContinueAnswerAnswer)]
 pub(crate) struct Answer {
     assistant: MessageView,
 }
 
+/// An answer that was cut goes on, in its place.
+#[utoipa::path(
+    post,
+    path = "/api/conversations/{id}/messages/{message}/continue",
+    operation_id = "continue_answer",
+    tag = "chat",
+    params(("id" = String, Path), ("message" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = Answer)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

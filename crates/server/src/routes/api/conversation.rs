@@ -1,8 +1,7 @@
-//! `GET /api/conversations/{id}`: a conversation with the whole tree of its messages, oldest first.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::OfConversation;
 use super::views::{ConversationView, MessageView};
@@ -10,12 +9,21 @@ use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tree {
     conversation: ConversationView,
     messages: Vec<MessageView>,
 }
 
+/// A conversation with the whole tree of its messages, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/conversations/{id}",
+    operation_id = "conversation",
+    tag = "chat",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Tree)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,10 +1,9 @@
-//! `GET /api/conversations?limit&before`: a page of the list, the last changed first.
-
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::{Cursor, PageRequest};
+use utoipa::{IntoParams, ToSchema};
 
 use super::page_limit;
 use super::views::ConversationView;
@@ -12,18 +11,29 @@ use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Asked {
     limit: Option<String>,
     before: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConversationsPage)]
 pub(crate) struct Page {
     conversations: Vec<ConversationView>,
     next: Option<String>,
 }
 
+/// A page of the list, the last changed first.
+#[utoipa::path(
+    get,
+    path = "/api/conversations",
+    operation_id = "conversations",
+    tag = "chat",
+    params(Asked),
+    responses((status = 200, body = Page)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,11 +1,10 @@
-//! `POST /api/account/delete`: the account is gone, with its conversations and the key that could read them.
-
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::confirm;
 use crate::accounts::{Caller, Password, Peer, no_cookie};
@@ -13,11 +12,21 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeleteAccountAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
+/// The account is gone, with its conversations and the key that could read them.
+#[utoipa::path(
+    post,
+    path = "/api/account/delete",
+    operation_id = "delete_account",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

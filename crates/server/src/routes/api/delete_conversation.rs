@@ -1,5 +1,3 @@
-//! `DELETE /api/conversations/{id}`: gone with all its messages; what is being written in it ends.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -8,6 +6,15 @@ use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Gone with all its messages; what is being written in it ends.
+#[utoipa::path(
+    delete,
+    path = "/api/conversations/{id}",
+    operation_id = "delete_conversation",
+    tag = "chat",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

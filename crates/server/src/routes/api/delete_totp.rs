@@ -1,8 +1,7 @@
-//! `DELETE /api/account/totp`: a login of the caller's asks for no code any more.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::confirm;
 use crate::accounts::{Caller, Password, Peer};
@@ -10,11 +9,21 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeleteTotpAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
+/// A login of the caller's asks for no code any more.
+#[utoipa::path(
+    delete,
+    path = "/api/account/totp",
+    operation_id = "delete_totp",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

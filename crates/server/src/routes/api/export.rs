@@ -1,5 +1,3 @@
-//! `GET /api/account/export`: everything that the caller has, as a zip archive.
-
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -9,6 +7,14 @@ use crate::app::App;
 use crate::data::{export, export_name};
 use crate::error::ApiError;
 
+/// Everything that the caller has, as a zip archive.
+#[utoipa::path(
+    get,
+    path = "/api/account/export",
+    operation_id = "export",
+    tag = "account",
+    responses((status = 200, body = Vec<u8>, content_type = "application/zip")),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,5 +1,3 @@
-//! `POST /api/account/import`: a file with conversations, from an export of this program's, DeepSeek's or ChatGPT's.
-
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,6 +8,15 @@ use crate::app::App;
 use crate::data::{Imported, import, shutting_down, spool};
 use crate::error::ApiError;
 
+/// A file with conversations, from an export of this program's, DeepSeek's or ChatGPT's.
+#[utoipa::path(
+    post,
+    path = "/api/account/import",
+    operation_id = "import",
+    tag = "account",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Imported)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use store::{Key, KeyChange, KeyId, KeyScope, Nanos, NewKey, User, UserId};
+use utoipa::ToSchema;
 
 use super::id_in_path;
 use crate::accounts::{ApiKey, check_key_name};
@@ -32,7 +33,7 @@ impl FromRequestParts<App> for OfKey {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
     id: String,
     name: String,
@@ -72,29 +73,36 @@ impl From<Key> for KeyView {
 }
 
 /// A new key. The secret is shown once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct MadeKey {
     key: KeyView,
     secret: String,
 }
 
 /// A key as a body has it: a field that is absent stays as it is, `null` is without limit.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct AskedKey {
     name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<i64>)]
     expires_ms: Given<i64>,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
     models: Given<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     spend_max: Given<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
     addresses: Given<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<u32>)]
     requests_at_once: Given<u32>,
     #[serde(default)]
+    #[schema(value_type = Option<u32>)]
     requests_per_day: Given<u32>,
     #[serde(default)]
+    #[schema(value_type = Option<u64>)]
     tokens_per_day: Given<u64>,
 }
 

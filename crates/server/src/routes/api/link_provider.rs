@@ -1,11 +1,9 @@
-//! `POST /api/account/providers/{id}/link`: the caller confirms that the account that they have at a provider, whose id
-//! this is, shall sign them in; the answer's ticket is for `GET /oidc/{provider}/start`.
-
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::confirm;
 use crate::accounts::{Caller, Password, Peer};
@@ -13,12 +11,14 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LinkProviderAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkProviderBegun)]
 pub(crate) struct Begun {
     ticket: String,
 }
@@ -34,6 +34,17 @@ pub(in crate::routes) const PURPOSE: &str = "link a provider";
 /// The page goes on at once.
 const LIFETIME: Duration = Duration::from_mins(1);
 
+/// The caller confirms that the account that they have at a provider, whose id
+/// this is, shall sign them in; the answer's ticket is for `GET /oidc/{provider}/start`.
+#[utoipa::path(
+    post,
+    path = "/api/account/providers/{id}/link",
+    operation_id = "link_provider",
+    tag = "account",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = Begun)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

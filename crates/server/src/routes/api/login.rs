@@ -1,9 +1,8 @@
-//! `POST /api/login`: name or email address, and password. Where one-time codes are on, the answer asks for one.
-
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{login_second, sign_in_response};
 use crate::accounts::{Password, Peer};
@@ -11,7 +10,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LoginAsked)]
 pub(crate) struct Asked {
     login: String,
     password: Password,
@@ -20,6 +20,24 @@ pub(crate) struct Asked {
 /// Longer than any name and any address.
 const LOGIN_BYTES_MAX: usize = 512;
 
+/// Who is signed in, or what more is asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the document's: the endpoints it unites make the answers")]
+enum LoggedIn {
+    Whole(super::session::SessionView),
+    Half(super::login_second::SecondFactor),
+}
+
+/// Name or email address, and password. Where one-time codes are on, the answer asks for one.
+#[utoipa::path(
+    post,
+    path = "/api/login",
+    operation_id = "login",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = LoggedIn)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

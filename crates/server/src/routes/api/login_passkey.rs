@@ -1,12 +1,10 @@
-//! `POST /api/login/passkey`: signs in whoever the passkey belongs to. The authenticator has verified them, so no
-//! second factor is asked for.
-
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use store::{Passkey, StoreError, User};
+use utoipa::ToSchema;
 
 use super::sign_in_response;
 use crate::accounts::{Assertion, Peer, Refused, RelyingParty};
@@ -14,7 +12,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LoginPasskeyAsked)]
 pub(crate) struct Asked {
     ticket: String,
     credential: Value,
@@ -22,6 +21,16 @@ pub(crate) struct Asked {
 
 pub(super) const PURPOSE: &str = "login with a passkey";
 
+/// Signs in whoever the passkey belongs to. The authenticator has verified them, so no
+/// second factor is asked for.
+#[utoipa::path(
+    post,
+    path = "/api/login/passkey",
+    operation_id = "login_passkey",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = super::session::SessionView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

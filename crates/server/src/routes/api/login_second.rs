@@ -1,5 +1,3 @@
-//! `POST /api/login/second`: the code that a login asks for after the password, from an app or a recovery code.
-
 use std::time::Duration;
 
 use axum::Json;
@@ -8,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use store::{StoreError, User};
+use utoipa::ToSchema;
 
 use super::sign_in_response;
 use crate::accounts::one_time::{Code, step_of};
@@ -16,7 +15,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = LoginSecondAsked)]
 pub(crate) struct Asked {
     ticket: String,
     code: String,
@@ -30,12 +30,12 @@ struct Ticket {
     password: String,
 }
 
-#[derive(Debug, Serialize)]
-struct SecondFactor {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SecondFactor {
     second_factor: SecondFactorView,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SecondFactorView {
     ticket: String,
     expires_s: u64,
@@ -52,6 +52,15 @@ pub(super) fn ask(app: &App, user: &User) -> Result<Response, ApiError> {
     Ok(Json(SecondFactor { second_factor }).into_response())
 }
 
+/// The code that a login asks for after the password, from an app or a recovery code.
+#[utoipa::path(
+    post,
+    path = "/api/login/second",
+    operation_id = "login_second",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = super::session::SessionView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

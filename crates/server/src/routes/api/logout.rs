@@ -1,5 +1,3 @@
-//! `POST /api/logout`: ends the session that the cookie names. Who is not signed in is told the same.
-
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -11,6 +9,14 @@ use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
 
+/// Ends the session that the cookie names. Who is not signed in is told the same.
+#[utoipa::path(
+    post,
+    path = "/api/logout",
+    operation_id = "logout",
+    tag = "account",
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,21 +1,21 @@
-//! `GET /api/models`: every model that there is and that the caller may use, installed or not.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts::Caller;
 use crate::answers::default_model;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Models {
     models: Vec<Model>,
     default: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelsModel)]
 struct Model {
     name: String,
     title: String,
@@ -27,6 +27,14 @@ struct Model {
     bytes: u64,
 }
 
+/// Every model that there is and that the caller may use, installed or not.
+#[utoipa::path(
+    get,
+    path = "/api/models",
+    operation_id = "models",
+    tag = "chat",
+    responses((status = 200, body = Models)),
+)]
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<Models>, ApiError> {
     let grant = app.store.grant(caller.user).await?;
     let hub = app.hub.clone();

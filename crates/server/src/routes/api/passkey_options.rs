@@ -1,5 +1,3 @@
-//! `POST /api/account/passkeys/options`: begins making a passkey for the caller.
-
 use std::time::Duration;
 
 use axum::Json;
@@ -7,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use store::StoreError;
+use utoipa::ToSchema;
 
 use super::confirm;
 use super::login_passkey_options::Begun;
@@ -15,7 +14,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PasskeyOptionsAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
@@ -34,6 +34,15 @@ pub(super) const LIFETIME: Duration = Duration::from_mins(5);
 /// Passkeys of one user.
 pub(super) const PASSKEYS_MAX: u64 = 20;
 
+/// Begins making a passkey for the caller.
+#[utoipa::path(
+    post,
+    path = "/api/account/passkeys/options",
+    operation_id = "passkey_options",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = Begun)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

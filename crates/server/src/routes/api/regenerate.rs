@@ -1,10 +1,9 @@
-//! `POST /api/conversations/{id}/messages/{message}/regenerate`: another answer to the same question.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::NewAnswer;
+use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
@@ -14,17 +13,29 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RegenerateAsked)]
 pub(crate) struct Asked {
     model: Option<String>,
     thinking: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RegenerateAnswer)]
 pub(crate) struct Answer {
     assistant: MessageView,
 }
 
+/// Another answer to the same question.
+#[utoipa::path(
+    post,
+    path = "/api/conversations/{id}/messages/{message}/regenerate",
+    operation_id = "regenerate",
+    tag = "chat",
+    params(("id" = String, Path), ("message" = String, Path)),
+    request_body = Asked,
+    responses((status = 201, body = Answer)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

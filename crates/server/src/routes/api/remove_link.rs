@@ -1,9 +1,8 @@
-//! `DELETE /api/account/providers/{id}`: an account elsewhere no longer signs the caller in.
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use store::LinkId;
+use utoipa::ToSchema;
 
 use super::confirm;
 use crate::accounts::{Caller, Password, Peer};
@@ -11,11 +10,22 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RemoveLinkAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
+/// An account elsewhere no longer signs the caller in.
+#[utoipa::path(
+    delete,
+    path = "/api/account/providers/{id}",
+    operation_id = "remove_link",
+    tag = "account",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,8 +1,7 @@
-//! `POST /api/account/recovery-codes`: new recovery codes; those of before are good no more.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::add_totp::RecoveryCodes;
 use super::confirm;
@@ -11,11 +10,21 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RenewRecoveryCodesAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
+/// New recovery codes; those of before are good no more.
+#[utoipa::path(
+    post,
+    path = "/api/account/recovery-codes",
+    operation_id = "renew_recovery_codes",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = RecoveryCodes)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

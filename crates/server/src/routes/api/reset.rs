@@ -1,5 +1,3 @@
-//! `POST /api/reset`: a letter with a link that sets another password, if the address is a user's.
-
 use std::time::Duration;
 
 use axum::Json;
@@ -8,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::views::Mailed;
 use crate::accounts::{Peer, fingerprint};
@@ -19,7 +18,8 @@ use crate::letters::{Language, Subject, check_address};
 /// How long the link is good.
 const LIFETIME: Duration = Duration::from_hours(1);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ResetAsked)]
 pub(crate) struct Asked {
     email: String,
 }
@@ -34,7 +34,17 @@ pub(super) struct Reset {
     pub(super) of_hash: String,
 }
 
+/// A letter with a link that sets another password, if the address is a user's.
+///
 /// The answer and the work are the same whether the address is known or not.
+#[utoipa::path(
+    post,
+    path = "/api/reset",
+    operation_id = "reset",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 202, body = Mailed)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,5 +1,3 @@
-//! `DELETE /api/keys/{id}`: a key is good no more.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -8,6 +6,15 @@ use crate::accounts::{Caller, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 
+/// A key is good no more.
+#[utoipa::path(
+    delete,
+    path = "/api/keys/{id}",
+    operation_id = "revoke_key",
+    tag = "chat",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,5 +1,3 @@
-//! `DELETE /api/sessions/{id}`: signs one of the caller's devices out.
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use store::SessionId;
@@ -9,6 +7,15 @@ use crate::accounts::{Caller, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Signs one of the caller's devices out.
+#[utoipa::path(
+    delete,
+    path = "/api/sessions/{id}",
+    operation_id = "revoke_session",
+    tag = "account",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

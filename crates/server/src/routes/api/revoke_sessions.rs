@@ -1,5 +1,3 @@
-//! `DELETE /api/sessions`: signs all of the caller's devices out but this one.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -8,6 +6,14 @@ use crate::accounts::{Caller, Peer};
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Signs all of the caller's devices out but this one.
+#[utoipa::path(
+    delete,
+    path = "/api/sessions",
+    operation_id = "revoke_sessions",
+    tag = "account",
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

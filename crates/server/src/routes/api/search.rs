@@ -1,5 +1,3 @@
-//! `GET /api/search?q&limit`: the caller's messages in which every word occurs, the newest first.
-
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,6 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::{Hit, Search, Words};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::accounts::Caller;
 use crate::app::App;
@@ -16,13 +15,15 @@ const QUERY_CHARS_MAX: usize = 200;
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Asked {
     q: Option<String>,
     limit: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SearchPage)]
 pub(crate) struct Page {
     results: Vec<HitView>,
     /// Messages that were looked at.
@@ -31,7 +32,7 @@ pub(crate) struct Page {
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct HitView {
     conversation_id: String,
     title: String,
@@ -42,8 +43,18 @@ struct HitView {
     marks: Vec<(u32, u32)>,
 }
 
+/// The caller's messages in which every word occurs, the newest first.
+///
 /// The loop is left when the client goes away: the server then drops it, and its place is free when the part at hand has
 /// been looked at.
+#[utoipa::path(
+    get,
+    path = "/api/search",
+    operation_id = "search",
+    tag = "chat",
+    params(Asked),
+    responses((status = 200, body = Page)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

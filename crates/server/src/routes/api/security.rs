@@ -1,14 +1,13 @@
-//! `GET /api/account/security`: what the caller can prove themselves with.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SecurityView {
     /// Whether there is one.
     password: bool,
@@ -20,7 +19,7 @@ pub(crate) struct SecurityView {
     providers: Vec<ProviderView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PasskeyView {
     id: String,
     name: String,
@@ -28,7 +27,8 @@ pub(crate) struct PasskeyView {
     used_ms: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecurityProviderView)]
 pub(crate) struct ProviderView {
     id: String,
     name: String,
@@ -58,6 +58,14 @@ impl ProviderView {
     }
 }
 
+/// What the caller can prove themselves with.
+#[utoipa::path(
+    get,
+    path = "/api/account/security",
+    operation_id = "security",
+    tag = "account",
+    responses((status = 200, body = SecurityView)),
+)]
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<SecurityView>, ApiError> {
     let user = caller.account(&app).await?;
     let codes = app.store.one_time_codes(user.id).await?;

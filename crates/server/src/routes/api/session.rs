@@ -1,16 +1,16 @@
-//! `GET /api/session`: who is signed in, if anybody, and what somebody who isn't may do.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::views::UserView;
 use crate::accounts::{Caller, RelyingParty};
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionSessionView)]
 pub(crate) struct SessionView {
     user: Option<UserView>,
     /// Whether there is no user yet, and the first administrator may be made.
@@ -25,7 +25,8 @@ pub(crate) struct SessionView {
     providers: Vec<ProviderView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionProviderView)]
 struct ProviderView {
     id: String,
     name: String,
@@ -47,6 +48,14 @@ impl SessionView {
     }
 }
 
+/// Who is signed in, if anybody, and what somebody who isn't may do.
+#[utoipa::path(
+    get,
+    path = "/api/session",
+    operation_id = "session",
+    tag = "account",
+    responses((status = 200, body = SessionView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Result<Caller, ApiError>,

@@ -1,19 +1,20 @@
-//! `GET /api/sessions`: the devices on which the caller is signed in.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionsSessions)]
 pub(crate) struct Sessions {
     sessions: Vec<SessionView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SessionsSessionView)]
 struct SessionView {
     id: String,
     created_ms: i64,
@@ -23,6 +24,14 @@ struct SessionView {
     current: bool,
 }
 
+/// The devices on which the caller is signed in.
+#[utoipa::path(
+    get,
+    path = "/api/sessions",
+    operation_id = "sessions",
+    tag = "account",
+    responses((status = 200, body = Sessions)),
+)]
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<Sessions>, ApiError> {
     let sessions = app.store.sessions(caller.user).await?;
     let sessions = sessions.into_iter().map(|session| SessionView {

@@ -1,15 +1,14 @@
-//! `GET /api/account/settings`: what the caller chose.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use store::UserSettings;
+use utoipa::ToSchema;
 
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SettingsView {
     /// Days after its last change after which a conversation is deleted; null for never.
     retention_days: Option<u32>,
@@ -23,6 +22,14 @@ impl SettingsView {
     }
 }
 
+/// What the caller chose.
+#[utoipa::path(
+    get,
+    path = "/api/account/settings",
+    operation_id = "settings",
+    tag = "account",
+    responses((status = 200, body = SettingsView)),
+)]
 pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Json<SettingsView>, ApiError> {
     let user = caller.account(&app).await?;
     let settings = app.store.user_settings(user.id).await?;

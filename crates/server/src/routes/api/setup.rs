@@ -1,10 +1,9 @@
-//! `POST /api/setup`: the first administrator, made by whoever has the link that the terminal showed.
-
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use store::{NewUser, StoreError, UserRole};
+use utoipa::ToSchema;
 
 use super::sign_in_response;
 use crate::accounts::{Password, Peer, check_name};
@@ -12,13 +11,23 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SetupAsked)]
 pub(crate) struct Asked {
     token: String,
     name: String,
     password: Password,
 }
 
+/// The first administrator, made by whoever has the link that the terminal showed.
+#[utoipa::path(
+    post,
+    path = "/api/setup",
+    operation_id = "setup",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 201, body = super::session::SessionView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,11 +1,10 @@
-//! `POST /api/sign-up`: a new account, signed in at once; or, where letters are sent, a letter with a link that makes it.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use store::{NewUser, StoreError, UserRole};
+use utoipa::ToSchema;
 
 use super::sign_in_response;
 use super::views::Mailed;
@@ -15,13 +14,23 @@ use crate::body;
 use crate::error::ApiError;
 use crate::letters::{Language, Letters, Subject, check_address};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SignUpAsked)]
 pub(crate) struct Asked {
     name: String,
     email: Option<String>,
     password: Password,
 }
 
+/// A new account, signed in at once; or, where letters are sent, a letter with a link that makes it.
+#[utoipa::path(
+    post,
+    path = "/api/sign-up",
+    operation_id = "sign_up",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 201, body = super::session::SessionView), (status = 202, body = Mailed)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,6 +1,3 @@
-//! `POST /api/conversations/{id}/messages/{message}/stop`: ends an answer; what is written stays. Stopping what has
-//! ended is no error.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -12,6 +9,16 @@ use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
 
+/// Ends an answer; what is written stays. Stopping what has
+/// ended is no error.
+#[utoipa::path(
+    post,
+    path = "/api/conversations/{id}/messages/{message}/stop",
+    operation_id = "stop",
+    tag = "chat",
+    params(("id" = String, Path), ("message" = String, Path)),
+    responses((status = 200, body = MessageView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

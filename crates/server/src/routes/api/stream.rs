@@ -1,6 +1,3 @@
-//! `GET /api/conversations/{id}/messages/{message}/stream`: an answer as it is written, joined at any time: everything
-//! so far, then what is added, then the message as it stays.
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
@@ -19,12 +17,22 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::sse;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DeltaView {
     part: &'static str,
     text: String,
 }
 
+/// An answer as it is written, joined at any time: everything
+/// so far, then what is added, then the message as it stays.
+#[utoipa::path(
+    get,
+    path = "/api/conversations/{id}/messages/{message}/stream",
+    operation_id = "stream",
+    tag = "chat",
+    params(("id" = String, Path), ("message" = String, Path)),
+    responses((status = 200, body = String, content_type = "text/event-stream")),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

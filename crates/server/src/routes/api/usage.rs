@@ -1,5 +1,3 @@
-//! `GET /api/usage?key&since&until&before&limit`: a page of what the caller's requests took, the newest first.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -8,6 +6,15 @@ use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// A page of what the caller's requests took, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/usage",
+    operation_id = "usage",
+    tag = "chat",
+    params(super::usage_query::AskedUsage),
+    responses((status = 200, body = UsagePageView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,5 +1,3 @@
-//! `GET /api/usage.csv?key&since&until`: what the caller's requests took, one row each, as a file for spreadsheets.
-
 use axum::extract::State;
 use axum::response::Response;
 
@@ -9,6 +7,15 @@ use crate::app::App;
 use crate::data::usage_csv;
 use crate::error::ApiError;
 
+/// What the caller's requests took, one row each, as a file for spreadsheets.
+#[utoipa::path(
+    get,
+    path = "/api/usage.csv",
+    operation_id = "usage_csv",
+    tag = "chat",
+    params(super::usage_query::AskedUsage),
+    responses((status = 200, body = String, content_type = "text/csv")),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use store::{
     KeyId, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UserId,
 };
+use utoipa::{IntoParams, ToSchema};
 
 use super::page_limit;
 use crate::app::App;
@@ -21,7 +22,8 @@ const DAYS: i64 = 30;
 const ZONE_MINUTES_MAX: i32 = 14 * 60;
 
 /// Which usage. Empty fields are as good as none.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct AskedUsage {
     /// Operators may ask for one user's; others have their own.
     user: Option<String>,
@@ -63,6 +65,10 @@ fn given<T>(
     read(text).map(Some).ok_or_else(wrong)
 }
 
+fn time(param: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
+    given(param, text, "Unix milliseconds", |text| text.parse().ok().filter(|ms| *ms >= 0))
+}
+
 impl AskedUsage {
     fn key(&self) -> Result<Option<KeyId>, ApiError> {
         given("key", self.key.as_deref(), "the id of a key", |text| text.parse().ok())
@@ -72,12 +78,8 @@ impl AskedUsage {
         given("user", self.user.as_deref(), "the id of a user", |text| text.parse().ok())
     }
 
-    fn time(&self, param: &'static str, text: Option<&str>) -> Result<Option<i64>, ApiError> {
-        given(param, text, "Unix milliseconds", |text| text.parse().ok().filter(|ms| *ms >= 0))
-    }
-
     fn range(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        Ok((self.time("since", self.since.as_deref())?, self.time("until", self.until.as_deref())?))
+        Ok((time("since", self.since.as_deref())?, time("until", self.until.as_deref())?))
     }
 
     /// A user's own, or of one of their keys.
@@ -148,14 +150,14 @@ impl AskedUsage {
 }
 
 /// Amounts are decimal texts, in units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsagePageView {
     rows: Vec<UsageRowView>,
     next: Option<String>,
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UsageRowView {
     id: String,
     at_ms: i64,
@@ -208,7 +210,7 @@ impl UsagePageView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UsageSums {
     sums: Vec<UsageSumView>,
     since_ms: i64,
@@ -216,7 +218,7 @@ pub(crate) struct UsageSums {
     currency: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UsageSumView {
     from_ms: i64,
     model: String,

@@ -1,5 +1,3 @@
-//! `GET /api/usage/sums?key&since&until&by&zone`: what the caller's requests took, by day or hour and model.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -8,6 +6,15 @@ use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// What the caller's requests took, by day or hour and model.
+#[utoipa::path(
+    get,
+    path = "/api/usage/sums",
+    operation_id = "usage_sums",
+    tag = "chat",
+    params(super::usage_query::AskedUsage),
+    responses((status = 200, body = UsageSums)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,

@@ -1,5 +1,3 @@
-//! `POST /api/verify`: somebody has read a letter: the account that it was about is made, or its address changes.
-
 use std::time::Duration;
 
 use axum::Json;
@@ -8,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use store::{NewUser, SignUpLink, StoreError, UserRole};
+use utoipa::ToSchema;
 
 use super::session::SessionView;
 use super::sign_in_response;
@@ -20,7 +19,8 @@ use crate::error::ApiError;
 /// How long a letter's link is good.
 pub(super) const LIFETIME: Duration = Duration::from_hours(24);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = VerifyAsked)]
 pub(crate) struct Asked {
     ticket: String,
 }
@@ -37,6 +37,15 @@ pub(super) struct NewAddress {
     pub(super) new: String,
 }
 
+/// Somebody has read a letter: the account that it was about is made, or its address changes.
+#[utoipa::path(
+    post,
+    path = "/api/verify",
+    operation_id = "verify",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = SessionView), (status = 201, body = SessionView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,

@@ -1,8 +1,9 @@
 //! Rows as the web app sees them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConversationView {
     id: String,
     title: String,
@@ -25,7 +26,7 @@ impl From<store::Conversation> for ConversationView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserView {
     id: String,
     name: String,
@@ -50,7 +51,7 @@ impl From<store::User> for UserView {
 }
 
 /// A letter is on its way, if there is anybody to get one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Mailed {
     mailed: bool,
 }
@@ -59,7 +60,7 @@ impl Mailed {
     pub(super) const YES: Self = Self { mailed: true };
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MessageView {
     id: String,
     conversation_id: String,
@@ -76,7 +77,7 @@ pub(crate) struct MessageView {
     timing: Option<TimingView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct UsageView {
     prompt_tokens: u64,
@@ -84,7 +85,7 @@ struct UsageView {
     reasoning_tokens: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct TimingView {
     queued_ms: u64,

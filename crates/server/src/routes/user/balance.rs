@@ -1,15 +1,15 @@
-//! `GET /user/balance`: what the user of a key has to spend, in `DeepSeek`'s form.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use store::{Balance, Nanos};
+use utoipa::ToSchema;
 
 use crate::accounts::Client;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserBalance)]
 pub(crate) struct BalanceView {
     /// Whether there is enough to ask.
     is_available: bool,
@@ -17,8 +17,7 @@ pub(crate) struct BalanceView {
 }
 
 /// Amounts in units of the currency, as decimal texts.
-#[derive(Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
+#[derive(Debug, Serialize, ToSchema)]
 struct BalanceInfo {
     currency: String,
     total_balance: String,
@@ -26,7 +25,16 @@ struct BalanceInfo {
     topped_up_balance: String,
 }
 
+/// What the user of a key has to spend, in `DeepSeek`'s form.
+///
 /// A program on this machine, which nothing is taken from, has nothing and needs nothing.
+#[utoipa::path(
+    get,
+    path = "/user/balance",
+    operation_id = "user_balance",
+    tag = "programs",
+    responses((status = 200, body = BalanceView)),
+)]
 pub(crate) async fn handle(State(app): State<App>, client: Client) -> Result<Json<BalanceView>, ApiError> {
     let balance = match client.user() {
         Some(user) => app.store.balance(user).await?,

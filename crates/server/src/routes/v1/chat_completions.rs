@@ -1,6 +1,3 @@
-//! `POST /v1/chat/completions`: answers to a conversation that the client holds. When the client goes away they are
-//! dropped, and that cancels them.
-
 use std::collections::VecDeque;
 
 use axum::extract::State;
@@ -23,6 +20,16 @@ use crate::sse;
 
 const ENDPOINT: &str = "/v1/chat/completions";
 
+/// Answers to a conversation that the client holds. When the client goes away they are
+/// dropped, and that cancels them.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "chat_completions",
+    tag = "programs",
+    request_body = crate::routes::bodies::ChatCompletionBody,
+    responses((status = 200, body = ChatCompletion)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

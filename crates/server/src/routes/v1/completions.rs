@@ -1,5 +1,3 @@
-//! `POST /v1/completions`: continues texts, or fills in their middle where the model can.
-
 use std::collections::{BTreeMap, VecDeque};
 
 use axum::extract::State;
@@ -25,6 +23,15 @@ use crate::sse;
 
 const ENDPOINT: &str = "/v1/completions";
 
+/// Continues texts, or fills in their middle where the model can.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    operation_id = "completions",
+    tag = "programs",
+    request_body = crate::routes::bodies::CompletionBody,
+    responses((status = 200, body = wire::completions::Completion)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

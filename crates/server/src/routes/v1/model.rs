@@ -1,5 +1,3 @@
-//! `GET /v1/models/{id}`: one of the models that can be asked, in the form of the API that the client speaks.
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -14,6 +12,15 @@ use crate::error::{ApiError, shortened};
 use crate::layers::anthropic::speaks_anthropic;
 use crate::routes::anthropic::models::entry;
 
+/// One of the models that can be asked, in the form of the API that the client speaks.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    operation_id = "model_of_programs",
+    tag = "programs",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Model)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

@@ -1,6 +1,3 @@
-//! `GET /v1/models`: the models that can be asked, which are those that are installed and, for whoever is signed in or
-//! has a key, that their groups, and the key, let them use. Clients of Anthropic's API get the list in its form.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -14,6 +11,15 @@ use crate::error::ApiError;
 use crate::layers::anthropic::speaks_anthropic;
 use crate::routes::anthropic::models::page;
 
+/// The models that can be asked, which are those that are installed and, for whoever is signed in or
+/// has a key, that their groups, and the key, let them use. Clients of Anthropic's API get the list in its form.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    operation_id = "models_of_programs",
+    tag = "programs",
+    responses((status = 200, body = ModelList)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

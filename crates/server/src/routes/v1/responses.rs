@@ -1,6 +1,3 @@
-//! `POST /v1/responses`: OpenAI's newer form of an answer to a conversation that the client holds. Nothing is kept of it.
-//! When the client goes away the answer is dropped, and that cancels it.
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -29,6 +26,16 @@ use crate::sse;
 
 const ENDPOINT: &str = "/v1/responses";
 
+/// OpenAI's newer form of an answer to a conversation that the client holds. Nothing is kept of it.
+/// When the client goes away the answer is dropped, and that cancels it.
+#[utoipa::path(
+    post,
+    path = "/v1/responses",
+    operation_id = "responses",
+    tag = "programs",
+    request_body = crate::routes::bodies::ResponsesBody,
+    responses((status = 200, body = ResponseObject)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,

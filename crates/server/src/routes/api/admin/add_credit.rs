@@ -1,9 +1,8 @@
-//! `POST /api/admin/users/{id}/credit`: gives a user credit, or takes some back, as far as it is there and not held.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use store::{CreditKind, Nanos, NewCredit};
+use utoipa::ToSchema;
 
 use super::super::balance::{BalanceView, of_user};
 use super::super::key::check_amount;
@@ -15,14 +14,15 @@ use crate::error::ApiError;
 
 const NOTE_CHARS_MAX: usize = 200;
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum KindName {
     Grant,
     TopUp,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AdminAddCreditAsked)]
 pub(crate) struct Asked {
     kind: KindName,
     /// In units of the currency; with `-` before it, it is taken back.
@@ -31,6 +31,16 @@ pub(crate) struct Asked {
     note: String,
 }
 
+/// Gives a user credit, or takes some back, as far as it is there and not held.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users/{id}/credit",
+    operation_id = "admin_add_credit",
+    tag = "admin",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = BalanceView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

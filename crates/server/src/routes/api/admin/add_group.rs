@@ -1,10 +1,9 @@
-//! `POST /api/admin/groups`: a new group without members. It has all models and no limits unless the body says which.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use store::{GroupLimits, NewGroup};
+use utoipa::ToSchema;
 
 use super::views::GroupView;
 use super::{AskedLimits, check_models};
@@ -13,7 +12,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminAddGroupAsked)]
 pub(crate) struct Asked {
     name: String,
     models: Option<Vec<String>>,
@@ -21,6 +21,15 @@ pub(crate) struct Asked {
     limits: AskedLimits,
 }
 
+/// A new group without members. It has all models and no limits unless the body says which.
+#[utoipa::path(
+    post,
+    path = "/api/admin/groups",
+    operation_id = "admin_add_group",
+    tag = "admin",
+    request_body = Asked,
+    responses((status = 201, body = GroupView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

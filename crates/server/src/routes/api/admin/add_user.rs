@@ -1,10 +1,9 @@
-//! `POST /api/admin/users`: a new account. Where no password is given, one is made, which this answer alone shows.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use store::{NewUser, UserRole};
+use utoipa::ToSchema;
 
 use super::views::UserCardView;
 use super::{RoleName, check_groups, given_or_random, of_groups};
@@ -13,7 +12,8 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminAddUserAsked)]
 pub(crate) struct Asked {
     name: String,
     email: Option<String>,
@@ -23,13 +23,22 @@ pub(crate) struct Asked {
     groups: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Made {
     user: UserCardView,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
 }
 
+/// A new account. Where no password is given, one is made, which this answer alone shows.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users",
+    operation_id = "admin_add_user",
+    tag = "admin",
+    request_body = Asked,
+    responses((status = 201, body = Made)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

@@ -1,6 +1,3 @@
-//! `POST /api/admin/users/{id}/keys`: a new key of a user, whose text this answer alone shows. With it, whoever has it asks
-//! in the user's name: as after setting their password, which administrators may too, the log says who did it.
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -12,6 +9,17 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
+/// A new key of a user, whose text this answer alone shows. With it, whoever has it asks
+/// in the user's name: as after setting their password, which administrators may too, the log says who did it.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users/{id}/keys",
+    operation_id = "admin_add_user_key",
+    tag = "admin",
+    params(("id" = String, Path)),
+    request_body = AskedKey,
+    responses((status = 201, body = MadeKey)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

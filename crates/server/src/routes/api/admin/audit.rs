@@ -1,10 +1,9 @@
-//! `GET /api/admin/audit?user&before&limit`: a page of what happened, the newest first.
-
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::AuditPageRequest;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::page_limit;
 use super::views::AuditView;
@@ -12,19 +11,30 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Asked {
     user: Option<String>,
     before: Option<String>,
     limit: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminAuditPage)]
 pub(crate) struct Page {
     entries: Vec<AuditView>,
     next: Option<i64>,
 }
 
+/// A page of what happened, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/admin/audit",
+    operation_id = "admin_audit",
+    tag = "admin",
+    params(Asked),
+    responses((status = 200, body = Page)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -1,6 +1,3 @@
-//! `GET /api/admin/backup`: a copy of the whole database as it is at this moment, while others go on. Texts in it are
-//! sealed; the master key, which is needed to open it, is not in it.
-
 use std::io::{self, Read as _};
 
 use axum::body::Body;
@@ -22,6 +19,15 @@ const MEDIA_TYPE: &str = "application/vnd.sqlite3";
 /// Read from the disk at once.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// A copy of the whole database as it is at this moment, while others go on. Texts in it are
+/// sealed; the master key, which is needed to open it, is not in it.
+#[utoipa::path(
+    get,
+    path = "/api/admin/backup",
+    operation_id = "admin_backup",
+    tag = "admin",
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.sqlite3")),
+)]
 pub(crate) async fn handle(State(app): State<App>, Admin(operator): Admin) -> Result<Response, ApiError> {
     let backup = app.store.backup().await.map_err(vault_error)?;
     app.audit_by(&operator, "backup", None).await;

@@ -1,9 +1,8 @@
-//! `PATCH /api/admin/groups/{id}`: another name, other models or limits. Counts at the next answer of its members.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use store::GroupChange;
+use utoipa::ToSchema;
 
 use super::views::GroupView;
 use super::{AskedLimits, OfGroup, check_models};
@@ -12,14 +11,26 @@ use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminChangeGroupAsked)]
 pub(crate) struct Asked {
     name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
     models: Given<Vec<String>>,
     limits: Option<AskedLimits>,
 }
 
+/// Another name, other models or limits. Counts at the next answer of its members.
+#[utoipa::path(
+    patch,
+    path = "/api/admin/groups/{id}",
+    operation_id = "admin_change_group",
+    tag = "admin",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = GroupView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

@@ -1,12 +1,10 @@
-//! `PATCH /api/admin/users/{id}`: another name, address or role, other groups, or disabled or not. Operators may only
-//! do the last, and only to plain users.
-
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use store::{UserCard, UserChange};
+use utoipa::ToSchema;
 
 use super::views::UserCardView;
 use super::{OfUser, RoleName, check_groups, of_groups};
@@ -15,10 +13,12 @@ use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminChangeUserAsked)]
 pub(crate) struct Asked {
     name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     email: Given<String>,
     role: Option<RoleName>,
     disabled: Option<bool>,
@@ -48,6 +48,17 @@ impl Asked {
     }
 }
 
+/// Another name, address or role, other groups, or disabled or not. Operators may only
+/// do the last, and only to plain users.
+#[utoipa::path(
+    patch,
+    path = "/api/admin/users/{id}",
+    operation_id = "admin_change_user",
+    tag = "admin",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = UserCardView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

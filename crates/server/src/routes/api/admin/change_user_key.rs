@@ -1,5 +1,3 @@
-//! `PATCH /api/admin/users/{id}/keys/{key}`: another name, expiry or scope of a user's key.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -10,6 +8,16 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
+/// Another name, expiry or scope of a user's key.
+#[utoipa::path(
+    patch,
+    path = "/api/admin/users/{id}/keys/{key}",
+    operation_id = "admin_change_user_key",
+    tag = "admin",
+    params(("id" = String, Path), ("key" = String, Path)),
+    request_body = AskedKey,
+    responses((status = 200, body = KeyView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

@@ -1,5 +1,3 @@
-//! `DELETE /api/admin/groups/{id}`: its members lose what only it gave them.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -8,6 +6,15 @@ use crate::accounts::Admin;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Its members lose what only it gave them.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/groups/{id}",
+    operation_id = "admin_delete_group",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

@@ -1,5 +1,3 @@
-//! `DELETE /api/admin/users/{id}`: the account is gone, with its conversations and the key that could read them.
-
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,6 +8,15 @@ use crate::accounts::Admin;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// The account is gone, with its conversations and the key that could read them.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}",
+    operation_id = "admin_delete_user",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

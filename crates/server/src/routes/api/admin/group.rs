@@ -1,5 +1,3 @@
-//! `GET /api/admin/groups/{id}`: one group.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// One group.
+#[utoipa::path(
+    get,
+    path = "/api/admin/groups/{id}",
+    operation_id = "admin_group",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = GroupView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -1,34 +1,34 @@
 //! What operators and administrators do: users, groups, the audit log, the state of the server.
 
-mod add_credit;
-mod add_group;
-mod add_user;
-mod add_user_key;
-mod audit;
-mod backup;
-mod change_group;
-mod change_user;
-mod change_user_key;
-mod delete_group;
-mod delete_user;
-mod group;
-mod groups;
-mod prices;
-mod reset_factors;
-mod revoke_user_key;
-mod revoke_user_session;
-mod revoke_user_sessions;
-mod rotate_key;
-mod set_password;
-mod status;
-mod usage;
-mod usage_csv;
-mod usage_sums;
-mod user;
-mod user_balance;
-mod user_keys;
-mod user_sessions;
-mod users;
+pub(in crate::routes) mod add_credit;
+pub(in crate::routes) mod add_group;
+pub(in crate::routes) mod add_user;
+pub(in crate::routes) mod add_user_key;
+pub(in crate::routes) mod audit;
+pub(in crate::routes) mod backup;
+pub(in crate::routes) mod change_group;
+pub(in crate::routes) mod change_user;
+pub(in crate::routes) mod change_user_key;
+pub(in crate::routes) mod delete_group;
+pub(in crate::routes) mod delete_user;
+pub(in crate::routes) mod group;
+pub(in crate::routes) mod groups;
+pub(in crate::routes) mod prices;
+pub(in crate::routes) mod reset_factors;
+pub(in crate::routes) mod revoke_user_key;
+pub(in crate::routes) mod revoke_user_session;
+pub(in crate::routes) mod revoke_user_sessions;
+pub(in crate::routes) mod rotate_key;
+pub(in crate::routes) mod set_password;
+pub(in crate::routes) mod status;
+pub(in crate::routes) mod usage;
+pub(in crate::routes) mod usage_csv;
+pub(in crate::routes) mod usage_sums;
+pub(in crate::routes) mod user;
+pub(in crate::routes) mod user_balance;
+pub(in crate::routes) mod user_keys;
+pub(in crate::routes) mod user_sessions;
+pub(in crate::routes) mod users;
 mod views;
 
 use axum::extract::{FromRequestParts, Path};
@@ -37,6 +37,7 @@ use axum::http::request::Parts;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use serde::Deserialize;
 use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId, UserRole};
+use utoipa::ToSchema;
 
 use super::id_in_path;
 use crate::accounts::{Password, random_password};
@@ -141,7 +142,7 @@ impl FromRequestParts<App> for OfGroup {
 }
 
 /// A role as a body names it.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum RoleName {
     User,
@@ -222,13 +223,16 @@ pub(in crate::routes) fn check_models(given: Vec<String>) -> Result<Vec<String>,
 }
 
 /// Limits as a body has them: a field that is absent stays as it is, `null` is without limit.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 struct AskedLimits {
     #[serde(default)]
+    #[schema(value_type = Option<u32>)]
     answers_at_once: Given<u32>,
     #[serde(default)]
+    #[schema(value_type = Option<u32>)]
     messages_per_day: Given<u32>,
     #[serde(default)]
+    #[schema(value_type = Option<u32>)]
     output_tokens_max: Given<u32>,
 }
 

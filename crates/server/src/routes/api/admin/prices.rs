@@ -1,9 +1,8 @@
-//! `GET /api/admin/prices`: what the configuration says that requests cost.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use store::Nanos;
+use utoipa::ToSchema;
 
 use crate::accounts::Operator;
 use crate::app::App;
@@ -11,7 +10,7 @@ use crate::error::ApiError;
 use crate::meter::{Hours, Price};
 
 /// Amounts are decimal texts, in units of the currency.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PricesView {
     currency: String,
     sign_up_credit: String,
@@ -20,7 +19,7 @@ pub(crate) struct PricesView {
 }
 
 /// Per million tokens.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PriceView {
     model: Option<String>,
     class: Option<String>,
@@ -47,6 +46,14 @@ impl From<&Price> for PriceView {
     }
 }
 
+/// What the configuration says that requests cost.
+#[utoipa::path(
+    get,
+    path = "/api/admin/prices",
+    operation_id = "admin_prices",
+    tag = "admin",
+    responses((status = 200, body = PricesView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

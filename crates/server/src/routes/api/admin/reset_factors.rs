@@ -1,6 +1,3 @@
-//! `DELETE /api/admin/users/{id}/factors`: one-time codes, recovery codes and passkeys of somebody who has lost them are
-//! gone. The password and accounts elsewhere stay; the answer says which ways in are left, which may be none.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -10,6 +7,16 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// One-time codes, recovery codes and passkeys of somebody who has lost them are
+/// gone. The password and accounts elsewhere stay; the answer says which ways in are left, which may be none.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}/factors",
+    operation_id = "admin_reset_factors",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = UserCardView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

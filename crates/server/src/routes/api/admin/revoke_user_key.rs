@@ -1,5 +1,3 @@
-//! `DELETE /api/admin/users/{id}/keys/{key}`: one of a user's keys is good no more.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// One of a user's keys is good no more.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}/keys/{key}",
+    operation_id = "admin_revoke_user_key",
+    tag = "admin",
+    params(("id" = String, Path), ("key" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

@@ -1,5 +1,3 @@
-//! `DELETE /api/admin/users/{id}/sessions/{session}`: signs one of a user's devices out.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Signs one of a user's devices out.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}/sessions/{session}",
+    operation_id = "admin_revoke_user_session",
+    tag = "admin",
+    params(("id" = String, Path), ("session" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

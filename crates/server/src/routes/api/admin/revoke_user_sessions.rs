@@ -1,5 +1,3 @@
-//! `DELETE /api/admin/users/{id}/sessions`: signs a user out everywhere.
-
 use axum::extract::State;
 use axum::http::StatusCode;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// Signs a user out everywhere.
+#[utoipa::path(
+    delete,
+    path = "/api/admin/users/{id}/sessions",
+    operation_id = "admin_revoke_user_sessions",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 204)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

@@ -1,9 +1,7 @@
-//! `POST /api/admin/rotate-key`: another master key, under which every user's key is wrapped anew. Backups of before
-//! need the key of before.
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::vault_error;
 use crate::accounts::Admin;
@@ -11,10 +9,11 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminRotateKeyAsked)]
 pub(crate) struct Asked {}
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RotationView {
     generation: u32,
     rewrapped: u64,
@@ -22,6 +21,16 @@ pub(crate) struct RotationView {
     removable: Vec<u32>,
 }
 
+/// Another master key, under which every user's key is wrapped anew. Backups of before
+/// need the key of before.
+#[utoipa::path(
+    post,
+    path = "/api/admin/rotate-key",
+    operation_id = "admin_rotate_key",
+    tag = "admin",
+    request_body = Asked,
+    responses((status = 200, body = RotationView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     Admin(operator): Admin,

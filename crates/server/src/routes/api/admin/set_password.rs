@@ -1,9 +1,7 @@
-//! `POST /api/admin/users/{id}/password`: another password; the user is signed out everywhere. Where none is given, one
-//! is made, which this answer alone shows.
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::end_sessions;
 use super::{OfUser, given_or_random};
@@ -12,12 +10,13 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AdminSetPasswordAsked)]
 pub(crate) struct Asked {
     password: Option<Password>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Set {
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
@@ -25,6 +24,17 @@ pub(crate) struct Set {
     sessions: usize,
 }
 
+/// Another password; the user is signed out everywhere. Where none is given, one
+/// is made, which this answer alone shows.
+#[utoipa::path(
+    post,
+    path = "/api/admin/users/{id}/password",
+    operation_id = "admin_set_password",
+    tag = "admin",
+    params(("id" = String, Path)),
+    request_body = Asked,
+    responses((status = 200, body = Set)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,

@@ -1,14 +1,13 @@
-//! `GET /api/admin/status`: how the server is.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     version: &'static str,
     started_ms: i64,
@@ -25,12 +24,21 @@ pub(crate) struct Status {
     sign_up: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminStatusModel)]
 struct Model {
     name: String,
     loaded: bool,
 }
 
+/// How the server is.
+#[utoipa::path(
+    get,
+    path = "/api/admin/status",
+    operation_id = "admin_status",
+    tag = "admin",
+    responses((status = 200, body = Status)),
+)]
 pub(crate) async fn handle(State(app): State<App>, _operator: Operator) -> Result<Json<Status>, ApiError> {
     let hub = app.hub.clone();
     let listed = app.blocking(move || hub.list()).await?;

@@ -1,5 +1,3 @@
-//! `GET /api/admin/usage?user&key&since&until&before&limit`: a page of what requests took, the newest first.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -8,6 +6,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// A page of what requests took, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/admin/usage",
+    operation_id = "admin_usage",
+    tag = "admin",
+    params(super::super::usage_query::AskedUsage),
+    responses((status = 200, body = UsagePageView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

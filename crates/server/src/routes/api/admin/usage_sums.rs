@@ -1,5 +1,3 @@
-//! `GET /api/admin/usage/sums?user&key&since&until&by&zone`: what requests took, by day or hour and model.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -8,6 +6,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// What requests took, by day or hour and model.
+#[utoipa::path(
+    get,
+    path = "/api/admin/usage/sums",
+    operation_id = "admin_usage_sums",
+    tag = "admin",
+    params(super::super::usage_query::AskedUsage),
+    responses((status = 200, body = UsageSums)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -1,5 +1,3 @@
-//! `GET /api/admin/users/{id}`: one user.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// One user.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users/{id}",
+    operation_id = "admin_user",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = UserCardView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

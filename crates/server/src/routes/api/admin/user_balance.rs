@@ -1,5 +1,3 @@
-//! `GET /api/admin/users/{id}/balance`: what a user has to spend, and what they got and lost.
-
 use axum::Json;
 use axum::extract::State;
 
@@ -9,6 +7,15 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
+/// What a user has to spend, and what they got and lost.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users/{id}/balance",
+    operation_id = "admin_user_balance",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = BalanceView)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -1,8 +1,7 @@
-//! `GET /api/admin/users/{id}/keys`: the keys of a user, without what makes them keys.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::key::KeyView;
 use super::OfUser;
@@ -10,11 +9,21 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminUserKeysKeys)]
 pub(crate) struct Keys {
     keys: Vec<KeyView>,
 }
 
+/// The keys of a user, without what makes them keys.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users/{id}/keys",
+    operation_id = "admin_user_keys",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Keys)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

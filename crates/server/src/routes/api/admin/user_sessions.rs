@@ -1,8 +1,7 @@
-//! `GET /api/admin/users/{id}/sessions`: the devices on which a user is signed in.
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::OfUser;
 use super::views::SessionView;
@@ -10,11 +9,21 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminUserSessionsSessions)]
 pub(crate) struct Sessions {
     sessions: Vec<SessionView>,
 }
 
+/// The devices on which a user is signed in.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users/{id}/sessions",
+    operation_id = "admin_user_sessions",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Sessions)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -1,11 +1,9 @@
-//! `GET /api/admin/users?q&after&limit`: a page of the users whose name or address holds a text, by name; with
-//! `?login`, the one who would sign in with it, if anybody.
-
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::UserSearch;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::page_limit;
 use super::views::UserCardView;
@@ -16,7 +14,8 @@ use crate::error::ApiError;
 /// Longer than any name and any address.
 const TEXT_BYTES_MAX: usize = 512;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Asked {
     q: Option<String>,
     after: Option<String>,
@@ -24,13 +23,24 @@ pub(crate) struct Asked {
     login: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminUsersPage)]
 pub(crate) struct Page {
     users: Vec<UserCardView>,
     next: Option<String>,
     total: u64,
 }
 
+/// A page of the users whose name or address holds a text, by name; with
+/// `?login`, the one who would sign in with it, if anybody.
+#[utoipa::path(
+    get,
+    path = "/api/admin/users",
+    operation_id = "admin_users",
+    tag = "admin",
+    params(Asked),
+    responses((status = 200, body = Page)),
+)]
 pub(crate) async fn handle(
     State(app): State<App>,
     _operator: Operator,

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 use store::{AuditRow, Group, Session, UserCard};
+use utoipa::ToSchema;
 
-#[derive(Debug, Serialize)]
-pub(super) struct UserCardView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct UserCardView {
     id: String,
     name: String,
     email: Option<String>,
@@ -46,8 +47,9 @@ impl From<UserCard> for UserCardView {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct SessionView {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AdminSessionView)]
+pub(crate) struct SessionView {
     id: String,
     created_ms: i64,
     seen_ms: i64,
@@ -67,8 +69,8 @@ impl From<Session> for SessionView {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct GroupView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GroupView {
     id: String,
     name: String,
     models: Option<Vec<String>>,
@@ -76,7 +78,7 @@ pub(super) struct GroupView {
     members: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LimitsView {
     answers_at_once: Option<u32>,
     messages_per_day: Option<u32>,
@@ -99,8 +101,8 @@ impl From<Group> for GroupView {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct AuditView {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditView {
     number: i64,
     at_ms: i64,
     user_id: Option<String>,

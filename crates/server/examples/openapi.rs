@@ -1,0 +1,5 @@
+//! Prints the OpenAPI document, for `make openapi`.
+
+fn main() {
+    print!("{}", server::openapi_document());
+}
