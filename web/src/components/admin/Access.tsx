@@ -44,7 +44,7 @@ export function Access({ account, groups, onChanged }: Props) {
   const { t } = useTranslation("admin");
   const [role, setRole] = useState(account.role);
   const [chosen, setChosen] = useState<readonly string[]>(account.groups);
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const save = () =>
     action.act("save", async () => {

@@ -14,7 +14,7 @@ interface Props {
 /** The end of an account, for a while or for good. */
 export function Closing({ account, removable, onChanged, onSignedOut }: Props) {
   const { t } = useTranslation("admin");
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const { id, name } = account;
   const setDisabled = (disabled: boolean) =>

@@ -14,7 +14,7 @@ interface Props {
 /** The ways back in for somebody who has lost theirs. */
 export function SigningIn({ account, onChanged, onSignedOut }: Props) {
   const { t, i18n } = useTranslation("admin");
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const [password, setPassword] = useState<string | null>(null);
   const { name } = account;

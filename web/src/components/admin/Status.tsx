@@ -85,7 +85,7 @@ function FactList({ facts }: { facts: Facts }) {
 
 function Rotation() {
   const { t, i18n } = useTranslation("admin");
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const rotate = () =>
     action.act("rotate", async () => {

@@ -17,7 +17,7 @@ export function UserSessions({ account }: { account: Account }) {
     const { sessions } = await admin.sessions(account.id);
     return sessions.toSorted((a, b) => b.seen_ms - a.seen_ms);
   });
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const list = useRef<HTMLUListElement>(null);
   const revoke = (name: string, revoking: () => Promise<void>, done: Words<TFunction<"admin">>) =>

@@ -1,4 +1,3 @@
-import type { TFunction } from "i18next";
 import { CircleAlert, TriangleAlert } from "lucide-react";
 import { type ComponentProps, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -107,13 +106,12 @@ export function useQuestion() {
   return { ask, dialog };
 }
 
-/** Does one thing at a time, and keeps what there is to say of it. */
-export function useAction() {
+/** Does one thing at a time, and keeps what there is to say of it, in the words of `t`. */
+export function useAction<T>(t: T) {
   const [busy, setBusy] = useState<string | null>(null);
-  const { t } = useTranslation("admin");
   const [said, say] = useSaid(t);
   const [failure, setFailure] = useState<Failure | null>(null);
-  const act = async (name: string, doing: () => Promise<Words<TFunction<"admin">> | null>) => {
+  const act = async (name: string, doing: () => Promise<Words<T> | null>) => {
     if (busy !== null) return;
     setBusy(name);
     say(null);
@@ -129,7 +127,7 @@ export function useAction() {
   return { busy, said, failure, act };
 }
 
-type Action = ReturnType<typeof useAction>;
+type Action = Pick<ReturnType<typeof useAction>, "busy" | "said" | "failure">;
 
 /** What an action has to say. */
 export function Outcome({ action }: { action: Action }) {
