@@ -53,10 +53,8 @@ rust-check: $(VENV)/ready | web
 	cargo deny --all-features check licenses bans sources
 	typos
 
-web-check: web/node_modules/.package-lock.json scripts/openapi/node_modules/.package-lock.json
+web-check: web/node_modules/.package-lock.json
 	cd web && npm run check && npm run test
-	scripts/openapi/types target/schema.ts && cmp target/schema.ts web/src/api/schema.ts || \
-	  { echo "web/src/api/schema.ts is not what docs/openapi.json says: run make openapi" >&2; exit 1; }
 
 $(BINARY): web FORCE
 	cargo build --locked --package cachalot
@@ -110,14 +108,9 @@ fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
 	  scripts/not-run needed "the fuzz targets (make fuzz): there is no nightly toolchain (rustup toolchain install nightly)"; \
 	fi
 
-openapi: scripts/openapi/node_modules/.package-lock.json ## remake docs/openapi.json from the endpoints, and the web app's types from it
+openapi: ## remake docs/openapi.json from the endpoints
 	cargo run --quiet --locked --package cachalot-server --example openapi > target/openapi.json
 	mv target/openapi.json docs/openapi.json
-	scripts/openapi/types web/src/api/schema.ts
-
-scripts/openapi/node_modules/.package-lock.json: scripts/openapi/package.json scripts/openapi/package-lock.json
-	cd scripts/openapi && npm ci --no-audit --no-fund
-	touch $@
 
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make

@@ -98,6 +98,6 @@ def test_every_request_is_in_ones_usage(server: Server, people: People, model: s
     whole = of(server, made["secret"]).chat.completions.create(model=model, messages=SHORT, max_tokens=4)
     rows = people.ask("GET", f"/api/usage?key={made['key']['id']}")["rows"]
     assert len(rows) == 1
-    assert rows[0]["output"] == whole.usage.completion_tokens
-    assert rows[0]["hit"] + rows[0]["miss"] == whole.usage.prompt_tokens
+    assert rows[0]["output_tokens"] == whole.usage.completion_tokens
+    assert rows[0]["hit_tokens"] + rows[0]["miss_tokens"] == whole.usage.prompt_tokens
     assert rows[0]["model"] == model

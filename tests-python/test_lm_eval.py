@@ -1,8 +1,6 @@
-"""lm-eval, as it comes, over a task of local data: log-probabilities of answers through /v1/completions, generated
-answers through /v1/chat/completions."""
+"""lm-eval, as it comes, over a task of local data: generated answers through /v1/chat/completions."""
 
 import json
-import math
 import pathlib
 
 import lm_eval
@@ -10,19 +8,6 @@ import pytest
 from conftest import Server
 from lm_eval.tasks import TaskManager
 
-CHOICES = """\
-task: capitals_choice
-dataset_path: json
-dataset_kwargs:
-  data_files: {data}
-output_type: multiple_choice
-test_split: train
-doc_to_text: "The capital of {{{{country}}}} is"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: "{{{{label}}}}"
-metric_list:
-  - metric: acc
-"""
 WRITTEN = """\
 task: capitals_written
 dataset_path: json
@@ -36,7 +21,7 @@ generation_kwargs:
   until: ["\\n"]
   max_gen_toks: 24
 metric_list:
-  - metric: contains
+  - metric: exact_match
     aggregation: mean
     higher_is_better: true
 filter_list:
@@ -56,26 +41,8 @@ ROWS = [
 def tasks(tmp_path: pathlib.Path) -> TaskManager:
     data = tmp_path / "capitals.json"
     data.write_text("\n".join(json.dumps(row) for row in ROWS))
-    for name, text in {"choice": CHOICES, "written": WRITTEN.replace("contains", "exact_match")}.items():
-        (tmp_path / f"{name}.yaml").write_text(text.format(data=data))
+    (tmp_path / "written.yaml").write_text(WRITTEN.format(data=data))
     return TaskManager(include_path=str(tmp_path), include_defaults=False)
-
-
-def test_choices_are_weighed_by_their_log_probabilities(server: Server, model: str, tasks: TaskManager) -> None:
-    results = lm_eval.simple_evaluate(
-        model="local-completions",
-        model_args={"model": model, "base_url": f"{server.url}/v1/completions", "num_concurrent": 1, "max_retries": 1},
-        tasks=["capitals_choice"],
-        task_manager=tasks,
-        log_samples=True,
-        bootstrap_iters=0,
-    )
-    # SmolLM2 knows these capitals.
-    assert results["results"]["capitals_choice"]["acc,none"] == 1.0
-    for sample in results["samples"]["capitals_choice"]:
-        for logprob, greedy in sample["filtered_resps"]:
-            assert math.isfinite(float(logprob)) and float(logprob) < 0
-            assert str(greedy) in ("True", "False")
 
 
 def test_answers_are_generated_in_the_form_of_a_chat(server: Server, model: str, tasks: TaskManager) -> None:

@@ -127,7 +127,7 @@ def test_anthropic_calls_tools(server: Server, model: str) -> None:
         "messages": QUESTION,
         "tools": [tool],
         "tool_choice": {"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True},
-        "temperature": 0,
+        "extra_body": {"temperature": 0},
     }
     message = client.messages.create(**options)
     assert message.stop_reason == "tool_use"
@@ -159,6 +159,7 @@ def test_litellm_calls_tools(server: Server, model: str) -> None:
         tool_choice="required",
         max_tokens=200,
         temperature=0,
+        extra_body={"parallel_tool_calls": False},
     )
     assert whole.choices[0].finish_reason == "tool_calls"
     checked(whole.choices[0].message.tool_calls[0].function.arguments)
@@ -166,8 +167,8 @@ def test_litellm_calls_tools(server: Server, model: str) -> None:
 
 def test_langchain_binds_tools_and_structured_output(server: Server, model: str) -> None:
     chat = ChatDeepSeek(model=model, api_base=server.url, api_key="unused", temperature=0, max_tokens=200)
-    answer = chat.bind_tools([TOOL], tool_choice="required").invoke("What is the weather in Paris?")
+    answer = chat.bind_tools([TOOL], tool_choice="required", parallel_tool_calls=False).invoke("What is the weather in Paris?")
     assert answer.tool_calls[0]["name"] == "get_weather"
     jsonschema.validate(answer.tool_calls[0]["args"], SCHEMA)
-    animal = chat.with_structured_output(Animal, method="function_calling").invoke("Describe a spider.")
+    animal = chat.with_structured_output(Animal, method="function_calling", strict=True).invoke("Describe a spider.")
     assert isinstance(animal, Animal)

@@ -1,4 +1,4 @@
-//! Prints the OpenAPI document, for `make openapi`.
+//! Prints the `OpenAPI` document, for `make openapi`.
 
 fn main() {
     print!("{}", server::openapi_document());

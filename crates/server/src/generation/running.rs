@@ -43,14 +43,14 @@ struct Choices {
     dialogue: Arc<Dialogue>,
     /// Answers to each prompt.
     each: usize,
-    choices: Vec<Choice>,
+    begun: Vec<Choice>,
     /// The choices that have left the queue. Of the others nothing was read.
     started: Vec<usize>,
 }
 
 /// One answer.
 enum Choice {
-    Open(Answer),
+    Open(Box<Answer>),
     Ended(Finish, Usage, Timing),
 }
 
@@ -126,7 +126,7 @@ impl Running {
             choices: Choices {
                 dialogue,
                 each,
-                choices: Vec::with_capacity(prompts.len()),
+                begun: Vec::with_capacity(prompts.len()),
                 started: Vec::new(),
             },
             waiting: prompts,
@@ -184,10 +184,10 @@ impl Running {
 
     /// The choices that have not ended.
     pub(crate) fn open(&self) -> Vec<usize> {
-        let begun = self.choices.choices.iter().enumerate();
+        let begun = self.choices.begun.iter().enumerate();
         let open = begun.filter(|(_, choice)| matches!(choice, Choice::Open(_))).map(|(index, _)| index);
-        let all = self.choices.choices.len() + self.waiting.len();
-        open.chain(self.choices.choices.len()..all).collect()
+        let all = self.choices.begun.len() + self.waiting.len();
+        open.chain(self.choices.begun.len()..all).collect()
     }
 
     /// What all of it took; none before the last event has been given.
@@ -234,13 +234,13 @@ impl Running {
 
     /// Queues what waits, as far as may be at once.
     fn fill(&mut self) -> Result<(), DialogueError> {
-        let Choices { dialogue, choices, .. } = &mut self.choices;
+        let Choices { dialogue, begun: choices, .. } = &mut self.choices;
         let mut running = choices.iter().filter(|choice| matches!(choice, Choice::Open(_))).count();
         while running < AT_ONCE
             && let Some(prompt) = self.waiting.front()
         {
             match dialogue.start(prompt.clone()) {
-                Ok(answer) => choices.push(Choice::Open(answer)),
+                Ok(answer) => choices.push(Choice::Open(Box::new(answer))),
                 // Others have filled the queue. When one of ours ends there is room for one of ours.
                 Err(DialogueError::QueueFull { .. }) if running > 0 => return Ok(()),
                 Err(error) => return Err(error),
@@ -255,7 +255,7 @@ impl Running {
 impl Choices {
     /// The next event of any that has not ended, of which there is at least one. Cancel-safe.
     async fn happens(&mut self) -> (usize, Option<AnswerEvent>) {
-        let open = self.choices.iter_mut().enumerate().filter_map(|(index, choice)| match choice {
+        let open = self.begun.iter_mut().enumerate().filter_map(|(index, choice)| match choice {
             Choice::Open(answer) => Some(Box::pin(async move { (index, answer.next().await) })),
             Choice::Ended(..) => None,
         });
@@ -270,14 +270,14 @@ impl Choices {
         }
         let AnswerEvent::Finished { finish, usage, timing } = event else { return false };
         let usage = if self.started.contains(&index) { *usage } else { Usage::default() };
-        if let Some(choice) = self.choices.get_mut(index) {
+        if let Some(choice) = self.begun.get_mut(index) {
             *choice = Choice::Ended(finish.clone(), usage, *timing);
         }
         true
     }
 
     fn are_over(&self) -> bool {
-        self.choices.iter().all(|choice| matches!(choice, Choice::Ended(..)))
+        self.begun.iter().all(|choice| matches!(choice, Choice::Ended(..)))
     }
 
     /// What those took that have ended.
@@ -289,7 +289,7 @@ impl Choices {
             total: Duration::ZERO,
             outcome: Outcome::Complete,
         };
-        for (index, choice) in self.choices.iter().enumerate() {
+        for (index, choice) in self.begun.iter().enumerate() {
             let Choice::Ended(finish, usage, timing) = choice else { continue };
             if index % self.each == 0 {
                 sum.usage.prompt_tokens += usage.prompt_tokens;
@@ -309,7 +309,7 @@ impl Choices {
 
     /// Cancels what has not ended, and waits until it has.
     async fn cancel(&mut self) {
-        for choice in &self.choices {
+        for choice in &self.begun {
             if let Choice::Open(answer) = choice {
                 answer.cancel();
             }
@@ -326,11 +326,11 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(leave) = self.leave.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        let Choices { dialogue, each, choices, started } = &mut self.choices;
+        let Choices { dialogue, each, begun, started } = &mut self.choices;
         let mut choices = Choices {
             dialogue: Arc::clone(dialogue),
             each: *each,
-            choices: std::mem::take(choices),
+            begun: std::mem::take(begun),
             started: std::mem::take(started),
         };
         let app = App::clone(&self.app);

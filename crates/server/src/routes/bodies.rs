@@ -1,4 +1,4 @@
-//! The bodies that programs send, for the OpenAPI document. They are read by `wire`, field by field, with an error that names
+//! The bodies that programs send, for the `OpenAPI` document. They are read by `wire`, field by field, with an error that names
 //! the field; this is what a reader of the document is told of them.
 
 #![expect(dead_code, reason = "the document's: nothing is read into these")]

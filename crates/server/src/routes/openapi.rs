@@ -1,4 +1,4 @@
-//! The OpenAPI document of every endpoint, and `GET /openapi.json`, which gives it to whoever asks.
+//! The `OpenAPI` document of every endpoint, and `GET /openapi.json`, which gives it to whoever asks.
 
 use axum::http::header;
 use axum::response::IntoResponse;

@@ -21,6 +21,7 @@ mod logs;
 mod mail;
 mod meter;
 mod oidc;
+mod openapi;
 mod passkeys;
 mod people;
 mod proxy;

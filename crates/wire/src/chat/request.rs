@@ -92,7 +92,7 @@ impl ChatCompletionRequest {
         let Conversation { turns, begun } = Conversation::read(&mut fields)?;
         let (stream, include_usage) = read_stream(&mut fields)?;
         let (logprobs, top_logprobs) = read_logprobs(&mut fields)?;
-        let Thinking { thinking, tokens_max, effort } = Thinking::read(&mut fields)?;
+        let Thinking { enabled, tokens_max, effort } = Thinking::read(&mut fields)?;
         let tools = Tools::read(&mut fields)?;
         // A name for the client's own user; it changes nothing.
         fields.string("user")?;
@@ -108,16 +108,16 @@ impl ChatCompletionRequest {
             include_usage,
             logprobs,
             top_logprobs,
-            thinking: thinking.or(effort.filter(|effort| effort.is_none()).map(|_| false)),
+            thinking: enabled,
             thinking_tokens_max: tokens_max,
-            reasoning_effort: effort.flatten(),
+            reasoning_effort: effort,
             tools: tools.functions,
             tool_choice: tools.choice,
             parallel_tool_calls: tools.parallel,
             functions_form: tools.old_form,
             format: Format::read(&mut fields)?,
         };
-        request.check_thinking(thinking)?;
+        request.check_thinking(enabled)?;
         Ok(request)
     }
 
@@ -171,21 +171,20 @@ fn read_logprobs(fields: &mut Fields) -> Result<(bool, Option<u32>), RequestErro
 
 /// What a request says of thinking.
 struct Thinking {
-    /// What `thinking.type` says.
-    thinking: Option<bool>,
+    /// What `thinking.type` says, or else an effort of `none`.
+    enabled: Option<bool>,
     tokens_max: Option<u32>,
-    /// `Some(None)` for none at all.
-    effort: Option<Option<ReasoningEffort>>,
+    effort: Option<ReasoningEffort>,
 }
 
 impl Thinking {
     fn read(fields: &mut Fields) -> Result<Self, RequestError> {
-        let (mut thinking, mut tokens_max) = (None, None);
+        let (mut enabled, mut tokens_max) = (None, None);
         if let Some(mut object) = fields.object("thinking")? {
             let missing = RequestError::missing(&object.name("type"));
             // "adaptive" is Anthropic's word for the model's own habit.
             let kind = object.choice("type", &["enabled", "disabled", "auto", "adaptive"])?;
-            thinking = match kind.ok_or(missing)?.as_str() {
+            enabled = match kind.ok_or(missing)?.as_str() {
                 "enabled" => Some(true),
                 "disabled" => Some(false),
                 _ => None,
@@ -193,12 +192,15 @@ impl Thinking {
             tokens_max = object.integer_in("budget_tokens", 1, u32::MAX)?;
         }
         let efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"];
-        let effort = fields.choice("reasoning_effort", &efforts)?.map(|effort| match effort.as_str() {
-            "none" => None,
-            "minimal" | "low" => Some(ReasoningEffort::Low),
-            "max" | "ultra" => Some(ReasoningEffort::Max),
-            _ => Some(ReasoningEffort::High),
+        let effort = fields.choice("reasoning_effort", &efforts)?;
+        if effort.as_deref() == Some("none") {
+            enabled = enabled.or(Some(false));
+        }
+        let effort = effort.filter(|effort| effort != "none").map(|effort| match effort.as_str() {
+            "minimal" | "low" => ReasoningEffort::Low,
+            "max" | "ultra" => ReasoningEffort::Max,
+            _ => ReasoningEffort::High,
         });
-        Ok(Self { thinking, tokens_max, effort })
+        Ok(Self { enabled, tokens_max, effort })
     }
 }

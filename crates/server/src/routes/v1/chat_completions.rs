@@ -258,7 +258,7 @@ impl Chunks {
     fn push(&self, choice: usize, piece: Piece, out: &mut VecDeque<Bytes>) {
         let Piece { delta, logprobs, finish_reason, usage } = piece;
         let choice = ChunkChoice { index: number(choice), delta, logprobs, finish_reason };
-        self.send(ChatCompletionChunk { usage, ..self.chunk(vec![choice]) }, out);
+        send(ChatCompletionChunk { usage, ..self.chunk(vec![choice]) }, out);
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
@@ -266,10 +266,10 @@ impl Chunks {
         let system_fingerprint = Some(fingerprint.clone());
         ChatCompletionChunk { system_fingerprint, ..ChatCompletionChunk::new(id, *created, model, choices) }
     }
+}
 
-    fn send(&self, chunk: ChatCompletionChunk, out: &mut VecDeque<Bytes>) {
-        out.push_back(sse::data(&chunk));
-    }
+fn send(chunk: ChatCompletionChunk, out: &mut VecDeque<Bytes>) {
+    out.push_back(sse::data(&chunk));
 }
 
 impl Form for Chunks {
@@ -286,7 +286,7 @@ impl Form for Chunks {
     fn done(&mut self, ended: Option<Ended>, out: &mut VecDeque<Bytes>) {
         if let Some(ended) = ended.filter(|_| self.include_usage) {
             let usage = Some(wire_usage(ended.usage));
-            self.send(ChatCompletionChunk { usage, ..self.chunk(Vec::new()) }, out);
+            send(ChatCompletionChunk { usage, ..self.chunk(Vec::new()) }, out);
         }
         out.push_back(sse::done(STREAM_DONE));
     }
