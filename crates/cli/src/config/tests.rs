@@ -454,7 +454,7 @@ fn prices_are_sections_of_which_the_first_that_fits_counts() {
     assert_eq!(settings.prices, Prices { currency: "CNY".to_owned(), rules: vec![night, rest] });
 
     let text = "[credit]\ncurrency = \"dollar\"\nsign_up = \"-1\"\n[[price]]\nclass = \"admin\"\nhours = \"24:00-1:00\"\n\
-            hit = \"0.0001\"\nmiss = \"1e3\"\nouput = \"1\"\n[[price]]\nhours = \"01:00-01:00\"\nhit = \"0\"\nmiss = 1\n\
+            hit = \"0.0001\"\nmiss = \"1e3\"\noutputs = \"1\"\n[[price]]\nhours = \"01:00-01:00\"\nhit = \"0\"\nmiss = 1\n\
             output = \"1000001\"\n";
     Case::new(text).variable("CACHALOT_PRICE_HIT", "1").check(&[
         ("2", "credit.currency must be three capital letters such as USD, got \"dollar\""),
@@ -464,7 +464,7 @@ fn prices_are_sections_of_which_the_first_that_fits_counts() {
         ("6", "two times of the day in UTC such as \"16:30-00:30\", not the same, got \"24:00-1:00\""),
         ("7", "with at most three digits after the point, got \"0.0001\""),
         ("8", "price.miss must be an amount in decimal"),
-        ("9", "unknown key price.ouput; did you mean price.output?"),
+        ("9", "unknown key price.outputs; did you mean price.output?"),
         ("11", "not the same, got \"01:00-01:00\""),
         ("13", "price.miss must be a text in quotes"),
         ("14", "from 0 to 1000000, got \"1000001\""),

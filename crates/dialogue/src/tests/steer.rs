@@ -270,7 +270,7 @@ fn calls_in_other_forms() {
     }
     let auto = with_tools(ToolChoice::Auto, false);
     assert_eq!(bench.walk(&auto, Start::Content, &["So: ", call]), format!("So: {call}"));
-    assert_eq!(bench.walk(&auto, Start::Content, &["{\"nam", "\": 1}"]), "{\"nam\": 1}");
+    assert_eq!(bench.walk(&auto, Start::Content, &["{\"nat", "\": 1}"]), "{\"nat\": 1}");
     let said = bench.walk(&auto, Start::Content, &["{\"name\":1}"]);
     assert!(said.starts_with("{\"name\": \""), "{said}");
     let bench = Bench::new(true, CallForm::DeepSeek);

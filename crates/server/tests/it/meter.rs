@@ -183,14 +183,14 @@ async fn without_credit_nothing_is_answered_and_with_little_little() {
     let (ahab, _, key) = customer(&site, "Ahab", UNIT).await;
     let prompt = key.post(CHAT, &question("plain")).await.json()["usage"]["prompt_tokens"].as_i64().unwrap();
     let left = nanos(&ahab.get("/api/balance").await.json()["available"]);
-    let (_, stubb, stubbs) = customer(&site, "Stubb", 550 * prompt + 20 * 2190).await;
+    let (_, stubb, of_stubb) = customer(&site, "Stubb", 550 * prompt + 20 * 2190).await;
     let long = with(question("endless"), &json!({"max_tokens": 21}));
-    stubbs.post(CHAT, &long).await.is_error(402, "insufficient_balance");
-    let cut = stubbs.post(CHAT, &question("endless")).await.json();
+    of_stubb.post(CHAT, &long).await.is_error(402, "insufficient_balance");
+    let cut = of_stubb.post(CHAT, &question("endless")).await.json();
     assert_eq!(cut["choices"][0]["finish_reason"], "length", "{cut}");
     assert_eq!(cut["usage"]["completion_tokens"], 20);
     assert_eq!(site.store.balance(stubb).await.unwrap().available(), Nanos(0));
-    stubbs.post(CHAT, &question("plain")).await.is_error(402, "insufficient_balance");
+    of_stubb.post(CHAT, &question("plain")).await.is_error(402, "insufficient_balance");
     assert_eq!(nanos(&ahab.get("/api/balance").await.json()["available"]), left);
 
     // What a key may spend is another bound.

@@ -1,4 +1,4 @@
-//! The OpenAPI document: the committed one is that of the program, and no endpoint is missing in it.
+//! The `OpenAPI` document: the committed one is that of the program, and no endpoint is missing in it.
 
 use std::collections::BTreeSet;
 
