@@ -113,8 +113,6 @@ function viewOf(held) {
     groups: [EVERYONE, ...own],
     totp,
     passkeys,
-    links: 0,
-    ways_in: passkeys > 0 ? ["password", "passkey"] : ["password"],
     seen_ms,
   };
 }
@@ -187,7 +185,7 @@ function ofUser(method, [, , id, what, which], body, me) {
       return ok(body.password === undefined ? { password: held.password } : {});
     case "DELETE factors":
       Object.assign(held, { totp: false, passkeys: 0 });
-      return ok(viewOf(held));
+      return none;
     case "GET sessions":
       return ok({ sessions: [...sessions.values()].filter(theirs).map(({ user: _, ...shown }) => shown) });
     case "DELETE sessions":

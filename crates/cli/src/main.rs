@@ -9,7 +9,6 @@ mod listening;
 mod loading;
 mod master_keys;
 mod pull;
-mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

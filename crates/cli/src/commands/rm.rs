@@ -1,3 +1,5 @@
+use models::library::Library;
+
 use crate::home::Context;
 use crate::pull::text::{printable, size};
 
@@ -10,7 +12,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let library = context.library()?;
+    let library = Library::open(&context.home)?;
     for name in &arguments.models {
         let removed = library.remove(name)?;
         let name = printable(name);

@@ -13,7 +13,6 @@ mod groups;
 mod guard;
 mod health;
 mod hostile;
-mod import;
 mod keys;
 mod limits;
 mod load;

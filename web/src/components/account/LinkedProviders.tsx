@@ -1,5 +1,5 @@
 import { Link } from "lucide-react";
-import { useRef } from "react";
+import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type LinkedProvider } from "../../api/security";
@@ -7,7 +7,6 @@ import type { Provider } from "../../api/types";
 import { orLastWayIn } from "../../state/account";
 import { linkPath } from "../../state/route";
 import { useSession } from "../../state/session";
-import { useSaid } from "../useSaid";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { ProviderNote } from "./ProviderNote";
@@ -18,7 +17,7 @@ import type { Standing } from "./useSecurity";
 export function LinkedProviders({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
   const known = useSession((state) => state.providers);
-  const [said, say] = useSaid(t);
+  const [said, setSaid] = useState("");
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
   const linked = standing.security.providers;
@@ -32,7 +31,7 @@ export function LinkedProviders({ standing }: { standing: Standing }) {
       if (!(error instanceof ApiError && error.status === 404)) throw orLastWayIn(error);
     }
     standing.onChange({ providers: linked.filter(({ id }) => id !== gone.id) });
-    say((t) => t("security.providers.unlinked", { name: gone.name }));
+    setSaid(t("security.providers.unlinked", { name: gone.name }));
     focusList();
   };
   return (

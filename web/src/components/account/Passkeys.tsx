@@ -1,6 +1,5 @@
-import type { TFunction } from "i18next";
 import { KeyRound } from "lucide-react";
-import { useRef } from "react";
+import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type Passkey } from "../../api/security";
@@ -8,7 +7,6 @@ import { passkeysSupported } from "../../api/webauthn";
 import { agoText } from "../../i18n/format";
 import { orLastWayIn } from "../../state/account";
 import { useSession } from "../../state/session";
-import { useSaid, type Words } from "../useSaid";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { AddPasskey, RenamePasskey } from "./PasskeyForms";
@@ -20,20 +18,20 @@ const PASSKEYS_MAX = 20;
 export function Passkeys({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
   const offered = useSession((state) => state.passkeys);
-  const [said, say] = useSaid(t);
+  const [said, setSaid] = useState("");
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
   const { passkeys } = standing.security;
   const able = offered && passkeysSupported();
   if (!offered && passkeys.length === 0) return null;
-  const change = (changed: readonly Passkey[], done: Words<TFunction>) => {
+  const change = (changed: readonly Passkey[], done: string) => {
     standing.onChange({ passkeys: changed });
-    say(done);
+    setSaid(done);
   };
   const remove = (gone: Passkey) => {
     change(
       passkeys.filter(({ id }) => id !== gone.id),
-      (t) => t("security.passkeys.removed", { name: gone.name }),
+      t("security.passkeys.removed", { name: gone.name }),
     );
     focusList();
   };
@@ -48,7 +46,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
             onRenamed={(renamed) =>
               change(
                 passkeys.map((known) => (known.id === renamed.id ? renamed : known)),
-                (t) => t("security.passkeys.renamed", { name: renamed.name }),
+                t("security.passkeys.renamed", { name: renamed.name }),
               )
             }
             onRemoved={() => remove(passkey)}
@@ -60,7 +58,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
         <AddPasskey
           standing={standing}
           onAdded={(added) =>
-            change([...passkeys, added], (t) => t("security.passkeys.added", { name: added.name }))
+            change([...passkeys, added], t("security.passkeys.added", { name: added.name }))
           }
         />
       )}

@@ -4,7 +4,6 @@ import { useTranslation } from "react-i18next";
 import { type Failure, failureOf } from "../../state/admin";
 import { Confirm } from "../Confirm";
 import { CopyButton } from "../CopyButton";
-import { useSaid, type Words } from "../useSaid";
 import type { Pages } from "./usePages";
 
 export function Heading({ children }: { children: string }) {
@@ -106,18 +105,18 @@ export function useQuestion() {
   return { ask, dialog };
 }
 
-/** Does one thing at a time, and keeps what there is to say of it, in the words of `t`. */
-export function useAction<T>(t: T) {
+/** Does one thing at a time, and keeps what there is to say of it. */
+export function useAction() {
   const [busy, setBusy] = useState<string | null>(null);
-  const [said, say] = useSaid(t);
+  const [said, setSaid] = useState("");
   const [failure, setFailure] = useState<Failure | null>(null);
-  const act = async (name: string, doing: () => Promise<Words<T> | null>) => {
+  const act = async (name: string, doing: () => Promise<string>) => {
     if (busy !== null) return;
     setBusy(name);
-    say(null);
+    setSaid("");
     setFailure(null);
     try {
-      say(await doing());
+      setSaid(await doing());
     } catch (error) {
       setFailure(failureOf(error));
     } finally {
@@ -127,7 +126,7 @@ export function useAction<T>(t: T) {
   return { busy, said, failure, act };
 }
 
-type Action = Pick<ReturnType<typeof useAction>, "busy" | "said" | "failure">;
+type Action = ReturnType<typeof useAction>;
 
 /** What an action has to say. */
 export function Outcome({ action }: { action: Action }) {

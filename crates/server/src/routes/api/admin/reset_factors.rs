@@ -1,27 +1,26 @@
-use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 
 use super::OfUser;
-use super::views::UserCardView;
 use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
 /// One-time codes, recovery codes and passkeys of somebody who has lost them are
-/// gone. The password and accounts elsewhere stay; the answer says which ways in are left, which may be none.
+/// gone; the password, or the account elsewhere, is left.
 #[utoipa::path(
     delete,
     path = "/api/admin/users/{id}/factors",
     operation_id = "admin_reset_factors",
     tag = "admin",
     params(("id" = String, Path)),
-    responses((status = 200, body = UserCardView)),
+    responses((status = 204)),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,
     OfUser(id): OfUser,
-) -> Result<Json<UserCardView>, ApiError> {
+) -> Result<StatusCode, ApiError> {
     operator.may_look_after(&app.store.user(id).await?)?;
     operator.must_be_another(id)?;
     let worker = App::clone(&app);
@@ -31,5 +30,5 @@ pub(crate) async fn handle(
         Ok(())
     })
     .await?;
-    Ok(Json(app.store.user_card(id).await?.into()))
+    Ok(StatusCode::NO_CONTENT)
 }
