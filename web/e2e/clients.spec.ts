@@ -136,7 +136,7 @@ test("anthropic: a message, whole and streamed, with tools and errors", async ({
     ...options,
     max_tokens: 200,
     tools: [{ name: "get_weather", description: "The weather of a city.", input_schema: SCHEMA }],
-    tool_choice: { type: "tool", name: "get_weather" },
+    tool_choice: { type: "tool", name: "get_weather", disable_parallel_tool_use: true },
   });
   expect(called.stop_reason).toBe("tool_use");
   expect(called.content.at(-1)).toMatchObject({ type: "tool_use", name: "get_weather" });
