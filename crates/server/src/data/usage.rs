@@ -35,6 +35,8 @@ pub(crate) fn usage_csv(app: &App, request: UsageRequest) -> Response {
                 Some((Ok(Bytes::from_static(HEADS.as_bytes())), (app, Next::Page(request))))
             }
             Next::Page(request) => match app.store.usage(request).await {
+                // An empty piece would be taken for the end, and the end for the beginning of the next response.
+                Ok(page) if page.rows.is_empty() => None,
                 Ok(page) => {
                     let currency = &app.settings.prices.currency;
                     let text = page.rows.iter().fold(String::new(), |text, row| text + &line(row, currency));
