@@ -302,7 +302,7 @@ for (const [screen, options] of Object.entries(screens)) {
       await screenshot(page, `programs-dialog-${screen}-${index}`);
       await page.keyboard.press("Escape");
       await see("/usage", page.locator(".account-section"));
-      await see("/admin/usage", page.locator(".table"));
+      await see("/admin/usage", page.locator(".table:visible"));
       await see("/reference", page.locator(".endpoint"));
       await page.locator(".endpoint > summary").first().click();
       await expectAccessible(page);
