@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::DateTime;
+use futures_util::StreamExt as _;
 use futures_util::stream::unfold;
 use store::{UsageRequest, UsageRow};
 
@@ -35,7 +36,6 @@ pub(crate) fn usage_csv(app: &App, request: UsageRequest) -> Response {
                 Some((Ok(Bytes::from_static(HEADS.as_bytes())), (app, Next::Page(request))))
             }
             Next::Page(request) => match app.store.usage(request).await {
-                // An empty piece would be taken for the end, and the end for the beginning of the next response.
                 Ok(page) if page.rows.is_empty() => None,
                 Ok(page) => {
                     let currency = &app.settings.prices.currency;
@@ -54,7 +54,8 @@ pub(crate) fn usage_csv(app: &App, request: UsageRequest) -> Response {
             Next::Nothing => None,
         }
     });
-    let mut response = Response::new(Body::from_stream(stream));
+    // Compression asks once more after the end.
+    let mut response = Response::new(Body::from_stream(stream.fuse()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
     let disposition = HeaderValue::from_static("attachment; filename=\"cachalot-usage.csv\"");
