@@ -113,6 +113,8 @@ function viewOf(held) {
     groups: [EVERYONE, ...own],
     totp,
     passkeys,
+    links: 0,
+    ways_in: passkeys > 0 ? ["password", "passkey"] : ["password"],
     seen_ms,
   };
 }
@@ -185,7 +187,7 @@ function ofUser(method, [, , id, what, which], body, me) {
       return ok(body.password === undefined ? { password: held.password } : {});
     case "DELETE factors":
       Object.assign(held, { totp: false, passkeys: 0 });
-      return none;
+      return ok(viewOf(held));
     case "GET sessions":
       return ok({ sessions: [...sessions.values()].filter(theirs).map(({ user: _, ...shown }) => shown) });
     case "DELETE sessions":

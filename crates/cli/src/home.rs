@@ -1,9 +1,12 @@
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use base::Clock;
 use etcetera::BaseStrategy as _;
+use models::library::Library;
 
 /// What every command is given: the home directory (`--home`, `$CACHALOT_HOME` or the XDG data directory's
 /// `cachalot`) and the clock.
@@ -26,4 +29,20 @@ impl Context {
         };
         Ok(Self { home, clock })
     }
+
+    /// The models that are installed. Makes the home directory where it is not there.
+    pub(crate) fn library(&self) -> anyhow::Result<Library> {
+        make(&self.home).with_context(|| format!("{} can't be made", self.home.display()))?;
+        Ok(Library::open(&self.home)?)
+    }
+}
+
+/// Makes the home directory, for its owner alone: keys and what people wrote are in it. One that is there keeps its
+/// mode.
+pub(crate) fn make(home: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(home)
 }

@@ -27,7 +27,7 @@ pub(crate) fn resolve_or_pull_with(
     progress: &mut dyn progress::Progress,
 ) -> anyhow::Result<ResolvedModel> {
     let catalog = Catalog::built_in();
-    let library = Library::open(&context.home)?;
+    let library = context.library()?;
     let model = model.unwrap_or(&catalog.default);
     match library.resolve(model) {
         Ok(resolved) => Ok(resolved),

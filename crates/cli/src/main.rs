@@ -9,6 +9,7 @@ mod listening;
 mod loading;
 mod master_keys;
 mod pull;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,42 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 
+mod common;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
 
-use tempfile::TempDir;
-
-const FETCH: &str = "run `make test`, or: cargo run -p cachalot -- pull smollm2-135m && \
-                     export CACHALOT_TEST_MODEL=\"$(cargo run -p cachalot -- show smollm2-135m --path)\"";
-
-/// SmolLM2-135M-Instruct in GGUF.
-fn model() -> PathBuf {
-    let path = std::env::var_os("CACHALOT_TEST_MODEL")
-        .unwrap_or_else(|| panic!("CACHALOT_TEST_MODEL must name the test model's file: {FETCH}"));
-    let path = PathBuf::from(path);
-    assert!(path.is_file(), "{} is not there: {FETCH}", path.display());
-    path
-}
-
-/// The program with an empty home of its own.
-struct Cachalot {
-    home: TempDir,
-}
+use common::{Cachalot, Up, model, text};
 
 impl Cachalot {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a temporary directory") }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-        command.args(arguments).env("CACHALOT_HOME", self.home.path()).env_remove("CACHALOT_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
     fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
     }
@@ -49,19 +23,6 @@ impl Cachalot {
         all.extend(arguments);
         self.run(&all)
     }
-
-    fn piped(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program starts");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        // A program that refuses its arguments doesn't read.
-        let _ = stdin.write_all(input);
-        drop(stdin);
-        child.wait_with_output().expect("the program ends")
-    }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("UTF-8")
 }
 
 #[track_caller]
@@ -202,31 +163,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
-/// A server on a port of its own.
-struct Up {
-    child: Child,
-    address: SocketAddr,
-    stderr: BufReader<std::process::ChildStderr>,
-}
-
 impl Up {
-    fn start(cachalot: &Cachalot, arguments: &[&str]) -> Self {
-        let model = model();
-        let fixed = ["up", "--listen", "127.0.0.1:0", "--model", model.to_str().unwrap()];
-        let mut child =
-            cachalot.command(&[&fixed[..], arguments].concat()).spawn().expect("the program starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let address = line.trim_end().strip_suffix('/').and_then(|line| line.rsplit_once("http://"));
-        let Some((_, address)) = address else {
-            let mut errors = String::new();
-            stderr.read_to_string(&mut errors).unwrap();
-            panic!("no address in {line:?}; {errors}");
-        };
-        Self { address: address.parse().unwrap(), child, stderr }
-    }
-
     fn post(&self, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         let (host, length) = (self.address, body.len());
@@ -239,24 +176,11 @@ impl Up {
         BufReader::new(stream)
     }
 
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-    }
-
     /// The next line that it logs.
     fn hear(&mut self) -> String {
         let mut line = String::new();
         self.stderr.read_line(&mut line).unwrap();
         line
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -296,6 +220,21 @@ fn a_second_signal_cuts_answers_with_a_last_event() {
     answer.read_to_string(&mut text).unwrap();
     assert!(text.contains("insufficient_system_resource") && text.contains("data: [DONE]"), "{text}");
     assert!(up.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_new_home_is_its_owner_s_alone_whoever_makes_it() {
+    let model = model();
+    let arguments: [&[&str]; 4] =
+        [&["list"], &["rm", "nothing"], &["show", "nothing"], &["chat", model.to_str().unwrap(), "-p", "Hi"]];
+    for arguments in arguments {
+        let cachalot = Cachalot::new();
+        let home = cachalot.home.path().join("of/mine");
+        let output = cachalot.command(arguments).env("CACHALOT_HOME", &home).output().unwrap();
+        let facts =
+            std::fs::metadata(&home).unwrap_or_else(|error| panic!("{arguments:?}: {error}, {output:?}"));
+        assert_eq!(facts.permissions().mode() & 0o777, 0o700, "{arguments:?}");
+    }
 }
 
 #[test]

@@ -3,55 +3,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 
 use base::{Rng, SystemClock};
 use serde_json::{Value, json};
 use store::{MasterKeys, NewUser, SqliteStore, StoreHealth as _, UserRole, UserStore as _};
-use tempfile::TempDir;
 
-const FETCH: &str = "run `make test`, or: cargo run -p cachalot -- pull smollm2-135m && \
-                     export CACHALOT_TEST_MODEL=\"$(cargo run -p cachalot -- show smollm2-135m --path)\"";
+use common::{Cachalot, Up, text};
 
 const PASSWORD: &str = "krill at four hundred fathoms";
 
-/// SmolLM2-135M-Instruct in GGUF.
-fn model() -> PathBuf {
-    let path = std::env::var_os("CACHALOT_TEST_MODEL")
-        .unwrap_or_else(|| panic!("CACHALOT_TEST_MODEL must name the test model's file: {FETCH}"));
-    let path = PathBuf::from(path);
-    assert!(path.is_file(), "{} is not there: {FETCH}", path.display());
-    path
-}
-
-/// The program with a home of its own, in which a server may run.
-struct Cachalot {
-    home: TempDir,
-}
-
 impl Cachalot {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().expect("a temporary directory") }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
-        command.args(arguments).env("CACHALOT_HOME", self.home.path()).env_remove("CACHALOT_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
     /// Runs a command with a line on standard input.
     fn run(&self, line: &str, arguments: &[&str]) -> Output {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program starts");
-        // A program that refuses its arguments doesn't read.
-        let _ = writeln!(child.stdin.take().expect("a pipe"), "{line}");
-        child.wait_with_output().expect("the program ends")
+        self.piped(arguments, format!("{line}\n").as_bytes())
     }
 
     /// What a command prints.
@@ -76,40 +48,15 @@ impl Cachalot {
     }
 
     fn up(&self) -> Up {
-        Up::start(self)
+        Up::start(self, &[])
     }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("UTF-8")
 }
 
 fn words(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split_whitespace().collect()).collect()
 }
 
-/// A server on a port of its own, which ends when this is dropped.
-struct Up {
-    child: Child,
-    address: SocketAddr,
-}
-
 impl Up {
-    fn start(cachalot: &Cachalot) -> Self {
-        let model = model();
-        let arguments = ["up", "--listen", "127.0.0.1:0", "--model", model.to_str().unwrap()];
-        let mut child = cachalot.command(&arguments).spawn().expect("the program starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_suffix('/').and_then(|line| line.rsplit_once("http://"));
-        let Some((_, address)) = address else {
-            let mut errors = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-            panic!("no address in {line:?}; {errors}");
-        };
-        Self { address: address.parse().unwrap(), child }
-    }
-
     /// Sends a request as a stranger does; gives the status and the body.
     fn send(&self, head: &str, body: &Value) -> (u16, String) {
         let (host, body) = (self.address, body.to_string());
@@ -132,17 +79,10 @@ impl Up {
     }
 
     fn stop(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.signal("TERM");
+        let mut errors = String::new();
+        self.stderr.read_to_string(&mut errors).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{errors}");
     }
 }
 
@@ -193,6 +133,7 @@ fn look_after_users(cachalot: &Cachalot) {
     assert_eq!(cachalot.says(&["user", "enable", "ahab"]), "Ahab can sign in again\n");
     let set = cachalot.says(&["user", "password", "pip@pequod.example"]);
     assert!(set.starts_with("Pip has a new password and is signed out of "), "{set}");
+    assert_eq!(cachalot.says(&["user", "factors", "pip"]), "Pip signs in with the password alone\n");
 
     let users = cachalot.json(&["user", "list"])["users"].clone();
     assert_eq!((users.as_array().unwrap().len(), &users[1]["role"]), (3, &json!("admin")));
@@ -321,6 +262,32 @@ fn hostile_names_do_not_command_the_terminal() {
         cachalot.refuses(&["user", "rm", name], "there is no user");
     }
     assert_eq!(cachalot.says(&["user", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn whoever_has_no_way_in_is_seen_and_given_one() {
+    let cachalot = Cachalot::new();
+    std::fs::write(cachalot.home.path().join("cachalot.db"), "").unwrap();
+    cachalot.says(&["user", "add", "Ahab"]);
+    add_many(cachalot.home.path(), 1);
+    let listed = cachalot.says(&["user", "list"]);
+    assert!(listed.lines().nth(1).unwrap().ends_with("no way in"), "{listed}");
+    for order in ["show", "factors"] {
+        let said = cachalot.says(&["user", order, "sailor 0"]);
+        assert!(
+            said.contains("no way in") && said.contains("`cachalot user password \"sailor 0\"`"),
+            "{said}"
+        );
+    }
+    assert!(cachalot.says(&["user", "show", "ahab"]).contains("signs in   the password alone\n"));
+    let set = cachalot.says(&["user", "password", "sailor 0"]);
+    assert_eq!(set, "sailor 0 has a new password and is signed out of 0 sessions\n");
+    assert!(!cachalot.says(&["user", "list"]).contains("no way in"));
+    let rotated = cachalot.says(&["rotate-key"]);
+    assert!(rotated.starts_with("2 keys are wrapped"), "{rotated}");
+    cachalot.says(&["user", "rm", "sailor 0"]);
+    let rotated = cachalot.says(&["rotate-key"]);
+    assert!(rotated.starts_with("1 key is wrapped"), "{rotated}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_backup_is_restored_when_one_says_yes() {
     let restored = home.restore(&["--yes"]);
     let said = text(&restored.stdout);
     assert!(restored.status.success(), "{}", text(&restored.stderr));
-    assert!(said.contains("1 users") && said.contains("sign in again"), "{said}");
+    assert!(said.contains("1 user, 0 conversations") && said.contains("sign in again"), "{said}");
     assert!(!home.path("cookie.key").exists(), "sessions that were ended since stay ended");
     let users = home.users(None);
     assert!(users.contains("Ahab") && !users.contains("Starbuck"), "{users}");

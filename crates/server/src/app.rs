@@ -5,6 +5,7 @@ use base::{Clock, Rng};
 use dialogue::Hub;
 use store::{IdMaker, Store};
 use tokio::sync::{Semaphore, watch};
+use tracing::{Instrument as _, Span};
 
 use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
@@ -133,7 +134,7 @@ impl State {
         &self,
         work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        match tokio::spawn(work).await {
+        match tokio::spawn(work.in_current_span()).await {
             Ok(result) => result,
             Err(_) => Err(ApiError::internal("a detached task panicked")),
         }
@@ -144,6 +145,9 @@ impl State {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::internal("a blocking task panicked"))
+        let span = Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(work))
+            .await
+            .map_err(|_| ApiError::internal("a blocking task panicked"))
     }
 }

@@ -30,6 +30,8 @@ mod webapp;
 
 pub use accounts::{Allowance, PasswordCost};
 pub use acme::Acme;
+#[cfg(feature = "fuzzing")]
+pub use data::read_whole;
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
 pub use meter::{Hours, Price, Prices, Rate};

@@ -16,6 +16,19 @@ const DURATION: &str = "cachalot_http_request_duration_seconds";
 const IN_FLIGHT: &str = "cachalot_http_requests_in_flight";
 const CONNECTIONS: &str = "cachalot_http_connections";
 
+const GENERATIONS: &str = "cachalot_requests_total";
+const END_TO_END: &str = "cachalot_e2e_request_latency_seconds";
+const PROMPT_TOKENS: &str = "cachalot_request_prompt_tokens";
+const GENERATION_TOKENS: &str = "cachalot_request_generation_tokens";
+
+/// Buckets of the time until an answer has ended.
+const END_TO_END_BOUNDS: [f64; 14] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 240.0, 480.0, 960.0];
+/// Buckets of tokens of one request.
+const TOKENS_BOUNDS: [f64; 15] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0,
+    100_000.0,
+];
 /// Buckets of the time until a response begins.
 const DURATION_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
 
@@ -32,6 +45,23 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
+}
+
+/// A request for an answer, at its end. All but the model's name come from small sets of words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Generated<'a> {
+    /// The endpoint's path; `chat` for conversations.
+    pub(crate) endpoint: &'static str,
+    /// Of the caller: `local`, `session` or `key`.
+    pub(crate) class: &'static str,
+    /// One that is installed.
+    pub(crate) model: &'a str,
+    /// `complete`, `cancelled`, `interrupted` or `failed`.
+    pub(crate) outcome: &'static str,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) generation_tokens: u64,
+    /// From the request to the end.
+    pub(crate) total: Duration,
 }
 
 /// Counts down when dropped.
@@ -58,19 +88,39 @@ pub(crate) struct OpenConnection {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let builder = PrometheusBuilder::new();
-        let recorder =
-            match builder.set_buckets_for_metric(Matcher::Full(DURATION.to_owned()), &DURATION_BOUNDS) {
-                Ok(builder) => builder.build_recorder(),
-                // Only an empty list of buckets is refused.
-                Err(_) => PrometheusBuilder::new().build_recorder(),
-            };
+        let buckets: [(&str, &[f64]); 4] = [
+            (DURATION, &DURATION_BOUNDS),
+            (END_TO_END, &END_TO_END_BOUNDS),
+            (PROMPT_TOKENS, &TOKENS_BOUNDS),
+            (GENERATION_TOKENS, &TOKENS_BOUNDS),
+        ];
+        let builder = buckets.into_iter().try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
+        });
+        // Only an empty list of buckets is refused.
+        let recorder = builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let describe = |text: &'static str| SharedString::const_str(text);
-        recorder.describe_counter(REQUESTS.into(), None, describe("Requests by route, method and status."));
+        recorder.describe_counter(
+            REQUESTS.into(),
+            None,
+            describe("Requests by route, method, status and class of caller."),
+        );
         let until_head = describe("Time until the response began.");
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
+        let ended = describe(
+            "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
+        );
+        recorder.describe_counter(GENERATIONS.into(), None, ended);
+        let end_to_end = describe("From a request for an answer to the answer's end.");
+        recorder.describe_histogram(END_TO_END.into(), Some(Unit::Seconds), end_to_end);
+        recorder.describe_histogram(PROMPT_TOKENS.into(), None, describe("Prompt tokens of a request."));
+        recorder.describe_histogram(
+            GENERATION_TOKENS.into(),
+            None,
+            describe("Tokens generated for a request."),
+        );
         Self {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
@@ -93,14 +143,41 @@ impl Metrics {
         Counted::new(&self.in_flight)
     }
 
-    /// Notes a request whose response begins. Labels come from small sets: the route's pattern, a known method.
-    pub(crate) fn request_answered(&self, method: &'static str, route: &str, status: u16, after: Duration) {
+    /// Notes a request whose response begins. Labels come from small sets: the route's pattern, a known method, a class
+    /// of callers.
+    pub(crate) fn request_answered(
+        &self,
+        method: &'static str,
+        route: &str,
+        class: &'static str,
+        status: u16,
+        after: Duration,
+    ) {
         let route = Label::new("route", route.to_owned());
         let method = Label::new("method", method);
         let key = Key::from_parts(DURATION, vec![route.clone(), method.clone()]);
         self.recorder.register_histogram(&key, &METADATA).record(after.as_secs_f64());
-        let key = Key::from_parts(REQUESTS, vec![route, method, Label::new("status", status.to_string())]);
+        let (status, class) = (Label::new("status", status.to_string()), Label::new("class", class));
+        let key = Key::from_parts(REQUESTS, vec![route, method, status, class]);
         self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Notes a request for an answer that has ended.
+    pub(crate) fn generated(&self, ended: &Generated<'_>) {
+        let model = Label::new("model_name", ended.model.to_owned());
+        let class = Label::new("class", ended.class);
+        let (endpoint, outcome) =
+            (Label::new("endpoint", ended.endpoint), Label::new("outcome", ended.outcome));
+        let key = Key::from_parts(GENERATIONS, vec![endpoint, class.clone(), model.clone(), outcome]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+        for (name, value) in [
+            (END_TO_END, ended.total.as_secs_f64()),
+            (PROMPT_TOKENS, ended.prompt_tokens as f64),
+            (GENERATION_TOKENS, ended.generation_tokens as f64),
+        ] {
+            let key = Key::from_parts(name, vec![class.clone(), model.clone()]);
+            self.recorder.register_histogram(&key, &METADATA).record(value);
+        }
     }
 
     /// Moves what was recorded to where it takes constant room. To be called now and then.
@@ -126,7 +203,7 @@ type Value = fn(&EngineStats) -> f64;
 type Histogram = fn(&EngineStats) -> &LatencyHistogram;
 
 /// Names as the field has them, with our prefix.
-const VALUES: [(&str, &str, &str, Value); 11] = [
+const VALUES: [(&str, &str, &str, Value); 12] = [
     ("num_requests_running", "gauge", "Sequences in the engine's batch.", |stats| stats.running as f64),
     ("num_requests_waiting", "gauge", "Sequences in the engine's queue.", |stats| stats.waiting as f64),
     ("kv_blocks", "gauge", "Blocks of the KV cache.", |stats| stats.blocks_total as f64),
@@ -136,12 +213,20 @@ const VALUES: [(&str, &str, &str, Value); 11] = [
     ("kv_blocks_cached", "gauge", "Blocks of the KV cache that the prefix cache has.", |stats| {
         stats.blocks_cached as f64
     }),
-    ("kv_cache_usage_ratio", "gauge", "Part of the KV cache that is held, 0 to 1.", |stats| {
+    ("kv_cache_usage_perc", "gauge", "Part of the KV cache that is held, 0 to 1.", |stats| {
         let held = stats.blocks_total.saturating_sub(stats.blocks_free);
         held as f64 / stats.blocks_total.max(1) as f64
     }),
-    ("prompt_tokens_total", "counter", "Prompt tokens read.", |stats| stats.prompt_tokens as f64),
-    ("prompt_tokens_cached_total", "counter", "Prompt tokens that the prefix cache had.", |stats| {
+    (
+        "prompt_tokens_total",
+        "counter",
+        "Prompt tokens read, without those that the prefix cache had.",
+        |stats| stats.prompt_tokens as f64,
+    ),
+    ("prefix_cache_queries_total", "counter", "Prompt tokens looked for in the prefix cache.", |stats| {
+        stats.prompt_tokens.saturating_add(stats.cached_tokens) as f64
+    }),
+    ("prefix_cache_hits_total", "counter", "Prompt tokens that the prefix cache had.", |stats| {
         stats.cached_tokens as f64
     }),
     ("generation_tokens_total", "counter", "Tokens generated.", |stats| stats.generated_tokens as f64),
@@ -227,7 +312,7 @@ mod tests {
         for line in [
             "# TYPE cachalot_num_requests_running gauge".to_owned(),
             format!("cachalot_num_requests_running{{{label}}} 2"),
-            format!("cachalot_kv_cache_usage_ratio{{{label}}} 0.25"),
+            format!("cachalot_kv_cache_usage_perc{{{label}}} 0.25"),
             format!("cachalot_time_to_first_token_seconds_bucket{{{label},le=\"0.025\"}} 0"),
             format!("cachalot_time_to_first_token_seconds_bucket{{{label},le=\"0.05\"}} 1"),
             format!("cachalot_time_to_first_token_seconds_bucket{{{label},le=\"+Inf\"}} 2"),
@@ -241,16 +326,72 @@ mod tests {
     #[test]
     fn requests_are_counted_by_route_and_status() {
         let metrics = Metrics::new();
-        metrics.request_answered("GET", "/v1/models", 200, Duration::from_millis(3));
-        metrics.request_answered("GET", "/v1/models", 200, Duration::from_millis(4));
+        metrics.request_answered("GET", "/v1/models", "local", 200, Duration::from_millis(3));
+        metrics.request_answered("GET", "/v1/models", "local", 200, Duration::from_millis(4));
         let flying = metrics.request_began();
         let text = metrics.render(&[], 7);
-        let counted = r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200"} 2"#;
+        let counted =
+            r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200",class="local"} 2"#;
         assert!(text.contains(counted), "{text}");
         assert!(text.contains(r#"le="0.0025"} 0"#) && text.contains(r#"le="0.005"} 2"#), "{text}");
         assert!(text.contains("cachalot_http_requests_in_flight 1"), "{text}");
         drop(flying);
         assert!(metrics.render(&[], 7).contains("cachalot_http_requests_in_flight 0"));
         assert!(metrics.render(&[], 7).contains("\ncachalot_password_hashes_total 7\n"));
+    }
+
+    #[test]
+    fn answers_are_counted_by_endpoint_class_model_and_outcome() {
+        let metrics = Metrics::new();
+        let ended = Generated {
+            endpoint: "/v1/completions",
+            class: "key",
+            model: "plain",
+            outcome: "complete",
+            prompt_tokens: 7,
+            generation_tokens: 0,
+            total: Duration::from_millis(300),
+        };
+        metrics.generated(&ended);
+        metrics.generated(&Generated { outcome: "cancelled", ..ended });
+        let text = metrics.render(&[], 0);
+        for line in [
+            r#"cachalot_requests_total{endpoint="/v1/completions",class="key",model_name="plain",outcome="complete"} 1"#,
+            r#"cachalot_requests_total{endpoint="/v1/completions",class="key",model_name="plain",outcome="cancelled"} 1"#,
+            r#"cachalot_e2e_request_latency_seconds_bucket{class="key",model_name="plain",le="0.25"} 0"#,
+            r#"cachalot_e2e_request_latency_seconds_bucket{class="key",model_name="plain",le="0.5"} 2"#,
+            r#"cachalot_request_prompt_tokens_bucket{class="key",model_name="plain",le="5"} 0"#,
+            r#"cachalot_request_prompt_tokens_bucket{class="key",model_name="plain",le="10"} 2"#,
+            r#"cachalot_request_generation_tokens_sum{class="key",model_name="plain"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_nothing_else() {
+        let metrics = Metrics::new();
+        let flying = (metrics.request_began(), metrics.connection_opened());
+        metrics.request_answered("GET", "/", "local", 200, Duration::ZERO);
+        metrics.generated(&Generated {
+            endpoint: "/",
+            class: "local",
+            model: "plain",
+            outcome: "complete",
+            prompt_tokens: 1,
+            generation_tokens: 1,
+            total: Duration::ZERO,
+        });
+        let text = metrics.render(&[("plain".to_owned(), EngineStats::default())], 0);
+        drop(flying);
+        let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let described: std::collections::BTreeSet<_> = described.collect();
+        let page = include_str!("../../../docs/observability.md");
+        let documented = page.lines().filter_map(|line| line.strip_prefix("| `cachalot_")?.split('`').next());
+        let documented: Vec<_> = documented.map(|name| format!("cachalot_{name}")).collect();
+        assert_eq!(
+            documented.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+            described
+        );
     }
 }

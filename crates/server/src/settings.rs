@@ -116,6 +116,8 @@ pub struct Mail {
     pub port: u16,
     /// How the way to it is secured.
     pub security: MailSecurity,
+    /// A file with authorities, in PEM, that may vouch for it besides those of the operating system.
+    pub server_ca: Option<PathBuf>,
     /// Name and password, where it wants them.
     pub login: Option<(String, String)>,
     /// From whom letters come, such as `Cachalot <chat@example.org>`.

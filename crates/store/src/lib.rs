@@ -50,7 +50,9 @@ pub use money::{Nanos, ParseNanosError};
 pub use operators::{
     AuditPage, AuditPageRequest, AuditRow, UserCard, UserChange, UserSearch, UserSearchPage,
 };
-pub use people::{AuditEntry, NewSession, NewUser, Session, User, UserPage, UserPageRequest, UserRole};
+pub use people::{
+    AuditEntry, NewSession, NewUser, Session, SignUpLink, User, UserPage, UserPageRequest, UserRole,
+};
 pub use rows::{
     Conversation, ConversationChange, ConversationPage, Cursor, Limits, Message, NewAnswer, NewConversation,
     NewTurn, Outcome, PageRequest, ParentChoice, Progress, Role, Status, Timing, Turn, Usage,

@@ -35,6 +35,8 @@ pub struct UserCard {
     pub totp: bool,
     /// How many passkeys they have.
     pub passkeys: u64,
+    /// With how many accounts elsewhere they sign in.
+    pub links: u64,
     /// Unix milliseconds of when one of their live sessions was seen last.
     pub seen_ms: Option<i64>,
 }

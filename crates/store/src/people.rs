@@ -84,6 +84,24 @@ impl fmt::Debug for NewUser {
     }
 }
 
+/// The link of a letter that makes an account, once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SignUpLink {
+    /// What the address that it went to is remembered by.
+    pub address: [u8; 32],
+    /// Unix milliseconds at which it was sent.
+    pub sent_ms: i64,
+    /// How long links like it are good.
+    pub lifetime: Duration,
+}
+
+impl fmt::Debug for SignUpLink {
+    /// Without the fingerprint: whoever has the key can tell whether it is an address's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignUpLink").field("sent_ms", &self.sent_ms).finish_non_exhaustive()
+    }
+}
+
 /// Which part of the list of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserPageRequest {

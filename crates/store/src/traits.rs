@@ -7,7 +7,7 @@ use crate::{
     ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity,
     KeyStore, Link, LinkId, Message, MessageId, MeterStore, NewAnswer, NewArchive, NewConversation, NewGroup,
     NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey,
-    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, StoreError, Turn,
+    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink, StoreError, Turn,
     User, UserCard, UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage,
     UserSettings,
 };
@@ -185,7 +185,8 @@ pub trait PasskeyStore: Send + Sync + Debug {
     /// [`StoreError::NotFound`], [`StoreError::Conflict`] if the user could not sign in any more.
     fn delete_passkey(&self, user: UserId, id: PasskeyId) -> StoreFuture<'_, ()>;
 
-    /// Removes a user's one-time codes, recovery codes and passkeys: for operators, who give the way in another way.
+    /// Removes a user's one-time codes, recovery codes and passkeys: for operators, who look after it that there is
+    /// another way in. The password and accounts elsewhere stay.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such user.
@@ -305,6 +306,14 @@ pub trait AddressStore: Send + Sync + Debug {
     /// # Errors
     /// As [`UserStore::add_user`], and [`StoreError::Taken`] for the account elsewhere.
     fn add_verified_user(&self, new: NewUser, identity: Option<Identity>) -> StoreFuture<'_, User>;
+
+    /// Adds a user by the link of a letter to their address. No link that was sent to it until now, this one or
+    /// another, makes an account any more, also not when this one is deleted.
+    ///
+    /// # Errors
+    /// As [`UserStore::add_user`], [`StoreError::Conflict`] if such a link was used before, and [`StoreError::Full`]
+    /// if 100,000 were within their lifetime.
+    fn add_user_by_link(&self, new: NewUser, link: SignUpLink) -> StoreFuture<'_, User>;
 
     /// Sets an address that somebody has shown to be this user's, in place of the one that they had when they asked
     /// for it. Whoever sets a new password takes back with it what was asked for under the old one.

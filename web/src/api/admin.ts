@@ -18,6 +18,10 @@ export interface Account {
   groups: string[];
   totp: boolean;
   passkeys: number;
+  /** How many accounts at providers they sign in with. */
+  links: number;
+  /** What they can sign in with; if it is empty, somebody must give them a way. */
+  ways_in: readonly ("password" | "passkey" | "provider")[];
   seen_ms: number | null;
 }
 
@@ -123,7 +127,7 @@ export const admin = {
   /** A new password, which the server makes and tells once. */
   newPassword: (id: string) => call<{ password?: string }>("POST", `${userPath(id)}/password`),
 
-  clearFactors: (id: string) => call<void>("DELETE", `${userPath(id)}/factors`),
+  clearFactors: (id: string) => call<Account>("DELETE", `${userPath(id)}/factors`),
 
   sessions: (id: string) => call<{ sessions: Device[] }>("GET", `${userPath(id)}/sessions`),
 

@@ -34,3 +34,17 @@ describe.each([
     expect(slots(catalogue)).toEqual(slots(english));
   });
 });
+
+describe("what stands in a field until something is typed", () => {
+  it.each([
+    ["en", en, enAdmin],
+    ["fr", fr, frAdmin],
+    ["zh", zh, zhAdmin],
+  ])("fits on a small phone: %s", (_, catalogue, admin) => {
+    // At 360 px a field has some 230, and a letter of 16 px takes 8 on average; a Chinese character takes two letters' room.
+    const width = (text: string): number =>
+      [...text].reduce((sum, letter) => sum + (letter.charCodeAt(0) > 0x2000 ? 2 : 1), 0);
+    for (const text of [catalogue.search.placeholder, admin.list.placeholder, admin.log.user])
+      expect(width(text), text).toBeLessThanOrEqual(28);
+  });
+});

@@ -383,6 +383,7 @@ export const en = {
     open: "Search",
     title: "Search",
     label: "Search titles and messages",
+    placeholder: "Titles and messages",
     close: "Close the search",
     results: "Results",
     recent: "Last chats",

@@ -387,6 +387,7 @@ export const fr: Catalogue = {
     open: "Rechercher",
     title: "Recherche",
     label: "Rechercher dans les titres et les messages",
+    placeholder: "Titres et messages",
     close: "Fermer la recherche",
     results: "Résultats",
     recent: "Dernières discussions",

@@ -376,6 +376,7 @@ export const zh: Catalogue = {
     open: "搜索",
     title: "搜索",
     label: "搜索标题和消息",
+    placeholder: "标题和消息",
     close: "关闭搜索",
     results: "结果",
     recent: "最近的对话",

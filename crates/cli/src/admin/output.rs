@@ -48,6 +48,12 @@ pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
+/// `1 user`, `2 users`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
+
 /// A time as `2026-11-24 18:25`, in UTC.
 pub(crate) fn time(unix_ms: i64) -> String {
     let minutes = unix_ms.div_euclid(60_000);
@@ -83,6 +89,12 @@ mod tests {
         assert_eq!(columns([4, 4, 0], &rows), expected);
         assert_eq!(columns([6, 0], &[["a".to_owned(), "b".to_owned()]]), "a      b\n");
         assert_eq!(columns([6], &[]), "");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let texts = [0, 1, 2].map(|count| counted(count, "key"));
+        assert_eq!(texts, ["0 keys", "1 key", "2 keys"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use models::catalog::{Catalog, CatalogEntry};
-use models::library::{InstalledModel, Library};
+use models::library::InstalledModel;
 use serde::Serialize;
 
 use crate::home::Context;
@@ -73,7 +73,7 @@ impl Line {
 const HEADS: [&str; 7] = ["NAME", "STATE", "SIZE", "WEIGHTS", "CONTEXT", "THINKING", "LICENCE"];
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let library = Library::open(&context.home)?;
+    let library = context.library()?;
     let lines = lines(Catalog::built_in(), &library.installed()?, arguments.installed);
     let mut out = std::io::stdout().lock();
     if arguments.json {

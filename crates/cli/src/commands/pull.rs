@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use models::catalog::Catalog;
-use models::library::{Library, is_sha256};
+use models::library::is_sha256;
 
 use crate::home::Context;
 use crate::pull::{self, Request, Settings, progress, text};
@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
         ensure!(is_sha256(sha256), "--sha256 is {sha256:?}, allowed: 64 hexadecimal digits");
     }
     let catalog = Catalog::built_in();
-    let library = Library::open(&context.home)?;
+    let library = context.library()?;
     let what = arguments.model.unwrap_or_else(|| catalog.default.clone());
     let request = Request { what, name: arguments.name, sha256, repin: arguments.repin };
     let mut progress = progress::for_stderr();

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use base::UtcTime;
 use store::{Contents, Restore, StoreError};
 
+use crate::admin::output::counted;
 use crate::home::Context;
 use crate::master_keys::master_keys;
 use crate::pull::text::printable;
@@ -82,7 +83,8 @@ fn described(contents: &Contents) -> String {
         let UtcTime { year, month, day, hour, minute, .. } = UtcTime::from_unix_ms(updated_ms);
         format!(", the last changed on {year:04}-{month:02}-{day:02} at {hour:02}:{minute:02} UTC")
     });
-    format!("{users} users, {conversations} conversations with {messages} messages{when}")
+    let (users, messages) = (counted(*users, "user"), counted(*messages, "message"));
+    format!("{users}, {} with {messages}{when}", counted(*conversations, "conversation"))
 }
 
 fn is_yes(mut input: impl BufRead) -> std::io::Result<bool> {

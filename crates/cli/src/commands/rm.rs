@@ -1,5 +1,3 @@
-use models::library::Library;
-
 use crate::home::Context;
 use crate::pull::text::{printable, size};
 
@@ -12,7 +10,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let library = Library::open(&context.home)?;
+    let library = context.library()?;
     for name in &arguments.models {
         let removed = library.remove(name)?;
         let name = printable(name);

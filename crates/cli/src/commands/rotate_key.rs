@@ -12,9 +12,13 @@ pub(crate) struct Arguments {}
 pub(crate) fn run(context: &Context, _arguments: &Arguments) -> anyhow::Result<()> {
     admin::run(context, async |admin: &Admin| {
         let done: Value = admin.ask("POST", "/api/admin/rotate-key", Some(&json!({}))).await?;
+        let keys = match done["rewrapped"].as_u64().unwrap_or_default() {
+            1 => "1 key is".to_owned(),
+            count => format!("{count} keys are"),
+        };
         say(&format!(
-            "{} keys are wrapped with the master key of generation {} now; put a copy of it where backups don't go",
-            done["rewrapped"], done["generation"]
+            "{keys} wrapped with the master key of generation {} now; put a copy of it where backups don't go",
+            done["generation"]
         ))
     })
 }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use models::gguf::{Array, Gguf, Value};
-use models::library::{Library, ResolvedModel};
+use models::library::ResolvedModel;
 use serde_json::json;
 
 use crate::home::Context;
@@ -39,7 +39,7 @@ const TEXT_CHARS_MAX: usize = 200;
 const JSON_ARRAY_MAX: usize = 64;
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let model = Library::open(&context.home)?.resolve(&arguments.model)?;
+    let model = context.library()?.resolve(&arguments.model)?;
     if arguments.path {
         writeln!(std::io::stdout(), "{}", model.path.display())?;
         return Ok(());

@@ -1,4 +1,4 @@
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::listening::listen;
 use crate::loading::{LibrarySource, Loader, resolve_or_pull};
 use crate::master_keys::{self, master_keys};
 use crate::pull::text::printable;
+use crate::telemetry::Telemetry;
 
 /// How long work that is left behind may go on at the end.
 const LEFT_BEHIND_MAX: Duration = Duration::from_secs(1);
@@ -89,12 +90,14 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
     let mut sources = arguments.file.sources(context)?;
     sources.arguments = arguments.settings();
     let config = config::load(context, &sources)?;
-    log_to_stderr(&config.log_filter);
+    let telemetry = Telemetry::start(&config.log_filter, config.log_json, config.collector.as_ref())?;
     for warning in &config.warnings {
         eprintln!("warning: {}", printable(warning));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    block_on(runtime, serve(context, config, arguments.open))
+    let done = block_on(runtime, serve(context, config, arguments.open));
+    telemetry.end();
+    done
 }
 
 /// Runs to the end. A model that doesn't stop, or a pull that can't be interrupted, does not hold the program up.
@@ -114,8 +117,7 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
     };
     let model = tokio::task::block_in_place(|| resolve_or_pull(context, config.model.as_deref()))?;
     let database = context.home.join("cachalot.db");
-    std::fs::create_dir_all(&context.home)
-        .with_context(|| format!("{} can't be made", context.home.display()))?;
+    crate::home::make(&context.home).with_context(|| format!("{} can't be made", context.home.display()))?;
     let keys = master_keys(&context.home)?;
     let store = SqliteStore::open(&database, keys, Arc::clone(&context.clock), random()?);
     let store = store.await.with_context(|| format!("{} can't be opened", database.display()))?;
@@ -299,14 +301,6 @@ fn hex(mut rng: Rng) -> String {
 
 fn random() -> anyhow::Result<Rng> {
     Rng::from_os().context("the operating system has no randomness to give")
-}
-
-/// Logs to standard error what the filter lets through.
-fn log_to_stderr(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A logger that is set already stays.
-    let _ = logger.with_ansi(std::io::stderr().is_terminal()).try_init();
 }
 
 #[cfg(test)]

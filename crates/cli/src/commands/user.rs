@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::admin::find::{path_of, text};
-use crate::admin::output::{or_dash, say, say_json, say_rows, time};
+use crate::admin::output::{counted, or_dash, say, say_json, say_rows, time};
 use crate::admin::{self, Admin};
 use crate::home::Context;
 use crate::pull::text::printable;
@@ -62,7 +62,7 @@ enum Order {
     Disable { name: String },
     /// Lets a disabled user in again.
     Enable { name: String },
-    /// Removes a user's passkeys, authenticator app and recovery codes, so that the password is enough.
+    /// Removes a user's passkeys, authenticator app and recovery codes, and says with what they still sign in.
     Factors { name: String },
     /// Deletes a user with all their conversations and the key that could read them. This can't be undone.
     Rm { name: String },
@@ -106,11 +106,8 @@ async fn carry_out(admin: &Admin, order: Order) -> anyhow::Result<()> {
             let password = if generate { None } else { Some(new_password(text(&user, "name"))?) };
             let path = path_of("users", &user, "/password");
             let set: Value = admin.ask("POST", &path, Some(&json!({"password": password}))).await?;
-            let ended = &set["sessions"];
-            say(&format!(
-                "{} has a new password and is signed out of {ended} sessions",
-                text(&user, "name")
-            ))?;
+            let ended = counted(set["sessions"].as_u64().unwrap_or_default(), "session");
+            say(&format!("{} has a new password and is signed out of {ended}", text(&user, "name")))?;
             say_password(&set)
         }
         Order::Role { name, role } => {
@@ -127,8 +124,15 @@ async fn carry_out(admin: &Admin, order: Order) -> anyhow::Result<()> {
         }
         Order::Factors { name } => {
             let user = admin.user(&name).await?;
-            admin.ask::<()>("DELETE", &path_of("users", &user, "/factors"), None).await?;
-            say(&format!("{} signs in with the password alone", text(&user, "name")))
+            let left: Value = admin.ask("DELETE", &path_of("users", &user, "/factors"), None).await?;
+            let name = text(&left, "name");
+            say(&match ways_in(&left).as_slice() {
+                [] => format!(
+                    "{name} has no way in any more: `cachalot user password {name:?}` sets a password, or, where letters \
+                     are sent, they reset it with their address"
+                ),
+                ways => format!("{name} signs in with {}", ways.join(", or ")),
+            })
         }
         Order::Rm { name } => {
             let user = admin.user(&name).await?;
@@ -136,6 +140,19 @@ async fn carry_out(admin: &Admin, order: Order) -> anyhow::Result<()> {
             say(&format!("{} is gone, with everything of theirs", text(&user, "name")))
         }
     }
+}
+
+/// With what somebody signs in, in words.
+fn ways_in(user: &Value) -> Vec<String> {
+    let ways = user["ways_in"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    ways.map(|way| match way {
+        "password" if user["totp"] == true => "the password and a code".to_owned(),
+        "password" => "the password alone".to_owned(),
+        "passkey" => "a passkey".to_owned(),
+        "provider" => "an account elsewhere".to_owned(),
+        other => other.to_owned(),
+    })
+    .collect()
 }
 
 async fn change(admin: &Admin, name: &str, change: &Value) -> anyhow::Result<Value> {
@@ -155,7 +172,11 @@ async fn list(admin: &Admin, holding: &str, json: bool) -> anyhow::Result<()> {
     }
     let each = async |users: Vec<Value>| {
         let row = |user: &Value| {
-            let state = if user["disabled_ms"].is_null() { "" } else { "disabled" };
+            let state = match (user["disabled_ms"].is_null(), ways_in(user).is_empty()) {
+                (false, _) => "disabled",
+                (true, true) => "no way in",
+                (true, false) => "",
+            };
             let (name, role) = (text(user, "name").to_owned(), text(user, "role").to_owned());
             [name, role, or_dash(user["email"].as_str()), state.to_owned()]
         };
@@ -179,11 +200,19 @@ async fn show(admin: &Admin, name: &str, json: bool) -> anyhow::Result<()> {
         ("email", user["email"].as_str().map(str::to_owned)),
         ("role", Some(text(&user, "role").to_owned())),
         ("groups", Some(groups.join(", ")).filter(|groups| !groups.is_empty())),
+        ("signs in", Some(ways_in(&user).join(", or ")).filter(|ways| !ways.is_empty())),
         ("since", when("created_ms")),
         ("last seen", when("seen_ms")),
         ("disabled", when("disabled_ms")),
     ];
-    say_rows([10, 0], &rows.map(|(head, value)| [head.to_owned(), or_dash(value.as_deref())]))
+    say_rows([10, 0], &rows.map(|(head, value)| [head.to_owned(), or_dash(value.as_deref())]))?;
+    if ways_in(&user).is_empty() {
+        say(&format!(
+            "There is no way in: `cachalot user password {:?}` sets a password",
+            text(&user, "name")
+        ))?;
+    }
+    Ok(())
 }
 
 /// Shows the password where the server made it.

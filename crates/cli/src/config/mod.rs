@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use server::{Acme, PasswordCost, Settings, Tls};
 use store::Limits;
+use url::Url;
 
 pub(crate) use explain::explain;
 pub(crate) use mistakes::Mistakes;
@@ -47,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) threads: Option<NonZeroUsize>,
     pub(crate) loaded_max: NonZeroUsize,
     pub(crate) log_filter: String,
+    /// Whether each line that is logged is a JSON object.
+    pub(crate) log_json: bool,
+    /// Where spans of requests are sent; none if not given.
+    pub(crate) collector: Option<Url>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) settings: Settings,
     /// What is allowed, but probably not meant.
@@ -151,6 +156,7 @@ impl Checker<'_> {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log_filter) {
             self.mistake("log.filter", &format!("must be levels such as warn or server=debug,warn: {error}"));
         }
+        let collector = self.collector();
         let mut settings = self.settings();
         settings.mail = self.mail(edge.public_url.is_some());
         settings.providers = self.providers(edge.public_url.is_some());
@@ -166,6 +172,8 @@ impl Checker<'_> {
             threads: count("threads"),
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,
+            log_json: raw.text("log.format") == Some("json"),
+            collector,
             certificate: edge.certificate,
             settings,
             warnings: self.warnings,

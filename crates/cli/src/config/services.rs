@@ -10,8 +10,15 @@ use super::table::PROVIDERS;
 use super::{Checker, spoken};
 
 /// Settings of letters that make no sense without a server.
-const OF_MAIL: [&str; 6] =
-    ["mail.port", "mail.security", "mail.username", "mail.password", "mail.password_file", "mail.from"];
+const OF_MAIL: [&str; 7] = [
+    "mail.port",
+    "mail.security",
+    "mail.server_ca",
+    "mail.username",
+    "mail.password",
+    "mail.password_file",
+    "mail.from",
+];
 
 /// Most providers: each is a button on a page.
 const PROVIDERS_MAX: usize = 20;
@@ -52,13 +59,34 @@ impl Checker<'_> {
             let allowed = "may be none only for a server on this machine, such as localhost";
             self.mistake("mail.security", &format!("{allowed}, got {server:?}"));
         }
+        if security == MailSecurity::None && raw.is_set("mail.server_ca") {
+            self.mistake("mail.server_ca", "is of no use with mail.security = \"none\"");
+        }
         Some(Mail {
             server: server.to_owned(),
             port: raw.whole("mail.port").map_or(port, |port| port as u16),
             security,
+            server_ca: raw.text("mail.server_ca").map(|given| raw.place("mail.server_ca").path(given)),
             login: self.mail_login(),
             from: from.to_owned(),
         })
+    }
+
+    /// A collector's address, to which the path of traces is added as OpenTelemetry says (OTLP 1.8, section OTLP/HTTP).
+    pub(super) fn collector(&mut self) -> Option<Url> {
+        let given = self.raw.text("telemetry.otlp_endpoint")?;
+        let url = Url::parse(given).ok().filter(|url| {
+            matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+        });
+        let traces = url.and_then(|mut url| {
+            url.path_segments_mut().ok()?.pop_if_empty().extend(["v1", "traces"]);
+            Some(url)
+        });
+        if traces.is_none() {
+            let allowed = "must be the address of a collector such as http://127.0.0.1:4318";
+            self.mistake("telemetry.otlp_endpoint", &format!("{allowed}, got {given:?}"));
+        }
+        traces
     }
 
     fn mail_login(&mut self) -> Option<(String, String)> {

@@ -240,6 +240,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Default("\"tls\""),
         "How the way to it is secured; none only for a server on this machine.",
     ),
+    set(
+        "mail",
+        "server_ca",
+        Text,
+        Example("\"/etc/cachalot/mail-ca.pem\""),
+        "File with the certificate of an authority, in PEM, that may vouch for it besides those of the operating \
+         system.",
+    ),
     set("mail", "username", Text, Example("\"cachalot\""), "Name to sign in with, if it wants one."),
     secret("mail", "password", "Password to sign in with."),
     set(
@@ -420,6 +428,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         Default("\"warn\""),
         "What is logged to standard error, such as info or server=debug,warn. CACHALOT_LOG sets it too.",
+    ),
+    set(
+        "log",
+        "format",
+        OneOf(&["text", "json"]),
+        Default("\"text\""),
+        "Lines for people, or one JSON object a line for programs.",
+    ),
+    set(
+        "telemetry",
+        "otlp_endpoint",
+        Text,
+        Example("\"http://127.0.0.1:4318\""),
+        "OpenTelemetry collector that is sent a span of each request, by OTLP over HTTP; nothing of prompts or answers.",
     ),
 ];
 

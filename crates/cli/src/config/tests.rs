@@ -85,7 +85,7 @@ fn nothing_said_is_the_server_s_own_defaults() {
     assert_eq!(config.settings, expected);
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!((config.loaded_max.get(), config.threads, config.model), (2, None, None));
-    assert_eq!(config.log_filter, "warn");
+    assert_eq!((config.log_filter.as_str(), config.log_json, config.collector), ("warn", false, None));
     assert!(config.certificate.is_none() && config.warnings.is_empty());
     for setting in SETTINGS {
         let is_default = matches!(setting.value, table::Preset::Default(_));
@@ -115,6 +115,24 @@ fn the_environment_is_stronger_than_the_file_and_the_command_line_than_both() {
     assert_eq!(config.settings.drain_timeout, Duration::from_secs(10));
     let config = case.variable("CACHALOT_LOG_FILTER", "trace").good();
     assert_eq!(config.log_filter, "trace");
+}
+
+#[test]
+fn spans_go_to_the_collector_s_path_of_traces() {
+    for (given, expected) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
+        ("https://collector.example/otlp", "https://collector.example/otlp/v1/traces"),
+    ] {
+        let text = format!("[log]\nformat = \"json\"\n[telemetry]\notlp_endpoint = {given:?}\n");
+        let config = Case::new(&text).good();
+        assert_eq!((config.collector.unwrap().as_str(), config.log_json), (expected, true));
+    }
+    for given in ["127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://c.example/?a", "http://c.example/#a"] {
+        let text = format!("[telemetry]\notlp_endpoint = {given:?}\n");
+        Case::new(&text).check(&[("2", "telemetry.otlp_endpoint must be the address of a collector")]);
+    }
+    Case::new("[log]\nformat = \"xml\"\n").check(&[("2", "log.format must be")]);
 }
 
 #[test]
@@ -340,6 +358,11 @@ fn letters_have_a_server_and_a_sender() {
         ("3", "mail.password must be set with mail.username"),
         ("4", "may be none only for a server on this machine"),
     ]);
+    let text = format!("{MAIL}server_ca = \"ca.pem\"\n");
+    let case = Case::new(&text);
+    assert_eq!(case.good().settings.mail.unwrap().server_ca, Some(case.home.path().join("ca.pem")));
+    let text = MAIL.replace("smtp.a.example", "localhost") + "security = \"none\"\nserver_ca = \"ca.pem\"\n";
+    Case::new(&text).check(&[("6", "mail.server_ca is of no use with")]);
     Case::new("[mail]\nport = 25\nfrom = \"x\"\n")
         .check(&[("2", "of no use without mail.server"), ("3", "of no use without mail.server")]);
     Case::new(&MAIL.replace("chat@a.example", "chat"))

@@ -14,6 +14,7 @@ pub(crate) struct Peer {
     address: IpAddr,
     way: Way,
     tls: bool,
+    proxied: bool,
 }
 
 /// How a request came here.
@@ -42,7 +43,7 @@ impl Peer {
             (false, Some(_)) => Way::Proxied,
             (false, None) => Way::Remote,
         };
-        Self { address, way, tls }
+        Self { address, way, tls, proxied: proxy.is_some() }
     }
 
     pub(crate) fn ip(self) -> IpAddr {
@@ -58,10 +59,16 @@ impl Peer {
         self.tls
     }
 
+    /// Whether a declared proxy asks, for whomever.
+    pub(crate) fn through_proxy(self) -> bool {
+        self.proxied
+    }
+
     /// Who asked, as the accept loop noted it.
     pub(crate) fn of(extensions: &axum::http::Extensions) -> Self {
         // Without an accept loop, as in a test of one route, there is nobody to tell apart.
-        let nobody = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), way: Way::Remote, tls: false };
+        let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let nobody = Self { address, way: Way::Remote, tls: false, proxied: false };
         extensions.get::<Self>().copied().unwrap_or(nobody)
     }
 }

@@ -6,9 +6,10 @@ use axum::response::Response;
 use store::{SessionId, StoreError, User, UserId};
 
 use super::token::SessionToken;
-use super::{lock, millis};
+use super::{Machine, Peer, Way, lock, millis};
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::layers::{CallerClass, is_asked_as_local};
 
 /// Somebody who is signed in. What the signed cookie says; the store was not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +44,28 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// Recognises the caller by the cookie and leaves a [`Caller`] for the endpoint. Nobody is refused here.
+/// Recognises the caller by the cookie and leaves a [`Caller`] for the endpoint, and a class for who counts. Nobody is
+/// refused here.
 pub(crate) async fn authenticate(Shared(app): Shared<App>, mut request: Request, next: Next) -> Response {
-    if let Some(caller) = recognise(&app, request.headers()) {
+    let class = if let Some(caller) = recognise(&app, request.headers()) {
         request.extensions_mut().insert(caller);
+        Some("session")
+    } else {
+        is_local(&request).then_some("local")
+    };
+    let mut response = next.run(request).await;
+    // Who came with a key has been recognised further in.
+    if response.extensions().get::<CallerClass>().is_none()
+        && let Some(class) = class
+    {
+        response.extensions_mut().insert(CallerClass(class));
     }
-    next.run(request).await
+    response
+}
+
+fn is_local(request: &Request) -> bool {
+    let way = Peer::of(request.extensions()).way();
+    Machine::made(request) || (way == Way::Local && is_asked_as_local(request.headers()))
 }
 
 fn recognise(app: &State, headers: &HeaderMap) -> Option<Caller> {

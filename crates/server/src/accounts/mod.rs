@@ -172,6 +172,11 @@ impl Accounts {
         }
     }
 
+    /// What a text is remembered by for `purpose` where it should not be kept itself.
+    pub(crate) fn fingerprint(&self, purpose: &'static str, text: &str) -> [u8; 32] {
+        self.tickets.fingerprint(purpose, text)
+    }
+
     /// When sessions were seen since the last call.
     pub(crate) fn take_seen(&self) -> Vec<(SessionId, i64)> {
         std::mem::take(&mut *lock(&self.seen)).into_iter().collect()

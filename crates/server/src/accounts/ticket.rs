@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A ticket can be used more than once before its time is up: whoever gives one out puts into it what the first use
-//! changes (the hash of a password, say), or notes its use.
+//! changes (the hash of a password, say), or notes its use: of ceremonies in memory ([`super::challenges`]), of sign-ups in
+//! the store, as their links are good for longer than a process.
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit as _};
@@ -23,11 +24,14 @@ const NONCE_BYTES: usize = 12;
 const TEXT_CHARS_MAX: usize = 8192;
 
 /// Seals tickets and opens them.
-pub(crate) struct Tickets(Aes256Gcm);
+pub(crate) struct Tickets {
+    cipher: Aes256Gcm,
+    fingerprints: Hmac<Sha256>,
+}
 
 impl std::fmt::Debug for Tickets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tickets(..)")
+        f.debug_struct("Tickets").finish_non_exhaustive()
     }
 }
 
@@ -47,8 +51,20 @@ impl Tickets {
         let mut block = [0; 64];
         block[..key.len()].copy_from_slice(key);
         let mac = <Hmac<Sha256> as hmac::KeyInit>::new(&block.into());
-        let of_tickets = mac.chain_update(b"cachalot ticket key").finalize().into_bytes();
-        Self(Aes256Gcm::new(&of_tickets))
+        let derived = |what: &[u8]| mac.clone().chain_update(what).finalize().into_bytes();
+        let mut of_fingerprints = [0; 64];
+        of_fingerprints[..32].copy_from_slice(&derived(b"cachalot fingerprint key"));
+        Self {
+            cipher: Aes256Gcm::new(&derived(b"cachalot ticket key")),
+            fingerprints: <Hmac<Sha256> as hmac::KeyInit>::new(&of_fingerprints.into()),
+        }
+    }
+
+    /// What a text is remembered by for `purpose` where it should not be kept itself: without the key nobody can tell
+    /// whose it is.
+    pub(crate) fn fingerprint(&self, purpose: &'static str, text: &str) -> [u8; 32] {
+        let mac = self.fingerprints.clone().chain_update(purpose).chain_update([0]).chain_update(text);
+        mac.finalize().into_bytes().into()
     }
 
     /// A ticket for `purpose`, a word of the program's own, good until `until_ms`. No nonce is ever used twice.
@@ -63,7 +79,7 @@ impl Tickets {
         let mut plain = until_ms.to_be_bytes().to_vec();
         serde_json::to_writer(&mut plain, content).ok()?;
         let payload = Payload { msg: &plain, aad: purpose.as_bytes() };
-        let ciphertext = self.0.encrypt(&nonce.into(), payload).ok()?;
+        let ciphertext = self.cipher.encrypt(&nonce.into(), payload).ok()?;
         let text = URL_SAFE_NO_PAD.encode([&nonce[..], &ciphertext].concat());
         (text.len() <= TEXT_CHARS_MAX).then_some(text)
     }
@@ -84,7 +100,7 @@ impl Tickets {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NoTicket::Invalid)?;
         let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(NoTicket::Invalid)?;
         let payload = Payload { msg: ciphertext, aad: purpose.as_bytes() };
-        let plain = self.0.decrypt(nonce.into(), payload).map_err(|_| NoTicket::Invalid)?;
+        let plain = self.cipher.decrypt(nonce.into(), payload).map_err(|_| NoTicket::Invalid)?;
         let (until_ms, content) = plain.split_first_chunk::<8>().ok_or(NoTicket::Invalid)?;
         if now_ms >= i64::from_be_bytes(*until_ms) {
             return Err(NoTicket::Expired);
@@ -122,6 +138,16 @@ mod tests {
         }
         assert_eq!(tickets.seal("reset", &"a".repeat(8192), 1000, [3; 12]), None);
         assert_eq!(open(&tickets, "reset", &"A".repeat(1 << 20), 0), NoTicket::Invalid);
+    }
+
+    #[test]
+    fn a_fingerprint_is_a_text_s_for_its_purpose_and_under_a_key() {
+        let tickets = Tickets::new(&[1; 32]);
+        let one = tickets.fingerprint("sign up", "ishmael");
+        assert_eq!(one, Tickets::new(&[1; 32]).fingerprint("sign up", "ishmael"));
+        assert_ne!(one, tickets.fingerprint("sign up", "ishmaeL"));
+        assert_ne!(one, tickets.fingerprint("sign u", "pishmael"));
+        assert_ne!(one, Tickets::new(&[2; 32]).fingerprint("sign up", "ishmael"));
     }
 
     proptest! {

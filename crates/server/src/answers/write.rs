@@ -8,6 +8,7 @@ use dialogue::{
 };
 use futures_util::FutureExt as _;
 use store::{Message, NewUsage, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
+use tracing::Instrument as _;
 
 use super::live::millis;
 use super::{Live, Place};
@@ -48,12 +49,14 @@ pub(crate) fn spawn(app: &App, place: Place, owner: UserId, begun: Message, plan
     let live = Arc::new(Live::new(owner, begun));
     app.answers.insert(Arc::clone(&live));
     let app = Arc::clone(app);
-    tokio::spawn(async move {
+    let span = tracing::info_span!("answer", message = %live.id());
+    let writing = async move {
         let message = write(&app, &live, plan).await;
         live.finish(message);
         app.answers.remove(live.id());
         drop(place);
-    });
+    };
+    tokio::spawn(writing.instrument(span));
 }
 
 /// Writes it and stores its end, whatever happens.

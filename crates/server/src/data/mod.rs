@@ -10,7 +10,9 @@ mod spool;
 mod usage;
 
 pub(crate) use export::export;
-pub(crate) use import::{Imported, import};
+#[cfg(feature = "fuzzing")]
+pub use import::read_whole;
+pub(crate) use import::{Imported, import, shutting_down};
 pub(crate) use places::Places;
 pub(crate) use retention::keep_sweeping;
 pub(crate) use spool::spool;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lettre::Address;
+use store::User;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use url::Url;
@@ -44,6 +45,10 @@ pub(crate) enum Subject {
     AddressChanges,
     /// A key was made with which programs ask in the name of this account.
     KeyMade,
+    /// Their account has another way in by now: a passkey.
+    PasskeyAdded,
+    /// Their account has another way in by now: an account elsewhere.
+    ProviderLinked,
 }
 
 /// A letter to be written and sent.
@@ -140,6 +145,19 @@ impl State {
         let (written_ms, name) = (self.clock.unix_ms(), self.random_name());
         let letter = Letter { to, language, subject, written_ms, name };
         self.enqueue(Posted { letter: Some(letter), tries: 0, _place: place });
+    }
+
+    /// Tells somebody what happened to their account, where there are letters and their address is known to be theirs.
+    /// That there is no room for it keeps nobody from what they do.
+    pub(crate) fn tell(&self, user: &User, language: Language, subject: Subject) {
+        let address = user.email.as_ref().filter(|_| user.email_verified_ms.is_some());
+        // What the store has may be older than today's rules for addresses.
+        let to = address.and_then(|email| email.parse().ok());
+        let (Some(letters), Some(to)) = (&self.letters, to) else { return };
+        match letters.place() {
+            Ok(place) => self.post(place, to, language, subject),
+            Err(_) => tracing::error!("a letter about somebody's account found no room in the queue"),
+        }
     }
 
     /// Does as if there were a letter.

@@ -1,11 +1,14 @@
+use std::error::Error as _;
+use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{Error, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use tokio_rustls::rustls;
 
 use super::Letter;
 use super::texts::{Text, text};
@@ -13,6 +16,9 @@ use crate::settings::{Mail, MailSecurity};
 
 /// Longest that one answer of the mail server is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How a certificate begins in PEM.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The way to the mail server.
 pub(crate) struct Post {
@@ -49,13 +55,9 @@ impl Post {
                 mail.from
             )
         })?;
-        let parameters = || {
-            TlsParameters::new(mail.server.clone())
-                .map_err(|error| format!("TLS to the mail server {:?} can't be set up: {error}", mail.server))
-        };
         let tls = match mail.security {
-            MailSecurity::Tls => Tls::Wrapper(parameters()?),
-            MailSecurity::StartTls => Tls::Required(parameters()?),
+            MailSecurity::Tls => Tls::Wrapper(parameters(mail)?),
+            MailSecurity::StartTls => Tls::Required(parameters(mail)?),
             MailSecurity::None => Tls::None,
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
@@ -93,6 +95,26 @@ impl Post {
     }
 }
 
+/// By whom the mail server is known.
+fn parameters(mail: &Mail) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(mail.server.clone());
+    if let Some(path) = &mail.server_ca {
+        let unusable = |why: &str| {
+            format!("the authority of the mail server in {} can't be used: {why}", path.display())
+        };
+        let text = std::fs::read(path).map_err(|error| unusable(&error.to_string()))?;
+        // What holds none at all is read without an error too.
+        if !text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
+            return Err(unusable("it holds no certificate in PEM"));
+        }
+        let authority = Certificate::from_pem(&text).map_err(|error| unusable(&error.to_string()))?;
+        builder = builder.add_root_certificate(authority);
+    }
+    builder
+        .build()
+        .map_err(|error| format!("TLS to the mail server {:?} can't be set up: {error}", mail.server))
+}
+
 /// What the mail server said may repeat the address, so only the kind of it is kept.
 fn failure(error: &Error) -> Failure {
     if error.is_permanent() {
@@ -103,11 +125,26 @@ fn failure(error: &Error) -> Failure {
         )
     } else if error.is_transient() {
         Failure::Later("the mail server refused it for now")
-    } else if error.is_tls() {
-        Failure::Later("TLS with the mail server failed; its certificate may not be for its name")
+    } else if is_tls(error) {
+        Failure::Later(
+            "TLS with the mail server failed; its certificate may not be trusted, or not be for its name",
+        )
     } else if error.is_timeout() {
         Failure::Later("the mail server did not answer in time")
     } else {
         Failure::Later("the mail server could not be reached")
     }
+}
+
+/// A certificate that is not trusted comes as an error of the connection.
+fn is_tls(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        let within = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if found.is::<rustls::Error>() || within.is_some_and(|within| within.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = found.source();
+    }
+    error.is_tls()
 }

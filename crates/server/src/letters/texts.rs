@@ -20,6 +20,8 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
         Subject::AddressOfAnother => (4, ""),
         Subject::AddressChanges => (5, ""),
         Subject::KeyMade => (6, ""),
+        Subject::PasskeyAdded => (7, ""),
+        Subject::ProviderLinked => (8, ""),
     };
     let (heading, body) = match language {
         Language::English => ENGLISH[index],
@@ -32,7 +34,7 @@ pub(super) fn text(subject: &Subject, language: Language, site: &str, base: &str
     Text { subject: filled(heading), body: filled(body) }
 }
 
-const ENGLISH: [(&str, &str); 7] = [
+const ENGLISH: [(&str, &str); 9] = [
     (
         "Your account at {site}",
         "Somebody, most likely you, wants an account at {site} with this address.\n\n\
@@ -75,9 +77,21 @@ const ENGLISH: [(&str, &str); 7] = [
          If it was not you, revoke it here:\n\n{base}/account\n\n\
          and set another password, which signs everybody out:\n\n{base}/reset\n",
     ),
+    (
+        "A passkey for your account at {site}",
+        "A passkey was added to your account at {site}. Whoever has it can sign in with it, without the password.\n\n\
+         If it was not you, remove it here, and then set another password, which signs everybody out:\n\n\
+         {base}/account\n\n{base}/reset\n",
+    ),
+    (
+        "Another way to sign in at {site}",
+        "Your account at {site} was linked with an account elsewhere, with which one can sign in from now on.\n\n\
+         If it was not you, remove it here, and then set another password, which signs everybody out:\n\n\
+         {base}/account\n\n{base}/reset\n",
+    ),
 ];
 
-const FRENCH: [(&str, &str); 7] = [
+const FRENCH: [(&str, &str); 9] = [
     (
         "Votre compte sur {site}",
         "Quelqu'un, sans doute vous, veut créer un compte sur {site} avec cette adresse.\n\n\
@@ -124,9 +138,21 @@ const FRENCH: [(&str, &str); 7] = [
          Si ce n'était pas vous, révoquez-la ici :\n\n{base}/account\n\n\
          et choisissez un autre mot de passe, ce qui déconnecte tout le monde :\n\n{base}/reset\n",
     ),
+    (
+        "Une clé d'accès pour votre compte sur {site}",
+        "Une clé d'accès a été ajoutée à votre compte sur {site}. Elle permet de se connecter sans le mot de passe.\n\n\
+         Si ce n'était pas vous, supprimez-la ici, puis choisissez un autre mot de passe, ce qui déconnecte tout le \
+         monde :\n\n{base}/account\n\n{base}/reset\n",
+    ),
+    (
+        "Un autre moyen de connexion sur {site}",
+        "Votre compte sur {site} a été lié à un compte ailleurs, qui permet désormais de s'y connecter.\n\n\
+         Si ce n'était pas vous, supprimez ce lien ici, puis choisissez un autre mot de passe, ce qui déconnecte tout le \
+         monde :\n\n{base}/account\n\n{base}/reset\n",
+    ),
 ];
 
-const CHINESE: [(&str, &str); 7] = [
+const CHINESE: [(&str, &str); 9] = [
     (
         "您在 {site} 的账户",
         "有人(很可能是您本人)想用此邮箱地址在 {site} 注册账户。\n\n\
@@ -166,6 +192,18 @@ const CHINESE: [(&str, &str); 7] = [
          如果不是您本人操作,请在此吊销它:\n\n{base}/account\n\n\
          并设置新密码,这会让所有设备退出登录:\n\n{base}/reset\n",
     ),
+    (
+        "您在 {site} 的账户新增了通行密钥",
+        "您在 {site} 的账户新增了一个通行密钥。持有它的人无需密码即可登录。\n\n\
+         如果不是您本人操作,请在此将其删除,然后设置新密码,这会让所有设备退出登录:\n\n{base}/account\n\n\
+         {base}/reset\n",
+    ),
+    (
+        "您在 {site} 的账户新增了登录方式",
+        "您在 {site} 的账户已与其他网站的账户关联,今后可以用它登录。\n\n\
+         如果不是您本人操作,请在此解除关联,然后设置新密码,这会让所有设备退出登录:\n\n{base}/account\n\n\
+         {base}/reset\n",
+    ),
 ];
 
 #[cfg(test)]
@@ -183,6 +221,8 @@ mod tests {
             Subject::AddressOfAnother,
             Subject::AddressChanges,
             Subject::KeyMade,
+            Subject::PasskeyAdded,
+            Subject::ProviderLinked,
         ];
         for language in [Language::English, Language::French, Language::Chinese] {
             for subject in &subjects {

@@ -23,6 +23,7 @@ pub use price::{Hours, Price, Prices, Rate};
 use crate::accounts::Client;
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::metrics::Generated;
 
 /// The state of the meter that is not in the store.
 #[derive(Debug)]
@@ -201,12 +202,22 @@ impl Metered {
         self.begun.then(|| (hold, self.usage(took)))
     }
 
+    /// The row of usage, once: with it the request is counted.
     fn usage(&self, took: Took) -> NewUsage {
         let app = &self.open.0;
         let Took { tokens, .. } = took;
         let now_ms = app.clock.unix_ms();
         let rate = app.settings.prices.rate(&self.model, self.class, now_ms);
         let is_paid = self.user.is_some() && took.outcome != FAILED;
+        app.metrics.generated(&Generated {
+            endpoint: self.endpoint,
+            class: self.class,
+            model: &self.model,
+            outcome: took.outcome,
+            prompt_tokens: tokens.hit.saturating_add(tokens.miss),
+            generation_tokens: tokens.output,
+            total: took.total,
+        });
         NewUsage {
             id: app.meter.id(),
             at_ms: now_ms,

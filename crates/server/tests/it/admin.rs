@@ -5,8 +5,11 @@ use http_body_util::BodyExt as _;
 use hyper::Request;
 use serde_json::{Value, json};
 use server::{Audience, Desk, DeskParts, admin_endpoints};
+use store::{Identity, NewPasskey, NewUser, PasskeyBackup, UserRole};
 
-use crate::support::{ADMINISTRATOR, Client, PASSWORD, Setup, Site, eventually, set_up, sign_in};
+use crate::support::{
+    ADMINISTRATOR, Client, PASSWORD, Setup, Site, eventually, one_time_codes, set_up, sign_in,
+};
 
 const USERS: &str = "/api/admin/users";
 
@@ -299,6 +302,55 @@ async fn a_password_set_by_an_operator_signs_the_user_out() {
     assert_eq!(sign_in(&nobody(&site), "Pip").await.status, 200);
     // Set again by the same means, and noted without what it is.
     assert_eq!(site.events(2).await, ["- login Pip", "Starbuck password_reset Pip"]);
+}
+
+#[tokio::test]
+async fn whoever_lost_every_way_in_is_seen_by_operators() {
+    let site = Site::new().await;
+    let (pip, id) = site.user("Pip").await;
+    one_time_codes(&site, &pip).await;
+    let path = of(&id.to_string());
+    let card = site.client.get(&path).await.json();
+    assert_eq!((&card["totp"], &card["ways_in"]), (&json!(true), &json!(["password"])));
+    let reset = site.client.send("DELETE", &format!("{path}/factors"), &json!({})).await;
+    assert_eq!(reset.status, 200, "{}", reset.text());
+    assert_eq!((&reset.json()["totp"], &reset.json()["ways_in"]), (&json!(false), &json!(["password"])));
+
+    // Somebody who came by a provider or a passkey has no password. What is lost elsewhere is not theirs to give back.
+    let new = |name: &str| NewUser {
+        name: name.to_owned(),
+        email: None,
+        role: UserRole::User,
+        password_hash: None,
+        first: false,
+    };
+    let bare = site.store.add_user(new("Flask")).await.unwrap();
+    let passkey = NewPasskey {
+        credential_id: vec![1; 16],
+        public_key: vec![2; 77],
+        sign_count: 0,
+        backup: PasskeyBackup::Never,
+        transports: 0,
+        name: "lost".to_owned(),
+    };
+    site.store.add_passkey(bare.id, passkey, 10).await.unwrap();
+    let path = of(&bare.id.to_string());
+    assert_eq!(site.client.get(&path).await.json()["ways_in"], json!(["passkey"]));
+    let identity = Identity {
+        provider: "acme".to_owned(),
+        issuer: "https://acme.example".to_owned(),
+        subject: "1001".to_owned(),
+    };
+    let link = site.store.add_link(bare.id, identity).await.unwrap();
+    assert_eq!(site.client.get(&path).await.json()["ways_in"], json!(["passkey", "provider"]));
+    site.store.remove_link(bare.id, link.id).await.unwrap();
+    let reset = site.client.send("DELETE", &format!("{path}/factors"), &json!({})).await;
+    assert_eq!((&reset.json()["passkeys"], &reset.json()["ways_in"]), (&json!(0), &json!([])));
+    let listed = site.client.get(&format!("{USERS}?q=flask")).await.json();
+    assert_eq!(listed["users"][0]["ways_in"], json!([]));
+    let given = site.client.post(&format!("{path}/password"), &json!({})).await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    assert_eq!(site.client.get(&path).await.json()["ways_in"], json!(["password"]));
 }
 
 #[tokio::test]

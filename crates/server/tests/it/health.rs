@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Setup, Site, eventually};
+use crate::support::{Client, Setup, Site, eventually};
 
 #[tokio::test]
 async fn the_process_is_up_and_ready() {
@@ -41,8 +41,8 @@ async fn metrics_have_the_names_of_the_field() {
     assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let text = reply.text();
     for line in [
-        r#"cachalot_http_requests_total{route="/v1/chat/completions",method="POST",status="200"} 1"#,
-        r#"cachalot_http_requests_total{route="other",method="GET",status="404"} 1"#,
+        r#"cachalot_http_requests_total{route="/v1/chat/completions",method="POST",status="200",class="session"} 1"#,
+        r#"cachalot_http_requests_total{route="other",method="GET",status="404",class="session"} 1"#,
         r#"cachalot_time_to_first_token_seconds_count{model_name="plain"} 1"#,
         r#"cachalot_request_queue_time_seconds_count{model_name="plain"} 1"#,
         r#"cachalot_generation_tokens_total{model_name="plain"} 18"#,
@@ -55,6 +55,35 @@ async fn metrics_have_the_names_of_the_field() {
         "cachalot_http_requests_in_flight 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_counted_by_who_asked_and_how_they_ended() {
+    let site = Site::new().await;
+    let made = site.client.post("/api/conversations", &json!({"model": "plain"})).await.json();
+    let path = format!("/api/conversations/{}/messages", made["id"].as_str().unwrap());
+    for (model, outcome) in [("plain", "complete"), ("failing", "failed")] {
+        let asked = json!({"content": "Hi", "model": model});
+        let turn = site.client.post(&path, &asked).await.json();
+        let id = turn["assistant"]["id"].as_str().unwrap();
+        site.client.get(&format!("{path}/{id}/stream")).await;
+        let labels = format!(r#"endpoint="chat",class="session",model_name="{model}",outcome="{outcome}""#);
+        let line = format!("cachalot_requests_total{{{labels}}} 1");
+        let metrics = site.client.get("/metrics").await;
+        assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
+    }
+    // The machine's own programs are a class too, and who is nobody.
+    let nobody = Client::new(site.address);
+    nobody.get("/v1/models").await;
+    let elsewhere = [("via", "1.1 relay")];
+    nobody.request("GET", "/v1/models", &elsewhere, Vec::new()).await.is_error(401, "invalid_api_key");
+    let metrics = site.client.get("/metrics").await;
+    for line in [
+        r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="200",class="local"} 1"#,
+        r#"cachalot_http_requests_total{route="/v1/models",method="GET",status="401",class="anonymous"} 1"#,
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
     }
 }
 

@@ -1,12 +1,23 @@
 //! Letters, and what whoever reads them may do.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::{Allowance, MailSecurity};
+use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::logs::Kept;
-use crate::support::{ADMINISTRATOR, Client, PASSWORD, PostOffice, Reply, Setup, Site, eventually, sign_in};
+use crate::support::{
+    ADMINISTRATOR, Client, PASSWORD, PostOffice, Reply, Setup, Site, TlsBegins, eventually, sign_in,
+};
+use crate::tls::{Authority, names};
 
 const NEW_PASSWORD: &str = "a harpoon, a rope, a boat";
 
@@ -93,6 +104,36 @@ async fn an_account_is_made_by_the_link_of_a_letter_and_not_before() {
     let again = verify(&site, &letter.ticket("verify")).await;
     again.is_error(400, "ticket_invalid");
     assert_eq!((again.header("set-cookie"), site.store.users_count().await.unwrap()), ("", 2));
+}
+
+#[tokio::test]
+async fn a_link_makes_a_deleted_account_no_second_time() {
+    let (office, site) = served().await;
+    is_mailed(&ask(&site, "Ishmael", "ishmael@pequod.example").await);
+    is_mailed(&ask(&site, "Ishmael", "Ishmael@pequod.example").await);
+    let tickets: Vec<_> = office.wait_for(2).await.iter().map(|letter| letter.ticket("verify")).collect();
+    let ishmael = nobody(&site).signed_in(&verify(&site, &tickets[0]).await);
+    let gone = ishmael.post("/api/account/delete", &json!({"password": PASSWORD})).await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    // Neither the link that made it nor another of that time, in this process and in the next.
+    let refused = async |site: &Site| {
+        for ticket in &tickets {
+            let again = verify(site, ticket).await;
+            again.is_error(400, "ticket_invalid");
+            assert_eq!((again.header("set-cookie"), site.store.users_count().await.unwrap()), ("", 1));
+        }
+    };
+    refused(&site).await;
+    let folder = site.folder.clone();
+    site.shut_down().await.unwrap();
+    let setup = office.setup(|_| {});
+    let site = Setup { folder: Some(folder), administrator: false, ..setup }.serve().await;
+    refused(&site).await;
+    // Whoever wants an account again asks again.
+    site.clock.advance(Duration::from_millis(1));
+    is_mailed(&ask(&site, "Ishmael", "ishmael@pequod.example").await);
+    let ticket = office.newest(3).await.ticket("verify");
+    assert_eq!(verify(&site, &ticket).await.status, 201);
 }
 
 #[tokio::test]
@@ -521,6 +562,79 @@ async fn without_the_starttls_that_is_asked_for_there_is_no_letter() {
         assert!(!said.contains(word), "{said}");
     }
     assert!(!log.text().contains("the secret"), "{}", log.text());
+}
+
+/// A mail server with TLS, whose certificate is its authority's.
+async fn secured(begins: TlsBegins) -> (PostOffice, TempDir) {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let (chain, key) = authority.issue(names(&["127.0.0.1"]));
+    std::fs::write(folder.path().join("ca.pem"), authority.certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("other.pem"), Authority::new().certificate.pem()).unwrap();
+    let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    (PostOffice::with_tls(TlsAcceptor::from(Arc::new(config)), begins).await, folder)
+}
+
+/// A server that sends its letters there, with a password, and trusts what is in this file.
+fn trusting(office: &PostOffice, begins: TlsBegins, authority: Option<PathBuf>) -> Setup {
+    office.setup(|settings| {
+        let mail = settings.mail.as_mut().unwrap();
+        mail.security = match begins {
+            TlsBegins::AtOnce => MailSecurity::Tls,
+            TlsBegins::WhenAsked => MailSecurity::StartTls,
+        };
+        mail.server_ca = authority;
+        mail.login = Some(("chat".to_owned(), "the secret of the chat".to_owned()));
+    })
+}
+
+#[tokio::test]
+async fn letters_go_by_tls_to_a_server_whose_certificate_is_trusted() {
+    for begins in [TlsBegins::AtOnce, TlsBegins::WhenAsked] {
+        let (office, folder) = secured(begins).await;
+        let site = trusting(&office, begins, Some(folder.path().join("ca.pem"))).serve().await;
+        is_mailed(&ask(&site, "Ishmael", "ishmael@pequod.example").await);
+        let letter = office.newest(1).await;
+        assert!(letter.by_tls && letter.to == "ishmael@pequod.example", "{begins:?}");
+        let said = office.commands();
+        let place = |verb: &str| said.iter().position(|command| command.starts_with(verb));
+        assert_eq!(place("STARTTLS").is_some(), begins == TlsBegins::WhenAsked, "{said:?}");
+        assert!(place("AUTH PLAIN") > place("STARTTLS") && place("AUTH PLAIN") < place("MAIL"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mail_server_that_nobody_trusted_vouches_for_gets_no_letter() {
+    for begins in [TlsBegins::AtOnce, TlsBegins::WhenAsked] {
+        for authority in [None, Some("other.pem")] {
+            let (log, _guard) = log();
+            let (office, folder) = secured(begins).await;
+            let authority = authority.map(|name| folder.path().join(name));
+            let site = trusting(&office, begins, authority).serve().await;
+            is_mailed(&ask(&site, "Ishmael", "ishmael@pequod.example").await);
+            let text = given_up(&log).await;
+            assert!(text.contains("TLS with the mail server failed"), "{begins:?}: {text}");
+            let said = office.commands().join("\n");
+            assert!(!said.contains("AUTH") && !said.contains("MAIL"), "{said}");
+            assert_eq!(office.letters().len(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_none_is_said_at_the_start() {
+    let (office, folder) = secured(TlsBegins::AtOnce).await;
+    let path = folder.path().join("none.pem");
+    let fails = async || trusting(&office, TlsBegins::AtOnce, Some(path.clone())).fails().await;
+    assert!(fails().await.contains("none.pem can't be used"), "{}", fails().await);
+    std::fs::write(&path, "no certificate").unwrap();
+    assert!(fails().await.contains("it holds no certificate in PEM"), "{}", fails().await);
 }
 
 #[tokio::test]

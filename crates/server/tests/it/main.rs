@@ -13,6 +13,7 @@ mod groups;
 mod guard;
 mod health;
 mod hostile;
+mod import;
 mod keys;
 mod limits;
 mod load;

@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::mail::log;
 use crate::support::{
-    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, Reply, Setup, Site, Wrong, events, one_time_codes,
-    sign_in,
+    ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, Reply, Setup, Site, Wrong, events,
+    one_time_codes, sign_in,
 };
 
 fn nobody(site: &Site) -> Client {
@@ -179,6 +179,25 @@ async fn an_account_is_linked_and_unlinked_by_its_owner() {
     assert_eq!(site.client.send("DELETE", &path, &body).await.status, 204);
     site.client.send("DELETE", &path, &body).await.is_error(404, "not_found");
     is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_unknown");
+}
+
+#[tokio::test]
+async fn whoever_links_a_provider_gets_a_letter() {
+    let (acme, office) = (Acme::new().await, PostOffice::new().await);
+    let setup = office.setup(|settings| settings.providers = vec![acme.provider()]);
+    let site = setup.serve().await;
+    let asked = json!({"email": "captain@pequod.example", "password": PASSWORD});
+    assert_eq!(site.client.post("/api/account/email", &asked).await.status, 202);
+    // An address that nobody has shown to be theirs gets none.
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account");
+    let ticket = office.newest(1).await.ticket("verify");
+    assert_eq!(nobody(&site).post("/api/verify", &json!({"ticket": ticket})).await.status, 200);
+    acme.lock().subject = "another".to_owned();
+    goes_to(&travel(&acme, &site.client, &linking(&site.client).await).await, "/account");
+    let letter = office.newest(2).await;
+    assert_eq!(letter.to, "captain@pequod.example");
+    assert!(letter.body.contains("linked with an account elsewhere"), "{}", letter.body);
+    assert!(!letter.body.contains("acme") && !letter.body.contains('#'), "{}", letter.body);
 }
 
 #[tokio::test]
@@ -351,6 +370,32 @@ async fn tokens_that_are_not_what_they_must_be_sign_nobody_in() {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
     acme.lock().wrong = Wrong::Nothing;
+    goes_to(&travel(&acme, &nobody(&site), "").await, "/");
+}
+
+#[tokio::test]
+async fn tokens_signed_by_rsa_are_believed_as_far_as_others() {
+    let (acme, site) = served().await;
+    acme.sign_by_rsa();
+    let back = travel(&acme, &nobody(&site), "").await;
+    goes_to(&back, "/");
+    assert_eq!(user(&signed_in(&site, &back)).await["name"], "ada");
+    let before = site.store.audit_entries(None, 100).await.unwrap().len();
+    let wrong =
+        [Wrong::Key, Wrong::Unsigned, Wrong::SharedSecret, Wrong::Nonce, Wrong::Expired, Wrong::AccessToken];
+    for (number, wrong) in wrong.into_iter().enumerate() {
+        acme.lock().wrong = wrong;
+        is_refused(&travel(&acme, &nobody(&site), "").await, "oidc_failed");
+        assert_eq!(
+            site.store.audit_entries(None, 100).await.unwrap().len(),
+            before + number + 1,
+            "{wrong:?}"
+        );
+    }
+    acme.lock().wrong = Wrong::Nothing;
+    goes_to(&travel(&acme, &nobody(&site), "").await, "/");
+    // From one kind of key to the other, as providers change them.
+    acme.lock().rsa = None;
     goes_to(&travel(&acme, &nobody(&site), "").await, "/");
 }
 

@@ -7,7 +7,8 @@ use server::Allowance;
 use store::{NewPasskey, NewUser, Passkey, UserId, UserRole};
 
 use crate::support::{
-    ADMINISTRATOR, Authenticator, Client, PASSWORD, Reply, Says, Setup, Site, encode, events, sign_in,
+    ADMINISTRATOR, Authenticator, Client, PASSWORD, PostOffice, Reply, Says, Setup, Site, encode, events,
+    sign_in,
 };
 
 /// Somebody's browser, on the page that it knows as `http://localhost`.
@@ -131,6 +132,23 @@ async fn a_passkey_from_its_making_to_its_end() {
     let happened = events(&site).await;
     assert_eq!(happened[..3], ["passkey_refused", "passkey_removed", "passkey_login"]);
     assert!(happened.contains(&"passkey_added".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_adds_a_passkey_gets_a_letter() {
+    let office = PostOffice::new().await;
+    let site = office.setup(|_| {}).serve().await;
+    let nobody = Client::new(site.address);
+    let asked = json!({"name": "Ishmael", "email": "ishmael@pequod.example", "password": PASSWORD});
+    assert_eq!(nobody.post("/api/sign-up", &asked).await.status, 202);
+    let ticket = office.newest(1).await.ticket("verify");
+    let client = nobody.signed_in(&nobody.post("/api/verify", &json!({"ticket": ticket})).await);
+    let browser = Browser { client, says: Says::truly("https://chat.example") };
+    browser.register(&mut Authenticator::new(1)).await;
+    let letter = office.newest(2).await;
+    assert_eq!(letter.to, "ishmael@pequod.example");
+    assert!(letter.body.contains("A passkey was added"), "{}", letter.body);
+    assert!(!letter.body.contains("my key") && !letter.body.contains('#'), "nothing that somebody wrote");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use server::{Allowance, ForwardedHeader, Parts, Proxy, ServeError, Server, Setti
 use store::SqliteStore;
 use tokio::net::TcpListener;
 
+use crate::mail::log;
 use crate::support::{ADMINISTRATOR, Client, Models, PASSWORD, Reply, Setup, Site, within};
 
 const XFF: &str = "x-forwarded-for";
@@ -235,4 +236,50 @@ async fn several_listeners_of_both_families() {
     site.address = four;
     guess(&site, (XFF, "203.0.113.7")).await.is_error(401, "wrong_login");
     assert_eq!(noted(&site).await, "203.0.113.7");
+}
+
+#[tokio::test]
+async fn a_declared_proxy_names_its_requests_and_nobody_else_does() {
+    let (log, _guard) = log();
+    let given = async |site: &Site, fields: &[(&str, &str)]| {
+        let client = Client::new(site.address);
+        let reply = client.request("GET", "/api/session", fields, Vec::new()).await;
+        reply.header("x-request-id").to_owned()
+    };
+    let site = behind(&["127.0.0.0/8"], ForwardedHeader::XForwardedFor).serve().await;
+    let (longest, too_long) = ("a".repeat(128), "a".repeat(129));
+    for name in ["01-Ab_c.", &longest] {
+        assert_eq!(given(&site, &[("x-request-id", name), (XFF, "203.0.113.7"), ("host", NAME)]).await, name);
+    }
+    for name in ["", "1234567", &too_long, "with space", "a\"quoted\""] {
+        let own = given(&site, &[("x-request-id", name)]).await;
+        assert!(own.len() == 16 && own != name, "{name} became {own}");
+    }
+    let twice = given(&site, &[("x-request-id", "12345678"), ("x-request-id", "12345678")]).await;
+    assert_eq!(twice.len(), 16);
+    let open = Site::new().await;
+    assert_eq!(given(&open, &[("x-request-id", "12345678")]).await.len(), 16);
+
+    // What is logged for a request stands in its span.
+    site.store.close().await.unwrap();
+    let name = given(&site, &[("x-request-id", "of-the-proxy")]).await;
+    assert_eq!(name, "of-the-proxy");
+    let fields = [("x-request-id", "of-the-failure")];
+    let reply = Client::new(site.address).request("GET", "/readyz", &fields, Vec::new()).await;
+    assert_eq!(reply.status, 503);
+    let login = json!({"login": "nobody", "password": PASSWORD});
+    let fields = [("x-request-id", "of-the-login"), ("content-type", "application/json")];
+    let body = serde_json::to_vec(&login).unwrap();
+    let reply = Client::new(site.address).request("POST", "/api/login", &fields, body).await;
+    assert_eq!(reply.status, 500);
+    let text = log.text();
+    let line = text
+        .lines()
+        .find(|line| line.contains(r#"request_id="of-the-login""#) && line.contains("failed"))
+        .unwrap_or_else(|| panic!("{text}"));
+    for part in
+        [r#"request_id="of-the-login""#, r#"route="/api/login""#, r#"class="anonymous""#, "status=500"]
+    {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
 }

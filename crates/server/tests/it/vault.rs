@@ -13,7 +13,7 @@ use store::{
 };
 use tempfile::TempDir;
 
-use crate::support::{ADMINISTRATOR, Client, Reply, Setup, Site, eventually, sign_in};
+use crate::support::{ADMINISTRATOR, Client, Reply, Setup, Site, events, eventually, sign_in};
 
 const BACKUP: &str = "/api/admin/backup";
 const ROTATE: &str = "/api/admin/rotate-key";
@@ -56,6 +56,18 @@ async fn converse(client: &Client, content: &str) -> Value {
     })
     .await;
     client.get(&path).await.json()
+}
+
+#[tokio::test]
+async fn a_look_at_the_backup_makes_none() {
+    let site = Site::new().await;
+    let looked = site.client.request("HEAD", BACKUP, &[], Vec::new()).await;
+    assert_eq!((looked.status, looked.text()), (200, ""));
+    assert_eq!(looked.header("content-type"), "application/vnd.sqlite3");
+    assert_eq!(Client::new(site.address).request("HEAD", BACKUP, &[], Vec::new()).await.status, 401);
+    assert!(!events(&site).await.contains(&"backup".to_owned()));
+    assert_eq!(site.client.get(BACKUP).await.status, 200);
+    assert!(events(&site).await.contains(&"backup".to_owned()));
 }
 
 #[tokio::test]

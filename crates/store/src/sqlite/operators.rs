@@ -19,7 +19,8 @@ macro_rules! card_columns {
             ", (SELECT MAX(seen_ms) FROM sessions WHERE user_id = users.id AND expires_ms > ?) AS seen_ms,
                (SELECT group_concat(group_id) FROM group_members WHERE user_id = users.id) AS group_ids,
                EXISTS (SELECT 1 FROM one_time_codes WHERE user_id = users.id) AS totp,
-               (SELECT COUNT(*) FROM passkeys WHERE user_id = users.id) AS passkeys"
+               (SELECT COUNT(*) FROM passkeys WHERE user_id = users.id) AS passkeys,
+               (SELECT COUNT(*) FROM links WHERE user_id = users.id) AS links"
         )
     };
 }
@@ -182,6 +183,7 @@ fn card(row: &SqliteRow) -> Result<UserCard, StoreError> {
         groups: group_ids(row)?,
         totp: row.try_get("totp")?,
         passkeys: row.try_get::<i64, _>("passkeys")?.unsigned_abs(),
+        links: row.try_get::<i64, _>("links")?.unsigned_abs(),
         seen_ms: row.try_get("seen_ms")?,
     })
 }

@@ -220,7 +220,7 @@ async fn insert(connection: &mut SqliteConnection, session: &Session) -> Result<
     Ok(())
 }
 
-fn milliseconds(duration: Duration) -> i64 {
+pub(super) fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -226,6 +226,11 @@ async fn lists_and_look_ups_walk_an_index() {
         (usage::SINCE_OF_KEY, "SEARCH usage_of_users USING PRIMARY KEY (user_id=? AND quarter>?)"),
         (usage::FORGET, "SEARCH usage USING COVERING INDEX usage_of_user (user_id=?)"),
         (usage::PRUNE, "SEARCH usage USING COVERING INDEX usage_by_time (at_ms<?)"),
+        (addresses::SIGN_UP_USED, "SEARCH used_sign_ups USING PRIMARY KEY (address=?)"),
+        (
+            addresses::FORGET_SIGN_UPS,
+            "SEARCH used_sign_ups USING INDEX used_sign_ups_by_expiry (expires_ms<?)",
+        ),
         (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {
         let plan = plan(&store, query).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{NewSession, NewUser, StoreError, User, UserId};
+use store::{NewSession, NewUser, SignUpLink, StoreError, User, UserId};
 
 use crate::support::{Fixture, new_user};
 
@@ -151,4 +151,34 @@ pub(crate) async fn a_password_changes_from_the_one_it_was_and_ends_the_other_se
     assert!(is_conflict(change(Some("new"), "newest").await), "disabled");
     let nobody = store.change_password(UserId::from([7; 16]), None, String::new(), here).await.unwrap_err();
     assert!(matches!(nobody, StoreError::NotFound { what: "user" }), "{nobody}");
+}
+
+pub(crate) async fn a_link_makes_an_account_once(fixture: &Fixture) {
+    let (store, day) = (&fixture.store, Duration::from_hours(24));
+    let link = |number, sent_ms| SignUpLink { address: [number; 32], sent_ms, lifetime: day };
+    let new = || NewUser { email: Some(ADDRESS.to_owned()), ..new_user("Pip") };
+    fixture.clock.advance(Duration::from_millis(1000));
+    let pip = store.add_user_by_link(new(), link(1, 500)).await.unwrap();
+    assert_eq!((pip.email.as_deref(), pip.email_verified_ms), (Some(ADDRESS), Some(1000)));
+    assert_eq!(store.user(pip.id).await.unwrap(), pip);
+    store.delete_user(pip.id).await.unwrap();
+    // Neither the same nor any other that was sent before.
+    for sent_ms in [500, 400, 1000] {
+        assert!(is_conflict(store.add_user_by_link(new(), link(1, sent_ms)).await), "{sent_ms}");
+    }
+    // What is not made takes no link: the name is another's.
+    let taken = NewUser { email: None, ..new_user("Ahab") };
+    let error = store.add_user_by_link(taken, link(2, 500)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Taken { what: "name" }), "{error}");
+    let stubb = NewUser { email: Some("stubb@pequod.example".to_owned()), ..new_user("Stubb") };
+    store.add_user_by_link(stubb, link(2, 500)).await.unwrap();
+    // Who asks again gets another.
+    let pip = store.add_user_by_link(new(), link(1, 1001)).await.unwrap();
+    store.delete_user(pip.id).await.unwrap();
+    assert!(is_conflict(store.add_user_by_link(new(), link(1, 1001)).await), "it was sent later than now");
+    // It is remembered as long as such a link may be good.
+    fixture.clock.advance(day);
+    assert!(is_conflict(store.add_user_by_link(new(), link(1, 1001)).await));
+    fixture.clock.advance(Duration::from_millis(1));
+    store.add_user_by_link(new(), link(1, 1001)).await.unwrap();
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use store::{
-    NewOneTimeCodes, NewPasskey, NewUser, OneTimeCodes, Passkey, PasskeyBackup, PasskeyId, PasskeyUse,
-    StoreError, UserId,
+    Identity, NewOneTimeCodes, NewPasskey, NewUser, OneTimeCodes, Passkey, PasskeyBackup, PasskeyId,
+    PasskeyUse, StoreError, UserId,
 };
 
 use crate::support::{Fixture, new_user};
@@ -243,10 +243,18 @@ pub(crate) async fn factors_are_cleared_together_and_go_with_their_user(fixture:
     }
     let card = store.user_card(pip).await.unwrap();
     assert_eq!((card.totp, card.passkeys), (true, 2));
+    // Not the last way in to be lost, but an operator's to take away; accounts elsewhere stay.
+    let identity = Identity {
+        provider: "rachel".to_owned(),
+        issuer: "https://rachel.example".to_owned(),
+        subject: "pip".to_owned(),
+    };
+    let link = store.add_link(pip, identity).await.unwrap();
     store.clear_factors(pip).await.unwrap();
     store.clear_factors(pip).await.unwrap();
     let card = store.user_card(pip).await.unwrap();
-    assert_eq!((card.totp, card.passkeys), (false, 0));
+    assert_eq!((card.totp, card.passkeys, card.links), (false, 0, 1));
+    assert_eq!(store.links(pip).await.unwrap(), [link]);
     assert_eq!(store.one_time_codes(pip).await.unwrap(), None);
     assert_eq!(store.passkeys(pip).await.unwrap(), []);
 

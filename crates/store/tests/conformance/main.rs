@@ -87,6 +87,7 @@ async fn people<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
             a_password_changes_from_the_one_it_was_and_ends_the_other_sessions
             an_unverified_address_is_verified_in_its_place
             a_password_is_reset_once_and_ends_all_sessions
+            a_link_makes_an_account_once
         }
         links {
             a_link_finds_its_user_and_nobody_else

@@ -91,7 +91,8 @@ pub(crate) async fn a_search_is_paged(fixture: &Fixture) {
 
 pub(crate) async fn cards_say_groups_and_when_somebody_was_seen(fixture: &Fixture) {
     let pip = fixture.user("Pip").await;
-    let card = UserCard { user: pip.clone(), groups: Vec::new(), totp: false, passkeys: 0, seen_ms: None };
+    let card =
+        UserCard { user: pip.clone(), groups: Vec::new(), totp: false, passkeys: 0, links: 0, seen_ms: None };
     assert_eq!(fixture.store.user_card(pip.id).await.unwrap(), card);
     let (one, two) = (fixture.new_group("one").await, fixture.new_group("two").await);
     let groups = UserChange { groups: Some(vec![one, two]), ..change() };

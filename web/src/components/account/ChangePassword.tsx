@@ -1,7 +1,7 @@
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { security as api } from "../../api/security";
 import { newPasswordProblem, type Problem } from "../../state/account";
+import { useSaid } from "../useSaid";
 import { Section } from "./AccountPage";
 import { PasswordField } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
@@ -16,11 +16,11 @@ function chosenProblem({ old, password }: Values): Problem | null {
 /** Changes the password, or sets the first one of somebody who came without. */
 export function ChangePassword({ standing, onSessions }: { standing: Standing; onSessions: () => void }) {
   const { t } = useTranslation();
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const held = standing.security.password;
   const { form, problems, refusal, busy, wait_s } = useSubmit(
     (values) => {
-      setSaid("");
+      say(null);
       return found({
         old: held && values.old === "" ? "passwordMissing" : null,
         password: chosenProblem(values),
@@ -29,7 +29,7 @@ export function ChangePassword({ standing, onSessions }: { standing: Standing; o
     async (values) => {
       await api.changePassword(held ? values.old : undefined, values.password);
       form.ref.current?.reset();
-      setSaid(t(held ? "password.changed" : "security.password.set"));
+      say((t) => t(held ? "password.changed" : "security.password.set"));
       standing.onChange({ password: true });
       onSessions();
     },

@@ -1,5 +1,5 @@
 import { Link } from "lucide-react";
-import { useRef, useState } from "react";
+import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type LinkedProvider } from "../../api/security";
@@ -7,6 +7,7 @@ import type { Provider } from "../../api/types";
 import { orLastWayIn } from "../../state/account";
 import { linkPath } from "../../state/route";
 import { useSession } from "../../state/session";
+import { useSaid } from "../useSaid";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { ProviderNote } from "./ProviderNote";
@@ -17,7 +18,7 @@ import type { Standing } from "./useSecurity";
 export function LinkedProviders({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
   const known = useSession((state) => state.providers);
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
   const linked = standing.security.providers;
@@ -31,7 +32,7 @@ export function LinkedProviders({ standing }: { standing: Standing }) {
       if (!(error instanceof ApiError && error.status === 404)) throw orLastWayIn(error);
     }
     standing.onChange({ providers: linked.filter(({ id }) => id !== gone.id) });
-    setSaid(t("security.providers.unlinked", { name: gone.name }));
+    say((t) => t("security.providers.unlinked", { name: gone.name }));
     focusList();
   };
   return (

@@ -1,5 +1,6 @@
+import type { TFunction } from "i18next";
 import { KeyRound } from "lucide-react";
-import { useRef, useState } from "react";
+import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { ApiError } from "../../api/client";
 import { security as api, type Passkey } from "../../api/security";
@@ -7,6 +8,7 @@ import { passkeysSupported } from "../../api/webauthn";
 import { agoText } from "../../i18n/format";
 import { orLastWayIn } from "../../state/account";
 import { useSession } from "../../state/session";
+import { useSaid, type Words } from "../useSaid";
 import { Section } from "./AccountPage";
 import { IdentityDialog } from "./IdentityDialog";
 import { AddPasskey, RenamePasskey } from "./PasskeyForms";
@@ -18,20 +20,20 @@ const PASSKEYS_MAX = 20;
 export function Passkeys({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
   const offered = useSession((state) => state.passkeys);
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
   const { passkeys } = standing.security;
   const able = offered && passkeysSupported();
   if (!offered && passkeys.length === 0) return null;
-  const change = (changed: readonly Passkey[], done: string) => {
+  const change = (changed: readonly Passkey[], done: Words<TFunction>) => {
     standing.onChange({ passkeys: changed });
-    setSaid(done);
+    say(done);
   };
   const remove = (gone: Passkey) => {
     change(
       passkeys.filter(({ id }) => id !== gone.id),
-      t("security.passkeys.removed", { name: gone.name }),
+      (t) => t("security.passkeys.removed", { name: gone.name }),
     );
     focusList();
   };
@@ -46,7 +48,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
             onRenamed={(renamed) =>
               change(
                 passkeys.map((known) => (known.id === renamed.id ? renamed : known)),
-                t("security.passkeys.renamed", { name: renamed.name }),
+                (t) => t("security.passkeys.renamed", { name: renamed.name }),
               )
             }
             onRemoved={() => remove(passkey)}
@@ -58,7 +60,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
         <AddPasskey
           standing={standing}
           onAdded={(added) =>
-            change([...passkeys, added], t("security.passkeys.added", { name: added.name }))
+            change([...passkeys, added], (t) => t("security.passkeys.added", { name: added.name }))
           }
         />
       )}

@@ -1,7 +1,9 @@
+import type { TFunction } from "i18next";
 import { ShieldCheck } from "lucide-react";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { security as api } from "../../api/security";
+import { useSaid, type Words } from "../useSaid";
 import { Section } from "./AccountPage";
 import { FormDialog } from "./FormDialog";
 import { IdentityDialog, IdentityForm } from "./IdentityDialog";
@@ -16,13 +18,13 @@ const CODES_LOW = 4;
 /** The code besides the password: set up, renewed and turned off. */
 export function SecondFactor({ standing }: { standing: Standing }) {
   const { t } = useTranslation();
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const row = useRef<HTMLFieldSetElement>(null);
   const focusRow = useFocusAfter(row);
   const { totp } = standing.security;
-  const change = (changed: Partial<Standing["security"]>, done: string) => {
+  const change = (changed: Partial<Standing["security"]>, done: Words<TFunction>) => {
     standing.onChange(changed);
-    setSaid(done);
+    say(done);
     focusRow();
   };
   return (
@@ -33,7 +35,7 @@ export function SecondFactor({ standing }: { standing: Standing }) {
           <>
             <NewCodes
               standing={standing}
-              onDone={(count) => change({ recovery_codes_left: count }, t("security.codes.renewed"))}
+              onDone={(count) => change({ recovery_codes_left: count }, (t) => t("security.codes.renewed"))}
             />
             <IdentityDialog
               standing={standing}
@@ -48,7 +50,7 @@ export function SecondFactor({ standing }: { standing: Standing }) {
               danger
               act={async (password) => {
                 await api.removeTotp(password);
-                change({ totp: false, recovery_codes_left: 0 }, t("security.totp.turnedOff"));
+                change({ totp: false, recovery_codes_left: 0 }, (t) => t("security.totp.turnedOff"));
               }}
             />
           </>
@@ -56,7 +58,7 @@ export function SecondFactor({ standing }: { standing: Standing }) {
           <TotpSetup
             standing={standing}
             onDone={(count) =>
-              change({ totp: true, recovery_codes_left: count }, t("security.totp.turnedOn"))
+              change({ totp: true, recovery_codes_left: count }, (t) => t("security.totp.turnedOn"))
             }
           />
         )}

@@ -1,3 +1,4 @@
+import type { TFunction } from "i18next";
 import { Monitor, Smartphone } from "lucide-react";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -6,13 +7,14 @@ import type { Device } from "../../api/types";
 import { agoText } from "../../i18n/format";
 import { readAgent } from "../../state/agent";
 import { notify } from "../../state/store";
+import { useSaid, type Words } from "../useSaid";
 import { Section } from "./AccountPage";
 
 /** Where one is signed in, and the way to end it there. They are read anew whenever `changes` is another number. */
 export function Sessions({ changes }: { changes: number }) {
   const { t } = useTranslation();
   const [devices, setDevices] = useState<readonly Device[] | "loading" | "unreachable">("loading");
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const [busy, setBusy] = useState<string | null>(null);
   const list = useRef<HTMLUListElement>(null);
   const load = useCallback(async () => {
@@ -27,9 +29,9 @@ export function Sessions({ changes }: { changes: number }) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   useEffect(() => void load(), [load, changes]);
 
-  const revoke = async (what: string, revoking: Promise<void>, done: string) => {
+  const revoke = async (what: string, revoking: Promise<void>, done: Words<TFunction>) => {
     setBusy(what);
-    setSaid("");
+    say(null);
     try {
       await revoking;
     } catch (error) {
@@ -42,7 +44,7 @@ export function Sessions({ changes }: { changes: number }) {
     }
     await load();
     setBusy(null);
-    setSaid(done);
+    say(done);
     // The pressed button is gone.
     list.current?.focus();
   };
@@ -66,7 +68,7 @@ export function Sessions({ changes }: { changes: number }) {
               device={device}
               busy={busy !== null}
               onRevoke={(name) =>
-                void revoke(device.id, api.revokeSession(device.id), t("sessions.revoked", { name }))
+                void revoke(device.id, api.revokeSession(device.id), (t) => t("sessions.revoked", { name }))
               }
             />
           ))}
@@ -77,7 +79,7 @@ export function Sessions({ changes }: { changes: number }) {
           type="button"
           className="button"
           disabled={busy !== null}
-          onClick={() => void revoke("others", api.revokeOtherSessions(), t("sessions.othersRevoked"))}
+          onClick={() => void revoke("others", api.revokeOtherSessions(), (t) => t("sessions.othersRevoked"))}
         >
           {busy === "others" && <span className="spinner" aria-hidden="true" />}
           {t("sessions.revokeOthers")}

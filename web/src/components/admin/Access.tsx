@@ -44,12 +44,12 @@ export function Access({ account, groups, onChanged }: Props) {
   const { t } = useTranslation("admin");
   const [role, setRole] = useState(account.role);
   const [chosen, setChosen] = useState<readonly string[]>(account.groups);
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const save = () =>
     action.act("save", async () => {
       onChanged(await admin.changeUser(account.id, { role, groups: [...chosen] }));
-      return t("saved");
+      return (t) => t("saved");
     });
   return (
     <Section title={t("user.access")} text={t("user.accessText")}>

@@ -14,20 +14,20 @@ interface Props {
 /** The end of an account, for a while or for good. */
 export function Closing({ account, removable, onChanged, onSignedOut }: Props) {
   const { t } = useTranslation("admin");
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const { id, name } = account;
   const setDisabled = (disabled: boolean) =>
     action.act("disable", async () => {
       onChanged(await admin.changeUser(id, { disabled }));
       if (disabled) onSignedOut();
-      return t(disabled ? "danger.disabled" : "danger.enabled");
+      return (t) => t(disabled ? "danger.disabled" : "danger.enabled");
     });
   const remove = () =>
     action.act("remove", async () => {
       await admin.deleteUser(id);
       go("/admin/users");
-      return "";
+      return null;
     });
   return (
     <Section title={t("danger.title")} text={t("danger.disableText")}>

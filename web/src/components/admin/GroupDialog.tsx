@@ -61,7 +61,7 @@ function GroupForm({ group, models, onClose, onSaved }: FormProps) {
   const [chosen, setChosen] = useState<readonly string[]>(group?.models ?? []);
   const [texts, setTexts] = useState(() => textsOf(group?.limits));
   const [wrong, setWrong] = useState<keyof Limits | "name" | null>(null);
-  const action = useAction();
+  const action = useAction(t);
   // What the group allows may not be there at the moment.
   const known = [...new Set([...models, ...(group?.models ?? [])])];
 
@@ -82,7 +82,7 @@ function GroupForm({ group, models, onClose, onSaved }: FormProps) {
       await (group === null ? admin.addGroup(given) : admin.changeGroup(group.id, given));
       onSaved();
       onClose();
-      return "";
+      return null;
     });
   };
   return (

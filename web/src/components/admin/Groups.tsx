@@ -23,7 +23,7 @@ export function Groups({ administers }: { administers: boolean }) {
     return { groups, models: models.map(({ name }) => name) };
   });
   const [editing, setEditing] = useState<Group | "new" | null>(null);
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const groups = loaded.state === "ready" ? loaded.value.groups : [];
   const everyone = groups.find(({ id }) => id === EVERYONE);
@@ -31,7 +31,7 @@ export function Groups({ administers }: { administers: boolean }) {
     action.act(group.id, async () => {
       await admin.deleteGroup(group.id);
       await reload();
-      return t("group.removed");
+      return (t) => t("group.removed");
     });
   return (
     <>

@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type Account, admin } from "../../api/admin";
+import { listText } from "../../i18n/format";
 import { Section } from "../account/AccountPage";
 import { ActionButton, Outcome, Secret, useAction, useQuestion } from "./parts";
 
@@ -12,8 +13,8 @@ interface Props {
 
 /** The ways back in for somebody who has lost theirs. */
 export function SigningIn({ account, onChanged, onSignedOut }: Props) {
-  const { t } = useTranslation("admin");
-  const action = useAction();
+  const { t, i18n } = useTranslation("admin");
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const [password, setPassword] = useState<string | null>(null);
   const { name } = account;
@@ -22,14 +23,15 @@ export function SigningIn({ account, onChanged, onSignedOut }: Props) {
       setPassword(null);
       const made = await admin.newPassword(account.id);
       setPassword(made.password ?? null);
+      onChanged({ ...account, ways_in: [...new Set(["password" as const, ...account.ways_in])] });
       onSignedOut();
-      return t("signIn.passwordMade");
+      return (t) => t("signIn.passwordMade");
     });
   const clearFactors = () =>
     action.act("factors", async () => {
-      await admin.clearFactors(account.id);
-      onChanged({ ...account, totp: false, passkeys: 0 });
-      return t("signIn.factorsRemoved");
+      const left = await admin.clearFactors(account.id);
+      onChanged(left);
+      return (t) => t(left.ways_in.length > 0 ? "signIn.factorsRemoved" : "signIn.factorsRemovedNone");
     });
   const factors = account.totp || account.passkeys > 0;
   return (
@@ -39,6 +41,15 @@ export function SigningIn({ account, onChanged, onSignedOut }: Props) {
         <dd>{t(account.totp ? "signIn.on" : "signIn.off")}</dd>
         <dt>{t("signIn.passkeys")}</dt>
         <dd>{account.passkeys}</dd>
+        <dt>{t("signIn.ways")}</dt>
+        <dd>
+          {account.ways_in.length > 0
+            ? listText(
+                account.ways_in.map((way) => t(`signIn.way.${way}`)),
+                i18n.language,
+              )
+            : t("signIn.noWay")}
+        </dd>
       </dl>
       <div className="admin-buttons">
         <ActionButton

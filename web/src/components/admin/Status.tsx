@@ -1,9 +1,9 @@
 import { Download } from "lucide-react";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { admin, BACKUP_PATH, type Status as Facts } from "../../api/admin";
 import { bytesText, listText } from "../../i18n/format";
 import { Section } from "../account/AccountPage";
+import { useSaid } from "../useSaid";
 import { ActionButton, Failed, Heading, Outcome, useAction, useQuestion, Waiting } from "./parts";
 import { useLoaded } from "./useLoaded";
 
@@ -11,11 +11,11 @@ import { useLoaded } from "./useLoaded";
 export function Status({ administers }: { administers: boolean }) {
   const { t } = useTranslation("admin");
   const { loaded, reload } = useLoaded<Facts>(() => admin.status());
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const refresh = async () => {
-    setSaid("");
+    say(null);
     await reload();
-    setSaid(t("state.refreshed"));
+    say((t) => t("state.refreshed"));
   };
   return (
     <>
@@ -85,15 +85,17 @@ function FactList({ facts }: { facts: Facts }) {
 
 function Rotation() {
   const { t, i18n } = useTranslation("admin");
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const rotate = () =>
     action.act("rotate", async () => {
       const { generation, rewrapped, removable } = await admin.rotateKey();
-      const done = t("rotation.done", { generation, count: rewrapped });
-      if (removable.length === 0) return done;
-      const list = listText(removable.map(String), i18n.language);
-      return `${done} ${t("rotation.removable", { count: removable.length, list })}`;
+      return (t) => {
+        const done = t("rotation.done", { generation, count: rewrapped });
+        if (removable.length === 0) return done;
+        const list = listText(removable.map(String), i18n.language);
+        return `${done} ${t("rotation.removable", { count: removable.length, list })}`;
+      };
     });
   return (
     <Section title={t("rotation.title")} text={t("rotation.text")}>

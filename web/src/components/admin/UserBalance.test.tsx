@@ -18,6 +18,8 @@ const account: Account = {
   groups: [],
   totp: false,
   passkeys: 0,
+  links: 0,
+  ways_in: ["password"],
   seen_ms: null,
 };
 

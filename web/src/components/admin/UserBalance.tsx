@@ -40,7 +40,7 @@ function CreditForm({ account, balance: { currency }, onChanged }: FormProps) {
   const [fields, setFields] = useState(empty);
   const [wrong, setWrong] = useState<CreditProblem | null>(null);
   const form = useRef<HTMLFormElement>(null);
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const money = (amount: string) => moneyText(amount, currency, i18n.language);
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -55,7 +55,7 @@ function CreditForm({ account, balance: { currency }, onChanged }: FormProps) {
       void action.act("credit", async () => {
         onChanged(await programs.addCredit(account.id, credit));
         setFields(empty);
-        return t("credit.done");
+        return (t) => t("credit.done");
       });
     const less = credit.amount.startsWith("-");
     const amount = money(credit.amount.replace("-", ""));

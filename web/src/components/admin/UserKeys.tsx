@@ -20,7 +20,7 @@ export function UserKeys({ account, revokes }: { account: Account; revokes: bool
     const [{ keys }, { currency }] = await Promise.all([programs.userKeys(account.id), programs.prices()]);
     return { keys, currency };
   });
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
@@ -29,7 +29,7 @@ export function UserKeys({ account, revokes }: { account: Account; revokes: bool
       await programs.revokeUserKey(account.id, key.id).catch(gone);
       await reload();
       focusList();
-      return t("key.revoked", { name: key.name });
+      return (t) => t("key.revoked", { name: key.name });
     });
   const shown = loaded.state === "ready" ? loaded.value : null;
   return (

@@ -81,7 +81,7 @@ function UserPicker({ part }: Pick<Props, "part">) {
           spellCheck={false}
           value={text}
           aria-label={t("log.user")}
-          placeholder={`${t("log.user")}: ${t("log.userPlaceholder")}`}
+          placeholder={t("log.user")}
           onChange={(event) => {
             setText(event.target.value);
             moveTo(0);

@@ -1,3 +1,4 @@
+import type { TFunction } from "i18next";
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { type Account, admin } from "../../api/admin";
@@ -5,6 +6,7 @@ import { ApiError } from "../../api/client";
 import type { Device } from "../../api/types";
 import { Section } from "../account/AccountPage";
 import { DeviceItem } from "../account/Sessions";
+import type { Words } from "../useSaid";
 import { ActionButton, Failed, Outcome, useAction, useQuestion, Waiting } from "./parts";
 import { useLoaded } from "./useLoaded";
 
@@ -15,10 +17,10 @@ export function UserSessions({ account }: { account: Account }) {
     const { sessions } = await admin.sessions(account.id);
     return sessions.toSorted((a, b) => b.seen_ms - a.seen_ms);
   });
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const list = useRef<HTMLUListElement>(null);
-  const revoke = (name: string, revoking: () => Promise<void>, done: string) =>
+  const revoke = (name: string, revoking: () => Promise<void>, done: Words<TFunction<"admin">>) =>
     action.act(name, async () => {
       await revoking().catch((error: unknown) => {
         // One that is over already is what was wanted.
@@ -47,7 +49,7 @@ export function UserSessions({ account }: { account: Account }) {
               void revoke(
                 device.id,
                 () => admin.revokeSession(account.id, device.id),
-                t("devices.oneRevoked"),
+                (t) => t("devices.oneRevoked"),
               )
             }
           />
@@ -63,7 +65,12 @@ export function UserSessions({ account }: { account: Account }) {
                 title: t("devices.revokeQuestion", { name: account.name }),
                 text: t("devices.revokeText"),
                 confirm: t("devices.revoke"),
-                act: () => void revoke("all", () => admin.revokeSessions(account.id), t("devices.revoked")),
+                act: () =>
+                  void revoke(
+                    "all",
+                    () => admin.revokeSessions(account.id),
+                    (t) => t("devices.revoked"),
+                  ),
               })
             }
           >

@@ -44,7 +44,7 @@ export function Users({ me, query }: { me: User; query: string }) {
           type="search"
           value={text}
           aria-label={t("list.search")}
-          placeholder={t("list.search")}
+          placeholder={t("list.placeholder")}
           onChange={(event) => setText(event.target.value)}
         />
       </div>
@@ -83,6 +83,7 @@ function UserRow({ account }: { account: Account }) {
             <span dir="auto">{account.name}</span>
             {account.role !== "user" && <span className="badge">{t(`user.roles.${account.role}`)}</span>}
             {account.disabled_ms !== null && <span className="badge badge-danger">{t("list.disabled")}</span>}
+            {account.ways_in.length === 0 && <span className="badge badge-danger">{t("list.noWayIn")}</span>}
           </span>
           <span className="row-facts">
             {account.email !== null && <span>{account.email}</span>}

@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import { type Failure, failureOf } from "../../state/admin";
 import { Confirm } from "../Confirm";
 import { CopyButton } from "../CopyButton";
+import { useSaid, type Words } from "../useSaid";
 import type { Pages } from "./usePages";
 
 export function Heading({ children }: { children: string }) {
@@ -105,18 +106,18 @@ export function useQuestion() {
   return { ask, dialog };
 }
 
-/** Does one thing at a time, and keeps what there is to say of it. */
-export function useAction() {
+/** Does one thing at a time, and keeps what there is to say of it, in the words of `t`. */
+export function useAction<T>(t: T) {
   const [busy, setBusy] = useState<string | null>(null);
-  const [said, setSaid] = useState("");
+  const [said, say] = useSaid(t);
   const [failure, setFailure] = useState<Failure | null>(null);
-  const act = async (name: string, doing: () => Promise<string>) => {
+  const act = async (name: string, doing: () => Promise<Words<T> | null>) => {
     if (busy !== null) return;
     setBusy(name);
-    setSaid("");
+    say(null);
     setFailure(null);
     try {
-      setSaid(await doing());
+      say(await doing());
     } catch (error) {
       setFailure(failureOf(error));
     } finally {
@@ -126,7 +127,7 @@ export function useAction() {
   return { busy, said, failure, act };
 }
 
-type Action = ReturnType<typeof useAction>;
+type Action = Pick<ReturnType<typeof useAction>, "busy" | "said" | "failure">;
 
 /** What an action has to say. */
 export function Outcome({ action }: { action: Action }) {

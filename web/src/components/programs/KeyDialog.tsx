@@ -110,7 +110,7 @@ function KeyForm({ of: key, models, currency, onClose, onMade, onChanged }: Form
   const form = useRef<HTMLFormElement>(null);
   const [fields, setFields] = useState<KeyFields>(() => keyFieldsOf(key));
   const [wrong, setWrong] = useState<KeyProblem | null>(null);
-  const action = useAction();
+  const action = useAction(t);
   // What the key allows may not be there at the moment.
   const known = [...new Set([...models, ...(key?.models ?? [])])];
   const set = (change: Partial<KeyFields>) => setFields({ ...fields, ...change });
@@ -136,7 +136,7 @@ function KeyForm({ of: key, models, currency, onClose, onMade, onChanged }: Form
         if (problem === null) throw error;
         point(problem);
       }
-      return "";
+      return null;
     });
   };
   const text = (name: KeyProblem, hint?: string) => ({

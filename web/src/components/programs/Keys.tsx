@@ -40,7 +40,7 @@ export function Keys() {
     return { keys, keys_max, models: installed, model, currency };
   });
   const [editing, setEditing] = useState<Key | "new" | null>(null);
-  const action = useAction();
+  const action = useAction(t);
   const { ask, dialog } = useQuestion();
   const list = useRef<HTMLUListElement>(null);
   const focusList = useFocusAfter(list);
@@ -49,7 +49,7 @@ export function Keys() {
       await programs.revokeKey(key.id).catch(gone);
       await reload();
       focusList();
-      return t("key.revoked", { name: key.name });
+      return (t) => t("key.revoked", { name: key.name });
     });
   const shown = loaded.state === "ready" ? loaded.value : null;
   const full = shown !== null && shown.keys.length >= shown.keys_max;

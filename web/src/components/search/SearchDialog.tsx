@@ -93,7 +93,7 @@ function SearchBox({ onChosen }: { onChosen: () => void }) {
           spellCheck={false}
           enterKeyHint="go"
           aria-label={t("search.label")}
-          placeholder={t("search.label")}
+          placeholder={t("search.placeholder")}
           onChange={(event) => {
             setText(event.target.value);
             moveTo(0);

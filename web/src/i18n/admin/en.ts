@@ -26,6 +26,8 @@ export const en = {
   },
   list: {
     search: "Search by name or email address",
+    placeholder: "Name or email address",
+    noWayIn: "no way in",
     count_one: "{{count}} user",
     count_other: "{{count}} users",
     none: "Nobody is called like this.",
@@ -95,9 +97,18 @@ export const en = {
     passwordMade: "A new password is made",
     factors: "Remove second factors",
     factorsQuestion: "Remove the second factors of {{name}}?",
-    factorsText: "Their codes, recovery codes and passkeys stop working. The password alone is then enough.",
+    factorsText:
+      "Their codes, recovery codes and passkeys stop working. The password and accounts elsewhere stay.",
     factorsConfirm: "Remove them",
     factorsRemoved: "The second factors are removed.",
+    factorsRemovedNone: "The second factors are removed, and no way in is left: make a new password.",
+    ways: "Ways in",
+    noWay: "None: make a new password",
+    way: {
+      password: "password",
+      passkey: "passkey",
+      provider: "account elsewhere",
+    },
   },
   devices: {
     title: "Sessions",
@@ -156,7 +167,6 @@ export const en = {
   log: {
     text: "What has to do with security, without any content.",
     user: "Only this user",
-    userPlaceholder: "Name or email address",
     all: "All users",
     of: "Entries of {{name}}",
     none: "No entries.",

@@ -25,6 +25,8 @@ export const fr: AdminCatalogue = {
   },
   list: {
     search: "Rechercher par nom ou adresse e-mail",
+    placeholder: "Nom ou adresse e-mail",
+    noWayIn: "sans accès",
     count_one: "{{count}} utilisateur",
     count_other: "{{count}} utilisateurs",
     none: "Personne ne porte ce nom.",
@@ -96,9 +98,18 @@ export const fr: AdminCatalogue = {
     factors: "Retirer les seconds facteurs",
     factorsQuestion: "Retirer les seconds facteurs de {{name}} ?",
     factorsText:
-      "Ses codes, ses codes de secours et ses clés d'accès ne fonctionneront plus. Le mot de passe seul suffira.",
+      "Ses codes, ses codes de secours et ses clés d'accès ne fonctionneront plus. Le mot de passe et les comptes ailleurs restent.",
     factorsConfirm: "Les retirer",
     factorsRemoved: "Les seconds facteurs sont retirés.",
+    factorsRemovedNone:
+      "Les seconds facteurs sont retirés et aucun moyen de connexion ne reste : créez un nouveau mot de passe.",
+    ways: "Moyens de connexion",
+    noWay: "Aucun : créez un nouveau mot de passe",
+    way: {
+      password: "mot de passe",
+      passkey: "clé d'accès",
+      provider: "compte ailleurs",
+    },
   },
   devices: {
     title: "Sessions",
@@ -158,7 +169,6 @@ export const fr: AdminCatalogue = {
   log: {
     text: "Ce qui touche à la sécurité, sans aucun contenu.",
     user: "Seulement cet utilisateur",
-    userPlaceholder: "nom ou adresse e-mail",
     all: "Tous les utilisateurs",
     of: "Entrées de {{name}}",
     none: "Aucune entrée.",

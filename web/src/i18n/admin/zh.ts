@@ -25,6 +25,8 @@ export const zh: AdminCatalogue = {
   },
   list: {
     search: "按用户名或电子邮箱搜索",
+    placeholder: "用户名或电子邮箱",
+    noWayIn: "无法登录",
     count_one: "{{count}} 位用户",
     count_other: "{{count}} 位用户",
     none: "没有匹配的用户。",
@@ -94,9 +96,17 @@ export const zh: AdminCatalogue = {
     passwordMade: "新密码已生成",
     factors: "移除双重验证",
     factorsQuestion: "移除 {{name}} 的双重验证？",
-    factorsText: "其验证码、恢复码和通行密钥都将失效，之后仅凭密码即可登录。",
+    factorsText: "其验证码、恢复码和通行密钥都将失效；密码和其他网站的账户保持不变。",
     factorsConfirm: "移除",
     factorsRemoved: "双重验证已移除。",
+    factorsRemovedNone: "第二因素已移除，已没有任何登录方式：请设置新密码。",
+    ways: "登录方式",
+    noWay: "无：请设置新密码",
+    way: {
+      password: "密码",
+      passkey: "通行密钥",
+      provider: "其他网站的账户",
+    },
   },
   devices: {
     title: "已登录的设备",
@@ -154,7 +164,6 @@ export const zh: AdminCatalogue = {
   log: {
     text: "与安全有关的事件，不含任何内容。",
     user: "仅看此用户",
-    userPlaceholder: "用户名或电子邮箱",
     all: "所有用户",
     of: "{{name}} 的记录",
     none: "没有记录。",

@@ -293,8 +293,7 @@ fn open_history(home: &Path) -> Option<PathBuf> {
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let opened =
-        std::fs::create_dir_all(home).and_then(|()| options.open(&path)).and_then(|file| restrict(&file));
+    let opened = crate::home::make(home).and_then(|()| options.open(&path)).and_then(|file| restrict(&file));
     match opened {
         Ok(()) => Some(path),
         Err(error) => {

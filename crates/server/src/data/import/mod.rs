@@ -12,16 +12,17 @@ mod own;
 mod read;
 mod run;
 mod tree;
+#[cfg(any(test, feature = "fuzzing"))]
+mod whole;
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use store::{Role, Status, Timing, Usage};
 
-#[cfg(test)]
-use {budget::Bounds, error::ImportError};
-
-pub(crate) use run::{Imported, import};
+pub(crate) use run::{Imported, import, shutting_down};
+#[cfg(feature = "fuzzing")]
+pub use whole::read_whole;
 
 /// Whose form a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,9 @@ mod tests {
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
+    use super::budget::Bounds;
+    use super::error::ImportError;
+    use super::whole::check;
     use super::*;
 
     const FIXTURES: [&str; 3] = [
@@ -134,25 +138,6 @@ mod tests {
         zip.start_file("conversations.json", SimpleFileOptions::default()).unwrap();
         zip.write_all(content).unwrap();
         zip.finish().unwrap().into_inner()
-    }
-
-    /// The conversations of a file, if it is one; they are whole in any case.
-    fn check(file: &[u8]) -> Result<usize, ImportError> {
-        let bounds = Bounds { unpacked_bytes_max: 1 << 20, conversation_bytes_max: 1 << 18, entries_max: 10 };
-        let mut conversations = 0;
-        let read = read::read(Cursor::new(file), &bounds, &|| Ok(()), &mut |_, draft| {
-            let mut roles: Vec<Role> = Vec::new();
-            for message in &draft.messages {
-                let above = message.parent.map(|parent| roles[parent]);
-                let expected = if above == Some(Role::User) { Role::Assistant } else { Role::User };
-                assert_eq!(message.role, expected, "questions and answers take turns");
-                assert_ne!(message.status, Status::Generating);
-                roles.push(message.role);
-            }
-            conversations += 1;
-            Ok(())
-        });
-        read.map(|_| conversations)
     }
 
     #[test]

@@ -111,11 +111,12 @@ fn bounds(settings: &Settings) -> Bounds {
 
 /// Whether the server waits for nothing more. What was added stays, and the next import goes on after it.
 fn check_cut(app: &App) -> Result<(), ImportError> {
-    if *app.cut.borrow() {
-        let error = ApiError::busy("shutting_down", "the server is shutting down; import the file again");
-        return Err(ImportError::Stopped(error));
-    }
-    Ok(())
+    if *app.cut.borrow() { Err(ImportError::Stopped(shutting_down())) } else { Ok(()) }
+}
+
+/// For a file that the server has no time for any more.
+pub(crate) fn shutting_down() -> ApiError {
+    ApiError::busy("shutting_down", "the server is shutting down; import the file again")
 }
 
 struct Importing {

@@ -12,6 +12,7 @@ use crate::accounts::{Caller, Peer, RelyingParty, check_passkey_name, finish_reg
 use crate::app::App;
 use crate::body;
 use crate::error::{ApiError, shortened};
+use crate::letters::{Language, Subject};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AddPasskeyAsked)]
@@ -49,6 +50,7 @@ pub(crate) async fn handle(
     app.answer(&challenge)?;
     let made = app.store.add_passkey(user.id, NewPasskey { name, ..new }, PASSKEYS_MAX).await?;
     app.audit("passkey_added", Some(user.id), peer).await;
+    app.tell(&user, Language::of(&headers), Subject::PasskeyAdded);
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 

@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 
 use crate::accounts::{Caller, Peer};
 use crate::app::App;
-use crate::data::{Imported, import, spool};
+use crate::data::{Imported, import, shutting_down, spool};
 use crate::error::ApiError;
 
 /// A file with conversations, from an export of this program's, DeepSeek's or ChatGPT's.
@@ -29,9 +29,7 @@ pub(crate) async fn handle(
     // Who sends slowly keeps nobody from being read.
     let turn = tokio::select! {
         turn = Arc::clone(&app.reading).acquire_owned() => turn,
-        () = app.cut_off() => {
-            return Err(ApiError::busy("shutting_down", "the server is shutting down; import the file again"));
-        }
+        () = app.cut_off() => return Err(shutting_down()),
     };
     let turn = turn.map_err(|_| ApiError::internal("the turns of imports are closed"))?;
     let worker = App::clone(&app);

@@ -245,11 +245,7 @@ pub(crate) async fn add_key(
 ) -> Result<MadeKey, ApiError> {
     let (new, secret) = asked.into_new(app, user)?;
     let key = app.store.add_key(new, app.settings.keys_max).await?;
-    if let (Some(letters), Some(email), Some(_)) = (&app.letters, &user.email, user.email_verified_ms)
-        && let (Ok(place), Ok(address)) = (letters.place(), email.parse())
-    {
-        app.post(place, address, Language::of(headers), Subject::KeyMade);
-    }
+    app.tell(user, Language::of(headers), Subject::KeyMade);
     Ok(MadeKey { key: key.into(), secret })
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Waiting {
     pub(super) name: String,
     pub(super) email: String,
     pub(super) password_hash: String,
+    /// Unix milliseconds.
+    pub(super) sent_ms: i64,
 }
 
 /// The answer and the work are the same whether the address is known or not; only who reads its letters can tell.
@@ -95,7 +97,7 @@ async fn by_letter(
     let password_hash = app.accounts.hasher.hash(asked.password, app.random_bytes()).await?;
     let email = to.to_string();
     let known = app.store.user_by_login(email.clone()).await?.is_some();
-    let waiting = Waiting { name: asked.name, email, password_hash };
+    let waiting = Waiting { name: asked.name, email, password_hash, sent_ms: app.clock.unix_ms() };
     let ticket = app.ticket("sign up", &waiting, super::verify::LIFETIME)?;
     let subject =
         if known { Subject::KnownAlready } else { Subject::SignUp { link: letters.link("verify", &ticket) } };

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
-use store::{NewUser, StoreError, UserRole};
+use store::{NewUser, SignUpLink, StoreError, UserRole};
 use utoipa::ToSchema;
 
 use super::session::SessionView;
@@ -96,7 +96,9 @@ async fn make_account(
             "this link was used already, or the address has an account by other means: sign in",
         ));
     }
-    let Waiting { name, email, password_hash } = waiting;
+    let Waiting { name, email, password_hash, sent_ms } = waiting;
+    let address = app.accounts.fingerprint("sign up", &email.to_lowercase());
+    let link = SignUpLink { address, sent_ms, lifetime: LIFETIME };
     let new = NewUser {
         name,
         email: Some(email),
@@ -104,7 +106,11 @@ async fn make_account(
         password_hash: Some(password_hash),
         first: false,
     };
-    let user = app.store.add_verified_user(new, None).await?;
+    // Also after the account that it made is deleted.
+    let user = match app.store.add_user_by_link(new, link).await {
+        Err(StoreError::Conflict(_)) => return Err(invalid("this link was used already; ask for another")),
+        added => added?,
+    };
     app.welcome(user.id).await;
     app.audit("sign_up", Some(user.id), peer).await;
     let signed_in = sign_in_response(app, user, peer, headers).await?;

@@ -15,6 +15,7 @@ use super::{go, journey_cookie, kept, page_of};
 use crate::accounts::{Caller, Challenge, Peer};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::letters::{Language, Subject};
 use crate::oidc::{self, Journey, Known, Refusal};
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +99,7 @@ async fn arrive(
         }
         let user = caller.account(app).await.map_err(|_| Refusal::Expired)?;
         oidc::link_to(app, &known.settings, &who, user.id, peer).await?;
+        app.tell(&user, Language::of(headers), Subject::ProviderLinked);
         return Ok((next, None));
     }
     let user = oidc::user_of(app, &known.settings, &who, peer).await?;

@@ -25,7 +25,7 @@ pub(crate) use authenticator::{Authenticator, Says, encode};
 pub(crate) use client::{Client, Control, Event, Reply, Streaming};
 pub(crate) use models::{CONTEXT, Gate, Models};
 pub(crate) use provider::{Acme, CLIENT_SECRET, Wrong};
-pub(crate) use smtp::{PUBLIC_URL, PostOffice};
+pub(crate) use smtp::{PUBLIC_URL, PostOffice, TlsBegins};
 
 /// Longest that anything is waited for before a test is believed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,6 +14,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1v15::SigningKey as RsaSigningKey;
+use rsa::signature::SignatureEncoding as _;
+use rsa::traits::PublicKeyParts as _;
 use serde_json::{Value, json};
 use server::{Provider, Settings};
 use sha2::{Digest as _, Sha256};
@@ -84,6 +88,8 @@ pub(crate) struct Behaviour {
     pub(crate) userinfo: bool,
     key: SigningKey,
     key_name: String,
+    /// Signs instead, by RS256, where there is one.
+    pub(crate) rsa: Option<RsaPrivateKey>,
     grants: HashMap<String, Grant>,
     /// Requests by path.
     pub(crate) asked: HashMap<String, usize>,
@@ -107,6 +113,10 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_slice(&[seed; 32]).unwrap()
 }
 
+fn rsa_key() -> RsaPrivateKey {
+    RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap()
+}
+
 impl Acme {
     pub(crate) async fn new() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -119,6 +129,7 @@ impl Acme {
             userinfo: false,
             key: key(7),
             key_name: "first".to_owned(),
+            rsa: None,
             grants: HashMap::new(),
             asked: HashMap::new(),
             secrets: Vec::new(),
@@ -150,6 +161,11 @@ impl Acme {
         let mut behaviour = self.lock();
         behaviour.key = key(8);
         "second".clone_into(&mut behaviour.key_name);
+    }
+
+    /// Signs by RS256 from now on, as most providers do.
+    pub(crate) fn sign_by_rsa(&self) {
+        self.lock().rsa = Some(rsa_key());
     }
 
     pub(crate) fn issuer(&self) -> String {
@@ -207,7 +223,7 @@ async fn discovery(State(acme): State<Acme>) -> axum::Json<Value> {
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         // What it says of itself must not widen what is believed.
-        "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
+        "id_token_signing_alg_values_supported": ["ES256", "RS256", "HS256", "none"],
     }))
 }
 
@@ -294,9 +310,11 @@ fn id_token(behaviour: &Behaviour, issuer: &str, grant: &Grant, access_token: &s
     let algorithm = match wrong {
         Wrong::Unsigned => "none",
         Wrong::SharedSecret | Wrong::PublicKeyAsSecret => "HS256",
+        _ if behaviour.rsa.is_some() => "RS256",
         _ => "ES256",
     };
-    let head = json!({"alg": algorithm, "kid": behaviour.key_name, "typ": "JWT"});
+    let key_name = if algorithm == "RS256" { "rsa" } else { &behaviour.key_name };
+    let head = json!({"alg": algorithm, "kid": key_name, "typ": "JWT"});
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(serde_json::to_vec(value).unwrap());
     let signed = format!("{}.{}", part(&head), part(&claims));
     let mac = |secret: &[u8]| {
@@ -307,12 +325,16 @@ fn id_token(behaviour: &Behaviour, issuer: &str, grant: &Grant, access_token: &s
         let signature: Signature = key.sign(signed.as_bytes());
         signature.to_bytes().to_vec()
     };
+    let sign_rsa = |key: &RsaPrivateKey| {
+        RsaSigningKey::<rsa::sha2::Sha256>::new(key.clone()).sign(signed.as_bytes()).to_vec()
+    };
     let signature = match wrong {
         Wrong::Unsigned => Vec::new(),
         Wrong::SharedSecret => mac(CLIENT_SECRET.as_bytes()),
         Wrong::PublicKeyAsSecret => mac(behaviour.key.verifying_key().to_encoded_point(false).as_bytes()),
+        Wrong::Key if behaviour.rsa.is_some() => sign_rsa(&rsa_key()),
         Wrong::Key => sign(&key(99)),
-        _ => sign(&behaviour.key),
+        _ => behaviour.rsa.as_ref().map_or_else(|| sign(&behaviour.key), sign_rsa),
     };
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
@@ -323,9 +345,14 @@ async fn keys(State(acme): State<Acme>) -> axum::Json<Value> {
     let point = behaviour.key.verifying_key().to_encoded_point(false);
     let (x, y) = point.as_bytes()[1..].split_at(32);
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-    axum::Json(json!({"keys": [
-        {"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": behaviour.key_name, "x": x, "y": y},
-    ]}))
+    let mut keys = vec![json!({
+        "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": behaviour.key_name, "x": x, "y": y,
+    })];
+    if let Some(rsa) = &behaviour.rsa {
+        let [n, e] = [rsa.n(), rsa.e()].map(|number| URL_SAFE_NO_PAD.encode(number.to_bytes_be()));
+        keys.push(json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "rsa", "n": n, "e": e}));
+    }
+    axum::Json(json!({ "keys": keys }))
 }
 
 async fn userinfo(State(acme): State<Acme>, headers: HeaderMap) -> Response {

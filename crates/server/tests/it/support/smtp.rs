@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use server::{Mail, MailSecurity, Settings};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::{Setup, eventually};
@@ -29,7 +30,21 @@ struct Inner {
     refusals: Mutex<Vec<&'static str>>,
     /// Whether letters are taken now; the others wait.
     open: watch::Sender<bool>,
+    tls: Option<(TlsAcceptor, TlsBegins)>,
 }
+
+/// When a conversation becomes one over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsBegins {
+    AtOnce,
+    WhenAsked,
+}
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+type Stream = BufReader<Box<dyn Wire>>;
 
 /// A letter as it came.
 #[derive(Debug, Clone)]
@@ -37,6 +52,7 @@ pub(crate) struct Received {
     pub(crate) to: String,
     pub(crate) head: String,
     pub(crate) body: String,
+    pub(crate) by_tls: bool,
 }
 
 impl Received {
@@ -53,6 +69,15 @@ pub(crate) const PUBLIC_URL: &str = "https://chat.example";
 
 impl PostOffice {
     pub(crate) async fn new() -> Self {
+        Self::open(None).await
+    }
+
+    /// One that speaks TLS, and then takes passwords.
+    pub(crate) async fn with_tls(acceptor: TlsAcceptor, begins: TlsBegins) -> Self {
+        Self::open(Some((acceptor, begins))).await
+    }
+
+    async fn open(tls: Option<(TlsAcceptor, TlsBegins)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let inner = Arc::new(Inner {
@@ -61,12 +86,13 @@ impl PostOffice {
             connections: AtomicUsize::new(0),
             refusals: Mutex::default(),
             open: watch::Sender::new(true),
+            tls,
         });
         let served = Arc::clone(&inner);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 served.connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(Arc::clone(&served), stream));
+                tokio::spawn(serve(Arc::clone(&served), Box::new(stream)));
             }
         });
         Self { port, inner }
@@ -79,6 +105,7 @@ impl PostOffice {
                 server: "127.0.0.1".to_owned(),
                 port: self.port,
                 security: MailSecurity::None,
+                server_ca: None,
                 login: None,
                 from: "Cachalot <chat@chat.example>".to_owned(),
             });
@@ -123,8 +150,20 @@ impl PostOffice {
     }
 }
 
-async fn serve(inner: Arc<Inner>, stream: TcpStream) {
-    let mut stream = BufReader::new(stream);
+async fn serve(inner: Arc<Inner>, stream: Box<dyn Wire>) {
+    let mut later = None;
+    let mut stream: Stream = match inner.tls.clone() {
+        Some((acceptor, TlsBegins::AtOnce)) => {
+            // A client that does not trust the certificate goes away.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            BufReader::new(Box::new(stream))
+        }
+        Some((acceptor, TlsBegins::WhenAsked)) => {
+            later = Some(acceptor);
+            BufReader::new(stream)
+        }
+        None => BufReader::new(stream),
+    };
     let mut to = String::new();
     if stream.write_all(b"220 post.example ready\r\n").await.is_err() {
         return;
@@ -133,16 +172,27 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream) {
     while stream.read_line(&mut line).await.is_ok_and(|bytes| bytes > 0) {
         let command = std::mem::take(&mut line).trim_end().to_owned();
         inner.commands.lock().unwrap().push(command.clone());
+        let by_tls = inner.tls.is_some() && later.is_none();
         let verb = command.split(' ').next().unwrap().to_ascii_uppercase();
         let answer = match verb.as_str() {
+            "EHLO" if by_tls => "250-post.example\r\n250-AUTH PLAIN\r\n250 8BITMIME",
+            "EHLO" if later.is_some() => "250-post.example\r\n250-STARTTLS\r\n250 8BITMIME",
             "EHLO" => "250-post.example\r\n250 8BITMIME",
+            "AUTH" if by_tls => "235 welcome",
+            "STARTTLS" if later.is_some() => {
+                let _ = stream.write_all(b"220 go on\r\n").await;
+                let Some(acceptor) = later.take() else { return };
+                let Ok(secured) = acceptor.accept(stream.into_inner()).await else { return };
+                stream = BufReader::new(Box::new(secured));
+                continue;
+            }
             "RCPT" => {
                 to = command.split_once('<').unwrap().1.trim_end_matches('>').to_owned();
                 inner.refusals.lock().unwrap().pop().unwrap_or("250 ok")
             }
             "DATA" => {
                 let _ = stream.write_all(b"354 go on\r\n").await;
-                let letter = read_letter(&mut stream, to.clone()).await;
+                let letter = Received { by_tls, ..read_letter(&mut stream, to.clone()).await };
                 let _ = inner.open.subscribe().wait_for(|open| *open).await;
                 inner.letters.lock().unwrap().push(letter);
                 "250 taken"
@@ -157,7 +207,7 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream) {
     }
 }
 
-async fn read_letter(stream: &mut BufReader<TcpStream>, to: String) -> Received {
+async fn read_letter(stream: &mut Stream, to: String) -> Received {
     let mut text = String::new();
     loop {
         let mut line = String::new();
@@ -170,7 +220,7 @@ async fn read_letter(stream: &mut BufReader<TcpStream>, to: String) -> Received 
     }
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let body = decode(head, body);
-    Received { to, head: head.to_owned(), body }
+    Received { to, head: head.to_owned(), body, by_tls: false }
 }
 
 fn decode(head: &str, body: &str) -> String {

@@ -15,6 +15,7 @@ use crate::accounts::Admin;
 use crate::app::App;
 use crate::error::ApiError;
 
+const MEDIA_TYPE: &str = "application/vnd.sqlite3";
 /// Read from the disk at once.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -33,12 +34,17 @@ pub(crate) async fn handle(State(app): State<App>, Admin(operator): Admin) -> Re
     let UtcTime { year, month, day, .. } = UtcTime::from_unix_ms(app.clock.unix_ms());
     let name = format!("attachment; filename=\"cachalot-{year:04}-{month:02}-{day:02}.db\"");
     let fields = [
-        (header::CONTENT_TYPE, "application/vnd.sqlite3".to_owned()),
+        (header::CONTENT_TYPE, MEDIA_TYPE.to_owned()),
         (header::CONTENT_DISPOSITION, name),
         // So that a copy that broke off is not taken for a whole one.
         (header::CONTENT_LENGTH, backup.bytes.to_string()),
     ];
     Ok((fields, body(backup)).into_response())
+}
+
+/// What a backup would be, without making one: how long it would be is not known.
+pub(crate) async fn head(_: Admin) -> impl IntoResponse {
+    [(header::CONTENT_TYPE, MEDIA_TYPE)]
 }
 
 /// The file goes with the body, sent or not.

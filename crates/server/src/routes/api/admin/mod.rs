@@ -87,7 +87,7 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
         ("DELETE", group, Admin, delete(delete_group::handle)),
         ("GET", "/api/admin/audit", Operator, get(audit::handle)),
         ("GET", "/api/admin/status", Operator, get(status::handle)),
-        ("GET", "/api/admin/backup", Admin, get(backup::handle)),
+        ("GET", "/api/admin/backup", Admin, get(backup::handle).head(backup::head)),
         ("POST", "/api/admin/rotate-key", Admin, post(rotate_key::handle)),
     ]
 }

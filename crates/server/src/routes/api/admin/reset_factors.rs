@@ -1,26 +1,27 @@
+use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 
 use super::OfUser;
+use super::views::UserCardView;
 use crate::accounts::Operator;
 use crate::app::App;
 use crate::error::ApiError;
 
 /// One-time codes, recovery codes and passkeys of somebody who has lost them are
-/// gone; the password, or the account elsewhere, is left.
+/// gone. The password and accounts elsewhere stay; the answer says which ways in are left, which may be none.
 #[utoipa::path(
     delete,
     path = "/api/admin/users/{id}/factors",
     operation_id = "admin_reset_factors",
     tag = "admin",
     params(("id" = String, Path)),
-    responses((status = 204)),
+    responses((status = 200, body = UserCardView)),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     operator: Operator,
     OfUser(id): OfUser,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Json<UserCardView>, ApiError> {
     operator.may_look_after(&app.store.user(id).await?)?;
     operator.must_be_another(id)?;
     let worker = App::clone(&app);
@@ -30,5 +31,5 @@ pub(crate) async fn handle(
         Ok(())
     })
     .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(app.store.user_card(id).await?.into()))
 }

@@ -16,11 +16,19 @@ pub(crate) struct UserCardView {
     groups: Vec<String>,
     totp: bool,
     passkeys: u64,
+    links: u64,
+    /// `password`, `passkey`, `provider`: without any, somebody must give them one.
+    ways_in: Vec<&'static str>,
     seen_ms: Option<i64>,
 }
 
 impl From<UserCard> for UserCardView {
     fn from(card: UserCard) -> Self {
+        let ways = [
+            ("password", card.user.password_hash.is_some()),
+            ("passkey", card.passkeys > 0),
+            ("provider", card.links > 0),
+        ];
         Self {
             id: card.user.id.to_string(),
             name: card.user.name,
@@ -32,6 +40,8 @@ impl From<UserCard> for UserCardView {
             groups: card.groups.iter().map(ToString::to_string).collect(),
             totp: card.totp,
             passkeys: card.passkeys,
+            links: card.links,
+            ways_in: ways.into_iter().filter_map(|(way, has)| has.then_some(way)).collect(),
             seen_ms: card.seen_ms,
         }
     }
