@@ -7,9 +7,9 @@ use crate::{
     ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity,
     KeyStore, Link, LinkId, Message, MessageId, MeterStore, NewAnswer, NewArchive, NewConversation, NewGroup,
     NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey,
-    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink, StoreError, Turn,
-    User, UserCard, UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch, UserSearchPage,
-    UserSettings,
+    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink,
+    StoreError, Turn, User, UserCard, UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch,
+    UserSearchPage, UserSettings,
 };
 
 /// What every method returns. Dropping it before it is ready leaves the change either done whole or not done.

@@ -141,7 +141,9 @@ fn is_tls(error: &Error) -> bool {
     let mut cause = error.source();
     while let Some(found) = cause {
         let within = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if found.is::<rustls::Error>() || within.is_some_and(|within| within.is::<rustls::Error>()) {
+        if found.is::<rustls::Error>()
+            || within.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        {
             return true;
         }
         cause = found.source();
