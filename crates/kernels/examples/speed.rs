@@ -78,7 +78,8 @@ fn products(isa: Isa, threads: usize, filter: &str) {
         ("q4_1 576x1536", 576, 1536, 90, codes(CodeWidth::Four, 32, 0, true)),
         ("q4_0 1536x576", 1536, 576, 90, codes(CodeWidth::Four, 32, 8, false)),
         ("q8_0 49152x576", 49152, 576, 1, codes(CodeWidth::Eight, 32, 128, false)),
-        ("q6_k 576x1536", 576, 1536, 40, codes(CodeWidth::Eight, 16, 32, false)),
+        ("q5_0 4864x896", 4864, 896, 24, codes(CodeWidth::Five, 32, 16, false)),
+        ("q6_k 896x4864", 896, 4864, 24, codes(CodeWidth::Six, 16, 32, false)),
         ("f16 1536x576", 1536, 576, 20, SourceLayout::F16),
         ("f32 1536x576", 1536, 576, 10, SourceLayout::F32),
     ];

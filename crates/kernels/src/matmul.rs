@@ -137,11 +137,13 @@ impl<'a> Job<'a> {
 
     fn run_width<const C: usize>(&self, isa: Isa, tile: Tile, panels: Range<usize>) {
         match &self.w.weights {
+            // Only these groups are packed, see `CodeWidth::groups`.
             Weights::Codes(weights) => match (weights.layout.width, weights.layout.group == BLOCK) {
                 (CodeWidth::Four, true) => self.run_codes::<4, 32, C>(isa, weights, tile, panels),
                 (CodeWidth::Four, false) => self.run_codes::<4, 16, C>(isa, weights, tile, panels),
-                (CodeWidth::Eight, true) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
-                (CodeWidth::Eight, false) => self.run_codes::<8, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::Five, _) => self.run_codes::<5, 32, C>(isa, weights, tile, panels),
+                (CodeWidth::Six, _) => self.run_codes::<6, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::Eight, _) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
             },
             Weights::F32(columns) => self.run_floats::<F32, C>(isa, columns, tile, panels),
             Weights::F16(columns) => self.run_floats::<F16, C>(isa, columns, tile, panels),

@@ -8,6 +8,9 @@
 //!
 //! - codes, 4 bits: `[P][B][4 lines]`; byte `4 r + i` of line l holds column `8 l + i` of row r in its low nibble and
 //!   column `8 l + 4 + i` in its high one. 8 bits: `[P][B][8 lines]`; byte `4 r + i` of line l holds column `4 l + i`.
+//!   5 bits: `[P][B][5 lines]`: the low four as 4 lines of 4 bits, then a line whose byte `4 r + i` has the fifth bit of
+//!   column `4 w + i` as its bit w. 6 bits: `[P][B][2][3 lines]`: for each 16 columns 2 lines of 4 bits, then a line
+//!   whose byte `4 r + i` has the upper two bits of column `4 w + i` as its bits `2 w` and `2 w + 1`.
 //! - scales: `[P][B * 32 / group][16 rows]` f16, each group's followed by its 16 mins where the layout has mins.
 //! - multipliers: `[P][16]` f32, powers of two: 1 where all scales and mins of the row are f16 numbers, so that
 //!   they are kept exactly; otherwise such that the largest fills the range of f16 and nothing that matters
@@ -29,8 +32,38 @@ use crate::simd::{BLOCK, LANES, Line};
 pub enum CodeWidth {
     /// Codes 0 to 15.
     Four,
-    /// Codes 0 to 255.
+    /// Codes 0 to 31; groups are of 32 columns.
+    Five,
+    /// Codes 0 to 63; groups are of 16 columns.
+    Six,
+    /// Codes 0 to 255; groups are of 32 columns.
     Eight,
+}
+
+impl CodeWidth {
+    /// Lines of a block of 32 columns, which is the number of bits too.
+    pub(crate) fn lines(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Five => 5,
+            Self::Six => 6,
+            Self::Eight => 8,
+        }
+    }
+
+    /// The largest code.
+    pub fn code_max(self) -> u8 {
+        u8::MAX >> (8 - self.lines())
+    }
+
+    /// How many columns may share a scale.
+    pub fn groups(self) -> &'static [usize] {
+        match self {
+            Self::Four => &[16, 32],
+            Self::Five | Self::Eight => &[32],
+            Self::Six => &[16],
+        }
+    }
 }
 
 /// The canonical integer form of a matrix: `scale * (code - zero_point) + min` per group of columns.
@@ -38,7 +71,7 @@ pub enum CodeWidth {
 pub struct CodeLayout {
     /// Storage of a code.
     pub width: CodeWidth,
-    /// Columns that share a scale: 16 or 32.
+    /// Columns that share a scale: one of [`CodeWidth::groups`].
     pub group: usize,
     /// The code that stands for 0 (before the minimum is added).
     pub zero_point: u8,
@@ -49,7 +82,7 @@ pub struct CodeLayout {
 /// One row in canonical form.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CodeRow {
-    /// `[cols]`, each below 16 for 4-bit layouts (higher bits are ignored).
+    /// `[cols]`, each at most [`CodeWidth::code_max`] (higher bits are ignored).
     pub codes: Vec<u8>,
     /// `[ceil(cols / group)]`.
     pub scales: Vec<f32>,
@@ -103,7 +136,7 @@ pub(crate) enum Weights {
 #[derive(Debug)]
 pub(crate) struct Codes {
     pub(crate) layout: CodeLayout,
-    /// `[panels][blocks][4 or 8]`.
+    /// `[panels][blocks][4, 5, 6 or 8]`.
     pub(crate) lines: Aligned<Line>,
     /// `[panels][groups]`, or with mins `[panels][groups][2]`, of 16 f16.
     pub(crate) scales: Aligned<[u16; LANES]>,
@@ -114,10 +147,7 @@ pub(crate) struct Codes {
 impl CodeLayout {
     /// Lines of a block of 32 columns.
     pub(crate) fn block_lines(self) -> usize {
-        match self.width {
-            CodeWidth::Four => 4,
-            CodeWidth::Eight => 8,
-        }
+        self.width.lines()
     }
 
     /// Vectors of scales and mins of a block of 32 columns.
@@ -130,7 +160,7 @@ impl PackedMatrix {
     /// Packs a matrix; rows are read in parallel. The packed form is the same for every instruction set.
     ///
     /// # Panics
-    /// When the source's group is neither 16 nor 32, or it gives a row of another length than it says.
+    /// When the source's group isn't one that its width has, or it gives a row of another length than it says.
     pub fn pack(source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
         let _ = isa;
         let (rows, cols) = (source.rows(), source.cols());
@@ -222,22 +252,40 @@ impl Codes {
     }
 }
 
-/// Where the code of a column stands within a panel: the line, the byte, and whether in the high nibble.
-fn place(width: CodeWidth, lane: usize, col: usize) -> (usize, usize, bool) {
-    match width {
-        CodeWidth::Four => (col / 8, 4 * lane + col % 4, col % 8 >= 4),
-        CodeWidth::Eight => (col / 4, 4 * lane + col % 4, false),
-    }
+/// Bits of the code of a column within a panel: those of `mask`, moved left by `shift`, in one byte of a line.
+struct Place {
+    line: usize,
+    byte: usize,
+    shift: usize,
+    /// Where the part stands in the code.
+    code_shift: usize,
+    mask: u8,
+}
+
+/// Where the parts of a column's code stand: the whole, or the low four bits and those above.
+fn places(width: CodeWidth, lane: usize, col: usize) -> impl Iterator<Item = Place> {
+    let byte = 4 * lane + col % 4;
+    let nibble = |line| Place { line, byte, shift: 4 * (col / 4 % 2), code_shift: 0, mask: 15 };
+    let above = |line, shift, mask| Place { line, byte, shift, code_shift: 4, mask };
+    let parts = match width {
+        CodeWidth::Four => [Some(nibble(col / 8)), None],
+        CodeWidth::Five => {
+            let (block, word) = (col / 32, col % 32 / 4);
+            [Some(nibble(5 * block + word / 2)), Some(above(5 * block + 4, word, 1))]
+        }
+        CodeWidth::Six => {
+            let (half, word) = (col / 16, col % 16 / 4);
+            [Some(nibble(3 * half + word / 2)), Some(above(3 * half + 2, 2 * word, 3))]
+        }
+        CodeWidth::Eight => [Some(Place { line: col / 4, byte, shift: 0, code_shift: 0, mask: 255 }), None],
+    };
+    parts.into_iter().flatten()
 }
 
 fn code_at(width: CodeWidth, lines: &[Line], lane: usize, col: usize) -> u8 {
-    let (line, byte, high) = place(width, lane, col);
-    let stored = lines[line].0[byte];
-    match width {
-        CodeWidth::Four if high => stored >> 4,
-        CodeWidth::Four => stored & 15,
-        CodeWidth::Eight => stored,
-    }
+    let part =
+        |place: Place| (lines[place.line].0[place.byte] >> place.shift & place.mask) << place.code_shift;
+    places(width, lane, col).map(part).sum()
 }
 
 /// Runs `pack(panel)` for all panels, a few at a time per task.
@@ -277,7 +325,8 @@ where
 }
 
 fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes {
-    assert!(matches!(layout.group, 16 | 32), "groups of 16 or 32 columns are allowed, not {}", layout.group);
+    let groups = layout.width.groups();
+    assert!(groups.contains(&layout.group), "groups of {groups:?} columns are allowed, not {}", layout.group);
     let (rows, cols) = (source.rows(), source.cols());
     let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
     let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
@@ -317,13 +366,9 @@ fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
 /// Spreads one row's codes over its panel, whose bytes are still 0 for this row.
 fn pack_row(row: &CodeRow, layout: CodeLayout, lane: usize, lines: &mut [Line]) {
     for (col, &code) in row.codes.iter().enumerate() {
-        let (line, byte, high) = place(layout.width, lane, col);
-        let stored = match layout.width {
-            CodeWidth::Four if high => code << 4,
-            CodeWidth::Four => code & 15,
-            CodeWidth::Eight => code,
-        };
-        lines[line].0[byte] |= stored;
+        for Place { line, byte, shift, code_shift, mask } in places(layout.width, lane, col) {
+            lines[line].0[byte] |= (code >> code_shift & mask) << shift;
+        }
     }
 }
 

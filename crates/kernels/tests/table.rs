@@ -30,16 +30,18 @@ const SHAPES: [(usize, usize); 9] =
 /// Every integer layout that weight files decode to, and some that they don't.
 fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     let mut layouts = Vec::new();
-    for width in [CodeWidth::Four, CodeWidth::Eight] {
-        for group in [16, 32] {
+    for width in [CodeWidth::Four, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight] {
+        for &group in width.groups() {
             for (zero_point, has_min) in [(0, true), (8, false), (4, true), (0, false)] {
                 layouts.push((width, group, zero_point, has_min));
             }
         }
     }
-    for zero_point in [16, 32, 128, 255] {
+    for zero_point in [128, 255] {
         layouts.push((CodeWidth::Eight, 32, zero_point, false));
     }
+    layouts.push((CodeWidth::Five, 32, 16, false));
+    layouts.push((CodeWidth::Six, 16, 32, false));
     layouts
 }
 
@@ -218,7 +220,8 @@ fn a_product_with_infinity_or_nan_is_not_finite() {
 fn products_do_not_depend_on_batch_threads_or_company() {
     let sources: Vec<Box<dyn RowSource>> = vec![
         Box::new(CodeMatrix::random(130, 200, CodeWidth::Four, 32, 0, true)),
-        Box::new(CodeMatrix::random(130, 200, CodeWidth::Eight, 16, 32, false)),
+        Box::new(CodeMatrix::random(130, 200, CodeWidth::Six, 16, 32, false)),
+        Box::new(CodeMatrix::random(70, 200, CodeWidth::Five, 32, 16, false)),
         Box::new(CodeMatrix::random(70, 200, CodeWidth::Eight, 32, 128, false)),
         Box::new(FloatMatrix::random(40, 200, SourceLayout::F32)),
         Box::new(FloatMatrix::random(50, 200, SourceLayout::Bf16)),

@@ -180,12 +180,12 @@ fn code_layout(format: Format) -> SourceLayout {
         Format::BF16 => SourceLayout::Bf16,
         Format::Q4_0 => codes(CodeWidth::Four, 32, 8, false),
         Format::Q4_1 | Format::Q4K => codes(CodeWidth::Four, 32, 0, true),
-        Format::Q5_0 => codes(CodeWidth::Eight, 32, 16, false),
-        Format::Q5_1 | Format::Q5K => codes(CodeWidth::Eight, 32, 0, true),
+        Format::Q5_0 => codes(CodeWidth::Five, 32, 16, false),
+        Format::Q5_1 | Format::Q5K => codes(CodeWidth::Five, 32, 0, true),
         Format::Q8_0 | Format::Iq4Nl | Format::Iq4Xs => codes(CodeWidth::Eight, 32, 128, false),
         Format::Q2K => codes(CodeWidth::Four, 16, 0, true),
         Format::Q3K => codes(CodeWidth::Four, 16, 4, false),
-        Format::Q6K => codes(CodeWidth::Eight, 16, 32, false),
+        Format::Q6K => codes(CodeWidth::Six, 16, 32, false),
     }
 }
 
