@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base::{Clock, Rng, SystemClock};
 use kernels::{
-    Activations, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvShape, PackedMatrix, Pool,
-    RowSource, SourceLayout, attention, matmul, ops,
+    Activations, Arena, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvShape, PackedMatrix,
+    Pool, RowSource, SourceLayout, attention, matmul, ops,
 };
 
 /// A matrix of random codes.
@@ -90,7 +90,9 @@ fn products(isa: Isa, threads: usize, filter: &str) {
             continue;
         }
         let source = Random { rows, cols, layout };
-        let matrices: Vec<_> = (0..count).map(|_| PackedMatrix::pack(&source, isa, &pool)).collect();
+        let arena = Arena::new();
+        let matrices: Vec<_> =
+            (0..count).map(|_| PackedMatrix::pack_in(&arena, &source, isa, &pool)).collect();
         for n in [1, 2, 4, 8, 16, 64, 512] {
             if rows > 10_000 && n > 16 {
                 continue;

@@ -31,5 +31,6 @@ pub use activations::{Activations, Needs};
 pub use isa::{Avx2, Avx512, Isa};
 pub use kv::{AttentionChunk, KvCache, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
+pub use memory::Arena;
 pub use packed::{CodeLayout, CodeRow, CodeWidth, PackedMatrix, RowSource, SourceLayout};
 pub use pool::Pool;

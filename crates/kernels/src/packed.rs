@@ -23,7 +23,7 @@ use half::{bf16, f16};
 
 use crate::activations::Needs;
 use crate::isa::Isa;
-use crate::memory::{Aligned, Disjoint, Plain};
+use crate::memory::{Aligned, Arena, Disjoint, Plain};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, LANES, Line};
 
@@ -163,12 +163,29 @@ impl PackedMatrix {
     /// When the source's group isn't one that its width has, or it gives a row of another length than it says.
     pub fn pack(source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
         let _ = isa;
+        Self::pack_into(source, pool, None)
+    }
+
+    /// As [`Self::pack`], in the arena's memory: for models, which have many matrices.
+    ///
+    /// # Panics
+    /// As [`Self::pack`].
+    pub fn pack_in(arena: &Arena, source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
+        let _ = isa;
+        Self::pack_into(source, pool, Some(arena))
+    }
+
+    fn pack_into(source: &dyn RowSource, pool: &Pool, arena: Option<&Arena>) -> Self {
         let (rows, cols) = (source.rows(), source.cols());
         let weights = match source.layout() {
-            SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool)),
-            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, |x| x)),
-            SourceLayout::F16 => Weights::F16(pack_floats(source, pool, |x| f16::from_f32(x).to_bits())),
-            SourceLayout::Bf16 => Weights::Bf16(pack_floats(source, pool, |x| bf16::from_f32(x).to_bits())),
+            SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool, arena)),
+            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, arena, |x| x)),
+            SourceLayout::F16 => {
+                Weights::F16(pack_floats(source, pool, arena, |x| f16::from_f32(x).to_bits()))
+            }
+            SourceLayout::Bf16 => {
+                Weights::Bf16(pack_floats(source, pool, arena, |x| bf16::from_f32(x).to_bits()))
+            }
         };
         Self { rows, cols, weights }
     }
@@ -300,6 +317,7 @@ fn for_panels(panels: usize, pool: &Pool, pack: &(dyn Fn(usize) + Sync)) {
 fn pack_floats<T>(
     source: &dyn RowSource,
     pool: &Pool,
+    arena: Option<&Arena>,
     narrow: impl Fn(f32) -> T + Sync,
 ) -> Aligned<[T; LANES]>
 where
@@ -307,7 +325,7 @@ where
 {
     let (rows, cols) = (source.rows(), source.cols());
     let panels = rows.div_ceil(LANES);
-    let mut packed = Aligned::<[T; LANES]>::zeroed(panels * cols);
+    let mut packed: Aligned<[T; LANES]> = zeroed(arena, panels * cols);
     let shared = Disjoint::new(&mut packed);
     for_panels(panels, pool, &|panel| {
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
@@ -324,14 +342,18 @@ where
     packed
 }
 
-fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes {
+fn zeroed<T: Plain>(arena: Option<&Arena>, len: usize) -> Aligned<T> {
+    arena.map_or_else(|| Aligned::zeroed(len), |arena| Aligned::zeroed_in(arena, len))
+}
+
+fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool, arena: Option<&Arena>) -> Codes {
     let groups = layout.width.groups();
     assert!(groups.contains(&layout.group), "groups of {groups:?} columns are allowed, not {}", layout.group);
     let (rows, cols) = (source.rows(), source.cols());
     let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
     let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
-    let mut lines = Aligned::<Line>::zeroed(panels * panel_lines);
-    let mut scales = Aligned::<[u16; LANES]>::zeroed(panels * panel_scales);
+    let mut lines: Aligned<Line> = zeroed(arena, panels * panel_lines);
+    let mut scales: Aligned<[u16; LANES]> = zeroed(arena, panels * panel_scales);
     let mut multipliers = vec![[1.0; LANES]; panels];
     let shared = (Disjoint::new(&mut lines), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
     for_panels(panels, pool, &|panel| {
