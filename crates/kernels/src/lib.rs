@@ -27,7 +27,7 @@ mod packed;
 mod pool;
 mod simd;
 
-pub use activations::{Activations, Needs};
+pub use activations::{Activations, Needs, Precision};
 pub use isa::{Avx2, Avx512, Isa};
 pub use kv::{AttentionChunk, KvCache, KvShape, attention};
 pub use matmul::{matmul, matmul_many};

@@ -9,7 +9,7 @@ mod common;
 
 use common::{CodeMatrix, FloatMatrix, adversarial, bits, check_close, isas, random};
 use half::{bf16, f16};
-use kernels::{Activations, CodeWidth, Pool, RowSource, SourceLayout, matmul, matmul_many, ops};
+use kernels::{Activations, CodeWidth, Pool, Precision, RowSource, SourceLayout, matmul, matmul_many, ops};
 
 #[test]
 fn prints_what_runs_and_what_cannot() {
@@ -26,6 +26,8 @@ fn prints_what_runs_and_what_cannot() {
 /// Rows and columns that are and aren't whole panels and blocks.
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (16, 32), (17, 33), (15, 64), (48, 31), (33, 100), (5, 256), (130, 576), (64, 1536)];
+
+const PRECISIONS: [Precision; 2] = [Precision::Eight, Precision::Sixteen];
 
 /// Every integer layout that weight files decode to, and some that they don't.
 fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
@@ -45,9 +47,9 @@ fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     layouts
 }
 
-/// What the kernels compute, from the definition: activations as two planes of int8 with a scale
+/// What the kernels compute, from the definition: activations as one or two planes of int8 with a scale
 /// per 32 columns, then f64.
-fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
+fn code_reference(matrix: &CodeMatrix, x: &[f32], precision: Precision) -> (Vec<f64>, Vec<f64>) {
     let cols = matrix.cols();
     let (mut sums, mut magnitudes) = (Vec::new(), Vec::new());
     for x in x.chunks(cols) {
@@ -59,6 +61,7 @@ fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
                 for (out, x) in out.iter_mut().zip(x) {
                     let high = (x * factor).round_ties_even();
                     let low = ((x * factor - high) * 256.0).round_ties_even().min(127.0);
+                    let low = if precision == Precision::Sixteen { low } else { 0.0 };
                     *out = f64::from(256.0 * high + low) * f64::from(step / 256.0);
                 }
             }
@@ -80,17 +83,18 @@ fn integer_products_match_f64() {
     for (width, group, zero_point, has_min) in code_layouts() {
         for (rows, cols) in SHAPES {
             let matrix = CodeMatrix::random(rows, cols, width, group, zero_point, has_min);
-            for n in [1, 2, 3, 5, 7, 13] {
+            for (n, precision) in [1, 2, 3, 5, 7, 13].into_iter().flat_map(|n| PRECISIONS.map(|it| (n, it))) {
                 let x = random(n * cols, 1.0);
-                let (expected, magnitudes) = code_reference(&matrix, &x);
+                let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-                    let mut activations = Activations::new();
+                    let mut activations = Activations::with_precision(precision);
                     activations.prepare(isa, &pool, &x, cols, packed.needs());
                     let mut out = vec![f32::NAN; n * rows];
                     matmul(isa, &pool, &packed, &activations, &mut out);
-                    let what =
-                        format!("{isa:?} {width:?} {group} {zero_point} {has_min} {rows}x{cols} n {n}");
+                    let what = format!(
+                        "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} {rows}x{cols} n {n}"
+                    );
                     check_close(&what, &out, &expected, &magnitudes, 2e-6);
                 }
             }
@@ -105,16 +109,19 @@ fn integer_products_of_extremes_match_f64() {
         for extreme in [0, 255] {
             let mut matrix = CodeMatrix::random(20, 96, width, group, zero_point, has_min);
             matrix.fill_codes(extreme);
-            for (name, x) in adversarial(96) {
-                let (expected, magnitudes) = code_reference(&matrix, &x);
+            for ((name, x), precision) in
+                adversarial(96).into_iter().flat_map(|x| PRECISIONS.map(|it| (x.clone(), it)))
+            {
+                let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-                    let mut activations = Activations::new();
+                    let mut activations = Activations::with_precision(precision);
                     activations.quantize(isa, &pool, &x, 96);
                     let mut out = vec![f32::NAN; 20];
                     matmul(isa, &pool, &packed, &activations, &mut out);
-                    let what =
-                        format!("{isa:?} {width:?} {group} {zero_point} {has_min} codes {extreme} {name}");
+                    let what = format!(
+                        "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} codes {extreme} {name}"
+                    );
                     check_close(&what, &out, &expected, &magnitudes, 2e-6);
                 }
             }
@@ -227,11 +234,11 @@ fn products_do_not_depend_on_batch_threads_or_company() {
         Box::new(FloatMatrix::random(50, 200, SourceLayout::Bf16)),
     ];
     let x = random(60 * 200, 2.0);
-    for isa in isas() {
+    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
         let alone = Pool::new(1);
         let packed: Vec<_> =
             sources.iter().map(|source| kernels::PackedMatrix::pack(&**source, isa, &alone)).collect();
-        let mut activations = Activations::new();
+        let mut activations = Activations::with_precision(precision);
         let expected: Vec<Vec<f32>> = packed
             .iter()
             .map(|w| {
@@ -252,7 +259,11 @@ fn products_do_not_depend_on_batch_threads_or_company() {
                 let mut jobs: Vec<_> = packed.iter().zip(outs.iter_mut().map(Vec::as_mut_slice)).collect();
                 matmul_many(isa, &pool, &activations, &mut jobs);
                 for (out, expected) in outs.iter().zip(&expected) {
-                    assert_eq!(bits(out), bits(&expected[..out.len()]), "{isa:?} {threads} threads n {n}");
+                    assert_eq!(
+                        bits(out),
+                        bits(&expected[..out.len()]),
+                        "{isa:?} {precision:?} {threads} threads n {n}"
+                    );
                 }
             }
         }
