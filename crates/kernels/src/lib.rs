@@ -20,6 +20,7 @@
 mod activations;
 mod isa;
 mod kv;
+pub mod limits;
 mod matmul;
 mod memory;
 pub mod ops;

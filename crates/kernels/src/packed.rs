@@ -214,12 +214,36 @@ impl PackedMatrix {
         }
     }
 
+    /// Whether its weights are integer codes, whose products are of int8, or floats.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.weights, Weights::Codes(_))
+    }
+
     /// What [`crate::Activations`] must hold for a product with this matrix.
     pub fn needs(&self) -> Needs {
         match &self.weights {
             Weights::Codes(codes) => Needs::codes(codes.layout.group),
             _ => Needs::FLOATS,
         }
+    }
+
+    /// Rows `rows`, dequantised, `[rows.len(), cols]`; see [`Self::row_f32`].
+    ///
+    /// # Panics
+    /// As [`Self::row_f32`].
+    pub fn rows_f32(&self, pool: &Pool, rows: &[u32], out: &mut [f32]) {
+        const ROWS_PER_TASK: usize = 8;
+        assert_eq!(out.len(), rows.len() * self.cols, "{} rows of {} columns", rows.len(), self.cols);
+        let out = Disjoint::new(out);
+        pool.run(rows.len().div_ceil(ROWS_PER_TASK), &|task| {
+            let first = task * ROWS_PER_TASK;
+            for (index, &row) in rows.iter().enumerate().skip(first).take(ROWS_PER_TASK) {
+                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                // SAFETY: each row of the output is written by one task.
+                let out = unsafe { out.part(index * self.cols, self.cols) };
+                self.row_f32(row as usize, out);
+            }
+        });
     }
 
     /// Row `row`, dequantised, `[cols]`: what the source's row is, exactly, if its scales are f16 numbers.

@@ -14,7 +14,14 @@ fn unpack(source: &dyn RowSource) -> Vec<Vec<f32>> {
         packed.row_f32(row, &mut out);
         out
     };
-    (0..packed.rows()).map(row).collect()
+    let rows: Vec<Vec<f32>> = (0..packed.rows()).map(row).collect();
+    let backwards: Vec<u32> = (0..packed.rows() as u32).rev().collect();
+    let mut out = vec![f32::NAN; packed.rows() * packed.cols()];
+    packed.rows_f32(&Pool::new(2), &backwards, &mut out);
+    for (row, out) in rows.iter().rev().zip(out.chunks(packed.cols())) {
+        assert_eq!(bits(row), bits(out));
+    }
+    rows
 }
 
 /// A source's row in f32, as weight formats define it: one product and one sum.
