@@ -18,7 +18,7 @@ use crate::meter::check_scope;
     path = "/anthropic/v1/messages/count_tokens",
     operation_id = "anthropic_count_tokens",
     tag = "programs",
-    request_body = crate::routes::bodies::CountTokensBody,
+    request_body = wire::bodies::CountTokensBody,
     responses((status = 200, body = InputTokens)),
 )]
 pub(crate) async fn handle(

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
+use super::contract::Asked;
 use super::within;
 
 /// Asks a server, with a new connection for each request.
@@ -38,6 +39,7 @@ pub(crate) struct Reply {
 pub(crate) struct Streaming {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    asked: Asked,
     body: Incoming,
     text: String,
     connection: JoinHandle<()>,
@@ -185,6 +187,7 @@ impl Streaming {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         request: Request<Full<Bytes>>,
     ) -> Self {
+        let asked = asked(&request).await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(async {
@@ -192,7 +195,8 @@ impl Streaming {
             let _ = connection.await;
         });
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-        Self { status: head.status.as_u16(), headers: head.headers, body, text: String::new(), connection }
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        Self { status, headers, asked, body, text: String::new(), connection }
     }
 
     /// The next piece as it came; none at the end.
@@ -211,6 +215,9 @@ impl Streaming {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let event = parse(block);
                 self.text = rest.to_owned();
+                if event.name != ":" {
+                    self.asked.check_event(&event.name, &event.data);
+                }
                 return Some(event);
             }
             let Some(piece) = self.piece().await else {
@@ -246,6 +253,7 @@ impl Streaming {
         while let Some(piece) = self.piece().await {
             body.extend_from_slice(&piece);
         }
+        self.asked.check(self.status, &self.headers, &body);
         Reply { status: self.status, headers: self.headers.clone(), body: body.into() }
     }
 }
@@ -254,6 +262,14 @@ impl Drop for Streaming {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// What the document has to say something about.
+async fn asked(request: &Request<Full<Bytes>>) -> Asked {
+    let sent = request.body().clone().collect().await.unwrap().to_bytes();
+    let is_json = request.headers().get("content-type").is_some_and(|given| given == "application/json");
+    let body = if is_json { serde_json::from_slice(&sent).ok() } else { None };
+    Asked { method: request.method().to_string(), path: request.uri().path().to_owned(), body }
 }
 
 fn parse(block: &str) -> Event {

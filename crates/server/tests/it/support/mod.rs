@@ -2,6 +2,7 @@
 
 mod authenticator;
 mod client;
+mod contract;
 mod models;
 mod provider;
 mod smtp;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use authenticator::{Authenticator, Says, encode};
 pub(crate) use client::{Client, Control, Event, Reply, Streaming};
+pub(crate) use contract::{Asked, Contract};
 pub(crate) use models::{CONTEXT, Gate, Models};
 pub(crate) use provider::{Acme, CLIENT_SECRET, Wrong};
 pub(crate) use smtp::{PUBLIC_URL, PostOffice, TlsBegins};
