@@ -29,7 +29,7 @@ build: web ## the release binary, target/release/cachalot, with the web app insi
 
 web: web/dist/index.html ## the web app, web/dist
 
-web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+web/node_modules/.package-lock.json: web/package.json web/types-tool/package.json web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
 
@@ -108,9 +108,10 @@ fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
 	  scripts/not-run needed "the fuzz targets (make fuzz): there is no nightly toolchain (rustup toolchain install nightly)"; \
 	fi
 
-openapi: ## remake docs/openapi.json from the endpoints
+openapi: web/node_modules/.package-lock.json ## remake docs/openapi.json from the endpoints, and the web app's types from it
 	cargo run --quiet --locked --package cachalot-server --example openapi > target/openapi.json
 	mv target/openapi.json docs/openapi.json
+	cd web && npm run types
 
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
@@ -125,4 +126,4 @@ bench-people: $(CACHALOT_TEST_MODEL) web ## what accounts cost those who have on
 	cargo bench --locked --package cachalot --bench people | tee benches/record/$$(date -I)-$$(uname -m)-$$(nproc)-cores-people.md
 
 clean: ## remove what was built
-	rm -rf target web/dist web/node_modules
+	rm -rf target web/dist web/node_modules web/types-tool/node_modules

@@ -296,14 +296,13 @@ async function answerApi(url, request, response) {
   response.end(told.body === null ? undefined : (told.raw ?? JSON.stringify(told.body)));
 }
 
-const base = `http://127.0.0.1:${port}`;
 if (process.env.SETUP !== "1") {
   seed(seedAccounts());
   seedAdmin();
   seedPrograms();
 }
-createServer(async (request, response) => {
-  const url = new URL(request.url ?? "/", base);
+const server = createServer(async (request, response) => {
+  const url = new URL(request.url ?? "/", "http://127.0.0.1");
   if (url.pathname === "/readyz") return response.end();
   if (url.pathname === "/openapi.json") {
     response.writeHead(200, { "content-type": "application/json" });
@@ -320,7 +319,9 @@ createServer(async (request, response) => {
     return response.writeHead(status, headers).end();
   }
   return file(url.pathname, response);
-}).listen(port, "127.0.0.1", () => {
+});
+server.listen(port, "127.0.0.1", () => {
+  const base = `http://127.0.0.1:${server.address().port}`;
   console.log(`mock: ${base}/`);
   if (process.env.SETUP === "1") console.log(`first administrator: ${base}/setup#${setupToken}`);
 });
