@@ -331,7 +331,7 @@ pub struct MessagesBody {
     messages: Vec<AnthropicMessageBody>,
     #[schema(minimum = 1, example = 256)]
     max_tokens: u32,
-    system: Option<AnthropicContentBody>,
+    system: Option<AnthropicTextsBody>,
     #[schema(minimum = 0, maximum = 1)]
     temperature: Option<f32>,
     #[schema(minimum = 0, maximum = 1)]
@@ -357,7 +357,7 @@ pub struct CountTokensBody {
     model: String,
     #[schema(example = json!([{"role": "user", "content": "Hello!"}]), min_items = 1, max_items = 4096)]
     messages: Vec<AnthropicMessageBody>,
-    system: Option<AnthropicContentBody>,
+    system: Option<AnthropicTextsBody>,
     thinking: Option<AnthropicThinkingBody>,
     #[schema(max_items = 128)]
     tools: Option<Vec<AnthropicToolBody>>,
@@ -396,10 +396,24 @@ struct AnthropicBlockBody {
     input: Option<Map<String, Value>>,
     /// The call that a result answers.
     tool_use_id: Option<String>,
-    /// A result: a text, or blocks of text.
-    #[schema(no_recursion)]
-    content: Option<Box<AnthropicContentBody>>,
+    /// What a call gave.
+    content: Option<AnthropicTextsBody>,
     is_error: Option<bool>,
+}
+
+/// A text, or blocks of text.
+#[derive(ToSchema)]
+#[serde(untagged)]
+enum AnthropicTextsBody {
+    Text(String),
+    Blocks(Vec<AnthropicTextBody>),
+}
+
+#[derive(ToSchema)]
+struct AnthropicTextBody {
+    /// `text`.
+    r#type: String,
+    text: String,
 }
 
 #[derive(ToSchema)]

@@ -133,7 +133,7 @@ async fn a_body_takes_its_room_until_the_model_has_the_prompt() {
     let (client, large) = (site.client.clone(), asked(&"x".repeat(4000)));
     let first = tokio::spawn(async move { client.post("/v1/chat/completions", &large).await });
     let refused = async || {
-        let reply = site.client.post("/api/conversations", &json!({"title": "x"})).await;
+        let reply = site.client.post("/api/conversations", &json!({"model": "plain"})).await;
         reply.status == 503 && reply.json()["error"]["code"] == "too_many_bodies"
     };
     let loads = std::sync::Arc::clone(&site.models.loads);

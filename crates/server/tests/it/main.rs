@@ -7,6 +7,7 @@ mod admin;
 mod anthropic;
 mod chat;
 mod completions;
+mod contract;
 mod conversations;
 mod data;
 mod groups;

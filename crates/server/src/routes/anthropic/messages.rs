@@ -29,7 +29,8 @@ const ENDPOINT: &str = "/anthropic/v1/messages";
     request_body = wire::bodies::MessagesBody,
     responses((
         status = 200,
-        description = "The message; with `stream`, events that tell how it comes about.",
+        description = "The message; with `stream`, events that tell how it comes about. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
         content((Message = "application/json"), (String = "text/event-stream")),
     )),
 )]

@@ -30,7 +30,8 @@ const ENDPOINT: &str = "/v1/chat/completions";
     request_body = wire::bodies::ChatCompletionBody,
     responses((
         status = 200,
-        description = "The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`.",
+        description = "The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
         content((ChatCompletion = "application/json"), (String = "text/event-stream")),
     )),
 )]

@@ -32,7 +32,8 @@ const ENDPOINT: &str = "/v1/completions";
     request_body = wire::bodies::CompletionBody,
     responses((
         status = 200,
-        description = "The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`.",
+        description = "The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
         content((wire::completions::Completion = "application/json"), (String = "text/event-stream")),
     )),
 )]

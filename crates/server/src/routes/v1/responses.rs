@@ -36,7 +36,8 @@ const ENDPOINT: &str = "/v1/responses";
     request_body = wire::bodies::ResponsesBody,
     responses((
         status = 200,
-        description = "The response; with `stream`, events that tell how it comes about.",
+        description = "The response; with `stream`, events that tell how it comes about. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
         content((ResponseObject = "application/json"), (String = "text/event-stream")),
     )),
 )]
