@@ -136,7 +136,7 @@ impl Contract {
         let answer: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         // Whoever was kept waiting has the head of a good answer when it turns out to be none.
         let has_begun = status == 200 && known["content"].get("text/event-stream").is_some();
-        let schema = if has_begun && answer.get("error").is_some() {
+        let schema = if has_begun && answer["error"].is_object() {
             &responses["default"]["content"][JSON]["schema"]
         } else {
             &content["schema"]
@@ -159,7 +159,7 @@ impl Contract {
         }
         let data: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
         // A stream that breaks says why in the place of a chunk.
-        let schema = if name.is_empty() && data.get("error").is_some() { "ErrorBody" } else { schema };
+        let schema = if name.is_empty() && data["error"].is_object() { "ErrorBody" } else { schema };
         let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
         self.valid(&self.document["components"], &schema, &data)
     }
