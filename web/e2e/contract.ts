@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Ajv2020 } from "ajv/dist/2020.js";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 
 /** Holds what is asked and answered to the server's description of its API. */
 
@@ -27,6 +27,8 @@ function close(json: Json): void {
 export class Contract {
   readonly #paths: Record<string, Record<string, Operation>>;
   readonly #components: Fields;
+  readonly #ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
+  readonly #validators = new WeakMap<Fields, ValidateFunction>();
 
   constructor(path: URL) {
     const document = JSON.parse(readFileSync(path, "utf8")) as Fields;
@@ -69,8 +71,9 @@ export class Contract {
   }
 
   #invalid(what: string, schema: Fields, json: unknown): string[] {
-    const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
-    const validate = ajv.compile({ ...schema, components: this.#components });
+    const validate =
+      this.#validators.get(schema) ?? this.#ajv.compile({ ...schema, components: this.#components });
+    this.#validators.set(schema, validate);
     if (validate(json)) return [];
     return (validate.errors ?? []).map(
       ({ instancePath, message, params }) => `${what}${instancePath}: ${message} ${JSON.stringify(params)}`,

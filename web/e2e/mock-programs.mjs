@@ -85,7 +85,7 @@ function addRow(user, key, model, age_ms, index) {
   const [hitPrice, missPrice, outputPrice] = PRICES[model];
   const endpoint = key === null ? "chat" : ["/v1/chat/completions", "/anthropic/v1/messages"][index % 2];
   const row = {
-    ...{ id: randomUUID(), at_ms: Date.now() - age_ms, user_id: user, key_id: key, endpoint },
+    ...{ id: randomUUID(), at_ms: Math.round(Date.now() - age_ms), user_id: user, key_id: key, endpoint },
     ...{ model: MODELS[model], class: "default", hit_tokens: hit, miss_tokens: miss, output_tokens: output },
     reasoning_tokens: model === 2 ? 0 : Math.floor(output / 3),
     cost: free ? "0" : text(hit * hitPrice + miss * missPrice + output * outputPrice),
@@ -260,7 +260,11 @@ export function answerAdminPrograms(method, parts, query, body, me) {
   if (usage !== undefined) return usage(query, query.get("user") || null);
   if (first !== "users" || !users.has(id)) return undefined;
   if (what === "balance") return ok(viewOfBalance(id));
-  if (what === "keys") return ofKeys(method, which, body, id);
+  if (what === "keys") {
+    const told = ofKeys(method, which, body, id);
+    // How many one may have is said to whose they are.
+    return method === "GET" ? ok({ keys: told.body.keys }) : told;
+  }
   if (what !== "credit") return undefined;
   if (me.role !== "admin") return error(403, "not_allowed", "this is for administrators");
   addCredit(id, body.kind, nanos(body.amount), body.note);

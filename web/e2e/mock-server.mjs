@@ -65,7 +65,7 @@ const conversations = new Map();
 const DAY = 86_400_000;
 
 function addConversation(owner, title, age_ms, model = "smollm2-135m") {
-  const at = Date.now() - age_ms;
+  const at = Math.round(Date.now() - age_ms);
   const conversation = { id: randomUUID(), title, model, system: null, created_ms: at, updated_ms: at };
   conversations.set(conversation.id, { owner, conversation, messages: [], listeners: new Map() });
   return conversations.get(conversation.id);
@@ -291,7 +291,7 @@ async function answerApi(url, request, response) {
       addMessage,
     })) ??
     answer(request.method, parts, url.searchParams, body, owner);
-  if (name === "POST login" && told.status === 200) note("login", told.body.user.id);
+  if (name === "POST login" && told.body?.user) note("login", told.body.user.id);
   response.writeHead(told.status, { "content-type": "application/json", ...told.headers });
   response.end(told.body === null ? undefined : (told.raw ?? JSON.stringify(told.body)));
 }

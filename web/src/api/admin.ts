@@ -1,4 +1,4 @@
-import { call } from "./client";
+import { call, userPath } from "./client";
 import type { Schemas } from "./types";
 
 /** The server's `/api/admin`, for operators and administrators. */
@@ -29,7 +29,6 @@ const query = (given: Record<string, string | number | null>): string => {
   return String(new URLSearchParams(wanted.map(([name, value]) => [name, String(value)])));
 };
 
-const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
 const groupPath = (id: string): string => `/api/admin/groups/${encodeURIComponent(id)}`;
 
 export const BACKUP_PATH = "/api/admin/backup";

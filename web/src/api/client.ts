@@ -184,6 +184,9 @@ const conversationPath = (id: string): string => `/api/conversations/${encodeURI
 export const messagePath = (conversation: string, message: string): string =>
   `${conversationPath(conversation)}/messages/${encodeURIComponent(message)}`;
 
+/** A user, as an operator asks for them. */
+export const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
+
 export type NewMessage = Schemas["AddMessageAsked"];
 export type NewUser = Schemas["SignUpAsked"];
 

@@ -1,5 +1,5 @@
 import type { OpenApi } from "../state/openapi";
-import { call } from "./client";
+import { call, userPath } from "./client";
 import type { Schemas } from "./types";
 
 /** What the server has for those who write programs: keys, balance, usage. Amounts are decimal texts, in units of the currency. */
@@ -22,8 +22,6 @@ export interface Period {
   /** By how much clocks are ahead of UTC: days begin by them. */
   zone_minutes: number;
 }
-
-const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
 
 function usagePath(whose: Whose, part: string, more: Record<string, string> = {}): string {
   const query = new URLSearchParams(more);
