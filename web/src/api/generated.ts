@@ -1461,7 +1461,7 @@ export interface components {
         };
         /** @description A block, with the fields of its type. */
         AnthropicBlockBody: {
-            content?: components["schemas"]["AnthropicContentBody"] | null;
+            content?: components["schemas"]["AnthropicTextsBody"] | null;
             /** @description Of a call. */
             id?: string | null;
             input?: {
@@ -1607,6 +1607,13 @@ export interface components {
          * @enum {string}
          */
         AnthropicStopReason: "end_turn" | "max_tokens" | "stop_sequence" | "tool_use" | "refusal" | "model_context_window_exceeded";
+        AnthropicTextBody: {
+            text: string;
+            /** @description `text`. */
+            type: string;
+        };
+        /** @description A text, or blocks of text. */
+        AnthropicTextsBody: string | components["schemas"]["AnthropicTextBody"][];
         AnthropicThinkingBody: {
             /**
              * Format: int32
@@ -2145,7 +2152,7 @@ export interface components {
             model: string;
             output_config?: components["schemas"]["AnthropicOutputBody"] | null;
             output_format?: components["schemas"]["AnthropicFormatBody"] | null;
-            system?: components["schemas"]["AnthropicContentBody"] | null;
+            system?: components["schemas"]["AnthropicTextsBody"] | null;
             thinking?: components["schemas"]["AnthropicThinkingBody"] | null;
             tool_choice?: components["schemas"]["AnthropicToolChoiceBody"] | null;
             tools?: components["schemas"]["AnthropicToolBody"][] | null;
@@ -2459,7 +2466,7 @@ export interface components {
             output_format?: components["schemas"]["AnthropicFormatBody"] | null;
             stop_sequences?: string[] | null;
             stream?: boolean | null;
-            system?: components["schemas"]["AnthropicContentBody"] | null;
+            system?: components["schemas"]["AnthropicTextsBody"] | null;
             /** Format: float */
             temperature?: number | null;
             thinking?: components["schemas"]["AnthropicThinkingBody"] | null;
@@ -3288,7 +3295,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The message; with `stream`, events that tell how it comes about. */
+            /** @description The message; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6109,7 +6116,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. */
+            /** @description The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6143,7 +6150,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. */
+            /** @description The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6237,7 +6244,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The response; with `stream`, events that tell how it comes about. */
+            /** @description The response; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -114,8 +114,7 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
     let careless = Client { is_careless: true, ..site.client.clone() };
     // Before the tries with wrong passwords use up what one may try.
     for path in ["/api/reset", "/api/reset/confirm", "/api/verify", "/api/account/email"] {
-        let email = format!("{SECRET}@example.org");
-        let asked = json!({"email": email, "ticket": SECRET, "password": PASSWORD});
+        let asked = json!({"email": format!("{SECRET}@example.org"), "ticket": SECRET, "password": PASSWORD});
         careless.post(path, &asked).await;
     }
     site.client.get(&format!("/oidc/acme/start?next=/{SECRET}")).await;
