@@ -158,6 +158,29 @@ pub(crate) struct MessagesBody {
     tool_choice: Option<Map<String, Value>>,
 }
 
+/// A text whose tokens are wanted.
+#[derive(ToSchema)]
+pub(crate) struct TokenizeBody {
+    /// The server's default model if not set.
+    #[schema(example = "smollm2-135m")]
+    model: Option<String>,
+    prompt: String,
+    /// Whether to begin with the token that the model expects first; true if not set.
+    add_special_tokens: Option<bool>,
+    /// Whether to spell each token.
+    return_token_strs: Option<bool>,
+}
+
+/// Tokens whose text is wanted.
+#[derive(ToSchema)]
+pub(crate) struct DetokenizeBody {
+    /// The server's default model if not set.
+    #[schema(example = "smollm2-135m")]
+    model: Option<String>,
+    #[schema(max_items = 1_048_576)]
+    tokens: Vec<u32>,
+}
+
 /// A conversation whose tokens to count.
 #[derive(ToSchema)]
 pub(crate) struct CountTokensBody {
