@@ -71,7 +71,7 @@
 //!
 //! # What it costs to hold
 //!
-//! With default settings about 8 MiB, whatever the number of addresses: 640 KiB for the budget's counters, 3.8 MiB for
+//! With default settings about 5 MiB, whatever the number of addresses: 640 KiB for the budget's counters, 3.8 MiB for
 //! logins, up to 13 MiB more for a full waiting list and 7 MiB for answers to challenges, both of which are freed as they
 //! empty.
 
