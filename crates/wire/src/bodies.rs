@@ -321,6 +321,29 @@ enum OnePromptBody {
     Tokens(Vec<u32>),
 }
 
+/// A text whose tokens are wanted.
+#[derive(ToSchema)]
+pub struct TokenizeBody {
+    /// The server's default model if not set.
+    #[schema(example = "smollm2-135m")]
+    model: Option<String>,
+    prompt: String,
+    /// Whether to begin with the token that the model expects first; true if not set.
+    add_special_tokens: Option<bool>,
+    /// Whether to spell each token.
+    return_token_strs: Option<bool>,
+}
+
+/// Tokens whose text is wanted.
+#[derive(ToSchema)]
+pub struct DetokenizeBody {
+    /// The server's default model if not set.
+    #[schema(example = "smollm2-135m")]
+    model: Option<String>,
+    #[schema(max_items = 1_048_576)]
+    tokens: Vec<u32>,
+}
+
 /// A conversation to answer, in the form of Anthropic's API.
 #[derive(ToSchema)]
 pub struct MessagesBody {

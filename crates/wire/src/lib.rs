@@ -14,6 +14,7 @@ mod format;
 mod models;
 pub mod responses;
 mod sampling;
+pub mod tokens;
 pub mod turns;
 mod usage;
 

@@ -15,6 +15,7 @@ mod profile;
 mod relying_party;
 mod revoked;
 mod setup;
+mod signed;
 mod ticket;
 mod token;
 

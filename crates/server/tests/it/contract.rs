@@ -116,6 +116,10 @@ async fn programs(client: &Client) {
     let asked = json!({"model": "plain", "max_tokens": 9, "messages": messages});
     ask(client, "POST", "/anthropic/v1/messages", &asked).await;
     ask(client, "POST", "/anthropic/v1/messages/count_tokens", &asked).await;
+    let tokens = json!({"model": "plain", "prompt": "How deep?", "return_token_strs": true});
+    let tokens = ask(client, "POST", "/tokenize", &tokens).await.json();
+    ask(client, "POST", "/detokenize", &json!({"model": "plain", "tokens": tokens["tokens"]})).await;
+    get_all(client, &["/tokenizer_info"]).await;
     let lists = ["/v1/models", "/v1/models/plain", "/anthropic/v1/models", "/anthropic/v1/models/plain"];
     get_all(client, &lists).await;
     let usage = ["/api/usage", "/api/usage/sums?by=hour&since=0&until=9", "/api/usage.csv", "/user/balance"];

@@ -31,5 +31,6 @@ mod second_factor;
 mod shutdown;
 mod support;
 mod tls;
+mod tokens;
 mod tools;
 mod vault;

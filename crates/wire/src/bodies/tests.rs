@@ -3,13 +3,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{ChatCompletionBody, CompletionBody, CountTokensBody, MessagesBody, ResponsesBody};
+use super::{
+    ChatCompletionBody, CompletionBody, CountTokensBody, DetokenizeBody, MessagesBody, ResponsesBody,
+    TokenizeBody,
+};
 use crate::anthropic::{CountTokensRequest, MessagesRequest};
 use crate::chat::ChatCompletionRequest;
 use crate::completions::CompletionRequest;
 use crate::error::RequestError;
 use crate::fields::asked;
 use crate::responses::ResponsesRequest;
+use crate::tokens::{DetokenizeRequest, TokenizeRequest};
 
 /// Names of fields by the place of their object, `messages[].content[]` and the like.
 type Names = BTreeMap<String, BTreeSet<String>>;
@@ -217,4 +221,12 @@ fn responses_are_described_as_they_are_read() {
             ("", "prompt"),
         ],
     );
+}
+
+#[test]
+fn texts_and_tokens_are_described_as_they_are_read() {
+    let tokenize = |request: Value| TokenizeRequest::from_json(request.to_string().as_bytes());
+    check::<TokenizeBody, _>(tokenize, &[json!({"prompt": "a"})], &[]);
+    let detokenize = |request: Value| DetokenizeRequest::from_json(request.to_string().as_bytes());
+    check::<DetokenizeBody, _>(detokenize, &[json!({"tokens": [1]})], &[]);
 }

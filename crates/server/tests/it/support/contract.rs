@@ -9,7 +9,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 /// What the paths of the APIs begin with, as far as the document has them.
-const PREFIXES: [&str; 9] = [
+const PREFIXES: [&str; 11] = [
     "/api/",
     "/v1/",
     "/beta/",
@@ -18,6 +18,8 @@ const PREFIXES: [&str; 9] = [
     "/completions",
     "/models",
     "/responses",
+    "/tokenize",
+    "/detokenize",
     "/user/",
 ];
 const JSON: &str = "application/json";
