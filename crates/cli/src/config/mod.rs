@@ -250,6 +250,7 @@ impl Checker<'_> {
             resets: Allowance { burst: count("resets_max"), ..defaults.resets },
             open: caps("per_address_max", "per_site_max", "per_network_max"),
             new: caps("new_per_address_max", "new_per_site_max", "new_per_network_max"),
+            new_strangers_max: count("new_strangers_max"),
             per_user_max: count("per_user_max"),
             reserved_percent: count("reserved_percent"),
             ..defaults

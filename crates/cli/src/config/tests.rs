@@ -298,7 +298,7 @@ fn wider_prefixes_have_room_for_narrower_ones() {
     let limits =
         Case::new("[connections]\nper_network_max = 600\nidle_seconds = 5\n").good().settings.connections;
     assert_eq!((limits.open.narrow, limits.open.wide, limits.idle_timeout.as_secs()), (128, 600, 5));
-    Case::new("[connections]\nper_network_max = 200\nnew_per_address_max = 900\nreserved_percent = 95\n").check(&[
+    Case::new("[connections]\nper_network_max = 200\nnew_per_address_max = 2500\nreserved_percent = 95\n").check(&[
         ("2", "connections.per_network_max does not fit: there must be room for connections.per_site_max = 256"),
         ("3", "connections.new_per_address_max does not fit"),
         ("4", "connections.reserved_percent must be a whole number from 0 to 90"),

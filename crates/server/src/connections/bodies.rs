@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::gate::{Gate, Through};
+use super::gate::Through;
 use super::requests::Line;
 use super::streams::Pieces;
 

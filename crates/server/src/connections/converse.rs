@@ -121,7 +121,7 @@ impl Opened {
         let gate = Arc::clone(&self.gate);
         match stream {
             Prepared::Plain(stream) => {
-                self.speak(Noted { stream, gate, activity }, line, Speaks::Either).await
+                self.speak(Noted { stream, gate, activity }, line, Speaks::Either).await;
             }
             Prepared::Tls(stream) => {
                 let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -89,22 +89,16 @@ impl Gate {
             }
         };
         let (id, evicted) = admitted.inspect_err(|refusal| self.refused(*refusal))?;
-        self.evicted(evicted);
+        tell(evicted);
         self.app.metrics.connection_accepted();
         Ok(Place { gate: Arc::clone(self), id, activity, is_proxy })
-    }
-
-    fn evicted(&self, activity: Option<Arc<Activity>>) {
-        // It counts as closed when it is.
-        if let Some(activity) = activity {
-            activity.close(Reason::Evicted);
-        }
     }
 
     fn refused(&self, refusal: Refusal) {
         let reason = match refusal {
             Refusal::Open(_) => "prefix_open",
             Refusal::New(_) => "prefix_new",
+            Refusal::Rush => "strangers_new",
             Refusal::Full => "full",
         };
         self.app.metrics.connection_refused(reason);
@@ -115,7 +109,7 @@ impl Gate {
     pub(super) fn make_room(&self) -> bool {
         let evicted = self.roster().evict(self.app.clock.monotonic());
         let was_somebody = evicted.is_some();
-        self.evicted(evicted);
+        tell(evicted);
         was_somebody
     }
 
@@ -130,6 +124,13 @@ impl Gate {
 
     fn note_users(&self, roster: &Roster<UserId, Arc<Activity>>) {
         self.app.metrics.connections_of_users(roster.users());
+    }
+}
+
+/// Has the connection close that makes room. It counts as closed when it is.
+fn tell(evicted: Option<Arc<Activity>>) {
+    if let Some(activity) = evicted {
+        activity.close(Reason::Evicted);
     }
 }
 
@@ -159,7 +160,7 @@ impl Place {
     pub(super) fn comes_from(&mut self, address: IpAddr) -> Result<(), Refusal> {
         let placed = self.gate.roster().place(self.id, address, self.gate.app.clock.monotonic());
         let evicted = placed.inspect_err(|refusal| self.gate.refused(*refusal))?;
-        self.gate.evicted(evicted);
+        tell(evicted);
         self.is_proxy = false;
         Ok(())
     }

@@ -29,6 +29,9 @@ pub struct ConnectionLimits {
     pub open: PrefixCaps,
     /// New connections from a prefix in ten seconds.
     pub new: PrefixCaps,
+    /// New connections in ten seconds from all addresses together from which nobody has shown who they are: what
+    /// handshakes may cost at most.
+    pub new_strangers_max: u32,
     /// Connections of one user that count as theirs; more count as a stranger's.
     pub per_user_max: u32,
     /// Part of all connections, in percent, that is kept for callers who have shown who they are.
@@ -73,7 +76,8 @@ impl Default for ConnectionLimits {
             resets: Allowance { burst: 100, interval: Duration::from_secs(1) },
             ping_interval: Duration::from_secs(20),
             open: PrefixCaps { narrow: 128, middle: 256, wide: 512 },
-            new: PrefixCaps { narrow: 400, middle: 800, wide: 1600 },
+            new: PrefixCaps { narrow: 1000, middle: 2000, wide: 4000 },
+            new_strangers_max: 10_000,
             per_user_max: 256,
             reserved_percent: 50,
             eviction_age: Duration::from_secs(1),

@@ -15,7 +15,6 @@ mod activity;
 mod bodies;
 mod converse;
 mod descriptors;
-mod familiar;
 mod gate;
 mod limits;
 mod proxy_protocol;

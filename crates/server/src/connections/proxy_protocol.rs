@@ -1,5 +1,5 @@
 //! The header by which a proxy that passes connections on says from where they come (the PROXY protocol, versions 1 and
-//! 2, of HAProxy's `proxy-protocol.txt`). Only declared proxies are asked for one, and they must send it.
+//! 2, of `HAProxy`'s `proxy-protocol.txt`). Only declared proxies are asked for one, and they must send it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0..3) {
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600), version in 0_usize..3) {
             let begin: &[u8] = [&b""[..], V1, V2][version];
             let _ = read_all(&[begin, &bytes].concat());
         }

@@ -190,8 +190,9 @@ impl Watch {
         self.closed.get_or_insert(reason);
     }
 
+    /// Why we closed it, or had it end.
     pub(super) fn closed(&self) -> Option<Reason> {
-        self.closed
+        self.closed.or(self.ended.map(|(_, reason)| reason))
     }
 
     /// What is to be done at `now`, if nothing happens before the time that it says.

@@ -8,6 +8,8 @@
 //! The book has an entry for each open connection and for each prefix and user that has one. How often new ones come is
 //! counted in a sketch. So memory doesn't grow with the number of addresses.
 
+mod familiar;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -17,11 +19,14 @@ use std::time::Duration;
 use base::Rng;
 use defence::{Prefix, Rates};
 
-use super::familiar::Familiar;
+use familiar::Familiar;
+
 use super::limits::{ConnectionLimits, PrefixCaps};
 
 /// In which new connections are counted.
 const WINDOW: Duration = Duration::from_secs(10);
+/// What all new connections are counted under.
+const ALL: &str = "all";
 /// Columns of the sketch of new connections, 80 bytes each.
 const COLUMNS: usize = 1 << 13;
 /// Sets of four addresses that somebody has shown who they are from.
@@ -40,6 +45,8 @@ pub(crate) enum Refusal {
     Open(Prefix),
     /// Too many new ones from this prefix.
     New(Prefix),
+    /// Too many new ones of strangers, wherever from.
+    Rush,
     /// There is no room, and nobody who could make some.
     Full,
 }
@@ -105,10 +112,6 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     pub(super) fn users(&self) -> usize {
         self.users
     }
@@ -134,8 +137,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         handle: T,
         now: Duration,
     ) -> Result<(Id, Option<T>), Refusal> {
-        self.check(address, now)?;
-        let is_familiar = self.familiar.knows(Prefix::narrow(address), now);
+        let is_familiar = self.check(address, now)?;
         let is_full =
             self.entries.len() >= self.max || (!is_familiar && self.strangers >= self.strangers_max());
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
@@ -160,8 +162,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
 
     /// Counts a proxy's connection for the address that it says it comes from.
     pub(super) fn place(&mut self, id: Id, address: IpAddr, now: Duration) -> Result<Option<T>, Refusal> {
-        self.check(address, now)?;
-        let is_familiar = self.familiar.knows(Prefix::narrow(address), now);
+        let is_familiar = self.check(address, now)?;
         let is_full = !is_familiar && self.strangers >= self.strangers_max();
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(evicted) };
@@ -177,19 +178,26 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         (self.max - reserved).max(1)
     }
 
-    fn check(&self, address: IpAddr, now: Duration) -> Result<(), Refusal> {
+    /// Whether another may come from this address, and whether somebody has shown who they are from it.
+    fn check(&self, address: IpAddr, now: Duration) -> Result<bool, Refusal> {
         for prefix in Prefix::all(address) {
             if self.new.estimate(&prefix, now) >= u64::from(self.limits.new.of(prefix)) {
                 return Err(Refusal::New(prefix));
             }
         }
-        self.by_prefix.check(address, self.limits.open).map_err(Refusal::Open)
+        self.by_prefix.check(address, self.limits.open).map_err(Refusal::Open)?;
+        let is_familiar = self.familiar.knows(Prefix::narrow(address), now);
+        if !is_familiar && self.new.estimate(&ALL, now) >= u64::from(self.limits.new_strangers_max) {
+            return Err(Refusal::Rush);
+        }
+        Ok(is_familiar)
     }
 
     fn count(&mut self, address: IpAddr, now: Duration) {
         for prefix in Prefix::all(address) {
             self.new.add(&prefix, 1, now);
         }
+        self.new.add(&ALL, 1, now);
         self.by_prefix.add(address);
     }
 

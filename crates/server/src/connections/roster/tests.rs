@@ -1,3 +1,4 @@
+use base::Rng;
 use proptest::prelude::*;
 
 use super::*;
@@ -80,6 +81,20 @@ fn new_ones_have_a_rate() {
 }
 
 #[test]
+fn a_rush_of_strangers_is_bounded_wherever_they_come_from() {
+    let mut book = book(1000, |limits| limits.new_strangers_max = 20);
+    let known = open(&mut book, "192.0.2.1", SECOND);
+    assert!(book.recognise(known, 1, SECOND));
+    for host in 1..20 {
+        open(&mut book, &format!("10.{host}.0.1"), SECOND);
+    }
+    assert_eq!(book.admit(at("10.20.0.1"), "", SECOND).unwrap_err(), Refusal::Rush);
+    // Where somebody has shown who they are, more may.
+    open(&mut book, "192.0.2.1", SECOND);
+    open(&mut book, "10.20.0.1", SECOND + WINDOW * 5 / 4);
+}
+
+#[test]
 fn who_has_shown_who_they_are_is_no_stranger_any_more() {
     let mut book = book(1000, |limits| limits.open = PrefixCaps { narrow: 1, middle: 1, wide: 1 });
     let mut of_user = |user: u32| {
@@ -93,7 +108,7 @@ fn who_has_shown_who_they_are_is_no_stranger_any_more() {
     };
     // The cap of the prefix does not hold them, but their own does.
     assert_eq!([1, 1, 1, 1, 2].map(&mut of_user), [true, true, true, false, true]);
-    assert_eq!((book.len(), book.users(), book.strangers), (4, 4, 0));
+    assert_eq!((book.entries.len(), book.users(), book.strangers), (4, 4, 0));
 }
 
 #[test]
@@ -112,7 +127,7 @@ fn a_part_is_kept_for_users_and_a_floor_for_strangers() {
         assert!(book.recognise(id, 7, SECOND) || book.users() == 38);
         book.busy(id);
     }
-    assert_eq!(book.len(), 40);
+    assert_eq!(book.entries.len(), 40);
     // Users never have them all.
     for id in &strangers[1..] {
         book.recognise(*id, 8, SECOND);
@@ -210,7 +225,7 @@ proptest! {
                 }
                 _ => {}
             }
-            prop_assert!(book.len() <= 12 && book.len() == open.len());
+            prop_assert!(book.entries.len() <= 12 && book.entries.len() == open.len());
             let strangers = book.entries.values().filter(|entry| entry.standing == Standing::Stranger);
             prop_assert_eq!(strangers.clone().count(), book.strangers);
             let idle = strangers.filter(|entry| entry.idle.is_some()).count();
@@ -219,7 +234,7 @@ proptest! {
             prop_assert_eq!(book.by_user.values().sum::<u32>() as usize, book.users);
             prop_assert!(book.by_user.values().all(|held| (1..=3).contains(held)) && book.users <= 11);
             prop_assert_eq!(book.by_prefix.0.values().sum::<u32>() as usize, 2 * book.strangers);
-            if book.room(now) == Room::Now && book.len() == 12 {
+            if book.room(now) == Room::Now && book.entries.len() == 12 {
                 prop_assert!(book.idle.next().is_some());
             }
         }

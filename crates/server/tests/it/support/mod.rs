@@ -59,7 +59,11 @@ impl Default for Setup {
             // What it costs is no matter here.
             password_cost: PasswordCost { memory_kib: 64, passes: 1 },
             // One connection for each request, and a clock that stands still.
-            connections: ConnectionLimits { new: ALL, ..ConnectionLimits::default() },
+            connections: ConnectionLimits {
+                new: ALL,
+                new_strangers_max: u32::MAX,
+                ..ConnectionLimits::default()
+            },
             ..Settings::default()
         };
         Self {
