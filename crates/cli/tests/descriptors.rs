@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 #![cfg(target_os = "linux")]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 mod common;
 
 use std::io::{Read as _, Write as _};

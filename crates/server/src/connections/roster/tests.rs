@@ -115,7 +115,9 @@ fn who_has_shown_who_they_are_is_no_stranger_any_more() {
 fn a_part_is_kept_for_users_and_a_floor_for_strangers() {
     let mut book = book(40, |limits| limits.per_user_max = 100);
     let strangers: Vec<_> = (0..20).map(|host| open(&mut book, &format!("10.0.0.{host}"), SECOND)).collect();
-    strangers.iter().for_each(|id| book.busy(*id));
+    for id in &strangers {
+        book.busy(*id);
+    }
     assert_eq!(book.admit(at("10.0.1.1"), "", SECOND).unwrap_err(), Refusal::Full);
     assert_eq!(book.room(SECOND), Room::Now, "it may be somebody who is known");
     // Who shows who they are makes room for another stranger, and their address is familiar from then on.
