@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::converse::Opened;
-use super::gate::Gate;
+use super::lobby::Lobby;
 use super::transport::reset;
 use crate::app::App;
 use crate::tls::Handshakes;
@@ -73,7 +73,7 @@ pub(crate) async fn run(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
-    let gate = Gate::new(app);
+    let lobby = Lobby::new(app);
     entrance.listeners.iter().for_each(prepare);
     let control_slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -88,20 +88,20 @@ pub(crate) async fn run(
             () = &mut shutdown => break,
             accepted = accept_control(entrance.control.as_ref(), &control_slots) => match accepted {
                 Ok((stream, slot)) => {
-                    let opened = Opened { gate: Arc::clone(&gate), router: router.clone() };
+                    let opened = Opened { lobby: Arc::clone(&lobby), router: router.clone() };
                     connections.spawn(async move {
                         opened.serve_control(stream).await;
                         drop(slot);
                     });
                 }
-                Err(error) => pause.after(&error, &gate).await,
+                Err(error) => pause.after(&error, &lobby).await,
             },
-            accepted = accept(&entrance.listeners, turn, &gate) => match accepted {
+            accepted = accept(&entrance.listeners, turn, &lobby) => match accepted {
                 Ok((stream, address)) => {
                     pause.over();
-                    admit(&gate, &router, entrance.tls.as_ref(), &mut connections, stream, address);
+                    admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, stream, address);
                 }
-                Err(error) => pause.after(&error, &gate).await,
+                Err(error) => pause.after(&error, &lobby).await,
             },
         }
         while connections.try_join_next().is_some() {}
@@ -122,7 +122,7 @@ fn prepare(listener: &TcpListener) {
 
 /// Takes a connection in or resets it: before TLS, and before anything is read or written.
 fn admit(
-    gate: &Arc<Gate>,
+    lobby: &Arc<Lobby>,
     router: &Router,
     tls: Option<&Arc<Handshakes>>,
     connections: &mut JoinSet<()>,
@@ -130,20 +130,24 @@ fn admit(
     address: SocketAddr,
 ) {
     let ip = address.ip().to_canonical();
-    let is_proxy = gate.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
-    let Ok(place) = gate.admit(ip, is_proxy) else { return reset(&stream) };
+    let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
+    let Ok(place) = lobby.admit(ip, is_proxy) else { return reset(&stream) };
     // Each event of a stream goes out by itself.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let opened = Opened { gate: Arc::clone(gate), router: router.clone() };
+    let opened = Opened { lobby: Arc::clone(lobby), router: router.clone() };
     connections.spawn(opened.serve(stream, address, place, tls.cloned()));
 }
 
 /// Accepts when there is room, so that those beyond wait in the kernel's queue and cost nothing. The listeners take
 /// turns at being asked first.
-async fn accept(listeners: &[TcpListener], turn: usize, gate: &Gate) -> io::Result<(TcpStream, SocketAddr)> {
-    gate.room().await;
+async fn accept(
+    listeners: &[TcpListener],
+    turn: usize,
+    lobby: &Lobby,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    lobby.room().await;
     poll_fn(|context| {
         let (later, first) = listeners.split_at(turn % listeners.len().max(1));
         let ready = first.iter().chain(later).map(|listener| listener.poll_accept(context));
@@ -195,14 +199,14 @@ impl Pause {
     }
 
     /// Makes room, and waits a while.
-    async fn after(&mut self, error: &io::Error, gate: &Gate) {
+    async fn after(&mut self, error: &io::Error, lobby: &Lobby) {
         let first = self.0.is_zero();
         let After::Pause(pause) = self.next(error) else { return };
         if first {
             tracing::warn!(%error, "a connection could not be accepted");
         }
-        gate.app.metrics.connection_refused("system");
-        gate.make_room();
+        lobby.app.metrics.connection_refused("system");
+        lobby.make_room();
         sleep(pause).await;
     }
 }

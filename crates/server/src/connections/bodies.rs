@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::gate::Through;
+use super::lobby::Through;
 use super::requests::Line;
 use super::streams::Pieces;
 
@@ -78,7 +78,7 @@ pub(super) struct Paced {
 
 impl Paced {
     pub(super) fn new(body: Incoming, line: Arc<Line>) -> Self {
-        let limits = line.gate().app.settings.connections;
+        let limits = line.lobby().app.settings.connections;
         let pace = Pace::new(limits.body_bytes_per_second_min, limits.body_grace);
         Self { body, line, pace, waiting: None }
     }
@@ -94,7 +94,7 @@ impl HttpBody for Paced {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.body).poll_frame(context);
-        let now = this.line.gate().now();
+        let now = this.line.lobby().now();
         if let Poll::Ready(frame) = polled {
             if let Some((since, _)) = this.waiting.take() {
                 this.pace.waited(now.saturating_sub(since));

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use super::gate::{Gate, Place};
+use super::lobby::{Lobby, Place};
 use super::proxy_protocol;
 use super::requests::{Line, Origin, Requests};
 use super::streams::Streams;
@@ -47,15 +47,15 @@ enum Speaks {
 
 /// A connection that was accepted.
 pub(super) struct Opened {
-    pub(super) gate: Arc<Gate>,
+    pub(super) lobby: Arc<Lobby>,
     pub(super) router: Router,
 }
 
 impl Opened {
     pub(super) async fn serve_control(self, stream: UnixStream) {
-        let _open = self.gate.app.metrics.connection_opened();
-        let stream = WriteDeadline::new(stream, self.gate.app.settings.write_timeout, None);
-        let line = Line::new(Origin::Control, None, Arc::clone(&self.gate));
+        let _open = self.lobby.app.metrics.connection_opened();
+        let stream = WriteDeadline::new(stream, self.lobby.app.settings.write_timeout, None);
+        let line = Line::new(Origin::Control, None, Arc::clone(&self.lobby));
         self.speak(stream, line, Speaks::One).await;
     }
 
@@ -66,17 +66,17 @@ impl Opened {
         place: Place,
         tls: Option<Arc<Handshakes>>,
     ) {
-        let gate = Arc::clone(&self.gate);
-        let _open = gate.app.metrics.connection_opened();
+        let lobby = Arc::clone(&self.lobby);
+        let _open = lobby.app.metrics.connection_opened();
         let activity = Arc::clone(&place.activity);
-        let mut draining = gate.app.draining.subscribe();
+        let mut draining = lobby.app.draining.subscribe();
         let reason = tokio::select! {
             biased;
             () = self.converse(stream, address, place, tls.as_deref(), &mut draining) => activity.closed(),
-            reason = activity.must_close(|| gate.now()) => Some(reason),
+            reason = activity.must_close(|| lobby.now()) => Some(reason),
         };
         if let Some(reason) = reason {
-            gate.app.metrics.connection_closed(label(reason));
+            lobby.app.metrics.connection_closed(label(reason));
             tracing::debug!(?reason, "a connection was closed");
         }
     }
@@ -92,7 +92,7 @@ impl Opened {
     ) {
         let activity = Arc::clone(&place.activity);
         let mut socket = Socket { stream, activity: Arc::clone(&activity) };
-        let timeout = self.gate.app.settings.write_timeout;
+        let timeout = self.lobby.app.settings.write_timeout;
         let prepared = async {
             let arrival = arrival(&mut socket, address, &mut place).await?;
             let stream = WriteDeadline::new(socket, timeout, Some(Arc::clone(&activity)));
@@ -115,18 +115,18 @@ impl Opened {
             // The client's doing, as are the other ways for a connection to end.
             Err(error) => return tracing::debug!(%error, "a handshake failed"),
         };
-        let now = self.gate.now();
+        let now = self.lobby.now();
         activity.note(|watch| watch.open(now));
-        let line = Line::new(Origin::Network(arrival), Some(place), Arc::clone(&self.gate));
-        let gate = Arc::clone(&self.gate);
+        let line = Line::new(Origin::Network(arrival), Some(place), Arc::clone(&self.lobby));
+        let lobby = Arc::clone(&self.lobby);
         match stream {
             Prepared::Plain(stream) => {
-                self.speak(Noted { stream, gate, activity }, line, Speaks::Either).await;
+                self.speak(Noted { stream, lobby, activity }, line, Speaks::Either).await;
             }
             Prepared::Tls(stream) => {
                 let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let speaks = if is_two { Speaks::Two } else { Speaks::One };
-                self.speak(Noted { stream: *stream, gate, activity }, line, speaks).await;
+                self.speak(Noted { stream: *stream, lobby, activity }, line, speaks).await;
             }
         }
     }
@@ -136,7 +136,7 @@ impl Opened {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let app = Arc::clone(&self.gate.app);
+        let app = Arc::clone(&self.lobby.app);
         let activity = line.place.as_ref().map(|place| Arc::clone(&place.activity));
         let requests = Requests { line: Arc::new(line), router: self.router };
         let mut draining = app.draining.subscribe();
@@ -189,8 +189,8 @@ enum Prepared {
 
 /// From where a connection comes: as a declared proxy says, where it says it before all else.
 async fn arrival(socket: &mut Socket, address: SocketAddr, place: &mut Place) -> io::Result<Arrival> {
-    let gate = Arc::clone(&place.gate);
-    let settings = &gate.app.settings;
+    let lobby = Arc::clone(&place.lobby);
+    let settings = &lobby.app.settings;
     let arrival = Arrival { address, tls: false, is_relayed: false };
     if !place.is_proxy || !settings.proxy.as_ref().is_some_and(|proxy| proxy.protocol) {
         return Ok(arrival);

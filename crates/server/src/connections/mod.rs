@@ -1,7 +1,7 @@
 //! Connections: our own accept loop over hyper, which bounds what anybody can hold and for how long.
 //!
 //! ```text
-//! accept      caps and rates by prefix, room by closing idle strangers      accept.rs, gate.rs, roster/
+//! accept      caps and rates by prefix, room by closing idle strangers      accept.rs, lobby.rs, roster/
 //! converse    PROXY header -> TLS -> HTTP/1 or HTTP/2                        converse.rs, proxy_protocol.rs
 //! watch       a deadline for each phase, budgets of resets and frames        watch.rs (pure), activity.rs
 //! requests    whose a connection is, who is in flight                        requests.rs, bodies.rs, streams.rs
@@ -15,8 +15,8 @@ mod activity;
 mod bodies;
 mod converse;
 mod descriptors;
-mod gate;
 mod limits;
+mod lobby;
 mod proxy_protocol;
 mod requests;
 mod roster;

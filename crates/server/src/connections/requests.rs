@@ -15,7 +15,7 @@ use hyper::service::Service;
 use tower::ServiceExt as _;
 
 use super::bodies::{InFlight, Paced, Sent};
-use super::gate::{Gate, Place, Through};
+use super::lobby::{Lobby, Place, Through};
 use crate::accounts::{Arrival, Machine, Peer, user_shown};
 use crate::error::ApiError;
 use crate::forwarded::Proxy;
@@ -45,23 +45,23 @@ pub(super) struct Line {
     pub(super) origin: Origin,
     /// None for the control socket's, of which nothing is counted.
     pub(super) place: Option<Place>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) lobby: Arc<Lobby>,
     /// Whether a request on it has shown whose it is.
     is_known: AtomicBool,
 }
 
 impl Line {
-    pub(super) fn new(origin: Origin, place: Option<Place>, gate: Arc<Gate>) -> Self {
-        Self { origin, place, gate, is_known: AtomicBool::new(false) }
+    pub(super) fn new(origin: Origin, place: Option<Place>, lobby: Arc<Lobby>) -> Self {
+        Self { origin, place, lobby, is_known: AtomicBool::new(false) }
     }
 
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
+    pub(super) fn lobby(&self) -> &Lobby {
+        &self.lobby
     }
 
     fn began(&self, is_http2: bool) {
         let Some(place) = &self.place else { return };
-        let now = self.gate.now();
+        let now = self.lobby.now();
         place.activity.note_and(
             |watch| watch.began(is_http2, now),
             |is_first| {
@@ -75,7 +75,7 @@ impl Line {
 
     pub(super) fn ended(&self, is_given_up: bool) {
         let Some(place) = &self.place else { return };
-        let now = self.gate.now();
+        let now = self.lobby.now();
         place.activity.note_and(
             |watch| watch.ended(is_given_up, now),
             |is_last| {
@@ -102,7 +102,7 @@ impl Line {
         if let Some(place) = &self.place
             && !place.is_proxy
             && !self.is_known()
-            && let Some(user) = user_shown(&self.gate.app, headers)
+            && let Some(user) = user_shown(&self.lobby.app, headers)
             && place.recognise(user)
         {
             self.is_known.store(true, Ordering::Relaxed);
@@ -157,7 +157,7 @@ impl Service<Request<Incoming>> for Requests {
         // From here on: this may be dropped before it is polled.
         let mut in_flight = InFlight::new(Arc::clone(&line));
         let named = name_host(&mut request);
-        line.origin.mark(line.gate.app.settings.proxy.as_ref(), &mut request);
+        line.origin.mark(line.lobby.app.settings.proxy.as_ref(), &mut request);
         line.recognise(request.headers());
         match named.and_then(|()| through_proxy(&line, &request)) {
             Ok(through) => in_flight.through = through,
@@ -199,13 +199,13 @@ fn name_host<B>(request: &mut Request<B>) -> Result<(), Objection> {
 /// Counts a request for whom a declared proxy asks. Who has shown who they are is counted elsewhere.
 fn through_proxy<B>(line: &Line, request: &Request<B>) -> Result<Option<Through>, Objection> {
     let peer = Peer::of(request.extensions());
-    if !peer.through_proxy() || user_shown(&line.gate.app, request.headers()).is_some() {
+    if !peer.through_proxy() || user_shown(&line.lobby.app, request.headers()).is_some() {
         return Ok(None);
     }
-    match line.gate.through(peer.ip()) {
+    match line.lobby.through(peer.ip()) {
         Some(through) => Ok(Some(through)),
         None => {
-            line.gate.app.metrics.connection_refused("prefix_through_proxy");
+            line.lobby.app.metrics.connection_refused("prefix_through_proxy");
             Err(Objection::TooMany)
         }
     }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
-use super::gate::Gate;
+use super::lobby::Lobby;
 use super::watch::Reason;
 
 /// A client's socket. It is reset, instead of closed in peace, when its connection was closed for cause: so the kernel
@@ -149,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
 /// A stream of which is noted what comes in: HTTP, without TLS.
 pub(super) struct Noted<S> {
     pub(super) stream: S,
-    pub(super) gate: Arc<Gate>,
+    pub(super) lobby: Arc<Lobby>,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -163,7 +163,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let bytes = buffer.filled().len() - before;
         if bytes > 0 {
-            let now = self.gate.now();
+            let now = self.lobby.now();
             self.activity.note(|watch| watch.received(bytes as u64, now));
         }
         Poll::Ready(Ok(()))

@@ -14,7 +14,7 @@ use super::watch::{Deadlines, Reason};
 use super::{PrefixCaps, descriptors};
 use crate::app::App;
 
-pub(super) struct Gate {
+pub(super) struct Lobby {
     pub(super) app: App,
     roster: Mutex<Roster<UserId, Arc<Activity>>>,
     /// Requests in flight through declared proxies, by what these say for whom.
@@ -25,7 +25,7 @@ pub(super) struct Gate {
     time: SystemClock,
 }
 
-impl Gate {
+impl Lobby {
     pub(super) fn new(app: &App) -> Arc<Self> {
         let max = descriptors::connections_max(app.settings.connections_max);
         let roster = Roster::new(max, app.settings.connections, &mut app.fork_rng());
@@ -91,7 +91,7 @@ impl Gate {
         let (id, evicted) = admitted.inspect_err(|refusal| self.refused(*refusal))?;
         tell(evicted);
         self.app.metrics.connection_accepted();
-        Ok(Place { gate: Arc::clone(self), id, activity, is_proxy })
+        Ok(Place { lobby: Arc::clone(self), id, activity, is_proxy })
     }
 
     fn refused(&self, refusal: Refusal) {
@@ -105,12 +105,10 @@ impl Gate {
         tracing::debug!(?refusal, "a connection was refused");
     }
 
-    /// Makes room because the system has none. Whether there was anybody to let go.
-    pub(super) fn make_room(&self) -> bool {
+    /// Makes room because the system has none.
+    pub(super) fn make_room(&self) {
         let evicted = self.roster().evict(self.app.clock.monotonic());
-        let was_somebody = evicted.is_some();
         tell(evicted);
-        was_somebody
     }
 
     /// Counts a request through a declared proxy for an address, until what is returned is dropped.
@@ -119,7 +117,7 @@ impl Gate {
         let mut counts = self.through.lock().unwrap_or_else(PoisonError::into_inner);
         counts.check(address, caps).ok()?;
         counts.add(address);
-        Some(Through { gate: Arc::clone(self), address })
+        Some(Through { lobby: Arc::clone(self), address })
     }
 
     fn note_users(&self, roster: &Roster<UserId, Arc<Activity>>) {
@@ -136,19 +134,19 @@ fn tell(evicted: Option<Arc<Activity>>) {
 
 /// A request through a proxy that is in flight.
 pub(super) struct Through {
-    gate: Arc<Gate>,
+    lobby: Arc<Lobby>,
     address: IpAddr,
 }
 
 impl Drop for Through {
     fn drop(&mut self) {
-        self.gate.through.lock().unwrap_or_else(PoisonError::into_inner).remove(self.address);
+        self.lobby.through.lock().unwrap_or_else(PoisonError::into_inner).remove(self.address);
     }
 }
 
 /// A connection's place in the book, until it is dropped.
 pub(super) struct Place {
-    pub(super) gate: Arc<Gate>,
+    pub(super) lobby: Arc<Lobby>,
     id: Id,
     pub(super) activity: Arc<Activity>,
     /// Whether it is a declared proxy's.
@@ -158,38 +156,38 @@ pub(super) struct Place {
 impl Place {
     /// Counts a proxy's connection for the address that the proxy says it comes from.
     pub(super) fn comes_from(&mut self, address: IpAddr) -> Result<(), Refusal> {
-        let placed = self.gate.roster().place(self.id, address, self.gate.app.clock.monotonic());
-        let evicted = placed.inspect_err(|refusal| self.gate.refused(*refusal))?;
+        let placed = self.lobby.roster().place(self.id, address, self.lobby.app.clock.monotonic());
+        let evicted = placed.inspect_err(|refusal| self.lobby.refused(*refusal))?;
         tell(evicted);
         self.is_proxy = false;
         Ok(())
     }
 
     pub(super) fn busy(&self) {
-        self.gate.roster().busy(self.id);
+        self.lobby.roster().busy(self.id);
     }
 
     pub(super) fn idle(&self) {
-        self.gate.roster().idle(self.id, self.gate.app.clock.monotonic());
+        self.lobby.roster().idle(self.id, self.lobby.app.clock.monotonic());
         // Somebody may go now who could not before.
-        self.gate.freed.notify_one();
+        self.lobby.freed.notify_one();
     }
 
     /// Notes that a request on it has shown whose it is. Whether it counts as theirs.
     pub(super) fn recognise(&self, user: UserId) -> bool {
-        let mut roster = self.gate.roster();
-        let is_theirs = roster.recognise(self.id, user, self.gate.app.clock.monotonic());
-        self.gate.note_users(&roster);
+        let mut roster = self.lobby.roster();
+        let is_theirs = roster.recognise(self.id, user, self.lobby.app.clock.monotonic());
+        self.lobby.note_users(&roster);
         is_theirs
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut roster = self.gate.roster();
+        let mut roster = self.lobby.roster();
         roster.leave(self.id);
-        self.gate.note_users(&roster);
+        self.lobby.note_users(&roster);
         drop(roster);
-        self.gate.freed.notify_one();
+        self.lobby.freed.notify_one();
     }
 }
