@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench bench-people clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -118,6 +118,9 @@ golden: ## remake the golden vectors from their references (needs PyPI; see gold
 
 soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## kill -9 two hundred times under load: nothing acknowledged is lost
 	CACHALOT_KILLS=200 CACHALOT_BIN=$(CURDIR)/$(BINARY) $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py
+
+outside: $(BINARY) $(CACHALOT_TEST_MODEL) ## slowhttptest and h2load against the real program, on loopback
+	scripts/outside $(BINARY) $(CACHALOT_TEST_MODEL)
 
 bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/README.md
 	benches/peers/run

@@ -50,6 +50,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 const PURE_PARTS: &[(&str, &[&str])] = &[
     ("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"]),
     (
+        "crates/server/src/connections/roster",
+        &["tokio::", "axum::", "std::thread", "std::fs", "TcpStream", "Instant", "SystemTime", "SystemClock"],
+    ),
+    (
         "crates/defence/src",
         &[
             "tokio::",

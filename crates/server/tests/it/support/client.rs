@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,6 +70,11 @@ impl Client {
         Self { cookie: Some(cookie.to_owned()), ..*self }
     }
 
+    /// The same client, from another address.
+    pub(crate) fn at(&self, from: &str) -> Self {
+        Self { from: Some(from.parse().unwrap()), ..self.clone() }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[], Vec::new()).await
     }
@@ -126,7 +131,7 @@ impl Client {
         if self.by_name { format!("localhost:{}", self.address.port()) } else { self.address.to_string() }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         let Some(from) = self.from else { return TcpStream::connect(self.address).await.unwrap() };
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
@@ -200,7 +205,13 @@ impl Streaming {
             // A server that closes early shows in the response.
             let _ = connection.await;
         });
-        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        let response = sender.send_request(request).await.unwrap();
+        Self::of(response, asked, connection)
+    }
+
+    /// A response over a connection, which ends with it.
+    pub(super) fn of(response: Response<Incoming>, asked: Asked, connection: JoinHandle<()>) -> Self {
+        let (head, body) = response.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
         Self { status, headers, asked, body, text: String::new(), connection }
     }
@@ -271,7 +282,7 @@ impl Drop for Streaming {
 }
 
 /// What the document has to say something about.
-async fn asked(request: &Request<Full<Bytes>>) -> Asked {
+pub(super) async fn asked(request: &Request<Full<Bytes>>) -> Asked {
     let sent = request.body().clone().collect().await.unwrap().to_bytes();
     let is_json = request.headers().get("content-type").is_some_and(|given| given == "application/json");
     let body = if is_json { serde_json::from_slice(&sent).ok() } else { None };
