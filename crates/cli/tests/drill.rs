@@ -13,7 +13,10 @@ use serde_json::Value;
 /// Temporary homes of drills in this folder.
 fn left_behind(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with("cachalot-drill-")).collect()
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("cachalot-drill-"))
+        .collect()
 }
 
 /// Programs that have this text in their environment, as the drill's server has its temporary home.
@@ -40,7 +43,8 @@ fn a_short_drill_reports_and_leaves_nothing_behind() {
     let page = folder.path().join("page.html");
     let html = page.to_str().unwrap();
     let arguments = ["--quick", "--json", "--duration", "3", "--strength", "2", "--html", html];
-    let Output { status, stdout, stderr } = drill(&cachalot, folder.path(), &arguments).wait_with_output().unwrap();
+    let Output { status, stdout, stderr } =
+        drill(&cachalot, folder.path(), &arguments).wait_with_output().unwrap();
     assert!(status.success(), "{}", text(&stderr));
     let lines: Vec<_> = text(&stdout).lines().collect();
     let [line] = lines.as_slice() else { panic!("one line: {lines:?}") };

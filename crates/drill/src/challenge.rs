@@ -21,8 +21,9 @@ const STRIDE: u64 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Challenge {
     algorithm: String,
-    /// The hash, in hexadecimal.
-    challenge: String,
+    /// In hexadecimal.
+    #[serde(rename = "challenge")]
+    hash: String,
     salt: String,
     signature: String,
     /// The number is at most this.
@@ -54,7 +55,7 @@ impl Challenge {
         if !self.algorithm.eq_ignore_ascii_case("SHA-256") {
             return None;
         }
-        let wanted = unhex(&self.challenge)?;
+        let wanted = unhex(&self.hash)?;
         let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
         let search = || {
             let salted = Sha256::new_with_prefix(self.salt.as_bytes());
@@ -78,7 +79,7 @@ impl Challenge {
 
     /// The solution as it is sent back.
     pub(crate) fn solution(&self, number: u64) -> String {
-        let Self { algorithm, challenge, salt, signature, .. } = self;
+        let Self { algorithm, hash: challenge, salt, signature, .. } = self;
         let solution = Solution { algorithm, challenge, number, salt, signature };
         // It has no maps, the only thing that JSON might not hold.
         BASE64_STANDARD.encode(serde_json::to_vec(&solution).unwrap_or_default())

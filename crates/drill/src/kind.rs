@@ -28,7 +28,7 @@ pub enum Kind {
     ExpensivePrompts,
     /// Accounts made long before that begin to attack with the others.
     Sleepers,
-    /// Sign-ups and requests in bursts of a second in four, each below what the server can serve.
+    /// Sign-ups in bursts of a second in four, below what the server can serve.
     Pulses,
     /// No attack: a link went viral, and honest people come in multiples of the usual number.
     Viral,

@@ -182,7 +182,8 @@ fn attacks(plan: &Plan, forces: &[Force], phases: &[OfPhase], tallies: &Tallies)
     let attacked =
         phases.iter().find(|of| of.phase == Phase::Attack).map_or(plan.attack, |of| of.ended - of.began);
     let of = |force: &Force| Attack::new(force, tallies.of(force.kind).count(), attacked);
-    forces.iter().map(of).collect()
+    // The crowd is in the figures of people.
+    forces.iter().filter(|force| force.kind != Kind::Viral).map(of).collect()
 }
 
 /// The three phases.
@@ -261,13 +262,16 @@ impl Course<'_> {
 
     fn in_words(&self) -> String {
         let World { plan, .. } = self.world;
-        let applicable: Vec<_> = self
-            .forces
-            .iter()
-            .filter(|force| force.not_applicable.is_none())
-            .map(|force| force.kind.name())
-            .collect();
-        format!("{} at {} times capacity", applicable.join(", "), plan.strength)
+        let attacking = |force: &&Force| force.not_applicable.is_none() && force.kind != Kind::Viral;
+        let names: Vec<_> = self.forces.iter().filter(attacking).map(|force| force.kind.name()).collect();
+        let mut words = Vec::new();
+        if !names.is_empty() {
+            words.push(format!("{} at {} times capacity", names.join(", "), plan.strength));
+        }
+        if plan.is_viral() {
+            words.push(format!("a crowd of {} times the newcomers", plan.people.viral_factor));
+        }
+        words.join("; ")
     }
 
     fn orders(&self) -> Orders {

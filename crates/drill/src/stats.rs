@@ -30,8 +30,8 @@ pub struct Times {
 impl Times {
     /// Nothing where nobody came.
     fn of(times: impl Iterator<Item = Duration>) -> Option<Self> {
-        // Microseconds, with three digits; it grows as far as it must.
-        let mut histogram = Histogram::<u64>::new(3).ok()?;
+        // Microseconds, with four digits; it grows as far as it must.
+        let mut histogram = Histogram::<u64>::new(4).ok()?;
         for time in times {
             histogram.record(time.as_micros() as u64).ok()?;
         }
@@ -409,7 +409,6 @@ mod tests {
         Records { chats: calm.chain(attack).collect(), ..Records::default() }
     }
 
-    #[expect(clippy::float_cmp, reason = "figures that are exact")]
     fn check(attack: &[(Option<u64>, End)], goodput: f64, ttft: f64, restored: Option<f64>) {
         let (summary, _) = summary(&records(attack));
         assert_eq!(summary.goodput_ratio, Some(goodput));
@@ -473,13 +472,20 @@ mod tests {
             assert_eq!((summary.detect_seconds, summary.reopen_seconds), (detect, reopen), "{unmeasured:?}");
         };
         check(&[(5, "open"), (12, "waiting_list"), (21, "waiting_list"), (24, "open")], Some(2.0), Some(4.0));
-        check(&[(5, "open"), (11, "?"), (12, "waiting_list"), (22, "open"), (23, "challenge")], Some(2.0), None);
+        check(
+            &[(5, "open"), (11, "?"), (12, "waiting_list"), (22, "open"), (23, "challenge")],
+            Some(2.0),
+            None,
+        );
         check(
             &[(5, "open"), (12, "waiting_list"), (20, "open"), (23, "waiting_list"), (26, "open")],
             Some(2.0),
             Some(6.0),
         );
         check(&[(5, "open"), (12, "open"), (22, "open")], None, None);
-        assert_eq!(moves(&levels(&[(1, "open"), (2, "?"), (3, "waiting_list"), (4, "waiting_list"), (5, "open")])), 2);
+        assert_eq!(
+            moves(&levels(&[(1, "open"), (2, "?"), (3, "waiting_list"), (4, "waiting_list"), (5, "open")])),
+            2
+        );
     }
 }

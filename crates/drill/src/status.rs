@@ -36,7 +36,7 @@ impl Gate {
         Ok((per_minute * time.as_secs_f64() / 60.0 + self.budget_burst.unwrap_or_default()).ceil() as u64)
     }
 
-    /// The levels are words, widest first: open, challenge, email_first, waiting_list, invite_only, suspended.
+    /// The levels are words, widest first: `open`, `challenge`, `email_first`, `waiting_list`, `invite_only`, `suspended`.
     fn parse(body: &Value) -> Option<Self> {
         let gate = ["registration", "gate"].iter().find_map(|name| body.get(name)).unwrap_or(body);
         let level = gate.get("level")?.as_str()?.to_owned();

@@ -44,10 +44,14 @@ pub(super) async fn http(field: &Arc<Field>, per_second: f64) {
             let tally = field.tallies.of(Kind::HttpFlood);
             let Reply { outcome, text } = exchange(&field.orders.target, from, &bytes).await;
             let answered = statuses(&text);
-            answered.iter().for_each(|status| tally.end(Outcome::Status(*status)));
+            for status in &answered {
+                tally.end(Outcome::Status(*status));
+            }
             // Those that were not answered ended with the connection.
             let rest = if answered.is_empty() { outcome } else { Outcome::Cut };
-            (answered.len()..PIPELINED as usize).for_each(|_| tally.end(rest));
+            for _ in answered.len()..PIPELINED as usize {
+                tally.end(rest);
+            }
         }
     })
     .await;

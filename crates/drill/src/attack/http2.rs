@@ -84,7 +84,9 @@ pub(super) async fn rapid_reset(field: &Arc<Field>, per_second: f64) {
                 Ok(stream) => reset(stream, &field.orders.target.host).await,
                 Err(outcome) => outcome,
             };
-            (0..RESETS).for_each(|_| tally.end(outcome));
+            for _ in 0..RESETS {
+                tally.end(outcome);
+            }
         }
     })
     .await;

@@ -144,11 +144,15 @@ mod tests {
         let tally = tallies.of(Kind::HttpFlood);
         tally.begin(6);
         let outcomes = [Outcome::Status(200), Outcome::Status(303), Outcome::Status(429), Outcome::Cut];
-        outcomes.into_iter().for_each(|outcome| tally.end(outcome));
+        for outcome in outcomes {
+            tally.end(outcome);
+        }
         let early = tally.count();
         assert_eq!((early.sent, early.served, early.refused, early.cut), (6, 2, 2, 1));
         assert_eq!(early.statuses, BTreeMap::from([(200, 1), (303, 1), (429, 1)]));
-        [Outcome::Silent, Outcome::Unable, Outcome::Status(429)].into_iter().for_each(|it| tally.end(it));
+        for outcome in [Outcome::Silent, Outcome::Unable, Outcome::Status(429)] {
+            tally.end(outcome);
+        }
         let late = tally.count();
         assert_eq!((late.served, late.refused, late.silent, late.unable), (2, 3, 1, 1));
         assert_eq!(tallies.of(Kind::Slowloris).count(), Count::default());

@@ -76,12 +76,12 @@ pub(super) async fn connect(target: &Target, source: Ipv4Addr) -> Result<TcpStre
     http::connect(target, source).await.map_err(|error| outcome_of(&error))
 }
 
+/// What an error of connecting means. Any that the server has no part in is the drill's own want.
 pub(super) fn outcome_of(error: &io::Error) -> Outcome {
-    use io::ErrorKind::{AddrInUse, AddrNotAvailable, ConnectionAborted, ConnectionRefused, ConnectionReset};
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut};
     match error.kind() {
         ConnectionRefused | ConnectionReset | ConnectionAborted => Outcome::Cut,
-        io::ErrorKind::TimedOut => Outcome::Silent,
-        AddrInUse | AddrNotAvailable => Outcome::Unable,
+        TimedOut => Outcome::Silent,
         _ => Outcome::Unable,
     }
 }

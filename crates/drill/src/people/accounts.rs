@@ -70,7 +70,7 @@ impl Failed {
 }
 
 /// Where an administrator calls from.
-pub(crate) const DESK: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub(crate) const DESK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// A connection for what is no part of the drill's load.
 struct Desk<'a> {
@@ -213,7 +213,7 @@ async fn make_all(
             let work = make_one(
                 target.clone(),
                 admin.clone(),
-                *class,
+                class,
                 name.clone(),
                 password.clone(),
                 address::of_person(round * TOGETHER + place),

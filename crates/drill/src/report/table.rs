@@ -91,24 +91,21 @@ impl Report {
     pub(super) fn attack_rows(&self) -> Vec<Vec<String>> {
         let mut all =
             vec![row(&["attack", "planned", "sent", "served", "refused", "silent", "held back", "held"])];
-        for Attack { kind, planned, count, not_applicable, .. } in &self.attacks {
-            let unit = if kind.resource() == Resource::Connections { "" } else { "/s" };
-            let planned = match not_applicable {
-                Some(_) => "not applicable".to_owned(),
-                None => format!("{planned:.0}{unit}"),
-            };
-            let mut cells = vec![kind.name().to_owned(), planned];
-            let counts = [
-                count.sent,
-                count.served,
-                count.refused,
-                count.silent,
-                count.held_back + count.unable,
-                count.held,
-            ];
-            cells.extend(
-                counts.map(|count| if not_applicable.is_some() { String::new() } else { count.to_string() }),
-            );
+        for attack in &self.attacks {
+            let mut cells = vec![attack.kind.name().to_owned()];
+            if attack.not_applicable.is_some() {
+                cells.push("not applicable".to_owned());
+            } else {
+                let Attack { planned, sent_per_second, count, .. } = attack;
+                if attack.kind.resource() == Resource::Connections {
+                    cells.extend([format!("{planned:.0}"), count.sent.to_string()]);
+                } else {
+                    cells.extend([format!("{planned:.0}/s"), format!("{sent_per_second:.0}/s")]);
+                }
+                let held_back = count.held_back + count.unable;
+                let counts = [count.served, count.refused, count.silent, held_back, count.held];
+                cells.extend(counts.map(|count| count.to_string()));
+            }
             all.push(cells);
         }
         all
