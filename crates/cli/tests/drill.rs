@@ -1,6 +1,7 @@
 //! The attack drill over the real program and the test model.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 
 mod common;
 

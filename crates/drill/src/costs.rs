@@ -14,6 +14,8 @@ use crate::run::{DrillError, Site, orders};
 
 /// What the server does when nobody asks is measured for as long.
 const IDLE_FOR: Duration = Duration::from_millis(1000);
+/// Where more than this part of the answers were served, the cost of refusing can't be told from theirs.
+const SERVED_MAX: f64 = 0.1;
 /// Pause between kinds, for what is left of the one before.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -24,13 +26,15 @@ pub struct Cost {
     pub kind: Kind,
     /// Refused while it was measured.
     pub refused: u64,
-    /// Served while it was measured, whose cost is in it too.
+    /// Served while it was measured.
     pub served: u64,
-    /// The server's processor time for each that was refused, in microseconds, less what it takes when idle.
-    pub server_micros: Option<f64>,
-    /// The attackers' processor time for each, in microseconds.
-    pub attacker_micros: Option<f64>,
-    /// Why there is no figure.
+    /// The server's processor time for each answer, served or refused, in microseconds, less what it takes when idle.
+    pub server_micros_per_answer: Option<f64>,
+    /// The same for each that was refused, where few enough were served to tell.
+    pub server_micros_per_refusal: Option<f64>,
+    /// The attackers' processor time for each answer, in microseconds.
+    pub attacker_micros_per_answer: Option<f64>,
+    /// Why the cost of refusing is not known.
     pub why_not: Option<String>,
 }
 
@@ -66,8 +70,9 @@ async fn measure(world: &World, site: &Site, force: &Force, idle: f64) -> Result
         kind: force.kind,
         refused: 0,
         served: 0,
-        server_micros: None,
-        attacker_micros: None,
+        server_micros_per_answer: None,
+        server_micros_per_refusal: None,
+        attacker_micros_per_answer: None,
         why_not: Some(why.to_owned()),
     };
     if let Some(why) = &force.not_applicable {
@@ -90,18 +95,21 @@ async fn measure(world: &World, site: &Site, force: &Force, idle: f64) -> Result
     let (count, theirs) = (tallies.of(force.kind).count(), army.cpu_seconds());
     tokio::task::block_in_place(|| army.end());
     let (Some(before), Some(after)) = (before, after) else { return Ok(none("the server ended")) };
-    if count.refused == 0 {
-        let why =
-            if count.served > 0 { "nothing was refused: all was served" } else { "nothing was answered" };
-        return Ok(Cost { served: count.served, ..none(why) });
+    let answered = (count.refused + count.served) as f64;
+    if answered == 0.0 {
+        return Ok(none("nothing was answered"));
     }
-    let each = |seconds: f64| Some(seconds.max(0.0) * 1e6 / count.refused as f64);
+    let each = |seconds: f64| Some(seconds.max(0.0) * 1e6 / answered);
+    let per_answer = each(after - before - idle * took.as_secs_f64());
+    let is_told = count.served as f64 <= SERVED_MAX * answered;
+    let why_not = (!is_told).then(|| format!("{} of {answered} were served", count.served));
     Ok(Cost {
         kind: force.kind,
         refused: count.refused,
         served: count.served,
-        server_micros: each(after - before - idle * took.as_secs_f64()),
-        attacker_micros: each(theirs),
-        why_not: None,
+        server_micros_per_answer: per_answer,
+        server_micros_per_refusal: per_answer.filter(|_| is_told),
+        attacker_micros_per_answer: each(theirs),
+        why_not,
     })
 }

@@ -13,6 +13,8 @@ const HASHES_PER_SECOND_MAX: f64 = 20_000.0;
 const CHATS_PER_SECOND_MAX: f64 = 1000.0;
 /// Pulses stay just under what the server can serve.
 const PULSE: f64 = 0.8;
+/// Connections that send header blocks without end: one that the server doesn't mind would be too many.
+const CONTINUERS: f64 = 8.0;
 /// Open files besides those of attackers.
 const OTHER_FILES: u64 = 1024;
 
@@ -34,6 +36,7 @@ pub(crate) fn forces(plan: &Plan, capacity: &Capacity, no_http2: Option<&str>) -
     let of = |kind: Kind| {
         let much = plan.strength * applicable.share(kind);
         let rate = match (kind, kind.resource()) {
+            (Kind::Continuation, _) => CONTINUERS,
             (Kind::Pulses, _) => PULSE * capacity.hashes_per_second,
             (_, Resource::Requests) => (much * capacity.requests_per_second).min(REQUESTS_PER_SECOND_MAX),
             (_, Resource::Hashes) => (much * capacity.hashes_per_second).min(HASHES_PER_SECOND_MAX),
@@ -49,6 +52,7 @@ pub(crate) fn forces(plan: &Plan, capacity: &Capacity, no_http2: Option<&str>) -
 /// Open files that a drill needs at once, with a server that takes so many connections.
 pub fn descriptors_needed(plan: &Plan, connections_max: u64) -> u64 {
     let of = |kind: &Kind| match kind.resource() {
+        Resource::Connections if *kind == Kind::Continuation => CONTINUERS as u64,
         Resource::Connections => {
             let much = plan.strength * plan.share(*kind) * connections_max as f64;
             much.min(HELD_MAX as f64) as u64
@@ -89,6 +93,7 @@ mod tests {
         check(&[Kind::HttpFlood, Kind::RapidReset], Some("HTTP/1 only"), &[50_000.0, 50_000.0]);
         check(&[Kind::Slowloris], None, &[4096.0]);
         check(&[Kind::Pulses], None, &[24.0]);
+        check(&[Kind::SseHoarding, Kind::Continuation], None, &[8.0, 4096.0]);
     }
 
     #[test]

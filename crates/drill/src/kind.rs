@@ -94,9 +94,11 @@ impl Kind {
     /// What it takes away, whose capacity its strength is a multiple of.
     pub fn resource(self) -> Resource {
         match self {
-            Self::HttpFlood | Self::RapidReset | Self::Continuation => Resource::Requests,
+            Self::HttpFlood | Self::RapidReset => Resource::Requests,
             Self::RegistrationFlood | Self::CredentialStuffing | Self::Pulses => Resource::Hashes,
-            Self::Slowloris | Self::SlowRead | Self::SseHoarding => Resource::Connections,
+            Self::Slowloris | Self::SlowRead | Self::SseHoarding | Self::Continuation => {
+                Resource::Connections
+            }
             Self::ExpensivePrompts | Self::Sleepers => Resource::Chats,
             Self::Viral => Resource::Nothing,
         }

@@ -174,8 +174,9 @@ impl Plan {
 
     /// How much of a resource's strength this kind has: kinds that take the same share it.
     pub(crate) fn share(&self, kind: Kind) -> f64 {
-        let rivals = self.attacks.iter().filter(|other| other.resource() == kind.resource()).count();
-        1.0 / rivals.max(1) as f64
+        // A few connections are enough for headers without end: they take no share of the others'.
+        let rival = |other: &&Kind| other.resource() == kind.resource() && **other != Kind::Continuation;
+        1.0 / self.attacks.iter().filter(rival).count().max(1) as f64
     }
 
     /// Whether the people of the attack are a crowd.

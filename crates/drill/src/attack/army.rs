@@ -142,7 +142,7 @@ async fn attack(field: Arc<Field>, mut stopping: watch::Receiver<bool>) {
                 Kind::SlowRead => hold::slow_read(&field, force).await,
                 Kind::SseHoarding => hold::streams(&field, force).await,
                 Kind::RapidReset => http2::rapid_reset(&field, force).await,
-                Kind::Continuation => http2::continuation(&field).await,
+                Kind::Continuation => http2::continuation(&field, force).await,
                 Kind::ExpensivePrompts => flood::expensive_prompts(&field, force).await,
                 Kind::Sleepers => flood::sleepers(&field, force).await,
                 Kind::Viral => {}

@@ -28,8 +28,6 @@ const CANCEL: u32 = 8;
 const RESETS: u64 = 100;
 /// Bytes of headers that one connection sends: a server that takes so many would take any number.
 const CONTINUED_BYTES_MAX: usize = 8 << 20;
-/// Connections that send header blocks without end.
-const CONTINUERS: f64 = 8.0;
 /// How long a server has to say that it speaks HTTP/2.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
@@ -122,10 +120,10 @@ fn has_goaway(mut bytes: &[u8]) -> bool {
 }
 
 /// Header blocks that never end.
-pub(super) async fn continuation(field: &Arc<Field>) {
+pub(super) async fn continuation(field: &Arc<Field>, connections: f64) {
     let kind = Kind::Continuation;
     let mut rng = field.rng(kind);
-    keep(field, kind, CONTINUERS, || {
+    keep(field, kind, connections, || {
         let from = address::of_attacker(&mut rng, field.orders.addresses);
         let field = Arc::clone(field);
         async move {

@@ -112,15 +112,25 @@ impl Report {
     }
 
     pub(super) fn cost_rows(&self) -> Vec<Vec<String>> {
-        let mut all = vec![row(&["alone", "refused", "server µs each", "attacker µs each", ""])];
+        let mut all = vec![row(&[
+            "alone",
+            "served",
+            "refused",
+            "server µs/answer",
+            "server µs/refusal",
+            "attacker µs/answer",
+            "",
+        ])];
         for cost in &self.costs {
             let why = cost.why_not.clone().unwrap_or_default();
             let micros = |value: Option<f64>| or_dash(value.map(f64::round));
             all.push(vec![
                 cost.kind.name().to_owned(),
+                cost.served.to_string(),
                 cost.refused.to_string(),
-                micros(cost.server_micros),
-                micros(cost.attacker_micros),
+                micros(cost.server_micros_per_answer),
+                micros(cost.server_micros_per_refusal),
+                micros(cost.attacker_micros_per_answer),
                 why,
             ]);
         }

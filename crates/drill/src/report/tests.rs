@@ -80,8 +80,9 @@ fn report() -> Report {
         kind: Kind::HttpFlood,
         refused: 1000,
         served: 0,
-        server_micros: Some(21.4),
-        attacker_micros: Some(30.0),
+        server_micros_per_answer: Some(21.4),
+        server_micros_per_refusal: Some(21.4),
+        attacker_micros_per_answer: Some(30.0),
         why_not: None,
     };
     Report {
