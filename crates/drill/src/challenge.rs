@@ -1,5 +1,6 @@
-//! Proof of work in the form of ALTCHA: find the number whose digits, after the salt, have the SHA-256 that is asked
-//! for. Attackers solve it natively on all the cores that they have; that is why it is no more than a fee.
+//! Proof of work in the form of ALTCHA's second protocol: find a counter so that PBKDF2 of the nonce and the counter
+//! (32 bits, big-endian) begins with the digits that are asked for. Attackers solve it natively on all the cores that
+//! they have; that is why it is no more than a fee.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -7,150 +8,151 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::Sha256;
 
-/// What a browser computes in a second: one hash at a time, through an asynchronous interface. Honest newcomers are
-/// made to wait as long as it would take theirs.
-const BROWSER_HASHES_PER_SECOND: f64 = 50_000.0;
-/// Numbers that a thread takes at once.
-const STRIDE: u64 = 4096;
+use crate::machine;
+
+/// A browser runs the iterations natively too, but asks for each try through an asynchronous interface: it is taken to
+/// be half as fast as we are, and honest newcomers are made to wait as long as it would take theirs.
+const BROWSER_FACTOR: u32 = 2;
+/// Longest key that is derived; those of servers have 32 bytes.
+const KEY_BYTES_MAX: usize = 64;
 
 /// What a server asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Challenge {
-    algorithm: String,
-    /// In hexadecimal.
-    #[serde(rename = "challenge")]
-    hash: String,
-    salt: String,
-    signature: String,
-    /// The number is at most this.
-    #[serde(alias = "maxNumber", alias = "maxnumber")]
-    max_number: u64,
+    /// As it came, to be sent back as it is: it is signed.
+    text: Value,
+    parameters: Parameters,
+    nonce: Vec<u8>,
+    salt: Vec<u8>,
 }
 
-#[derive(Serialize)]
-struct Solution<'a> {
-    algorithm: &'a str,
-    challenge: &'a str,
-    number: u64,
-    salt: &'a str,
-    signature: &'a str,
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    algorithm: String,
+    /// Iterations of each try.
+    cost: u32,
+    key_length: usize,
+    key_prefix: String,
+    nonce: String,
+    salt: String,
 }
 
 impl Challenge {
-    /// The challenge that is somewhere in an answer, as an object of its own.
+    /// The challenge that an answer holds beside its error, if it is one that can be solved.
     pub(crate) fn find(body: &Value) -> Option<Self> {
-        let object = body.as_object()?;
-        if object.get("challenge").is_some_and(Value::is_string) {
-            return serde_json::from_value(body.clone()).ok();
-        }
-        object.values().find_map(Self::find)
+        let text = body.get("challenge")?.clone();
+        let parameters: Parameters = serde_json::from_value(text.get("parameters")?.clone()).ok()?;
+        let solvable = parameters.algorithm == "PBKDF2/SHA-256"
+            && parameters.cost > 0
+            && parameters.key_length <= KEY_BYTES_MAX
+            && parameters.key_prefix.len() <= 2 * parameters.key_length;
+        let (nonce, salt) = (unhex(&parameters.nonce)?, unhex(&parameters.salt)?);
+        solvable.then_some(Self { text, parameters, nonce, salt })
     }
 
-    /// The number, found by so many threads; nothing if there is none, or `stop` was set first.
-    pub(crate) fn solve(&self, threads: usize, stop: &AtomicBool) -> Option<u64> {
-        if !self.algorithm.eq_ignore_ascii_case("SHA-256") {
-            return None;
-        }
-        let wanted = unhex(&self.hash)?;
+    /// The solution as it is sent back, found by so many threads; nothing if there is none, or `stop` was set first.
+    pub(crate) fn solve(&self, threads: usize, stop: &AtomicBool) -> Option<String> {
         let (next, found) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
         let search = || {
-            let salted = Sha256::new_with_prefix(self.salt.as_bytes());
             while !stop.load(Ordering::Relaxed) && found.load(Ordering::Relaxed) == u64::MAX {
-                let first = next.fetch_add(STRIDE, Ordering::Relaxed);
-                if first > self.max_number {
-                    return;
-                }
-                let last = first.saturating_add(STRIDE - 1).min(self.max_number);
-                if let Some(number) = (first..=last).find(|number| is_hash(&salted, *number, &wanted)) {
-                    found.store(number, Ordering::Relaxed);
+                let Ok(counter) = u32::try_from(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                if self.is_right(counter) {
+                    found.store(counter.into(), Ordering::Relaxed);
                 }
             }
         };
         thread::scope(|scope| {
-            (1..threads).for_each(|_| drop(scope.spawn(search)));
+            for _ in 1..threads {
+                scope.spawn(search);
+            }
             search();
         });
-        Some(found.into_inner()).filter(|number| *number != u64::MAX)
+        let counter = found.into_inner();
+        // It is made of JSON, so that it has one.
+        let payload = json!({"challenge": self.text, "solution": {"counter": counter}});
+        (counter != u64::MAX).then(|| BASE64_STANDARD.encode(payload.to_string()))
     }
 
-    /// The solution as it is sent back.
-    pub(crate) fn solution(&self, number: u64) -> String {
-        let Self { algorithm, hash: challenge, salt, signature, .. } = self;
-        let solution = Solution { algorithm, challenge, number, salt, signature };
-        // It has no maps, the only thing that JSON might not hold.
-        BASE64_STANDARD.encode(serde_json::to_vec(&solution).unwrap_or_default())
+    /// As a browser solves it: on one thread, which leaves the machine to others, and in a browser's time.
+    pub(crate) async fn solve_as_browser(self) -> Option<String> {
+        let (say, said) = tokio::sync::oneshot::channel();
+        thread::spawn(move || {
+            machine::give_way_a_little();
+            // Whoever asked may have given up.
+            let _ = say.send((self.solve(1, &AtomicBool::new(false)), machine::own_cpu_time()));
+        });
+        let (solution, took) = said.await.ok()?;
+        // What was waited for a core is no browser's time.
+        tokio::time::sleep(took.unwrap_or(Duration::ZERO) * (BROWSER_FACTOR - 1)).await;
+        solution
     }
 
-    /// How long a browser would have taken to find this number.
-    pub(crate) fn browser_time(number: u64) -> Duration {
-        Duration::from_secs_f64(number as f64 / BROWSER_HASHES_PER_SECOND)
+    fn is_right(&self, counter: u32) -> bool {
+        let password = [self.nonce.as_slice(), &counter.to_be_bytes()].concat();
+        let mut key = [0; KEY_BYTES_MAX];
+        let key = &mut key[..self.parameters.key_length];
+        pbkdf2::pbkdf2_hmac::<Sha256>(&password, &self.salt, self.parameters.cost, key);
+        let digits = key.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let wanted = self.parameters.key_prefix.chars();
+        wanted.zip(digits).all(|(wanted, digit)| wanted.to_digit(16) == Some(digit.into()))
     }
 }
 
-fn is_hash(salted: &Sha256, number: u64, wanted: &[u8; 32]) -> bool {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    salted.clone().chain_update(&digits[at..]).finalize().as_slice() == wanted
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let pairs = text.as_bytes().chunks_exact(2);
-    if text.len() != 64 {
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn challenge(number: u64) -> Value {
-        let hash = Sha256::digest(format!("salt?x=1{number}"));
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        json!({"algorithm": "SHA-256", "challenge": hash, "salt": "salt?x=1", "signature": "s", "maxnumber": 50_000})
+    fn challenge(prefix: &str) -> Value {
+        json!({"error": {"code": "challenge_required"}, "challenge": {"signature": "5e", "parameters": {
+            "algorithm": "PBKDF2/SHA-256", "cost": 10, "data": {"action": "sign_up"}, "expiresAt": 4_000_000_000_u64,
+            "keyLength": 32, "keyPrefix": prefix, "nonce": "00ff", "salt": "0102"}}})
     }
 
     #[test]
-    fn numbers_are_found_by_any_number_of_threads() {
-        for number in [0, 7, 4095, 4096, 50_000] {
-            for threads in [1, 3] {
-                let found = Challenge::find(&json!({"error": {"challenge": challenge(number)}})).unwrap();
-                assert_eq!(found.solve(threads, &AtomicBool::new(false)), Some(number));
-                let text = BASE64_STANDARD.decode(found.solution(number)).unwrap();
-                let sent: Value = serde_json::from_slice(&text).unwrap();
-                assert_eq!((&sent["number"], &sent["signature"]), (&json!(number), &json!("s")));
-            }
+    fn solutions_are_right_whoever_finds_them() {
+        for (prefix, threads) in [("", 1), ("0", 1), ("00", 3), ("a7", 2)] {
+            let body = challenge(prefix);
+            let found = Challenge::find(&body).unwrap();
+            let text =
+                BASE64_STANDARD.decode(found.solve(threads, &AtomicBool::new(false)).unwrap()).unwrap();
+            let sent: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(sent["challenge"], body["challenge"], "what is signed is sent back as it is");
+            let counter = sent["solution"]["counter"].as_u64().unwrap();
+            let mut key = [0; 32];
+            let password = [&[0, 0xff][..], &(counter as u32).to_be_bytes()].concat();
+            pbkdf2::pbkdf2_hmac::<Sha256>(&password, &[1, 2], 10, &mut key);
+            let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(digits.starts_with(prefix), "{digits} {prefix}");
         }
     }
 
     #[test]
-    fn what_has_no_solution_ends() {
-        let none = Challenge::find(&challenge(50_001)).unwrap();
-        assert_eq!(none.solve(2, &AtomicBool::new(false)), None);
-        let stopped = Challenge::find(&challenge(50_000)).unwrap();
-        assert_eq!(stopped.solve(2, &AtomicBool::new(true)), None);
-        for body in [json!(null), json!({"error": {"code": "challenge"}}), json!([1])] {
+    fn what_can_not_be_solved_is_none_and_stopping_stops() {
+        let never = Challenge::find(&challenge(&"0".repeat(64))).unwrap();
+        assert_eq!(never.solve(2, &AtomicBool::new(true)), None);
+        for body in [json!(null), json!({"error": {"code": "x"}}), json!([1]), challenge(&"0".repeat(65))] {
             assert_eq!(Challenge::find(&body), None);
         }
+        let mut other = challenge("0");
+        other["challenge"]["parameters"]["algorithm"] = json!("SHA-256");
+        assert_eq!(Challenge::find(&other), None);
+    }
+
+    #[tokio::test]
+    async fn a_browser_finds_it_too() {
+        let found = Challenge::find(&challenge("0")).unwrap();
+        assert!(found.solve_as_browser().await.is_some());
     }
 }

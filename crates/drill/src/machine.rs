@@ -56,6 +56,17 @@ pub(crate) fn give_way() {
     let _ = nice(19);
 }
 
+/// Lets people's connections go before this thread, but not attackers.
+pub(crate) fn give_way_a_little() {
+    let _ = nice(10);
+}
+
+/// How long this thread has run, if the system says it.
+pub(crate) fn own_cpu_time() -> Option<std::time::Duration> {
+    let seconds = thread_cpu_seconds(rustix::thread::gettid().as_raw_nonzero().get())?;
+    Some(std::time::Duration::from_secs_f64(seconds))
+}
+
 /// The system lets the drill open too few files.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

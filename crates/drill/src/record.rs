@@ -101,6 +101,8 @@ pub(crate) enum Got {
     Account,
     /// A place in the waiting list.
     Place,
+    /// A letter, which nobody in a drill reads.
+    Letter,
     Nothing(End),
 }
 

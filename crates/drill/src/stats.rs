@@ -176,6 +176,7 @@ impl Newcomers {
         let name = |got: Got| match got {
             Got::Account => "account".to_owned(),
             Got::Place => "place".to_owned(),
+            Got::Letter => "letter".to_owned(),
             Got::Nothing(end) => end.name(),
         };
         Self {

@@ -18,10 +18,8 @@ const OPEN: &str = "open";
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Gate {
     pub(crate) level: String,
-    /// New accounts a minute at most, if the server says it.
-    pub(crate) budget_per_minute: Option<f64>,
-    /// Accounts that may be made at once when none were for long, if the server says it.
-    pub(crate) budget_burst: Option<f64>,
+    /// New accounts at most in any minute, if the server says it.
+    pub(crate) accounts_per_minute: Option<u64>,
 }
 
 impl Gate {
@@ -29,20 +27,19 @@ impl Gate {
         self.level == OPEN
     }
 
-    /// Accounts that the budget allows in so long a time.
+    /// Accounts that the budget allows in so long a time: it holds for any minute, so a part of one counts as a whole.
     pub(crate) fn budget_over(&self, time: Duration) -> Result<u64, String> {
-        let none = || "GET /status says no budget of accounts a minute".to_owned();
-        let per_minute = self.budget_per_minute.ok_or_else(none)?;
-        Ok((per_minute * time.as_secs_f64() / 60.0 + self.budget_burst.unwrap_or_default()).ceil() as u64)
+        let none = || "GET /status says no accounts_per_minute".to_owned();
+        let minutes = (time.as_secs_f64() / 60.0).ceil() as u64;
+        Ok(self.accounts_per_minute.ok_or_else(none)? * minutes)
     }
 
-    /// The levels are words, widest first: `open`, `challenge`, `email_first`, `waiting_list`, `invite_only`, `suspended`.
+    /// The levels are words, widest first: `open`, `challenge`, `email_first`, `waiting_list`, `invite_only`,
+    /// `suspended`.
     fn parse(body: &Value) -> Option<Self> {
-        let gate = ["registration", "gate"].iter().find_map(|name| body.get(name)).unwrap_or(body);
+        let gate = body.get("registration")?;
         let level = gate.get("level")?.as_str()?.to_owned();
-        let budget =
-            |name: &str| gate.get("budget").and_then(|budget| budget.get(name)).and_then(Value::as_f64);
-        Some(Self { level, budget_per_minute: budget("per_minute"), budget_burst: budget("burst") })
+        Some(Self { level, accounts_per_minute: gate.get("accounts_per_minute").and_then(Value::as_u64) })
     }
 }
 
@@ -93,12 +90,15 @@ mod tests {
 
     #[test]
     fn a_level_is_read_and_nothing_invented() {
-        let said = json!({"registration": {"level": "waiting_list", "budget": {"per_minute": 30}}});
+        let said =
+            json!({"registration": {"level": "waiting_list", "accounts_per_minute": 60, "waiting": 12}});
         let gate = Gate::parse(&said).unwrap();
         assert_eq!((gate.level.as_str(), gate.is_open()), ("waiting_list", false));
-        assert_eq!((gate.budget_per_minute, gate.budget_burst), (Some(30.0), None));
-        assert!(Gate::parse(&json!({"level": "open"})).unwrap().is_open());
-        for body in [json!(null), json!({"registration": {}}), json!({"level": 3})] {
+        let budgets = [5, 60, 61].map(|seconds| gate.budget_over(Duration::from_secs(seconds)));
+        assert_eq!(budgets, [Ok(60), Ok(60), Ok(120)]);
+        let silent = Gate::parse(&json!({"registration": {"level": "open"}})).unwrap();
+        assert!(silent.is_open() && silent.budget_over(Duration::from_secs(5)).is_err());
+        for body in [json!(null), json!({"registration": {}}), json!({"registration": {"level": 3}})] {
             assert_eq!(Gate::parse(&body), None);
         }
     }

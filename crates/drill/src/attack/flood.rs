@@ -87,7 +87,7 @@ pub(super) async fn sign_up(field: &Arc<Field>, kind: Kind, from: Ipv4Addr, mut 
         if round == CHALLENGES_MAX {
             return None;
         }
-        body["altcha"] = Value::String(solve(field, challenge).await?);
+        body["challenge"] = Value::String(solve(field, challenge).await?);
         tally.solved.fetch_add(1, Ordering::Relaxed);
         tally.begin(1);
     }
@@ -97,11 +97,8 @@ pub(super) async fn sign_up(field: &Arc<Field>, kind: Kind, from: Ipv4Addr, mut 
 /// Solves on the attackers' threads, with all of their cores.
 async fn solve(field: &Arc<Field>, challenge: Challenge) -> Option<String> {
     let field = Arc::clone(field);
-    let solving = tokio::task::spawn_blocking(move || {
-        let number = challenge.solve(field.orders.cores.len(), &field.stopped)?;
-        Some(challenge.solution(number))
-    });
-    solving.await.ok()?
+    let threads = field.orders.cores.len();
+    tokio::task::spawn_blocking(move || challenge.solve(threads, &field.stopped)).await.ok()?
 }
 
 /// Wrong passwords, half of them for names that exist.

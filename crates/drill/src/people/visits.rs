@@ -1,7 +1,7 @@
 //! Everybody comes when the schedule says, whatever became of those before.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base::Rng;
@@ -101,13 +101,14 @@ async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> Sign
         loop {
             match ask_for_account(world, from, &body).await {
                 Ok(answer) if answer.status == 201 => return Got::Account,
-                Ok(answer) if answer.status == 202 => return Got::Place,
+                Ok(answer) if answer.body["waiting"]["place"].is_string() => return Got::Place,
+                Ok(answer) if answer.status == 202 => return Got::Letter,
                 Ok(answer) => {
                     last = End::of_answer(&answer);
                     if let Some(challenge) = Challenge::find(&answer.body) {
                         challenges += 1;
-                        match solve_as_browser(challenge).await {
-                            Some(solution) => body["altcha"] = json!(solution),
+                        match challenge.solve_as_browser().await {
+                            Some(solution) => body["challenge"] = json!(solution),
                             None => return Got::Nothing(last),
                         }
                     } else if matches!(answer.status, 429 | 503) {
@@ -134,15 +135,4 @@ async fn ask_for_account(
 ) -> Result<Answer, Trouble> {
     let mut connection = Connection::open(&world.target, from).await?;
     connection.ask("POST", "/api/sign-up", &Pass::None, Some(body)).await
-}
-
-/// The solution, no sooner than a browser would have it.
-async fn solve_as_browser(challenge: Challenge) -> Option<String> {
-    let solving = tokio::task::spawn_blocking(move || {
-        let number = challenge.solve(1, &AtomicBool::new(false))?;
-        Some((challenge.solution(number), Challenge::browser_time(number)))
-    });
-    let (solution, time) = solving.await.ok()??;
-    tokio::time::sleep(time).await;
-    Some(solution)
 }
