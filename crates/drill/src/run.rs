@@ -144,7 +144,8 @@ async fn conduct(
     let mut unmeasured = Unmeasured::new();
     let counted = accounts.count_of_attackers(target).await;
     // What follows is measured by itself and is no part of the course.
-    let (samples, gate) = (sampler.samples(), sampler.gate());
+    let until = phases.last().map_or(Duration::ZERO, |of| of.ended);
+    let (samples, gate) = (sampler.samples(until), sampler.gate());
     drop(sampler);
     let costs = cost_of_each(&world, site, &forces, progress).await?;
     let records = world.recorder.all();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use base::Rng;
-use drill::{Admin, Choices, Cores, Kind, Plan, Report, Site, Target};
+use drill::{Admin, Choices, Cores, DrillError, Kind, Plan, Report, Site, Target};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::server::{Own, Started};
@@ -134,11 +134,13 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
         }
     };
     let report = runtime.block_on(attack(context, plan, site, stop));
-    // Dropped here, so that nothing is left however the drill ended.
-    let log = own.map(Own::end);
-    let report =
-        report.with_context(|| log.filter(|log| !log.is_empty()).unwrap_or_else(|| "drill".to_owned()))?;
-    print(&report, &arguments)
+    // Ended here, so that nothing is left however the drill ended.
+    let log = own.map(Own::end).filter(|log| !log.is_empty());
+    match (&report, log) {
+        (Ok(_) | Err(DrillError::Interrupted), _) | (_, None) => {}
+        (Err(_), Some(log)) => eprintln!("The server's log ended with:\n{log}"),
+    }
+    print(&report?, &arguments)
 }
 
 fn new_seed() -> anyhow::Result<u64> {
@@ -220,7 +222,7 @@ async fn attack(
     plan: Plan,
     site: Site,
     stop: impl Future<Output = ()>,
-) -> Result<Report, drill::DrillError> {
+) -> Result<Report, DrillError> {
     let clock = Arc::clone(&context.clock);
     let began = clock.monotonic();
     let progress = |line: &str| eprintln!("{:>6.1} s  {line}", (clock.monotonic() - began).as_secs_f64());
