@@ -3,17 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base::SystemClock;
+use base::{Clock as _, SystemClock};
 use drill::{Admin, Choices, Cores, DrillError, Kind, Phase, Plan, Report, Site, Target};
 
 struct Plain {
     child: Child,
-    target: Target,
+    address: SocketAddr,
+    token: String,
 }
 
 impl Plain {
@@ -31,20 +33,31 @@ impl Plain {
                 break;
             }
         }
-        let target = Target::new(address.unwrap(), Admin::Setup(token.unwrap())).unwrap();
-        let target = target.called("drill.example").with_process(child.id());
-        Self { child, target }
+        Self { child, address: address.unwrap(), token: token.unwrap() }
     }
 
-    fn site(&self) -> Site {
+    fn site(&self, admin: Admin) -> Site {
+        let target =
+            Target::new(self.address, admin).unwrap().called("drill.example").with_process(self.child.id());
         Site {
-            target: self.target.clone(),
+            target,
             about: "plain".to_owned(),
             settings: BTreeMap::new(),
             connections_max: 64,
             cores: Cores::halved().unwrap(),
             clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// The whole answer.
+    fn ask(&self, head: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let length = body.len();
+        let fields = "Host: x\r\nConnection: close\r\nContent-Type: application/json";
+        write!(stream, "{head}\r\n{fields}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 }
 
@@ -73,12 +86,11 @@ fn plan(attacks: &[Kind]) -> Plan {
     plan
 }
 
-fn run(plan: Plan, stop: impl Future<Output = ()>) -> (Result<Report, DrillError>, Vec<String>) {
-    let plain = Plain::start();
+fn run(plan: Plan, site: Site, stop: impl Future<Output = ()>) -> (Result<Report, DrillError>, Vec<String>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let said = Mutex::new(Vec::new());
     let progress = |line: &str| said.lock().unwrap().push(line.to_owned());
-    let report = runtime.block_on(drill::run(plan, plain.site(), stop, &progress));
+    let report = runtime.block_on(drill::run(plan, site, stop, &progress));
     (report, said.into_inner().unwrap())
 }
 
@@ -86,7 +98,9 @@ fn run(plan: Plan, stop: impl Future<Output = ()>) -> (Result<Report, DrillError
 fn everybody_comes_and_is_counted() {
     let mut plan = plan(&[]);
     plan.cost_of_each = Duration::from_millis(300);
-    let (report, said) = run(plan.clone(), std::future::pending());
+    let plain = Plain::start();
+    let site = plain.site(Admin::Setup(plain.token.clone()));
+    let (report, said) = run(plan.clone(), site, std::future::pending());
     let report = report.unwrap();
     println!("{}", report.to_table());
     assert!(said.iter().any(|line| line.starts_with("attack: 3 s, http-flood, ")), "{said:?}");
@@ -124,8 +138,37 @@ fn everybody_comes_and_is_counted() {
 }
 
 #[test]
+fn nothing_is_left_on_a_server_that_is_somebody_s_even_if_the_drill_is_stopped() {
+    let plain = Plain::start();
+    let asked =
+        format!(r#"{{"token":"{}","name":"ada","password":"krill at four hundred fathoms"}}"#, plain.token);
+    let made = plain.ask("POST /api/setup HTTP/1.1", &asked);
+    let cookie =
+        made.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap();
+    let users = || plain.ask(&format!("GET /api/admin/users HTTP/1.1\r\nCookie: {cookie}"), "");
+    assert!(users().contains(r#""total":1,"#), "{}", users());
+    let admin =
+        || Admin::Login { name: "ada".to_owned(), password: "krill at four hundred fathoms".to_owned() };
+    let (report, _) = run(plan(&[Kind::RegistrationFlood]), plain.site(admin()), std::future::pending());
+    assert!(report.unwrap().summary.attacker_accounts.unwrap() > 0);
+    assert!(users().contains(r#""total":1,"#), "{}", users());
+    // Stopped when the accounts are there and people have come.
+    let began = SystemClock::new();
+    let stop = async {
+        while !users().contains("-newcomer-") {
+            assert!(began.monotonic() < Duration::from_secs(60), "nobody came");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (report, _) = run(plan(&[Kind::Viral]), plain.site(admin()), stop);
+    assert!(matches!(report, Err(DrillError::Interrupted)), "{report:?}");
+    assert!(users().contains(r#""total":1,"#), "{}", users());
+}
+
+#[test]
 fn a_drill_that_is_stopped_ends_at_once() {
+    let plain = Plain::start();
     let stop = async { tokio::time::sleep(Duration::from_millis(1)).await };
-    let (report, _) = run(plan(&[Kind::Viral]), stop);
+    let (report, _) = run(plan(&[Kind::Viral]), plain.site(Admin::Setup(plain.token.clone())), stop);
     assert!(matches!(report, Err(DrillError::Interrupted)), "{report:?}");
 }
