@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::Clock;
@@ -15,7 +15,7 @@ use crate::costs::cost_of_each;
 use crate::force::{Force, forces};
 use crate::kind::Kind;
 use crate::machine::Cores;
-use crate::people::{Accounts, Failed, World, receive};
+use crate::people::{Accounts, Administrator, Failed, World, receive};
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::report::{Attack, Report};
@@ -84,27 +84,26 @@ pub async fn run(
 ) -> Result<Report, DrillError> {
     let timer = Timer::new(Arc::clone(&site.clock));
     let stop = std::pin::pin!(stop);
-    let accounts = Mutex::new(None);
-    let work = conduct(plan, &site, timer, &accounts, progress);
+    let administrator = Mutex::new(None);
+    let work = conduct(plan, &site, timer, &administrator, progress);
     let ended = tokio::select! {
         ended = work => ended,
         () = stop => Err(DrillError::Interrupted),
     };
-    let made = accounts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    clean(&site, made).await?;
+    let signed_in = administrator.into_inner().unwrap_or_else(PoisonError::into_inner);
+    clean(&site, signed_in).await?;
     ended
 }
 
 /// A server that is the drill's own is thrown away whole.
-async fn clean(site: &Site, made: Option<Arc<Accounts>>) -> Result<(), DrillError> {
-    let (Admin::Login { .. }, Some(accounts)) = (&site.target.admin, made) else { return Ok(()) };
-    let removed = timeout(CLEANING_MAX, accounts.remove(&site.target)).await;
-    let why = match removed {
-        Ok(Ok(_)) => return Ok(()),
+async fn clean(site: &Site, signed_in: Option<Administrator>) -> Result<(), DrillError> {
+    let (Admin::Login { .. }, Some(administrator)) = (&site.target.admin, signed_in) else { return Ok(()) };
+    let why = match timeout(CLEANING_MAX, administrator.remove_all()).await {
+        Ok(Ok(())) => return Ok(()),
         Ok(Err(failed)) => failed.to_string(),
         Err(_) => format!("deleting them took longer than {} s", CLEANING_MAX.as_secs()),
     };
-    Err(DrillError::LeftBehind { prefix: accounts.prefix.clone(), why })
+    Err(DrillError::LeftBehind { prefix: administrator.prefix, why })
 }
 
 fn setup(failed: Failed) -> DrillError {
@@ -115,15 +114,20 @@ async fn conduct(
     plan: Plan,
     site: &Site,
     timer: Timer,
-    made: &Mutex<Option<Arc<Accounts>>>,
+    signed_in: &Mutex<Option<Administrator>>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, DrillError> {
     let target = &site.target;
     progress("setup: accounts of those who were there before");
-    let accounts = timeout(SETUP_MAX, Accounts::make(target, &plan, &timer)).await;
+    let making = async {
+        let administrator = Administrator::sign_in(target, &plan).await?;
+        // Known from here on, so that what is made is taken away whatever happens.
+        *signed_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(administrator.clone());
+        let accounts = Accounts::make(&administrator, &plan, &timer).await?;
+        Ok((administrator, Arc::new(accounts)))
+    };
     let late = || DrillError::Setup(format!("the accounts took longer than {} s", SETUP_MAX.as_secs()));
-    let accounts = Arc::new(accounts.map_err(|_| late())?.map_err(setup)?);
-    *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Arc::clone(&accounts));
+    let (administrator, accounts) = timeout(SETUP_MAX, making).await.map_err(|_| late())?.map_err(setup)?;
     let plan = Arc::new(plan);
     let world = World {
         target: target.clone(),
@@ -142,7 +146,7 @@ async fn conduct(
     let course = Course { world: &world, site, forces: &forces, progress };
     let (phases, tallies, sampler, army_cpu) = course.phases().await?;
     let mut unmeasured = Unmeasured::new();
-    let counted = accounts.count_of_attackers(target).await;
+    let counted = administrator.count_of_attackers().await;
     // What follows is measured by itself and is no part of the course.
     let until = phases.last().map_or(Duration::ZERO, |of| of.ended);
     let (samples, gate) = (sampler.samples(until), sampler.gate());

@@ -2,9 +2,11 @@
 //! is somebody's.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use base::Rng;
 use serde_json::{Value, json};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::address;
 use crate::http::{Answer, Connection, Pass, Trouble};
@@ -48,7 +50,15 @@ pub(crate) struct Accounts {
     pub(crate) model: String,
     /// Passwords hashed a second meanwhile, [`TOGETHER`] at once.
     pub(crate) made_per_second: f64,
-    admin: Pass,
+    /// What all names of this drill begin with.
+    pub(crate) prefix: String,
+}
+
+/// Whoever makes the accounts, and takes them away.
+#[derive(Debug, Clone)]
+pub(crate) struct Administrator {
+    target: Target,
+    pass: Pass,
     /// What all names of this drill begin with.
     pub(crate) prefix: String,
 }
@@ -108,12 +118,64 @@ pub(crate) fn password(rng: &mut Rng) -> String {
     format!("{:016x}{:08x}", rng.next_u64(), rng.next_u64() >> 32)
 }
 
+impl Administrator {
+    /// Signs in, or becomes the administrator of a new server.
+    pub(crate) async fn sign_in(target: &Target, plan: &Plan) -> Result<Self, Failed> {
+        let prefix = format!("drill-{:x}", plan.seed);
+        let mut rng = Rng::from_seed(plan.seed ^ 0xad31);
+        let mut desk = Desk::open(target, DESK).await?;
+        let (what, path, body) = match &target.admin {
+            Admin::Setup(token) => {
+                let name = format!("{prefix}-captain");
+                let body = json!({"token": token, "name": name, "password": password(&mut rng)});
+                ("making the administrator", "/api/setup", body)
+            }
+            Admin::Login { name, password } => {
+                ("signing in as administrator", "/api/login", json!({"login": name, "password": password}))
+            }
+        };
+        let answer = desk.ask(what, ("POST", path), &Pass::None, Some(&body)).await?;
+        let pass = answer.cookie.clone().map(Pass::Cookie).ok_or_else(|| Failed::answer(what, &answer))?;
+        Ok(Self { target: target.clone(), pass, prefix })
+    }
+
+    /// Accounts whose name begins like those of attackers, as the server counts them.
+    pub(crate) async fn count_of_attackers(&self) -> Result<u64, Failed> {
+        let mut desk = Desk::open(&self.target, DESK).await?;
+        let path = format!("/api/admin/users?limit=1&q={}-mob-", self.prefix);
+        let page = desk.ask("counting accounts", ("GET", &path), &self.pass, None).await?;
+        page.body["total"].as_u64().ok_or_else(|| Failed::answer("counting accounts", &page))
+    }
+
+    /// Deletes every account of this drill, until there are none twice: the server may have been asked for one that it
+    /// has not made yet.
+    pub(crate) async fn remove_all(&self) -> Result<(), Failed> {
+        let mut desk = Desk::open(&self.target, DESK).await?;
+        let mut seen_none = false;
+        loop {
+            let path = format!("/api/admin/users?limit=100&q={}-", self.prefix);
+            let page = desk.ask("finding the drill's accounts", ("GET", &path), &self.pass, None).await?;
+            let users = page.body["users"].as_array().cloned().unwrap_or_default();
+            if users.is_empty() {
+                if seen_none {
+                    return Ok(());
+                }
+                seen_none = true;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            for user in users {
+                let path = format!("/api/admin/users/{}", user["id"].as_str().unwrap_or_default());
+                desk.ask("deleting an account", ("DELETE", &path), &self.pass, Some(&json!({}))).await?;
+            }
+        }
+    }
+}
+
 impl Accounts {
     /// Makes everybody of before.
-    pub(crate) async fn make(target: &Target, plan: &Plan, timer: &Timer) -> Result<Self, Failed> {
+    pub(crate) async fn make(by: &Administrator, plan: &Plan, timer: &Timer) -> Result<Self, Failed> {
         let mut rng = Rng::from_seed(plan.seed ^ 0xacc0);
-        let prefix = format!("drill-{:x}", plan.seed);
-        let admin = administrator(target, &prefix, &mut rng).await?;
+        let prefix = by.prefix.clone();
         let people = &plan.people;
         let wanted = [
             ("cookie", people.with_cookie),
@@ -128,7 +190,7 @@ impl Accounts {
             }
         }
         let began = timer.now();
-        let made = make_all(target, &admin, &named).await?;
+        let made = make_all(by, &named).await?;
         let took = (timer.now() - began).as_secs_f64();
         let mut all = Self {
             established: Vec::new(),
@@ -137,7 +199,6 @@ impl Accounts {
             model: String::new(),
             // A browser's login takes a hash too.
             made_per_second: (named.len() + people.with_cookie) as f64 / took.max(1e-3),
-            admin,
             prefix,
         };
         for ((class, name, password), made) in named.into_iter().zip(made) {
@@ -151,91 +212,56 @@ impl Accounts {
                 }
             }
         }
-        all.model = model(target, &all).await?;
+        all.model = model(&by.target, &all).await?;
         Ok(all)
     }
-
-    /// Accounts whose name begins like those of attackers, as the server counts them.
-    pub(crate) async fn count_of_attackers(&self, target: &Target) -> Result<u64, Failed> {
-        let mut desk = Desk::open(target, DESK).await?;
-        let path = format!("/api/admin/users?limit=1&q={}-mob-", self.prefix);
-        let page = desk.ask("counting accounts", ("GET", &path), &self.admin, None).await?;
-        page.body["total"].as_u64().ok_or_else(|| Failed::answer("counting accounts", &page))
-    }
-
-    /// Deletes every account of this drill.
-    pub(crate) async fn remove(&self, target: &Target) -> Result<u64, Failed> {
-        let mut desk = Desk::open(target, DESK).await?;
-        let mut removed = 0;
-        loop {
-            let path = format!("/api/admin/users?limit=100&q={}-", self.prefix);
-            let page = desk.ask("finding the drill's accounts", ("GET", &path), &self.admin, None).await?;
-            let users = page.body["users"].as_array().cloned().unwrap_or_default();
-            if users.is_empty() {
-                return Ok(removed);
-            }
-            for user in users {
-                let id = user["id"].as_str().unwrap_or_default();
-                let path = format!("/api/admin/users/{id}");
-                desk.ask("deleting an account", ("DELETE", &path), &self.admin, Some(&json!({}))).await?;
-                removed += 1;
-            }
-        }
-    }
-}
-
-async fn administrator(target: &Target, prefix: &str, rng: &mut Rng) -> Result<Pass, Failed> {
-    let mut desk = Desk::open(target, DESK).await?;
-    let (what, path, body) = match &target.admin {
-        Admin::Setup(token) => {
-            let body =
-                json!({"token": token, "name": format!("{prefix}-captain"), "password": password(rng)});
-            ("making the administrator", "/api/setup", body)
-        }
-        Admin::Login { name, password } => {
-            ("signing in as administrator", "/api/login", json!({"login": name, "password": password}))
-        }
-    };
-    let answer = desk.ask(what, ("POST", path), &Pass::None, Some(&body)).await?;
-    answer.cookie.clone().map(Pass::Cookie).ok_or_else(|| Failed::answer(what, &answer))
 }
 
 /// Makes these accounts, a few at a time; gives what each of them comes with: a cookie, a key, or nothing.
 async fn make_all(
-    target: &Target,
-    admin: &Pass,
+    by: &Administrator,
     named: &[(&'static str, String, String)],
 ) -> Result<Vec<String>, Failed> {
-    let mut made = Vec::new();
-    for (round, together) in named.chunks(TOGETHER).enumerate() {
-        let mut tasks = Vec::new();
-        for (place, (class, name, password)) in together.iter().enumerate() {
-            let work = make_one(
-                target.clone(),
-                admin.clone(),
-                class,
-                name.clone(),
-                password.clone(),
-                address::of_person(round * TOGETHER + place),
-            );
-            tasks.push(tokio::spawn(work));
+    let mut made = vec![String::new(); named.len()];
+    // Dropped with whoever waits, and then makes no more.
+    let mut making = JoinSet::new();
+    for (number, (class, name, password)) in named.iter().enumerate() {
+        while making.len() >= TOGETHER {
+            keep_one(&mut making, &mut made).await?;
         }
-        for task in tasks {
-            let ended = task.await.map_err(|error| Trouble::Cut(error.to_string()));
-            made.push(ended.map_err(|trouble| Failed::Trouble { what: "making an account", trouble })??);
-        }
+        let (by, class, name, password) = (by.clone(), *class, name.clone(), password.clone());
+        let home = address::of_person(number);
+        making.spawn(async move { Ok((number, make_one(by, class, name, password, home).await?)) });
+    }
+    while !making.is_empty() {
+        keep_one(&mut making, &mut made).await?;
     }
     Ok(made)
 }
 
+async fn keep_one(
+    making: &mut JoinSet<Result<(usize, String), Failed>>,
+    made: &mut [String],
+) -> Result<(), Failed> {
+    let panicked = |error: JoinError| Failed::Trouble {
+        what: "making an account",
+        trouble: Trouble::Cut(error.to_string()),
+    };
+    if let Some(ended) = making.join_next().await {
+        let (number, with) = ended.map_err(panicked)??;
+        made[number] = with;
+    }
+    Ok(())
+}
+
 async fn make_one(
-    target: Target,
-    admin: Pass,
+    by: Administrator,
     class: &'static str,
     name: String,
     password: String,
     home: Ipv4Addr,
 ) -> Result<String, Failed> {
+    let Administrator { target, pass: admin, .. } = by;
     let mut desk = Desk::open(&target, DESK).await?;
     let body = json!({"name": name, "password": password});
     let made = desk.ask("making an account", ("POST", "/api/admin/users"), &admin, Some(&body)).await?;

@@ -4,6 +4,6 @@ mod accounts;
 mod chat;
 mod visits;
 
-pub(crate) use accounts::{Accounts, DESK, Failed};
+pub(crate) use accounts::{Accounts, Administrator, DESK, Failed};
 pub(crate) use chat::hold_chat;
 pub(crate) use visits::{World, receive};
