@@ -15,6 +15,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("cachalot-engine", &["cachalot-base", "cachalot-models"]),
     ("cachalot-dialogue", &["cachalot-base", "cachalot-engine", "cachalot-kernels", "cachalot-models"]),
     ("cachalot-wire", &[]),
+    ("cachalot-drill", &["cachalot-base"]),
     ("cachalot-store", &["cachalot-base"]),
     ("cachalot-defence", &["cachalot-base"]),
     (
@@ -26,6 +27,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         &[
             "cachalot-base",
             "cachalot-dialogue",
+            "cachalot-drill",
             "cachalot-engine",
             "cachalot-kernels",
             "cachalot-models",
@@ -38,9 +40,19 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 
 /// Crates from outside that only some rooms may name: (crate, rooms).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("tokio", &["cachalot-engine", "cachalot-dialogue", "cachalot-store", "cachalot-server", "cachalot"]),
+    (
+        "tokio",
+        &[
+            "cachalot-engine",
+            "cachalot-dialogue",
+            "cachalot-store",
+            "cachalot-server",
+            "cachalot-drill",
+            "cachalot",
+        ],
+    ),
     ("axum", &["cachalot-server"]),
-    ("hyper", &["cachalot", "cachalot-server"]),
+    ("hyper", &["cachalot", "cachalot-drill", "cachalot-server"]),
     ("sqlx", &["cachalot-store"]),
     ("ureq", &["cachalot", "cachalot-server"]),
     ("hf-hub", &["cachalot"]),

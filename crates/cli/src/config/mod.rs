@@ -9,7 +9,7 @@ mod prices;
 mod read;
 mod secret;
 mod services;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod value;
