@@ -1,6 +1,5 @@
 //! The official JSON-Schema-Test-Suite: no instance that a schema forbids can be said under it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,14 +67,12 @@ fn writings(instance: &Value) -> [String; 3] {
 }
 
 fn written(value: &Value, escaped: bool) -> String {
-    let text = |text: &str| match escaped {
-        false => json!(text).to_string(),
-        true => {
-            text.encode_utf16().fold("\"".to_owned(), |mut out, unit| {
-                let _ = write!(out, "\\u{unit:04x}");
-                out
-            }) + "\""
+    let text = |text: &str| {
+        if !escaped {
+            return json!(text).to_string();
         }
+        let escapes = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+        format!("\"{}\"", escapes.collect::<String>())
     };
     match value {
         Value::String(value) => text(value),
