@@ -5,6 +5,7 @@ use base::{Clock, Rng, TokenId};
 use engine::{Engine, EngineConfig, EngineStats, SamplingParams, Steering, Submission};
 use models::LoadedModel;
 use models::batch::{KV_BLOCK_TOKENS, ModelInfo};
+use models::template::{ChatTemplate, SpecialTexts};
 use models::tokenizer::Part;
 
 use crate::answer::Answer;
@@ -142,6 +143,36 @@ impl Dialogue {
     /// When the text is too long.
     pub fn tokens_of_text(&self, text: &str) -> Result<Vec<TokenId>, DialogueError> {
         Ok(self.inner.speech.tokenizer.encode_text(text)?)
+    }
+
+    /// The tokens of a text, special ones where their names stand in it: for those who measure a model, not for what
+    /// users wrote. `begins` puts the token before it that the model expects a sequence to begin with.
+    ///
+    /// # Errors
+    /// When the text is too long.
+    pub fn tokens_of_markup(&self, text: &str, begins: bool) -> Result<Vec<TokenId>, DialogueError> {
+        let tokenizer = &self.inner.speech.tokenizer;
+        let parts = [Part::Markup(text)];
+        Ok(if begins { tokenizer.encode_rendered(&parts)? } else { tokenizer.encode_parts(&parts)? })
+    }
+
+    /// The text of tokens, special ones spelled out.
+    ///
+    /// # Errors
+    /// When an id is none of the model's.
+    pub fn text_of_tokens(&self, tokens: &[TokenId]) -> Result<String, DialogueError> {
+        self.check_ids("tokens", tokens.iter().copied())?;
+        Ok(self.inner.speech.tokenizer.decode_all(tokens))
+    }
+
+    /// The literals of the model's special tokens.
+    pub fn special_texts(&self) -> SpecialTexts {
+        SpecialTexts::of(&self.inner.speech.tokenizer)
+    }
+
+    /// The text of the model's chat template; none in models that only go on with a text.
+    pub fn template_source(&self) -> Option<&str> {
+        self.inner.speech.template.as_ref().map(ChatTemplate::source)
     }
 
     /// Text and bytes of one token; a control token's name.

@@ -44,3 +44,4 @@ pub use engine::{
     LatencyHistogram, Priority, SamplingParams,
 };
 pub use models::batch::ModelInfo;
+pub use models::template::SpecialTexts;

@@ -25,7 +25,7 @@ pub(crate) struct Speech {
     pub(crate) thinking: Thinking,
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// None in models that only go on with a text.
-    template: Option<ChatTemplate>,
+    pub(crate) template: Option<ChatTemplate>,
     pub(crate) tags: Option<TagTokens>,
     /// How calls are written, in models that can be told of tools.
     pub(crate) markup: Option<Arc<Markup>>,

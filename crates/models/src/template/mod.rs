@@ -166,6 +166,7 @@ pub struct ThinkingPrompt {
 
 /// The chat template of one model.
 pub struct ChatTemplate {
+    source: String,
     env: Environment<'static>,
     specials: SpecialTexts,
     strings: Strings,
@@ -229,6 +230,7 @@ impl ChatTemplate {
             strings.add_written(tag);
         }
         let mut template = Self {
+            source: source.to_owned(),
             env,
             specials,
             strings,
@@ -242,6 +244,11 @@ impl ChatTemplate {
             template.run(conversation, &RenderOptions::default(), manners).ok()
         });
         Ok(template)
+    }
+
+    /// The template's text, in the language of Jinja.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The name of the built-in template that this is, if it is one.

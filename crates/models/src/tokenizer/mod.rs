@@ -246,6 +246,22 @@ impl Tokenizer {
     /// # Errors
     /// When the parts together have more than [`TEXT_BYTES_MAX`] bytes.
     pub fn encode_rendered(&self, parts: &[Part<'_>]) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut out = self.encode_parts(parts)?;
+        if let Some(bos) = self.bos
+            && self.add_bos
+            && out.first() != Some(&bos)
+        {
+            out.insert(0, bos);
+        }
+        Ok(out)
+    }
+
+    /// Encodes a text, or a conversation, as it stands: special tokens are found in markup, and [`Self::bos`] is there
+    /// only if it was written.
+    ///
+    /// # Errors
+    /// When the parts together have more than [`TEXT_BYTES_MAX`] bytes.
+    pub fn encode_parts(&self, parts: &[Part<'_>]) -> Result<Vec<TokenId>, TokenizerError> {
         let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.text().len()));
         check_length(length)?;
         let mut out = Vec::with_capacity(length / 3 + 1);
@@ -267,12 +283,6 @@ impl Tokenizer {
             text.push_str(&markup[at..]);
         }
         self.encode_plain(&text, &mut out)?;
-        if let Some(bos) = self.bos
-            && self.add_bos
-            && out.first() != Some(&bos)
-        {
-            out.insert(0, bos);
-        }
         Ok(out)
     }
 
@@ -303,12 +313,26 @@ impl Tokenizer {
         &self.output[start..end]
     }
 
-    /// The text of a whole sequence.
+    /// The text of a whole sequence, special tokens spelled out.
+    pub fn decode_all(&self, ids: &[TokenId]) -> String {
+        let spelled = |id: TokenId| match self.token_bytes(id) {
+            [] => self.token_text(id).unwrap_or_default().as_bytes(),
+            bytes => bytes,
+        };
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| spelled(id)).copied().collect();
+        self.text_of(&bytes)
+    }
+
+    /// The text of a whole sequence, without special tokens.
     pub fn decode(&self, ids: &[TokenId]) -> String {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id)).copied().collect();
+        self.text_of(&bytes)
+    }
+
+    fn text_of(&self, bytes: &[u8]) -> String {
         let text = match bytes.strip_prefix(b" ") {
             Some(rest) if self.space_prefix => rest,
-            _ => &bytes,
+            _ => bytes,
         };
         String::from_utf8_lossy(text).into_owned()
     }

@@ -4,24 +4,18 @@
 //!
 //! ```text
 //! key     = "sk-cachalot-" base64url(payload || HMAC-SHA256(signing key, "cachalot api key" || payload))
-//! payload = version 1 | key 16 | user 16 | role 1 | user since, ms 8 | issued, ms 8 | secret 32      (big-endian)
+//! payload = claims (see `signed.rs`) | secret 32
 //! ```
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use store::{KeyId, UserId, UserRole};
 use subtle::ConstantTimeEq as _;
 
+use super::signed::{CLAIMS_BYTES, Claims, Signer};
+
 /// How every key begins, so that people, and programs that look for secrets, know one when they see it.
 pub(crate) const PREFIX: &str = "sk-cachalot-";
-const VERSION: u8 = 1;
-const PAYLOAD_BYTES: usize = 1 + 16 + 16 + 1 + 8 + 8 + 32;
-const MAC_BYTES: usize = 32;
-/// Longest text that can be a key, without the prefix; longer ones are not even decoded.
-const TEXT_CHARS_MAX: usize = (PAYLOAD_BYTES + MAC_BYTES).div_ceil(3) * 4;
-/// Keeps a signature of ours for another purpose from being taken for a key's.
+const PAYLOAD_BYTES: usize = CLAIMS_BYTES + 32;
 const PURPOSE: &[u8] = b"cachalot api key";
 /// Characters by which a user tells a key from others: the prefix and a part of the id, nothing of the secret.
 const START_CHARS: usize = PREFIX.len() + 20;
@@ -48,7 +42,7 @@ impl std::fmt::Debug for ApiKey {
 
 /// Signs keys and checks them.
 pub(crate) struct ApiKeySigner {
-    mac: Hmac<Sha256>,
+    signer: Signer,
 }
 
 impl std::fmt::Debug for ApiKeySigner {
@@ -60,27 +54,17 @@ impl std::fmt::Debug for ApiKeySigner {
 impl ApiKeySigner {
     /// The same key signs cookies, for another purpose.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        // A key shorter than a block is padded with zeros (RFC 2104).
-        let mut block = [0; 64];
-        block[..key.len()].copy_from_slice(key);
-        Self { mac: Hmac::<Sha256>::new(&block.into()).chain_update(PURPOSE) }
+        Self { signer: Signer::new(key, PURPOSE) }
     }
 
     /// The text of the key, which is shown once.
     pub(crate) fn sign(&self, key: &ApiKey) -> String {
-        let payload = key.to_bytes();
-        let mac = self.mac.clone().chain_update(payload).finalize().into_bytes();
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([&payload[..], &mac[..]].concat()))
+        format!("{PREFIX}{}", self.signer.sign(&key.to_bytes()))
     }
 
     /// What the key says, if it is one of ours. Whether it is still good is for the caller to say.
     pub(crate) fn verify(&self, text: &str) -> Option<ApiKey> {
-        let text = text.strip_prefix(PREFIX).filter(|text| text.len() <= TEXT_CHARS_MAX)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (payload, mac) = bytes.split_first_chunk::<PAYLOAD_BYTES>()?;
-        // In constant time.
-        self.mac.clone().chain_update(payload).verify_slice(mac).ok()?;
-        ApiKey::from_bytes(payload)
+        ApiKey::from_bytes(&self.signer.verify::<PAYLOAD_BYTES>(text.strip_prefix(PREFIX)?)?)
     }
 }
 
@@ -101,44 +85,19 @@ impl ApiKey {
     }
 
     fn to_bytes(self) -> [u8; PAYLOAD_BYTES] {
+        let Self { id, user, role, user_since_ms, issued_ms, secret } = self;
+        let claims = Claims { id: id.into(), user, role, user_since_ms, issued_ms };
         let mut bytes = [0; PAYLOAD_BYTES];
-        bytes[0] = VERSION;
-        bytes[1..17].copy_from_slice(&<[u8; 16]>::from(self.id));
-        bytes[17..33].copy_from_slice(&<[u8; 16]>::from(self.user));
-        bytes[33] = match self.role {
-            UserRole::User => 0,
-            UserRole::Operator => 1,
-            UserRole::Admin => 2,
-        };
-        bytes[34..42].copy_from_slice(&self.user_since_ms.to_be_bytes());
-        bytes[42..50].copy_from_slice(&self.issued_ms.to_be_bytes());
-        bytes[50..].copy_from_slice(&self.secret);
+        bytes[..CLAIMS_BYTES].copy_from_slice(&claims.to_bytes());
+        bytes[CLAIMS_BYTES..].copy_from_slice(&secret);
         bytes
     }
 
     fn from_bytes(bytes: &[u8; PAYLOAD_BYTES]) -> Option<Self> {
-        let (&[version], rest) = bytes.split_first_chunk()?;
-        let (id, rest) = rest.split_first_chunk::<16>()?;
-        let (user, rest) = rest.split_first_chunk::<16>()?;
-        let (&[role], rest) = rest.split_first_chunk()?;
-        let (since, rest) = rest.split_first_chunk::<8>()?;
-        let (issued, secret) = rest.split_first_chunk::<8>()?;
-        if version != VERSION {
-            return None;
-        }
-        Some(Self {
-            id: KeyId::from(*id),
-            user: UserId::from(*user),
-            role: match role {
-                0 => UserRole::User,
-                1 => UserRole::Operator,
-                2 => UserRole::Admin,
-                _ => return None,
-            },
-            user_since_ms: i64::from_be_bytes(*since),
-            issued_ms: i64::from_be_bytes(*issued),
-            secret: secret.try_into().ok()?,
-        })
+        let (claims, secret) = bytes.split_first_chunk::<CLAIMS_BYTES>()?;
+        let Claims { id, user, role, user_since_ms, issued_ms } = Claims::from_bytes(claims)?;
+        let secret = secret.try_into().ok()?;
+        Some(Self { id: KeyId::from(id), user, role, user_since_ms, issued_ms, secret })
     }
 }
 
@@ -146,6 +105,7 @@ impl ApiKey {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::signed::text_chars_max;
     use super::super::token::TokenKey;
     use super::*;
 
@@ -167,7 +127,7 @@ mod tests {
             let key = ApiKey { role, ..key() };
             let text = signer.sign(&key);
             assert_eq!(signer.verify(&text), Some(key));
-            assert!(text.starts_with(PREFIX) && text.len() <= PREFIX.len() + TEXT_CHARS_MAX);
+            assert!(text.starts_with(PREFIX) && text.len() <= PREFIX.len() + text_chars_max(PAYLOAD_BYTES));
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
         }
     }

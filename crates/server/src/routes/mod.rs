@@ -2,7 +2,6 @@
 
 mod anthropic;
 mod api;
-mod bodies;
 mod healthz;
 mod metrics;
 mod oidc;
@@ -78,6 +77,9 @@ fn programs() -> Vec<(&'static str, &'static str, MethodRouter<App>)> {
         ("POST", "/anthropic/v1/messages/count_tokens", post(anthropic::count_tokens::handle)),
         ("GET", "/anthropic/v1/models", get(anthropic::models::handle)),
         ("GET", "/anthropic/v1/models/{id}", get(anthropic::model::handle)),
+        ("POST", "/tokenize", post(v1::tokenize::handle)),
+        ("POST", "/detokenize", post(v1::detokenize::handle)),
+        ("GET", "/tokenizer_info", get(v1::tokenizer_info::handle)),
         ("GET", "/user/balance", get(user::balance::handle)),
         ("GET", "/v1/user/balance", get(user::balance::handle)),
     ]
@@ -98,6 +100,8 @@ const API_PREFIXES: &[&str] = &[
     "/completions",
     "/models",
     "/responses",
+    "/tokenize",
+    "/detokenize",
     "/user/",
     "/metrics",
 ];

@@ -4,6 +4,7 @@ use crate::error::RequestError;
 use crate::fields::{Fields, describe};
 use crate::format::Format;
 use crate::sampling::{Sampling, read_answers, read_stop, read_stream};
+use crate::tokens::read_ids;
 use crate::turns::{read_json, required};
 
 /// Most prompts of a request.
@@ -117,7 +118,7 @@ fn read_prompts(fields: &mut Fields) -> Result<Vec<CompletionInput>, RequestErro
         Some(other) => return Err(RequestError::format("prompt", ALLOWED, describe(&other))),
     };
     if prompts.first().is_some_and(Value::is_number) {
-        return Ok(vec![read_tokens("prompt", prompts)?]);
+        return Ok(vec![read_tokens("prompt", &prompts)?]);
     }
     if prompts.is_empty() || prompts.len() > PROMPTS_MAX {
         let allowed = format!("an array of 1 to {PROMPTS_MAX} prompts, or of token ids");
@@ -125,7 +126,7 @@ fn read_prompts(fields: &mut Fields) -> Result<Vec<CompletionInput>, RequestErro
     }
     let read = |(index, prompt)| match prompt {
         Value::String(text) => Ok(CompletionInput::Text(text)),
-        Value::Array(tokens) => read_tokens(&format!("prompt[{index}]"), tokens),
+        Value::Array(tokens) => read_tokens(&format!("prompt[{index}]"), &tokens),
         other => {
             let allowed = "a string or an array of token ids";
             Err(RequestError::format(&format!("prompt[{index}]"), allowed, describe(&other)))
@@ -136,16 +137,9 @@ fn read_prompts(fields: &mut Fields) -> Result<Vec<CompletionInput>, RequestErro
 
 const ALLOWED: &str = "a string, an array of strings, an array of token ids, or an array of such arrays";
 
-fn read_tokens(name: &str, tokens: Vec<Value>) -> Result<CompletionInput, RequestError> {
+fn read_tokens(name: &str, tokens: &[Value]) -> Result<CompletionInput, RequestError> {
     if tokens.is_empty() {
         return Err(RequestError::value(name, "at least 1 token", "none"));
     }
-    let read = |(index, token): (usize, Value)| {
-        let id = token.as_u64().and_then(|id| u32::try_from(id).ok());
-        id.ok_or_else(|| {
-            let name = format!("{name}[{index}]");
-            RequestError::format(&name, "a token id, like those before it", describe(&token))
-        })
-    };
-    Ok(CompletionInput::Tokens(tokens.into_iter().enumerate().map(read).collect::<Result<_, _>>()?))
+    Ok(CompletionInput::Tokens(read_ids(name, tokens)?))
 }

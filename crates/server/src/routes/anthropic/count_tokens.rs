@@ -4,12 +4,10 @@ use dialogue::DialogueError;
 use wire::anthropic::{CountTokensRequest, InputTokens};
 
 use crate::accounts::Client;
-use crate::answers::check_allowed;
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
-use crate::generation::check;
-use crate::meter::check_scope;
+use crate::generation::{check, lend};
 
 /// How many tokens a conversation has, as the model would be shown it. Nothing
 /// is generated, and nothing is counted to anybody.
@@ -18,7 +16,7 @@ use crate::meter::check_scope;
     path = "/anthropic/v1/messages/count_tokens",
     operation_id = "anthropic_count_tokens",
     tag = "programs",
-    request_body = crate::routes::bodies::CountTokensBody,
+    request_body = wire::bodies::CountTokensBody,
     responses((status = 200, body = InputTokens)),
 )]
 pub(crate) async fn handle(
@@ -28,13 +26,7 @@ pub(crate) async fn handle(
 ) -> Result<Json<InputTokens>, ApiError> {
     let request = CountTokensRequest::from_json(&body)?;
     drop(body);
-    if let Some(key) = client.key() {
-        check_scope(key, &request.model)?;
-    }
-    if let Some(user) = client.user() {
-        check_allowed(&app.store.grant(user).await?, &request.model)?;
-    }
-    let dialogue = app.hub.get(&request.model).await?;
+    let dialogue = lend(&app, &client, &request.model).await?;
     let asked = super::asked(request);
     let count = move |dialogue: &dialogue::Dialogue| match dialogue.check(&asked) {
         Ok(prompt) => Ok(prompt.cost().prompt_tokens),

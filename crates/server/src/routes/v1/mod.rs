@@ -2,9 +2,12 @@
 
 pub(super) mod chat_completions;
 pub(super) mod completions;
+pub(super) mod detokenize;
 pub(super) mod model;
 pub(super) mod models;
 pub(super) mod responses;
+pub(super) mod tokenize;
+pub(super) mod tokenizer_info;
 
 use dialogue::Finish;
 use wire::Usage;
