@@ -68,14 +68,15 @@ fn writings(instance: &Value) -> [String; 3] {
 }
 
 fn written(value: &Value, escaped: bool) -> String {
-    let text = |text: &str| match escaped {
-        false => json!(text).to_string(),
-        true => {
-            text.encode_utf16().fold("\"".to_owned(), |mut out, unit| {
-                let _ = write!(out, "\\u{unit:04x}");
-                out
-            }) + "\""
+    let text = |text: &str| {
+        if !escaped {
+            return json!(text).to_string();
         }
+        let units = text.encode_utf16().fold(String::new(), |mut out, unit| {
+            let _ = write!(out, "\\u{unit:04x}");
+            out
+        });
+        format!("\"{units}\"")
     };
     match value {
         Value::String(value) => text(value),
