@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test helper that can't go on fails the test")]
 
+#[expect(dead_code, reason = "the drill starts its server itself")]
 mod common;
 
 use std::path::Path;

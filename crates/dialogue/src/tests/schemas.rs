@@ -1,6 +1,5 @@
 //! The official JSON-Schema-Test-Suite: no instance that a schema forbids can be said under it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,11 +71,8 @@ fn written(value: &Value, escaped: bool) -> String {
         if !escaped {
             return json!(text).to_string();
         }
-        let units = text.encode_utf16().fold(String::new(), |mut out, unit| {
-            let _ = write!(out, "\\u{unit:04x}");
-            out
-        });
-        format!("\"{units}\"")
+        let escapes = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+        format!("\"{}\"", escapes.collect::<String>())
     };
     match value {
         Value::String(value) => text(value),

@@ -115,11 +115,8 @@ async fn one_that_is_used_is_kept_and_one_that_idles_is_closed() {
 async fn an_old_one_takes_no_more_requests() {
     let site = site(|settings| settings.connections.lifetime = SHORT).await;
     let mut stream = TcpStream::connect(site.address).await.unwrap();
-    loop {
-        match ask(&mut stream, "/healthz", "").await {
-            Ok(_) => sleep(SHORT / 10).await,
-            Err(_) => break,
-        }
+    while ask(&mut stream, "/healthz", "").await.is_ok() {
+        sleep(SHORT / 10).await;
     }
     closed_for(&site, "lifetime").await;
 }

@@ -70,12 +70,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "url")]
     model: Option<String>,
 
-    /// A server of yours on this machine, such as http://127.0.0.1:8080, instead of one that is started.
+    /// A server of yours on this machine, such as `http://127.0.0.1:8080`, instead of one that is started.
     #[arg(long, value_name = "URL", requires = "admin")]
     url: Option<String>,
 
     /// With --url: an administrator's name there, who makes the accounts of the drill and deletes them again. The
-    /// password is asked for, or taken from $CACHALOT_DRILL_PASSWORD.
+    /// password is asked for, or taken from `$CACHALOT_DRILL_PASSWORD`.
     #[arg(long, value_name = "NAME", requires = "url")]
     admin: Option<String>,
 

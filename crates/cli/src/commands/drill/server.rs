@@ -185,5 +185,5 @@ fn last_lines(log: &std::path::Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
     let from = lines.len().saturating_sub(LOG_LINES);
-    lines[from..].iter().map(|line| printable(line).to_string()).collect::<Vec<_>>().join("\n")
+    lines[from..].iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }
