@@ -13,7 +13,7 @@ VENV := $(CURDIR)/target/venv
 CLIENTS := $(CURDIR)/target/venv-clients
 PYTHON ?= python3
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := gguf import template
+FUZZ_TARGETS := gguf template
 BINARY := target/debug/cachalot
 # Tools that the machine lacks come from the virtual environment; its Python does not take the machine's place.
 export PATH := $(PATH):$(VENV)/bin

@@ -39,10 +39,10 @@ WORDS = "whale krill ocean dive deep sound song north south ice wave storm ship 
 
 def body(endpoint: str, model: str, chance: random.Random) -> dict:
     """A request; some have long prompts, a few want several answers, most of them streams."""
-    words = chance.choices(WORDS, k=100 if chance.random() < 0.15 else 6)
+    words = chance.choices(WORDS, k=100 if chance.random() < 0.1 else 6)
     text = f"{chance.randrange(1 << 60)} {' '.join(words)}"
     asked: dict = {"model": model, "stream": chance.random() < 0.8}
-    tokens = chance.choice([1, 4, 24])
+    tokens = chance.choice([1, 4, 16])
     messages = [{"role": "user", "content": text}]
     if endpoint == "/v1/completions":
         return asked | {"prompt": text, "max_tokens": tokens}
@@ -108,12 +108,16 @@ class Storm:
     async def read(self, reader: asyncio.StreamReader, stage: str, chance: random.Random) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.statuses[int(head.split()[1])] += 1
-        if stage == "streamed":
+        length = re.search(rb"content-length: (\d+)", head)
+        if stage == "streamed" and not length:
+            end = b""
             for _ in range(chance.randrange(1, 20)):
-                if not await reader.read(300):
+                piece = await reader.read(300)
+                end = (end + piece)[-5:]
+                # It may have come to its end before.
+                if not piece or end == b"0\r\n\r\n":
                     return
         if stage == "read":
-            length = re.search(rb"content-length: (\d+)", head)
             if length:
                 await reader.readexactly(int(length[1]))
             else:
@@ -192,7 +196,7 @@ def test_a_thousand_requests_that_are_dropped_leave_nothing_behind(
         assert storm.dropped.total() == REQUESTS
         assert min(storm.dropped[stage] for stage in STAGES) > REQUESTS // 14, "the stages are not even"
         # Busy is an answer, but mostly there is one of the model.
-        assert storm.statuses.keys() <= {200, 429, 503} and storm.statuses[200] > 200, storm.statuses
+        assert storm.statuses.keys() <= {200, 429, 503, 529} and storm.statuses[200] > 200, storm.statuses
         # What was answered was begun, and has a row.
         assert rows >= storm.statuses[200]
         log = server.log.read_text()
