@@ -141,7 +141,7 @@ fn products_of_tiny_and_huge_scales_match_their_rows() {
         let x = random(cols, 1.0);
         for isa in isas() {
             let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-            let mut activations = Activations::new();
+            let mut activations = Activations::with_precision(Precision::Sixteen);
             activations.prepare(isa, &pool, &x, cols, packed.needs());
             let mut out = vec![f32::NAN; rows];
             matmul(isa, &pool, &packed, &activations, &mut out);
@@ -275,7 +275,7 @@ fn fused_preparations_equal_their_parts() {
     let (n, cols) = (14, 100);
     let (x, y, weight) = (random(n * cols, 3.0), random(n * cols, 2.0), random(cols, 1.0));
     let matrix = CodeMatrix::random(20, cols, CodeWidth::Four, 16, 4, false);
-    for isa in isas() {
+    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
         let pool = Pool::new(2);
         let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
         let product = |activations: &Activations| {
@@ -283,15 +283,16 @@ fn fused_preparations_equal_their_parts() {
             matmul(isa, &pool, &packed, activations, &mut out);
             bits(&out)
         };
-        let (mut fused, mut parts, mut row) = (Activations::new(), Activations::new(), vec![0.0; n * cols]);
+        let mut fused = Activations::with_precision(precision);
+        let (mut parts, mut row) = (Activations::with_precision(precision), vec![0.0; n * cols]);
         fused.prepare_rms_norm(isa, &pool, &x, &weight, 1e-5, packed.needs());
         ops::rms_norm(isa, &pool, &x, &weight, 1e-5, &mut row);
         parts.prepare(isa, &pool, &row, cols, packed.needs());
-        assert_eq!(product(&fused), product(&parts), "{isa:?} rms_norm");
+        assert_eq!(product(&fused), product(&parts), "{isa:?} {precision:?} rms_norm");
         fused.prepare_silu_mul(isa, &pool, &x, &y, cols, packed.needs());
         ops::silu_mul(isa, &pool, &x, &y, &mut row);
         parts.prepare(isa, &pool, &row, cols, packed.needs());
-        assert_eq!(product(&fused), product(&parts), "{isa:?} silu_mul");
+        assert_eq!(product(&fused), product(&parts), "{isa:?} {precision:?} silu_mul");
     }
 }
 
