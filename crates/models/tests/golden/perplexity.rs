@@ -52,8 +52,7 @@ fn rounded_activations_keep_the_perplexity_of_a_text() {
     let mut failures = Vec::new();
     // 5,500 tokens take the scalar kernels minutes; they are held to the same logits by other tests.
     for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        for (precision, allowed) in
-            [(Precision::Sixteen, ROUNDING_OF_SIXTEEN), (Precision::Eight, ROUNDING)]
+        for (precision, allowed) in [(Precision::Sixteen, ROUNDING_OF_SIXTEEN), (Precision::Eight, ROUNDING)]
         {
             let ours = perplexity(isa, precision, &expected);
             let change = ours / expected.perplexity - 1.0;
