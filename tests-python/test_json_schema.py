@@ -200,4 +200,5 @@ def test_no_answer_is_invalid(server: Server, client: openai.OpenAI, model: str)
     print(f"{len(found)} asked, {counted['valid']} valid, {counted['cut']} cut, {sum(refused.values())} refused:")
     print("\n".join(f"{count:6} {what}" for what, count in refused.items()))
     assert counted["valid"] > len(found) / 5, "too few answers came to their end for the test to mean anything"
-    assert counted["valid"] + counted["cut"] > sum(refused.values()), "too much is refused"
+    # It is 43 % of the whole suite; what is drawn of it is seldom far from that.
+    assert sum(refused.values()) < 0.6 * len(found), "too much is refused"
