@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base::{Clock, Rng};
 use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, SamplingParams, Thinking};
+use kernels::Precision;
 use models::LoadOptions;
 use models::catalog::{Catalog, CatalogEntry, ThinkingStyle};
 use models::library::{Library, LibraryError, ResolvedModel};
@@ -44,21 +45,28 @@ pub(crate) fn resolve_or_pull_with(
 pub(crate) struct Loader {
     clock: Arc<dyn Clock>,
     threads: Option<NonZeroUsize>,
+    precision: Precision,
     config: DialogueConfig,
 }
 
 impl Loader {
     /// Loads with this many threads, or one per core.
     pub(crate) fn new(context: &Context, threads: Option<NonZeroUsize>, config: DialogueConfig) -> Self {
-        Self { clock: Arc::clone(&context.clock), threads, config }
+        let precision = Precision::default();
+        Self { clock: Arc::clone(&context.clock), threads, precision, config }
+    }
+
+    /// The same, but activations are rounded as `precision` says.
+    pub(crate) fn rounding(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Loads a model. Takes seconds, for large ones a minute.
     pub(crate) fn load(&self, model: &ResolvedModel) -> anyhow::Result<Dialogue> {
         let what = || format!("{} can't be loaded", model.path.display());
         let threads = self.threads.map_or(0, NonZeroUsize::get);
-        let loaded = models::load(&model.path, &LoadOptions { threads, ..LoadOptions::default() });
-        let loaded = loaded.with_context(what)?;
+        let options = LoadOptions { threads, precision: self.precision, ..LoadOptions::default() };
+        let loaded = models::load(&model.path, &options).with_context(what)?;
         let rng = Rng::from_os().context("the operating system has no randomness to give")?;
         let profile = profile(&model.name, model.entry.as_ref());
         Dialogue::new(loaded, profile, self.config, Arc::clone(&self.clock), rng).with_context(what)

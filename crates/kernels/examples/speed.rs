@@ -2,15 +2,17 @@
 //!
 //! Prints GB/s of weights for products with few rows and G int8 operations/s for many, at the shapes of
 //! SmolLM2-135M, cycling through enough matrices that they come from the third-level cache or from memory as they
-//! do in a forward pass. `what` is any of the letters g (products), a (attention), o (small steps), p (the pool);
+//! do in a forward pass. `what` is any of the letters l (limits), g (products), h (with
+//! 8-bit inputs), a (attention), o (small steps), p (the
+//! pool);
 //! `filter` is a part of a product's name.
 
 use std::time::Duration;
 
 use base::{Clock, Rng, SystemClock};
 use kernels::{
-    Activations, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvShape, PackedMatrix, Pool,
-    RowSource, SourceLayout, attention, matmul, ops,
+    Activations, Arena, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvShape, PackedMatrix,
+    Pool, Precision, RowSource, SourceLayout, attention, limits, matmul, ops,
 };
 
 /// A matrix of random codes.
@@ -69,7 +71,7 @@ fn random(len: usize) -> Vec<f32> {
     (0..len).map(|_| rng.next_f32() - 0.5).collect()
 }
 
-fn products(isa: Isa, threads: usize, filter: &str) {
+fn products(isa: Isa, threads: usize, precision: Precision, filter: &str) {
     let codes = |width, group, zero_point, has_min| {
         SourceLayout::Codes(CodeLayout { width, group, zero_point, has_min })
     };
@@ -78,7 +80,8 @@ fn products(isa: Isa, threads: usize, filter: &str) {
         ("q4_1 576x1536", 576, 1536, 90, codes(CodeWidth::Four, 32, 0, true)),
         ("q4_0 1536x576", 1536, 576, 90, codes(CodeWidth::Four, 32, 8, false)),
         ("q8_0 49152x576", 49152, 576, 1, codes(CodeWidth::Eight, 32, 128, false)),
-        ("q6_k 576x1536", 576, 1536, 40, codes(CodeWidth::Eight, 16, 32, false)),
+        ("q5_0 4864x896", 4864, 896, 24, codes(CodeWidth::Five, 32, 16, false)),
+        ("q6_k 896x4864", 896, 4864, 24, codes(CodeWidth::Six, 16, 32, false)),
         ("f16 1536x576", 1536, 576, 20, SourceLayout::F16),
         ("f32 1536x576", 1536, 576, 10, SourceLayout::F32),
     ];
@@ -89,13 +92,15 @@ fn products(isa: Isa, threads: usize, filter: &str) {
             continue;
         }
         let source = Random { rows, cols, layout };
-        let matrices: Vec<_> = (0..count).map(|_| PackedMatrix::pack(&source, isa, &pool)).collect();
+        let arena = Arena::new();
+        let matrices: Vec<_> =
+            (0..count).map(|_| PackedMatrix::pack_in(&arena, &source, isa, &pool)).collect();
         for n in [1, 2, 4, 8, 16, 64, 512] {
             if rows > 10_000 && n > 16 {
                 continue;
             }
             let x = random(n * cols);
-            let mut activations = Activations::new();
+            let mut activations = Activations::with_precision(precision);
             activations.prepare(isa, &pool, &x, cols, matrices[0].needs());
             let mut out = vec![0.0; n * rows];
             let mut next = 0;
@@ -225,20 +230,38 @@ fn regions(threads: usize) {
     }
 }
 
+fn machine(isa: Isa, threads: usize) {
+    let (clock, pool) = (SystemClock::new(), Pool::new(threads));
+    let effort = limits::Effort { repetition: Duration::from_millis(100), repetitions: 5 };
+    for (name, unit, rate) in [
+        ("256 MiB", "GB/s", limits::bytes_per_second(isa, &pool, &clock, 256 << 20, effort)),
+        ("64 MiB", "GB/s", limits::bytes_per_second(isa, &pool, &clock, 64 << 20, effort)),
+        ("16 MiB", "GB/s", limits::bytes_per_second(isa, &pool, &clock, 16 << 20, effort)),
+        ("8 MiB", "GB/s", limits::bytes_per_second(isa, &pool, &clock, 8 << 20, effort)),
+        ("int8", "GOP/s", limits::int8_ops_per_second(isa, &pool, &clock, effort)),
+        ("f32", "GFLOP/s", limits::f32_ops_per_second(isa, &pool, &clock, effort)),
+    ] {
+        let limits::Rate { median, min, max } = rate;
+        println!("{name:8} {:8.1} {unit} ({:.1} to {:.1})", median / 1e9, min / 1e9, max / 1e9);
+    }
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let isa = arguments.next().and_then(|name| Isa::by_name(&name)).unwrap_or_else(Isa::best);
     let threads = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let what = arguments.next().unwrap_or_else(|| "pgao".to_owned());
+    let what = arguments.next().unwrap_or_else(|| "lpgao".to_owned());
     let filter = arguments.next().unwrap_or_default();
     println!("{}, {threads} threads", isa.name());
     for letter in what.chars() {
         match letter {
-            'g' => products(isa, threads, &filter),
+            'l' => machine(isa, threads),
+            'g' => products(isa, threads, Precision::Sixteen, &filter),
+            'h' => products(isa, threads, Precision::Eight, &filter),
             'a' => attentions(isa, threads),
             'o' => steps(isa, threads),
             'p' => regions(threads),
-            other => println!("{other}: g, a, o and p are allowed"),
+            other => println!("{other}: l, g, h, a, o and p are allowed"),
         }
     }
 }

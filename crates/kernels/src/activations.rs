@@ -3,14 +3,21 @@
 //! Each row is cut into blocks of 32 columns, each with its own scale:
 //!
 //! ```text
-//! step = max |x| / 127;   high = round(x / step), int8;   low = round(256 * (x / step - high)), int8
+//! step = max |x| / 127;   high = round(x / step), int8
+//! x ~ scale * high,   scale = step
+//! ```
+//!
+//! That moves the logits of a small model by a mean KL divergence of 3e-3 from the f32 forward, and the perplexity of a
+//! text by less than half a percent (`golden/README.md`). With [`Precision::Sixteen`] there is a second plane:
+//!
+//! ```text
+//! low = round(256 * (x / step - high)), int8
 //! x ~ scale * (256 * high + low),   scale = step / 256
 //! ```
 //!
-//! Two planes of int8 stand for what one of 16 bits would, within 1/65,000 of a block's largest magnitude. One plane
-//! alone moves the logits of a small model by a mean KL divergence of 3e-3 from the f32 forward; with two they are
+//! Two planes of int8 stand for what one of 16 bits would, within 1/65,000 of a block's largest magnitude: logits are
 //! those of the f32 forward but for the last digits. Weights are loaded once for both, so that decoding, which memory
-//! bounds, doesn't pay for it.
+//! bounds, doesn't pay for it. Prefill, which arithmetic bounds, does.
 //!
 //! A block whose largest magnitude is below 1e-30 counts as zero. A block with an infinity or NaN gets an infinite
 //! or NaN scale, so that every product of it is infinite or NaN.
@@ -29,6 +36,16 @@ use crate::simd::{BLOCK, Kernel, LANES, Simd, load_part};
 
 /// Magnitudes below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
+
+/// To how many bits the inputs of integer products are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// One plane: twice as fast where arithmetic bounds a product.
+    #[default]
+    Eight,
+    /// Two planes.
+    Sixteen,
+}
 
 /// What the matrices of a product want of their input. Combine with `|`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +102,7 @@ pub struct Activations {
     cols: usize,
     isa: Option<Isa>,
     has: Option<Needs>,
+    precision: Precision,
     tiles: Vec<Tile>,
     high_words: Vec<[i32; 8]>,
     low_words: Vec<[i32; 8]>,
@@ -101,7 +119,7 @@ pub struct Activations {
 pub(crate) struct CodeTile<'a, const C: usize> {
     /// `[blocks]`: the high plane, 32 int8 as 8 words, of each row.
     pub(crate) high_words: &'a [[[i32; 8]; C]],
-    /// `[blocks]`: the low plane likewise.
+    /// `[blocks]`: the low plane likewise; empty if there is none.
     pub(crate) low_words: &'a [[[i32; 8]; C]],
     /// `[blocks]`.
     pub(crate) scales: &'a [[f32; C]],
@@ -112,9 +130,19 @@ pub(crate) struct CodeTile<'a, const C: usize> {
 }
 
 impl Activations {
-    /// Empty: no rows.
+    /// Empty: no rows. Those to come are rounded to 8 bits.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Empty: no rows. Those to come are rounded as `precision` says.
+    pub fn with_precision(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+
+    /// How rows are rounded.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Rows that it holds.
@@ -187,6 +215,7 @@ impl Activations {
         let parts = Parts {
             cols,
             needs,
+            precision: self.precision,
             high_words: Disjoint::new(&mut self.high_words),
             low_words: Disjoint::new(&mut self.low_words),
             scales: Disjoint::new(&mut self.scales),
@@ -215,7 +244,8 @@ impl Activations {
         let blocks = start * cols.div_ceil(BLOCK);
         let of = |wanted: bool, len: usize| if wanted { len } else { 0 };
         self.high_words.resize(of(needs.codes, blocks), [0; 8]);
-        self.low_words.resize(of(needs.codes, blocks), [0; 8]);
+        let two_planes = self.precision == Precision::Sixteen;
+        self.low_words.resize(of(needs.codes && two_planes, blocks), [0; 8]);
         self.scales.resize(of(needs.codes, blocks), 0.0);
         self.negative_sums.resize(of(needs.codes, blocks), [0; 2]);
         self.scaled_sums.resize(of(needs.codes, blocks), 0.0);
@@ -254,7 +284,7 @@ impl Activations {
         };
         CodeTile {
             high_words: self.high_words[blocks.clone()].as_chunks().0,
-            low_words: self.low_words[blocks.clone()].as_chunks().0,
+            low_words: self.low_words.get(blocks.clone()).unwrap_or_default().as_chunks().0,
             scales: self.scales[blocks].as_chunks().0,
             negative_sums: sums.as_chunks().0,
             scaled_sums: scaled.as_chunks().0,
@@ -309,6 +339,7 @@ fn tile_width(left: usize, widest: usize) -> usize {
 struct Parts<'a> {
     cols: usize,
     needs: Needs,
+    precision: Precision,
     high_words: Disjoint<'a, [i32; 8]>,
     low_words: Disjoint<'a, [i32; 8]>,
     scales: Disjoint<'a, f32>,
@@ -355,12 +386,13 @@ impl<R: RowMaker> Kernel for FillTile<'_, R> {
 fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f32]) {
     let blocks = tile.range(parts.cols.div_ceil(BLOCK));
     let (start, len, width) = (blocks.start, blocks.len(), tile.width);
+    let two_planes = parts.precision == Precision::Sixteen;
     #[expect(unsafe_code, reason = "tasks write disjoint parts")]
     // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
     let (high_words, low_words, scales, sums, scaled) = unsafe {
         (
             parts.high_words.part(start, len),
-            parts.low_words.part(start, len),
+            parts.low_words.part(if two_planes { start } else { 0 }, if two_planes { len } else { 0 }),
             parts.scales.part(start, len),
             parts.negative_sums.part(start, len),
             parts.scaled_sums.part(start, len),
@@ -378,13 +410,16 @@ fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f
         };
         let largest = f32::from_bits(s.largest_magnitude(x0, x1));
         let (step, factor) = if largest < TINY { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
-        let scale = step / 256.0;
+        let (unit, scale) = if two_planes { (256, step / 256.0) } else { (1, step) };
         let factor = s.splat(factor);
-        let halves = [
-            quantize_half(s, x0, factor, &mut high_words[at], &mut low_words[at], 0),
-            quantize_half(s, x1, factor, &mut high_words[at], &mut low_words[at], 4),
-        ];
-        let joined = |[high, low]: [i32; 2]| 256 * high + low;
+        let mut unused = [0; 8];
+        let (high, low) = (&mut high_words[at], low_words.get_mut(at).unwrap_or(&mut unused));
+        let halves = if two_planes {
+            [quantize_half(s, x0, factor, high, low, 0), quantize_half(s, x1, factor, high, low, 4)]
+        } else {
+            [[quantize_plane(s, x0, factor, high, 0), 0], [quantize_plane(s, x1, factor, high, 4), 0]]
+        };
+        let joined = |[high, low]: [i32; 2]| unit * high + low;
         scales[at] = scale;
         sums[at] = [-(halves[0][0] + halves[1][0]), -(halves[0][1] + halves[1][1])];
         scaled[at] = scale * (joined(halves[0]) + joined(halves[1])) as f32;
@@ -418,13 +453,17 @@ fn quantize_half<S: Simd>(
 ) -> [i32; 2] {
     let steps = s.mul(x, factor);
     let rest = s.sub(steps, s.round(steps));
-    let mut codes = [[0_i8; LANES]; 2];
-    let high = s.quantize(steps, s.splat(1.0), &mut codes[0]);
-    let low = s.quantize(rest, s.splat(256.0), &mut codes[1]);
-    for (words, codes) in [high_words, low_words].into_iter().zip(&codes) {
-        for (word, bytes) in words[first..].iter_mut().zip(codes.as_chunks::<4>().0) {
-            *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
-        }
+    let high = quantize_plane(s, steps, s.splat(1.0), high_words, first);
+    [high, quantize_plane(s, rest, s.splat(256.0), low_words, first)]
+}
+
+/// One plane of 16 numbers times `factor`, as words `first..first + 4` of their block; gives the sum of the codes.
+#[inline(always)]
+fn quantize_plane<S: Simd>(s: S, x: S::F, factor: S::F, words: &mut [i32; 8], first: usize) -> i32 {
+    let mut codes = [0_i8; LANES];
+    let sum = s.quantize(x, factor, &mut codes);
+    for (word, bytes) in words[first..].iter_mut().zip(codes.as_chunks::<4>().0) {
+        *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
     }
-    [high, low]
+    sum
 }

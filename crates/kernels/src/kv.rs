@@ -1,6 +1,7 @@
 //! The KV cache, in blocks of tokens that any sequence may own, and attention over it.
 
 mod attention;
+mod softmax;
 
 pub use attention::{AttentionChunk, attention};
 

@@ -20,6 +20,7 @@
 mod activations;
 mod isa;
 mod kv;
+pub mod limits;
 mod matmul;
 mod memory;
 pub mod ops;
@@ -27,9 +28,10 @@ mod packed;
 mod pool;
 mod simd;
 
-pub use activations::{Activations, Needs};
+pub use activations::{Activations, Needs, Precision};
 pub use isa::{Avx2, Avx512, Isa};
 pub use kv::{AttentionChunk, KvCache, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
+pub use memory::Arena;
 pub use packed::{CodeLayout, CodeRow, CodeWidth, PackedMatrix, RowSource, SourceLayout};
 pub use pool::Pool;

@@ -5,7 +5,7 @@
 //!     acc[c][r] = 0
 //!     for each block b of 32 columns, group g of the block:
 //!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32;
-//!                      for the high plane of x, then 256 times that and the same for the low plane)
+//!                      for the high plane of x, then, if there are two, 256 times that and the same for the low plane)
 //!         acc[c][r] += dots[c][r] * (scale[r][g] * x scale[c][b])                                   (f32)
 //!         acc[c][r] += min[r][g] * (x scale[c][b] * sum(x codes of g))
 //!     out[c][r] = acc[c][r] * multiplier[r]
@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use crate::activations::{Activations, Tile};
+use crate::activations::{Activations, Precision, Tile};
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::packed::{CodeWidth, Codes, PackedMatrix, Weights};
@@ -137,11 +137,13 @@ impl<'a> Job<'a> {
 
     fn run_width<const C: usize>(&self, isa: Isa, tile: Tile, panels: Range<usize>) {
         match &self.w.weights {
+            // Only these groups are packed, see `CodeWidth::groups`.
             Weights::Codes(weights) => match (weights.layout.width, weights.layout.group == BLOCK) {
                 (CodeWidth::Four, true) => self.run_codes::<4, 32, C>(isa, weights, tile, panels),
                 (CodeWidth::Four, false) => self.run_codes::<4, 16, C>(isa, weights, tile, panels),
-                (CodeWidth::Eight, true) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
-                (CodeWidth::Eight, false) => self.run_codes::<8, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::Five, _) => self.run_codes::<5, 32, C>(isa, weights, tile, panels),
+                (CodeWidth::Six, _) => self.run_codes::<6, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::Eight, _) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
             },
             Weights::F32(columns) => self.run_floats::<F32, C>(isa, columns, tile, panels),
             Weights::F16(columns) => self.run_floats::<F16, C>(isa, columns, tile, panels),
@@ -156,10 +158,19 @@ impl<'a> Job<'a> {
         tile: Tile,
         panels: Range<usize>,
     ) {
-        if weights.layout.has_min {
-            isa.run(CodeRegion::<WIDTH, GROUP, true, C> { job: self, weights, tile, panels });
-        } else {
-            isa.run(CodeRegion::<WIDTH, GROUP, false, C> { job: self, weights, tile, panels });
+        match (weights.layout.has_min, self.x.precision()) {
+            (false, Precision::Eight) => {
+                isa.run(CodeRegion::<WIDTH, GROUP, false, 1, C> { job: self, weights, tile, panels });
+            }
+            (true, Precision::Eight) => {
+                isa.run(CodeRegion::<WIDTH, GROUP, true, 1, C> { job: self, weights, tile, panels });
+            }
+            (false, Precision::Sixteen) => {
+                isa.run(CodeRegion::<WIDTH, GROUP, false, 2, C> { job: self, weights, tile, panels });
+            }
+            (true, Precision::Sixteen) => {
+                isa.run(CodeRegion::<WIDTH, GROUP, true, 2, C> { job: self, weights, tile, panels });
+            }
         }
     }
 
@@ -193,8 +204,15 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Some panels of an integer matrix with one tile.
-struct CodeRegion<'a, const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> {
+/// Some panels of an integer matrix with one tile of one or two planes.
+struct CodeRegion<
+    'a,
+    const WIDTH: usize,
+    const GROUP: usize,
+    const MIN: bool,
+    const PLANES: usize,
+    const C: usize,
+> {
     job: &'a Job<'a>,
     weights: &'a Codes,
     tile: Tile,
@@ -207,8 +225,8 @@ const PREFETCH_BYTES: usize = 8 << 10;
 /// The same for scales, of which there are fewer.
 const PREFETCH_SCALE_BYTES: usize = 1 << 10;
 
-impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Kernel
-    for CodeRegion<'_, WIDTH, GROUP, MIN, C>
+impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usize, const C: usize> Kernel
+    for CodeRegion<'_, WIDTH, GROUP, MIN, PLANES, C>
 {
     type Output = ();
 
@@ -230,7 +248,9 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Ke
                     s.prefetch(line, PREFETCH_BYTES);
                 }
                 s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
-                block_step::<S, WIDTH, GROUP, MIN, C>(s, lines, scales, &x, block, zero_point, &mut acc);
+                block_step::<S, WIDTH, GROUP, MIN, PLANES, C>(
+                    s, lines, scales, &x, block, zero_point, &mut acc,
+                );
             }
             let multipliers = s.load(&self.weights.multipliers[panel]);
             for c in 0..C {
@@ -243,7 +263,14 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize> Ke
 
 /// Adds one block of 32 columns to the accumulators.
 #[inline(always)]
-fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, const C: usize>(
+fn block_step<
+    S: Simd,
+    const WIDTH: usize,
+    const GROUP: usize,
+    const MIN: bool,
+    const PLANES: usize,
+    const C: usize,
+>(
     s: S,
     lines: &[Line],
     scales: &[[u16; LANES]],
@@ -266,9 +293,11 @@ fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, 
             }
         }
         // Integers, so that the order is free.
-        let (high_words, low_words) = (&x.high_words[block], &x.low_words[block]);
-        if C <= S::TILE_OF_PLANES {
-            let words = [high_words, low_words];
+        let high_words = &x.high_words[block];
+        if PLANES == 1 {
+            s.dots::<WIDTH, C>(lines, high_words, first_word, &mut dots);
+        } else if C <= S::TILE_OF_PLANES {
+            let words = [high_words, &x.low_words[block]];
             s.dots_of_planes::<WIDTH, C>(lines, words, first_word, [&mut dots, &mut low]);
             for c in 0..C {
                 dots[c] = s.join_planes(dots[c], low[c]);
@@ -278,7 +307,7 @@ fn block_step<S: Simd, const WIDTH: usize, const GROUP: usize, const MIN: bool, 
             for c in 0..C {
                 dots[c] = s.join_planes(dots[c], low[c]);
             }
-            s.dots::<WIDTH, C>(lines, low_words, first_word, &mut dots);
+            s.dots::<WIDTH, C>(lines, &x.low_words[block], first_word, &mut dots);
         }
         let scale = s.load_f16(&scales[if MIN { 2 * g } else { g }]);
         for c in 0..C {

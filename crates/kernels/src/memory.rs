@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Types for which all-zero bytes are a value and which need no drop.
 #[expect(unsafe_code, reason = "zeroed memory is given out as values of the type")]
@@ -26,17 +27,121 @@ mod plain {
 }
 
 /// From this size on, memory is mapped by itself, lazily zeroed, in huge pages where the system grants them.
-#[cfg(unix)]
 const MAPPED_BYTES_MIN: usize = 4 << 20;
 #[cfg(unix)]
 const HUGE_PAGE: usize = 2 << 20;
+
+/// Pages of its own from the system, lazily zeroed.
+#[derive(Debug)]
+struct Mapping {
+    /// What the system gave, and its bytes.
+    base: NonNull<u8>,
+    total: usize,
+    /// The first huge page in it.
+    start: NonNull<u8>,
+}
+
+#[expect(unsafe_code, reason = "owns its memory as a Box would")]
+// SAFETY: the memory belongs to the mapping, which hands out nothing by itself.
+unsafe impl Send for Mapping {}
+#[expect(unsafe_code, reason = "owns its memory as a Box would")]
+// SAFETY: as for `Send`.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// At least `bytes`, beginning with a huge page; none where there are no mappings.
+    #[cfg(unix)]
+    #[expect(unsafe_code, reason = "maps memory")]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+    fn new(bytes: usize) -> Option<Self> {
+        let total = bytes.checked_add(HUGE_PAGE).expect("the size of an array overflows usize");
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            std::alloc::handle_alloc_error(layout(bytes));
+        }
+        let base = NonNull::new(base.cast::<u8>()).expect("a mapping is never at 0");
+        // SAFETY: `total` has room for moving the start to the next huge page.
+        let start = unsafe { base.add(base.align_offset(HUGE_PAGE)) };
+        #[cfg(target_os = "linux")]
+        // SAFETY: advice on memory that this function has just mapped; a refusal does no harm.
+        unsafe {
+            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+        }
+        Some(Self { base, total, start })
+    }
+
+    #[cfg(not(unix))]
+    fn new(_: usize) -> Option<Self> {
+        None
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        #[expect(unsafe_code, reason = "unmaps what `new` mapped")]
+        // SAFETY: exactly the mapping that `new` made; every array in it keeps it alive.
+        unsafe {
+            libc::munmap(self.base.as_ptr().cast(), self.total);
+        }
+    }
+}
+
+fn layout(bytes: usize) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(bytes, LINE_BYTES).expect("the size of an array overflows isize")
+}
+
+const LINE_BYTES: usize = 64;
+
+/// Room for many arrays one after another in few mappings, so that also those of some 100 KiB, of which a model has
+/// hundreds, lie in huge pages: with small ones half the time of a pass over the weights goes into finding pages.
+///
+/// An array keeps its mapping alive; an arena may go before what was made in it.
+#[derive(Debug, Default)]
+pub struct Arena {
+    /// The mapping that is being filled, and how much of it is taken.
+    current: Mutex<Option<(Arc<Mapping>, usize)>>,
+}
+
+impl Arena {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `bytes` of zeros, and the mapping that they lie in; none where there are no mappings.
+    fn take(&self, bytes: usize) -> Option<(Arc<Mapping>, NonNull<u8>)> {
+        /// Address space of a mapping; memory is taken as it is touched.
+        const BYTES: usize = 64 << 20;
+        let wanted =
+            bytes.checked_next_multiple_of(LINE_BYTES).expect("the size of an array overflows usize");
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_none_or(|(_, taken)| wanted > BYTES - taken) {
+            if wanted > BYTES / 4 {
+                let own = Arc::new(Mapping::new(bytes)?);
+                let start = own.start;
+                return Some((own, start));
+            }
+            *current = Some((Arc::new(Mapping::new(BYTES)?), 0));
+        }
+        let (mapping, taken) = current.as_mut()?;
+        #[expect(unsafe_code, reason = "hands out parts of a mapping")]
+        // SAFETY: `taken + wanted` is at most the mapping's size.
+        let start = unsafe { mapping.start.add(*taken) };
+        *taken += wanted;
+        Some((Arc::clone(mapping), start))
+    }
+}
 
 /// A fixed-size array in zeroed, 64-byte-aligned memory.
 pub(crate) struct Aligned<T: Plain> {
     start: NonNull<T>,
     len: usize,
-    /// What to give back: the start and the bytes of the mapping, or `None` for the allocator's memory.
-    mapping: Option<(NonNull<u8>, usize)>,
+    /// What the array lies in; `None` for the allocator's memory.
+    mapping: Option<Arc<Mapping>>,
 }
 
 #[expect(unsafe_code, reason = "owns its memory as a Box would")]
@@ -53,11 +158,12 @@ impl<T: Plain> Aligned<T> {
         if bytes == 0 {
             return Self { start: NonNull::dangling(), len, mapping: None };
         }
-        #[cfg(unix)]
-        if bytes >= MAPPED_BYTES_MIN {
-            return Self::mapped(len, bytes);
+        if bytes >= MAPPED_BYTES_MIN
+            && let Some(mapping) = Mapping::new(bytes)
+        {
+            return Self { start: mapping.start.cast(), len, mapping: Some(Arc::new(mapping)) };
         }
-        let layout = Self::layout(bytes);
+        let layout = layout(bytes);
         #[expect(unsafe_code, reason = "the allocator's interface")]
         // SAFETY: the layout's size is not 0.
         let start = unsafe { std::alloc::alloc_zeroed(layout) };
@@ -65,30 +171,15 @@ impl<T: Plain> Aligned<T> {
         Self { start: start.cast(), len, mapping: None }
     }
 
-    fn layout(bytes: usize) -> std::alloc::Layout {
-        std::alloc::Layout::from_size_align(bytes, 64).expect("the size of an array overflows isize")
-    }
-
-    #[cfg(unix)]
-    #[expect(unsafe_code, reason = "maps memory")]
-    fn mapped(len: usize, bytes: usize) -> Self {
-        let total = bytes.checked_add(HUGE_PAGE).expect("the size of an array overflows usize");
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            std::alloc::handle_alloc_error(Self::layout(bytes));
+    /// `len` zeros beside the arena's other arrays.
+    pub(crate) fn zeroed_in(arena: &Arena, len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<T>()).expect("the size of an array overflows usize");
+        if bytes > 0
+            && let Some((mapping, start)) = arena.take(bytes)
+        {
+            return Self { start: start.cast(), len, mapping: Some(mapping) };
         }
-        let base = NonNull::new(base.cast::<u8>()).expect("a mapping is never at 0");
-        // SAFETY: `total` has room for moving the start to the next huge page.
-        let start = unsafe { base.add(base.align_offset(HUGE_PAGE)) };
-        #[cfg(target_os = "linux")]
-        // SAFETY: advice on memory that this function has just mapped; a refusal does no harm.
-        unsafe {
-            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-        }
-        Self { start: start.cast(), len, mapping: Some((base, total)) }
+        Self::zeroed(len)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -98,21 +189,12 @@ impl<T: Plain> Aligned<T> {
 
 impl<T: Plain> Drop for Aligned<T> {
     fn drop(&mut self) {
-        match self.mapping {
-            #[cfg(unix)]
-            #[expect(unsafe_code, reason = "unmaps what `mapped` mapped")]
-            // SAFETY: exactly the mapping that `mapped` made, which nothing refers to any more.
-            Some((base, total)) => unsafe {
-                libc::munmap(base.as_ptr().cast(), total);
-            },
-            _ if self.bytes() > 0 => {
-                #[expect(unsafe_code, reason = "the allocator's interface")]
-                // SAFETY: allocated by `zeroed` with this layout.
-                unsafe {
-                    std::alloc::dealloc(self.start.as_ptr().cast(), Self::layout(self.bytes()));
-                }
+        if self.mapping.is_none() && self.bytes() > 0 {
+            #[expect(unsafe_code, reason = "the allocator's interface")]
+            // SAFETY: allocated by `zeroed` with this layout.
+            unsafe {
+                std::alloc::dealloc(self.start.as_ptr().cast(), layout(self.bytes()));
             }
-            _ => {}
         }
     }
 }
@@ -204,7 +286,26 @@ pub(crate) fn give_scratch(buffer: Vec<f32>) {
 
 #[cfg(test)]
 mod tests {
-    use super::Aligned;
+    use super::{Aligned, Arena};
+
+    #[test]
+    fn arrays_of_an_arena_are_zeroed_aligned_apart_and_outlive_it() {
+        let arena = Arena::new();
+        // The last ones don't fit what is left, or any shared mapping.
+        let large = if cfg!(miri) { 100 } else { 20 << 20 };
+        let lens = [0, 1, 77, 4096, large, 3, large, large];
+        let mut arrays: Vec<_> = lens.iter().map(|&len| Aligned::<u16>::zeroed_in(&arena, len)).collect();
+        drop(arena);
+        for (index, array) in arrays.iter_mut().enumerate() {
+            assert!(array.iter().all(|&x| x == 0));
+            assert!(array.is_empty() || array.as_ptr().addr().is_multiple_of(64));
+            array.fill(index as u16 + 1);
+        }
+        for ((index, array), len) in arrays.iter().enumerate().zip(lens) {
+            assert_eq!(array.len(), len);
+            assert!(array.iter().all(|&x| usize::from(x) == index + 1));
+        }
+    }
 
     #[test]
     fn small_and_mapped_arrays_are_zeroed_and_aligned() {

@@ -8,6 +8,9 @@
 //!
 //! - codes, 4 bits: `[P][B][4 lines]`; byte `4 r + i` of line l holds column `8 l + i` of row r in its low nibble and
 //!   column `8 l + 4 + i` in its high one. 8 bits: `[P][B][8 lines]`; byte `4 r + i` of line l holds column `4 l + i`.
+//!   5 bits: `[P][B][5 lines]`: the low four as 4 lines of 4 bits, then a line whose byte `4 r + i` has the fifth bit of
+//!   column `4 w + i` as its bit w. 6 bits: `[P][B][2][3 lines]`: for each 16 columns 2 lines of 4 bits, then a line
+//!   whose byte `4 r + i` has the upper two bits of column `4 w + i` as its bits `2 w` and `2 w + 1`.
 //! - scales: `[P][B * 32 / group][16 rows]` f16, each group's followed by its 16 mins where the layout has mins.
 //! - multipliers: `[P][16]` f32, powers of two: 1 where all scales and mins of the row are f16 numbers, so that
 //!   they are kept exactly; otherwise such that the largest fills the range of f16 and nothing that matters
@@ -20,7 +23,7 @@ use half::{bf16, f16};
 
 use crate::activations::Needs;
 use crate::isa::Isa;
-use crate::memory::{Aligned, Disjoint, Plain};
+use crate::memory::{Aligned, Arena, Disjoint, Plain};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, LANES, Line};
 
@@ -29,8 +32,38 @@ use crate::simd::{BLOCK, LANES, Line};
 pub enum CodeWidth {
     /// Codes 0 to 15.
     Four,
-    /// Codes 0 to 255.
+    /// Codes 0 to 31; groups are of 32 columns.
+    Five,
+    /// Codes 0 to 63; groups are of 16 columns.
+    Six,
+    /// Codes 0 to 255; groups are of 32 columns.
     Eight,
+}
+
+impl CodeWidth {
+    /// Lines of a block of 32 columns, which is the number of bits too.
+    pub(crate) fn lines(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Five => 5,
+            Self::Six => 6,
+            Self::Eight => 8,
+        }
+    }
+
+    /// The largest code.
+    pub fn code_max(self) -> u8 {
+        u8::MAX >> (8 - self.lines())
+    }
+
+    /// How many columns may share a scale.
+    pub fn groups(self) -> &'static [usize] {
+        match self {
+            Self::Four => &[16, 32],
+            Self::Five | Self::Eight => &[32],
+            Self::Six => &[16],
+        }
+    }
 }
 
 /// The canonical integer form of a matrix: `scale * (code - zero_point) + min` per group of columns.
@@ -38,7 +71,7 @@ pub enum CodeWidth {
 pub struct CodeLayout {
     /// Storage of a code.
     pub width: CodeWidth,
-    /// Columns that share a scale: 16 or 32.
+    /// Columns that share a scale: one of [`CodeWidth::groups`].
     pub group: usize,
     /// The code that stands for 0 (before the minimum is added).
     pub zero_point: u8,
@@ -49,7 +82,7 @@ pub struct CodeLayout {
 /// One row in canonical form.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CodeRow {
-    /// `[cols]`, each below 16 for 4-bit layouts (higher bits are ignored).
+    /// `[cols]`, each at most [`CodeWidth::code_max`] (higher bits are ignored).
     pub codes: Vec<u8>,
     /// `[ceil(cols / group)]`.
     pub scales: Vec<f32>,
@@ -103,7 +136,7 @@ pub(crate) enum Weights {
 #[derive(Debug)]
 pub(crate) struct Codes {
     pub(crate) layout: CodeLayout,
-    /// `[panels][blocks][4 or 8]`.
+    /// `[panels][blocks][4, 5, 6 or 8]`.
     pub(crate) lines: Aligned<Line>,
     /// `[panels][groups]`, or with mins `[panels][groups][2]`, of 16 f16.
     pub(crate) scales: Aligned<[u16; LANES]>,
@@ -114,10 +147,7 @@ pub(crate) struct Codes {
 impl CodeLayout {
     /// Lines of a block of 32 columns.
     pub(crate) fn block_lines(self) -> usize {
-        match self.width {
-            CodeWidth::Four => 4,
-            CodeWidth::Eight => 8,
-        }
+        self.width.lines()
     }
 
     /// Vectors of scales and mins of a block of 32 columns.
@@ -130,15 +160,32 @@ impl PackedMatrix {
     /// Packs a matrix; rows are read in parallel. The packed form is the same for every instruction set.
     ///
     /// # Panics
-    /// When the source's group is neither 16 nor 32, or it gives a row of another length than it says.
+    /// When the source's group isn't one that its width has, or it gives a row of another length than it says.
     pub fn pack(source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
         let _ = isa;
+        Self::pack_into(source, pool, None)
+    }
+
+    /// As [`Self::pack`], in the arena's memory: for models, which have many matrices.
+    ///
+    /// # Panics
+    /// As [`Self::pack`].
+    pub fn pack_in(arena: &Arena, source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
+        let _ = isa;
+        Self::pack_into(source, pool, Some(arena))
+    }
+
+    fn pack_into(source: &dyn RowSource, pool: &Pool, arena: Option<&Arena>) -> Self {
         let (rows, cols) = (source.rows(), source.cols());
         let weights = match source.layout() {
-            SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool)),
-            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, |x| x)),
-            SourceLayout::F16 => Weights::F16(pack_floats(source, pool, |x| f16::from_f32(x).to_bits())),
-            SourceLayout::Bf16 => Weights::Bf16(pack_floats(source, pool, |x| bf16::from_f32(x).to_bits())),
+            SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool, arena)),
+            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, arena, |x| x)),
+            SourceLayout::F16 => {
+                Weights::F16(pack_floats(source, pool, arena, |x| f16::from_f32(x).to_bits()))
+            }
+            SourceLayout::Bf16 => {
+                Weights::Bf16(pack_floats(source, pool, arena, |x| bf16::from_f32(x).to_bits()))
+            }
         };
         Self { rows, cols, weights }
     }
@@ -167,12 +214,36 @@ impl PackedMatrix {
         }
     }
 
+    /// Whether its weights are integer codes, whose products are of int8, or floats.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.weights, Weights::Codes(_))
+    }
+
     /// What [`crate::Activations`] must hold for a product with this matrix.
     pub fn needs(&self) -> Needs {
         match &self.weights {
             Weights::Codes(codes) => Needs::codes(codes.layout.group),
             _ => Needs::FLOATS,
         }
+    }
+
+    /// Rows `rows`, dequantised, `[rows.len(), cols]`; see [`Self::row_f32`].
+    ///
+    /// # Panics
+    /// As [`Self::row_f32`].
+    pub fn rows_f32(&self, pool: &Pool, rows: &[u32], out: &mut [f32]) {
+        const ROWS_PER_TASK: usize = 8;
+        assert_eq!(out.len(), rows.len() * self.cols, "{} rows of {} columns", rows.len(), self.cols);
+        let out = Disjoint::new(out);
+        pool.run(rows.len().div_ceil(ROWS_PER_TASK), &|task| {
+            let first = task * ROWS_PER_TASK;
+            for (index, &row) in rows.iter().enumerate().skip(first).take(ROWS_PER_TASK) {
+                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                // SAFETY: each row of the output is written by one task.
+                let out = unsafe { out.part(index * self.cols, self.cols) };
+                self.row_f32(row as usize, out);
+            }
+        });
     }
 
     /// Row `row`, dequantised, `[cols]`: what the source's row is, exactly, if its scales are f16 numbers.
@@ -222,22 +293,40 @@ impl Codes {
     }
 }
 
-/// Where the code of a column stands within a panel: the line, the byte, and whether in the high nibble.
-fn place(width: CodeWidth, lane: usize, col: usize) -> (usize, usize, bool) {
-    match width {
-        CodeWidth::Four => (col / 8, 4 * lane + col % 4, col % 8 >= 4),
-        CodeWidth::Eight => (col / 4, 4 * lane + col % 4, false),
-    }
+/// Bits of the code of a column within a panel: those of `mask`, moved left by `shift`, in one byte of a line.
+struct Place {
+    line: usize,
+    byte: usize,
+    shift: usize,
+    /// Where the part stands in the code.
+    code_shift: usize,
+    mask: u8,
+}
+
+/// Where the parts of a column's code stand: the whole, or the low four bits and those above.
+fn places(width: CodeWidth, lane: usize, col: usize) -> impl Iterator<Item = Place> {
+    let byte = 4 * lane + col % 4;
+    let nibble = |line| Place { line, byte, shift: 4 * (col / 4 % 2), code_shift: 0, mask: 15 };
+    let above = |line, shift, mask| Place { line, byte, shift, code_shift: 4, mask };
+    let parts = match width {
+        CodeWidth::Four => [Some(nibble(col / 8)), None],
+        CodeWidth::Five => {
+            let (block, word) = (col / 32, col % 32 / 4);
+            [Some(nibble(5 * block + word / 2)), Some(above(5 * block + 4, word, 1))]
+        }
+        CodeWidth::Six => {
+            let (half, word) = (col / 16, col % 16 / 4);
+            [Some(nibble(3 * half + word / 2)), Some(above(3 * half + 2, 2 * word, 3))]
+        }
+        CodeWidth::Eight => [Some(Place { line: col / 4, byte, shift: 0, code_shift: 0, mask: 255 }), None],
+    };
+    parts.into_iter().flatten()
 }
 
 fn code_at(width: CodeWidth, lines: &[Line], lane: usize, col: usize) -> u8 {
-    let (line, byte, high) = place(width, lane, col);
-    let stored = lines[line].0[byte];
-    match width {
-        CodeWidth::Four if high => stored >> 4,
-        CodeWidth::Four => stored & 15,
-        CodeWidth::Eight => stored,
-    }
+    let part =
+        |place: Place| (lines[place.line].0[place.byte] >> place.shift & place.mask) << place.code_shift;
+    places(width, lane, col).map(part).sum()
 }
 
 /// Runs `pack(panel)` for all panels, a few at a time per task.
@@ -252,6 +341,7 @@ fn for_panels(panels: usize, pool: &Pool, pack: &(dyn Fn(usize) + Sync)) {
 fn pack_floats<T>(
     source: &dyn RowSource,
     pool: &Pool,
+    arena: Option<&Arena>,
     narrow: impl Fn(f32) -> T + Sync,
 ) -> Aligned<[T; LANES]>
 where
@@ -259,7 +349,7 @@ where
 {
     let (rows, cols) = (source.rows(), source.cols());
     let panels = rows.div_ceil(LANES);
-    let mut packed = Aligned::<[T; LANES]>::zeroed(panels * cols);
+    let mut packed: Aligned<[T; LANES]> = zeroed(arena, panels * cols);
     let shared = Disjoint::new(&mut packed);
     for_panels(panels, pool, &|panel| {
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
@@ -276,13 +366,18 @@ where
     packed
 }
 
-fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool) -> Codes {
-    assert!(matches!(layout.group, 16 | 32), "groups of 16 or 32 columns are allowed, not {}", layout.group);
+fn zeroed<T: Plain>(arena: Option<&Arena>, len: usize) -> Aligned<T> {
+    arena.map_or_else(|| Aligned::zeroed(len), |arena| Aligned::zeroed_in(arena, len))
+}
+
+fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool, arena: Option<&Arena>) -> Codes {
+    let groups = layout.width.groups();
+    assert!(groups.contains(&layout.group), "groups of {groups:?} columns are allowed, not {}", layout.group);
     let (rows, cols) = (source.rows(), source.cols());
     let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
     let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
-    let mut lines = Aligned::<Line>::zeroed(panels * panel_lines);
-    let mut scales = Aligned::<[u16; LANES]>::zeroed(panels * panel_scales);
+    let mut lines: Aligned<Line> = zeroed(arena, panels * panel_lines);
+    let mut scales: Aligned<[u16; LANES]> = zeroed(arena, panels * panel_scales);
     let mut multipliers = vec![[1.0; LANES]; panels];
     let shared = (Disjoint::new(&mut lines), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
     for_panels(panels, pool, &|panel| {
@@ -317,13 +412,9 @@ fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
 /// Spreads one row's codes over its panel, whose bytes are still 0 for this row.
 fn pack_row(row: &CodeRow, layout: CodeLayout, lane: usize, lines: &mut [Line]) {
     for (col, &code) in row.codes.iter().enumerate() {
-        let (line, byte, high) = place(layout.width, lane, col);
-        let stored = match layout.width {
-            CodeWidth::Four if high => code << 4,
-            CodeWidth::Four => code & 15,
-            CodeWidth::Eight => code,
-        };
-        lines[line].0[byte] |= stored;
+        for Place { line, byte, shift, code_shift, mask } in places(layout.width, lane, col) {
+            lines[line].0[byte] |= (code >> code_shift & mask) << shift;
+        }
     }
 }
 

@@ -24,6 +24,23 @@ pub(crate) const BLOCK: usize = 32;
 /// Rows of a panel, and lanes of a vector.
 pub(crate) const LANES: usize = 16;
 
+/// Words of four columns that `lines` lines of codes of `WIDTH` bits hold.
+#[inline(always)]
+pub(crate) const fn words<const WIDTH: usize>(lines: usize) -> usize {
+    lines * 8 / WIDTH
+}
+
+/// Where the parts of the codes of word `word` stand: the line of its low four bits, and the line and first bit of
+/// those above for 5 and 6 bits. An even word's low four bits are low nibbles, an odd one's high ones.
+#[inline(always)]
+pub(crate) const fn word_place<const WIDTH: usize>(word: usize) -> (usize, usize, usize) {
+    match WIDTH {
+        5 => (word / 8 * 5 + word % 8 / 2, word / 8 * 5 + 4, word % 8),
+        6 => (word / 4 * 3 + word % 4 / 2, word / 4 * 3 + 2, word % 4 * 2),
+        _ => (word / 2, 0, 0),
+    }
+}
+
 /// A computation that is generic over the vectors it uses.
 pub(crate) trait Kernel {
     type Output;
@@ -102,15 +119,12 @@ pub(crate) trait Simd: Copy {
 
     /// Dot products of a group of columns of a panel with C activation rows.
     ///
-    /// Shapes: `lines` holds `WIDTH * columns / 32` lines; `x[c]` the 8 words of four int8 of row c's block, of which
-    /// those from `first_word` on meet these lines. For `WIDTH` 4 a line's byte `4 r + i` holds column i of row r in
-    /// its low and column 4 + i in its high nibble; for `WIDTH` 8 column i of row r.
+    /// Shapes: `lines` holds `WIDTH * columns / 32` lines, as [`crate::packed`] lays out codes of `WIDTH` bits; `x[c]`
+    /// the 8 words of four int8 of row c's block, of which those from `first_word` on meet these lines.
     ///
     /// ```text
-    /// for each line l, row r, activation row c:
-    ///     WIDTH 8:  dots[c][r] += sum_i line[4 r + i] * x[c][word l][i]
-    ///     WIDTH 4:  dots[c][r] += sum_i (line[4 r + i] & 15) * x[c][word 2 l][i]
-    ///                           + sum_i (line[4 r + i] >> 4) * x[c][word 2 l + 1][i]
+    /// for each word w of the columns, row r, activation row c:
+    ///     dots[c][r] += sum_i code[r][column 4 w + i] * x[c][word first_word + w][i]
     /// ```
     fn dots<const WIDTH: usize, const C: usize>(
         self,

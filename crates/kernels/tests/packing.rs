@@ -14,7 +14,14 @@ fn unpack(source: &dyn RowSource) -> Vec<Vec<f32>> {
         packed.row_f32(row, &mut out);
         out
     };
-    (0..packed.rows()).map(row).collect()
+    let rows: Vec<Vec<f32>> = (0..packed.rows()).map(row).collect();
+    let backwards: Vec<u32> = (0..packed.rows() as u32).rev().collect();
+    let mut out = vec![f32::NAN; packed.rows() * packed.cols()];
+    packed.rows_f32(&Pool::new(2), &backwards, &mut out);
+    for (row, out) in rows.iter().rev().zip(out.chunks(packed.cols())) {
+        assert_eq!(bits(row), bits(out));
+    }
+    rows
 }
 
 /// A source's row in f32, as weight formats define it: one product and one sum.
@@ -41,13 +48,16 @@ fn half_number() -> impl Strategy<Value = f32> + Clone + 'static {
 }
 
 fn code_matrix(scale: impl Strategy<Value = f32> + Clone + 'static) -> impl Strategy<Value = CodeMatrix> {
-    let layout = (any::<bool>(), any::<bool>(), any::<u8>(), any::<bool>());
+    let widths = [CodeWidth::Four, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight];
+    let layout = (0..widths.len(), any::<bool>(), any::<u8>(), any::<bool>());
     (layout, 1_usize..40, 1_usize..140).prop_flat_map(
-        move |((four, small, zero_point, has_min), rows, cols)| {
-            let width = if four { CodeWidth::Four } else { CodeWidth::Eight };
-            let layout = CodeLayout { width, group: if small { 16 } else { 32 }, zero_point, has_min };
+        move |((width, first_group, zero_point, has_min), rows, cols)| {
+            let width = widths[width];
+            let allowed = width.groups();
+            let group = allowed[if first_group { 0 } else { allowed.len() - 1 }];
+            let layout = CodeLayout { width, group, zero_point, has_min };
             let groups = cols.div_ceil(layout.group);
-            let code = if four { 0..=15_u8 } else { 0..=255 };
+            let code = 0..=width.code_max();
             let row = (
                 prop::collection::vec(code, cols),
                 prop::collection::vec(scale.clone(), groups),

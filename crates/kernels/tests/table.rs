@@ -9,7 +9,7 @@ mod common;
 
 use common::{CodeMatrix, FloatMatrix, adversarial, bits, check_close, isas, random};
 use half::{bf16, f16};
-use kernels::{Activations, CodeWidth, Pool, RowSource, SourceLayout, matmul, matmul_many, ops};
+use kernels::{Activations, CodeWidth, Pool, Precision, RowSource, SourceLayout, matmul, matmul_many, ops};
 
 #[test]
 fn prints_what_runs_and_what_cannot() {
@@ -27,25 +27,29 @@ fn prints_what_runs_and_what_cannot() {
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (16, 32), (17, 33), (15, 64), (48, 31), (33, 100), (5, 256), (130, 576), (64, 1536)];
 
+const PRECISIONS: [Precision; 2] = [Precision::Eight, Precision::Sixteen];
+
 /// Every integer layout that weight files decode to, and some that they don't.
 fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     let mut layouts = Vec::new();
-    for width in [CodeWidth::Four, CodeWidth::Eight] {
-        for group in [16, 32] {
+    for width in [CodeWidth::Four, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight] {
+        for &group in width.groups() {
             for (zero_point, has_min) in [(0, true), (8, false), (4, true), (0, false)] {
                 layouts.push((width, group, zero_point, has_min));
             }
         }
     }
-    for zero_point in [16, 32, 128, 255] {
+    for zero_point in [128, 255] {
         layouts.push((CodeWidth::Eight, 32, zero_point, false));
     }
+    layouts.push((CodeWidth::Five, 32, 16, false));
+    layouts.push((CodeWidth::Six, 16, 32, false));
     layouts
 }
 
-/// What the kernels compute, from the definition: activations as two planes of int8 with a scale
+/// What the kernels compute, from the definition: activations as one or two planes of int8 with a scale
 /// per 32 columns, then f64.
-fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
+fn code_reference(matrix: &CodeMatrix, x: &[f32], precision: Precision) -> (Vec<f64>, Vec<f64>) {
     let cols = matrix.cols();
     let (mut sums, mut magnitudes) = (Vec::new(), Vec::new());
     for x in x.chunks(cols) {
@@ -57,6 +61,7 @@ fn code_reference(matrix: &CodeMatrix, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
                 for (out, x) in out.iter_mut().zip(x) {
                     let high = (x * factor).round_ties_even();
                     let low = ((x * factor - high) * 256.0).round_ties_even().min(127.0);
+                    let low = if precision == Precision::Sixteen { low } else { 0.0 };
                     *out = f64::from(256.0 * high + low) * f64::from(step / 256.0);
                 }
             }
@@ -78,17 +83,18 @@ fn integer_products_match_f64() {
     for (width, group, zero_point, has_min) in code_layouts() {
         for (rows, cols) in SHAPES {
             let matrix = CodeMatrix::random(rows, cols, width, group, zero_point, has_min);
-            for n in [1, 2, 3, 5, 7, 13] {
+            for (n, precision) in [1, 2, 3, 5, 7, 13].into_iter().flat_map(|n| PRECISIONS.map(|it| (n, it))) {
                 let x = random(n * cols, 1.0);
-                let (expected, magnitudes) = code_reference(&matrix, &x);
+                let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-                    let mut activations = Activations::new();
+                    let mut activations = Activations::with_precision(precision);
                     activations.prepare(isa, &pool, &x, cols, packed.needs());
                     let mut out = vec![f32::NAN; n * rows];
                     matmul(isa, &pool, &packed, &activations, &mut out);
-                    let what =
-                        format!("{isa:?} {width:?} {group} {zero_point} {has_min} {rows}x{cols} n {n}");
+                    let what = format!(
+                        "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} {rows}x{cols} n {n}"
+                    );
                     check_close(&what, &out, &expected, &magnitudes, 2e-6);
                 }
             }
@@ -103,16 +109,19 @@ fn integer_products_of_extremes_match_f64() {
         for extreme in [0, 255] {
             let mut matrix = CodeMatrix::random(20, 96, width, group, zero_point, has_min);
             matrix.fill_codes(extreme);
-            for (name, x) in adversarial(96) {
-                let (expected, magnitudes) = code_reference(&matrix, &x);
+            for ((name, x), precision) in
+                adversarial(96).into_iter().flat_map(|x| PRECISIONS.map(|it| (x.clone(), it)))
+            {
+                let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-                    let mut activations = Activations::new();
+                    let mut activations = Activations::with_precision(precision);
                     activations.quantize(isa, &pool, &x, 96);
                     let mut out = vec![f32::NAN; 20];
                     matmul(isa, &pool, &packed, &activations, &mut out);
-                    let what =
-                        format!("{isa:?} {width:?} {group} {zero_point} {has_min} codes {extreme} {name}");
+                    let what = format!(
+                        "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} codes {extreme} {name}"
+                    );
                     check_close(&what, &out, &expected, &magnitudes, 2e-6);
                 }
             }
@@ -132,7 +141,7 @@ fn products_of_tiny_and_huge_scales_match_their_rows() {
         let x = random(cols, 1.0);
         for isa in isas() {
             let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
-            let mut activations = Activations::new();
+            let mut activations = Activations::with_precision(Precision::Sixteen);
             activations.prepare(isa, &pool, &x, cols, packed.needs());
             let mut out = vec![f32::NAN; rows];
             matmul(isa, &pool, &packed, &activations, &mut out);
@@ -218,17 +227,18 @@ fn a_product_with_infinity_or_nan_is_not_finite() {
 fn products_do_not_depend_on_batch_threads_or_company() {
     let sources: Vec<Box<dyn RowSource>> = vec![
         Box::new(CodeMatrix::random(130, 200, CodeWidth::Four, 32, 0, true)),
-        Box::new(CodeMatrix::random(130, 200, CodeWidth::Eight, 16, 32, false)),
+        Box::new(CodeMatrix::random(130, 200, CodeWidth::Six, 16, 32, false)),
+        Box::new(CodeMatrix::random(70, 200, CodeWidth::Five, 32, 16, false)),
         Box::new(CodeMatrix::random(70, 200, CodeWidth::Eight, 32, 128, false)),
         Box::new(FloatMatrix::random(40, 200, SourceLayout::F32)),
         Box::new(FloatMatrix::random(50, 200, SourceLayout::Bf16)),
     ];
     let x = random(60 * 200, 2.0);
-    for isa in isas() {
+    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
         let alone = Pool::new(1);
         let packed: Vec<_> =
             sources.iter().map(|source| kernels::PackedMatrix::pack(&**source, isa, &alone)).collect();
-        let mut activations = Activations::new();
+        let mut activations = Activations::with_precision(precision);
         let expected: Vec<Vec<f32>> = packed
             .iter()
             .map(|w| {
@@ -249,7 +259,11 @@ fn products_do_not_depend_on_batch_threads_or_company() {
                 let mut jobs: Vec<_> = packed.iter().zip(outs.iter_mut().map(Vec::as_mut_slice)).collect();
                 matmul_many(isa, &pool, &activations, &mut jobs);
                 for (out, expected) in outs.iter().zip(&expected) {
-                    assert_eq!(bits(out), bits(&expected[..out.len()]), "{isa:?} {threads} threads n {n}");
+                    assert_eq!(
+                        bits(out),
+                        bits(&expected[..out.len()]),
+                        "{isa:?} {precision:?} {threads} threads n {n}"
+                    );
                 }
             }
         }
@@ -261,7 +275,7 @@ fn fused_preparations_equal_their_parts() {
     let (n, cols) = (14, 100);
     let (x, y, weight) = (random(n * cols, 3.0), random(n * cols, 2.0), random(cols, 1.0));
     let matrix = CodeMatrix::random(20, cols, CodeWidth::Four, 16, 4, false);
-    for isa in isas() {
+    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
         let pool = Pool::new(2);
         let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
         let product = |activations: &Activations| {
@@ -269,15 +283,16 @@ fn fused_preparations_equal_their_parts() {
             matmul(isa, &pool, &packed, activations, &mut out);
             bits(&out)
         };
-        let (mut fused, mut parts, mut row) = (Activations::new(), Activations::new(), vec![0.0; n * cols]);
+        let mut fused = Activations::with_precision(precision);
+        let (mut parts, mut row) = (Activations::with_precision(precision), vec![0.0; n * cols]);
         fused.prepare_rms_norm(isa, &pool, &x, &weight, 1e-5, packed.needs());
         ops::rms_norm(isa, &pool, &x, &weight, 1e-5, &mut row);
         parts.prepare(isa, &pool, &row, cols, packed.needs());
-        assert_eq!(product(&fused), product(&parts), "{isa:?} rms_norm");
+        assert_eq!(product(&fused), product(&parts), "{isa:?} {precision:?} rms_norm");
         fused.prepare_silu_mul(isa, &pool, &x, &y, cols, packed.needs());
         ops::silu_mul(isa, &pool, &x, &y, &mut row);
         parts.prepare(isa, &pool, &row, cols, packed.needs());
-        assert_eq!(product(&fused), product(&parts), "{isa:?} silu_mul");
+        assert_eq!(product(&fused), product(&parts), "{isa:?} {precision:?} silu_mul");
     }
 }
 

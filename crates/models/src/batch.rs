@@ -52,6 +52,27 @@ pub struct ModelInfo {
     pub parameters: u64,
 }
 
+/// What a step has to do at the least, for comparison with what a machine can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Bytes of packed weights that every step reads: those of the blocks and of the head.
+    pub weight_bytes: u64,
+    /// int8 multiplications and additions of the blocks' products for one token.
+    pub int8_operations: u64,
+    /// The same in f32, where weights are floats. Attention isn't counted.
+    pub f32_operations: u64,
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            weight_bytes: sum.weight_bytes + one.weight_bytes,
+            int8_operations: sum.int8_operations + one.int8_operations,
+            f32_operations: sum.f32_operations + one.f32_operations,
+        })
+    }
+}
+
 /// Why a step could not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
@@ -96,6 +117,11 @@ pub enum ModelError {
 pub trait Model: Send {
     /// Facts about the model.
     fn info(&self) -> &ModelInfo;
+
+    /// What a step has to do; nothing is known by default.
+    fn work(&self) -> Work {
+        Work::default()
+    }
 
     /// Makes the KV cache with room for `blocks` blocks, empty. What was cached before is gone.
     ///

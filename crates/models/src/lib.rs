@@ -9,6 +9,7 @@ pub mod gguf;
 mod layers;
 pub mod library;
 mod load;
+pub mod profile;
 pub mod template;
 pub mod tokenizer;
 mod weights;

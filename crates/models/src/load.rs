@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kernels::{Isa, Pool};
+use kernels::{Isa, Pool, Precision};
 
 use crate::architectures::{self, ArchitectureError};
 use crate::batch::{Model, ModelInfo};
 use crate::gguf::{Gguf, GgufError};
 use crate::layers::Compute;
+use crate::profile::Profiler;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::weights::Weights;
@@ -20,6 +21,10 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Instruction set; none for the best that the CPU has.
     pub isa: Option<Isa>,
+    /// To how many bits the inputs of integer products are rounded; 8 by default.
+    pub precision: Precision,
+    /// Where the costs of operations are added up; none measures nothing.
+    pub profiler: Option<Arc<Profiler>>,
 }
 
 /// A model with what is needed to talk with it.
@@ -108,7 +113,12 @@ fn load_model(file: &Gguf, architecture: &str, options: &LoadOptions) -> Result<
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
     };
-    let compute = Compute { isa, pool: Arc::new(Pool::new(threads)) };
+    let compute = Compute {
+        isa,
+        pool: Arc::new(Pool::new(threads)),
+        precision: options.precision,
+        profiler: options.profiler.clone(),
+    };
     let weights = Weights::new(file, isa, &compute.pool);
     Ok(architectures::load(architecture, file.metadata(), &weights, &compute)?)
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use kernels::{CodeLayout, CodeRow, CodeWidth, Isa, PackedMatrix, Pool, RowSource, SourceLayout};
+use kernels::{Arena, CodeLayout, CodeRow, CodeWidth, Isa, PackedMatrix, Pool, RowSource, SourceLayout};
 
 use crate::formats::{Format, decode_codes, dequantize_row};
 use crate::gguf::{Gguf, Tensor};
@@ -60,12 +60,13 @@ pub(crate) struct Weights<'a> {
     file: &'a Gguf,
     isa: Isa,
     pool: &'a Pool,
+    arena: Arena,
     used: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Weights<'a> {
     pub(crate) fn new(file: &'a Gguf, isa: Isa, pool: &'a Pool) -> Self {
-        Self { file, isa, pool, used: RefCell::default() }
+        Self { file, isa, pool, arena: Arena::new(), used: RefCell::default() }
     }
 
     /// Rows of a matrix, as the file has them: for the vocabulary, whose size is the embedding's.
@@ -88,7 +89,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<PackedMatrix, WeightsError> {
         let tensor = self.tensor(name, &[cols as u64, rows as u64])?;
         let source = TensorRows { tensor, rows, cols };
-        Ok(PackedMatrix::pack(&source, self.isa, self.pool))
+        Ok(PackedMatrix::pack_in(&self.arena, &source, self.isa, self.pool))
     }
 
     /// A vector of `len` numbers.
@@ -180,12 +181,12 @@ fn code_layout(format: Format) -> SourceLayout {
         Format::BF16 => SourceLayout::Bf16,
         Format::Q4_0 => codes(CodeWidth::Four, 32, 8, false),
         Format::Q4_1 | Format::Q4K => codes(CodeWidth::Four, 32, 0, true),
-        Format::Q5_0 => codes(CodeWidth::Eight, 32, 16, false),
-        Format::Q5_1 | Format::Q5K => codes(CodeWidth::Eight, 32, 0, true),
+        Format::Q5_0 => codes(CodeWidth::Five, 32, 16, false),
+        Format::Q5_1 | Format::Q5K => codes(CodeWidth::Five, 32, 0, true),
         Format::Q8_0 | Format::Iq4Nl | Format::Iq4Xs => codes(CodeWidth::Eight, 32, 128, false),
         Format::Q2K => codes(CodeWidth::Four, 16, 0, true),
         Format::Q3K => codes(CodeWidth::Four, 16, 4, false),
-        Format::Q6K => codes(CodeWidth::Eight, 16, 32, false),
+        Format::Q6K => codes(CodeWidth::Six, 16, 32, false),
     }
 }
 

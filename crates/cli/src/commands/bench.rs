@@ -1,16 +1,21 @@
-use std::io::Write as _;
+mod limits;
+mod report;
+
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use base::{Clock, Rng, TokenId};
-use kernels::Isa;
+use kernels::limits::Rate as Spread;
+use kernels::{Isa, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
+use models::profile::Profiler;
 use models::{LoadOptions, LoadedModel};
-use serde::Serialize;
 
 use crate::home::Context;
 use crate::loading::resolve_or_pull;
+use report::{Rate, Report, Together};
 
 /// Measures how fast a model runs on this machine: prefill, decode, time to first token, memory.
 #[derive(Debug, clap::Args)]
@@ -36,50 +41,22 @@ pub(crate) struct Arguments {
     /// Instruction set: scalar, avx2 or avx512 [default: the best that the CPU has].
     #[arg(long)]
     isa: Option<String>,
+    /// Bits that the inputs of integer products are rounded to: 8 is faster for prompts, 16 is exact.
+    #[arg(long, default_value = "8", value_parser = ["8", "16"])]
+    activations: String,
+    /// Don't measure what the machine could do at most.
+    #[arg(long)]
+    no_limits: bool,
+    /// Also print where the time goes: for each operation its time, bytes/s and operations/s.
+    #[arg(long)]
+    profile: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// What was measured.
-#[derive(Debug, Serialize)]
-struct Report {
-    model: PathBuf,
-    isa: &'static str,
-    threads: usize,
-    rounds: u32,
-    weight_bytes: u64,
-    load_ms: f64,
-    /// From the start of loading to the first token after a prompt of `prefill.tokens`.
-    ttft_cold_ms: f64,
-    /// The same with the model loaded.
-    ttft_ms: f64,
-    prefill: Rate,
-    decode: Rate,
-    /// With `--sequences`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    together: Option<Together>,
-    peak_rss_bytes: u64,
-}
-
-/// Sequences that generate in one batch, each after a prompt of `prefill.tokens`.
-#[derive(Debug, Serialize)]
-struct Together {
-    sequences: usize,
-    /// All of them together.
-    total: Rate,
-    /// Each one: they go in step.
-    each: Rate,
-}
-
-/// A rate over rounds.
-#[derive(Debug, Serialize)]
-struct Rate {
-    tokens: usize,
-    tokens_s: f64,
-    tokens_s_min: f64,
-    tokens_s_max: f64,
-}
+/// Tokens of a prompt that run in one step, as the engine has it for small models.
+const CHUNK_TOKENS: usize = 512;
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let path = resolve_or_pull(context, arguments.model.as_deref())?.path;
@@ -91,11 +68,19 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let threads = arguments.threads.unwrap_or(0);
     let clock = context.clock.as_ref();
     let started = clock.monotonic();
-    let loaded = models::load(&path, &LoadOptions { threads, isa: Some(isa) })
-        .with_context(|| format!("cannot load {}", path.display()))?;
+    let profiler = arguments.profile.then(|| Arc::new(Profiler::new(Arc::clone(&context.clock))));
+    let precision = if arguments.activations == "8" { Precision::Eight } else { Precision::Sixteen };
+    let options = LoadOptions { threads, isa: Some(isa), precision, profiler: profiler.clone() };
+    let loaded = models::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))?;
     let load = clock.monotonic() - started;
-    let report = measure(path, loaded, isa, load, arguments, clock)?;
-    print(&report, arguments.json)
+    let work = loaded.model.work();
+    let kv_bytes = loaded.info.kv_bytes_per_token;
+    let mut report = measure(path, loaded, isa, load, arguments, profiler.as_deref(), clock)?;
+    if !arguments.no_limits {
+        // Last, and after memory was looked at: the arrays that are read are large.
+        report.add_limits(limits::measure(isa, report.threads, clock), work, kv_bytes);
+    }
+    report::print(&report, arguments.json)
 }
 
 fn available() -> String {
@@ -108,6 +93,7 @@ fn measure(
     isa: Isa,
     load: Duration,
     arguments: &Arguments,
+    profiler: Option<&Profiler>,
     clock: &dyn Clock,
 ) -> Result<Report> {
     let (prompt_tokens, new_tokens) = (arguments.prompt_tokens as usize, arguments.new_tokens as usize);
@@ -125,42 +111,74 @@ fn measure(
     let mut rng = Rng::from_seed(1);
     let prompt: Vec<TokenId> =
         (0..prompt_tokens).map(|_| rng.below(loaded.info.vocab_size) as TokenId).collect();
-    let (mut prefill, mut decode) = (Vec::new(), Vec::new());
-    let mut logits = Vec::new();
-    let mut step = |model: &mut dyn Model, tokens: &[TokenId], position| -> Result<Duration> {
-        let start = clock.monotonic();
-        let chunk = Chunk { tokens, position, blocks: &blocks, wanted: Wanted::Last };
-        model.forward(&[chunk], &mut logits)?;
-        Ok(clock.monotonic() - start)
+    let mut one = Sequence { model, blocks: &blocks, logits: Vec::new(), clock };
+    let first = one.prefill(&prompt)?;
+    let take_profile = |profile: &mut Vec<_>, phase| {
+        profile.extend(profiler.into_iter().flat_map(Profiler::take).map(|cost| (phase, cost)));
     };
-    let first = step(model, &prompt, 0)?;
-    for _ in 0..arguments.rounds {
-        prefill.push(step(model, &prompt, 0)?);
-        let mut spent = Duration::ZERO;
-        for i in 0..new_tokens {
-            spent += step(model, &[prompt[i % prompt_tokens]], prompt_tokens + i)?;
-        }
-        decode.push(spent);
-    }
+    take_profile(&mut Vec::new(), "");
+    let mut profile = Vec::new();
+    let prefill = (0..arguments.rounds).map(|_| one.prefill(&prompt)).collect::<Result<Vec<_>>>()?;
+    take_profile(&mut profile, "prefill");
+    let decode =
+        (0..arguments.rounds).map(|_| one.decode(&prompt, new_tokens)).collect::<Result<Vec<_>>>()?;
+    take_profile(&mut profile, "decode");
     let lengths = (prompt_tokens, new_tokens);
     let together = (sequences > 1)
         .then(|| decode_together(model, &prompt, lengths, sequences, arguments.rounds, clock))
         .transpose()?;
-    let prefill = rate(prompt_tokens, &mut prefill);
+    let ms = |duration: &Duration| duration.as_secs_f64() * 1e3;
     Ok(Report {
         model: path,
         isa: isa.name(),
-        threads: if arguments.threads.unwrap_or(0) == 0 { cores() } else { arguments.threads.unwrap_or(0) },
+        threads: arguments.threads.filter(|&threads| threads > 0).unwrap_or_else(cores),
+        activation_bits: if arguments.activations == "8" { 8 } else { 16 },
         rounds: arguments.rounds,
         weight_bytes: loaded.info.weight_bytes,
-        load_ms: load.as_secs_f64() * 1e3,
-        ttft_cold_ms: (load + first).as_secs_f64() * 1e3,
-        ttft_ms: prompt_tokens as f64 / prefill.tokens_s * 1e3,
-        prefill,
-        decode: rate(new_tokens, &mut decode),
+        limits: None,
+        load_ms: ms(&load),
+        ttft_cold_ms: ms(&(load + first)),
+        ttft_ms: Spread::of(prefill.iter().map(ms).collect()),
+        prefill: rate(prompt_tokens, &prefill),
+        decode: rate(new_tokens, &decode),
         together,
+        profile: profiler.map(|_| profile.iter().map(report::profile_line).collect()),
         peak_rss_bytes: peak_rss_bytes(),
     })
+}
+
+/// A sequence that has the cache for itself.
+struct Sequence<'a> {
+    model: &'a mut dyn Model,
+    blocks: &'a [BlockId],
+    logits: Vec<f32>,
+    clock: &'a dyn Clock,
+}
+
+impl Sequence<'_> {
+    /// Time to the logits after a prompt.
+    fn prefill(&mut self, prompt: &[TokenId]) -> Result<Duration> {
+        let start = self.clock.monotonic();
+        let last = prompt.len().div_ceil(CHUNK_TOKENS) - 1;
+        for (index, tokens) in prompt.chunks(CHUNK_TOKENS).enumerate() {
+            self.step(tokens, index * CHUNK_TOKENS, if index == last { Wanted::Last } else { Wanted::None })?;
+        }
+        Ok(self.clock.monotonic().saturating_sub(start))
+    }
+
+    /// Time of `new_tokens` steps of one token each after a prompt.
+    fn decode(&mut self, prompt: &[TokenId], new_tokens: usize) -> Result<Duration> {
+        let start = self.clock.monotonic();
+        for i in 0..new_tokens {
+            self.step(&[prompt[i % prompt.len()]], prompt.len() + i, Wanted::Last)?;
+        }
+        Ok(self.clock.monotonic().saturating_sub(start))
+    }
+
+    fn step(&mut self, tokens: &[TokenId], position: usize, wanted: Wanted) -> Result<()> {
+        let chunk = Chunk { tokens, position, blocks: self.blocks, wanted };
+        Ok(self.model.forward(&[chunk], &mut self.logits)?)
+    }
 }
 
 /// Generates for `sequences` at once after the same prompt, each with blocks of its own.
@@ -193,24 +211,18 @@ fn decode_together(
         }
         spent.push(clock.monotonic() - start);
     }
-    let total = rate(sequences * new_tokens, &mut spent);
-    Ok(Together { sequences, total, each: rate(new_tokens, &mut spent) })
+    let total = rate(sequences * new_tokens, &spent);
+    Ok(Together { sequences, total, each: rate(new_tokens, &spent) })
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Median, least and greatest rate. `spent` holds at least one round.
-fn rate(tokens: usize, spent: &mut [Duration]) -> Rate {
-    spent.sort_unstable();
-    let of = |duration: Duration| tokens as f64 / duration.as_secs_f64().max(1e-9);
-    Rate {
-        tokens,
-        tokens_s: of(spent[spent.len() / 2]),
-        tokens_s_min: of(spent[spent.len() - 1]),
-        tokens_s_max: of(spent[0]),
-    }
+/// The rate of `tokens` in each of `spent`, which holds at least one round.
+fn rate(tokens: usize, spent: &[Duration]) -> Rate {
+    let of = |duration: &Duration| tokens as f64 / duration.as_secs_f64().max(1e-9);
+    Rate { tokens, tokens_s: Spread::of(spent.iter().map(of).collect()), limit: None }
 }
 
 /// Most memory that the process ever held; 0 where the system doesn't say.
@@ -219,34 +231,6 @@ fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
-}
-
-fn print(report: &Report, json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    if json {
-        writeln!(out, "{}", serde_json::to_string(report)?)?;
-        return Ok(());
-    }
-    let line = |name: &str, rate: &Rate| {
-        let Rate { tokens, tokens_s, tokens_s_min, tokens_s_max } = rate;
-        format!(
-            "{name:<8} {tokens:>6} tokens  {tokens_s:>9.1} tokens/s  ({tokens_s_min:.1} to {tokens_s_max:.1})"
-        )
-    };
-    writeln!(out, "{} ({}, {} threads)", report.model.display(), report.isa, report.threads)?;
-    writeln!(out, "{}", line("prefill", &report.prefill))?;
-    writeln!(out, "{}", line("decode", &report.decode))?;
-    if let Some(Together { sequences, total, each }) = &report.together {
-        writeln!(out, "{}", line(&format!("{sequences} at once"), total))?;
-        writeln!(out, "{}", line("  each", each))?;
-    }
-    writeln!(
-        out,
-        "load     {:.0} ms, cold start to first token {:.0} ms, then {:.0} ms",
-        report.load_ms, report.ttft_cold_ms, report.ttft_ms
-    )?;
-    writeln!(out, "memory   {} MiB at most", report.peak_rss_bytes >> 20)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -281,9 +265,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn sequences_at_once_count_together_and_each() {
-        let info = ModelInfo {
+    fn info() -> ModelInfo {
+        ModelInfo {
             architecture: "llama".to_owned(),
             vocab_size: 9,
             context_length: 99,
@@ -291,23 +274,34 @@ mod tests {
             kv_bytes_per_token: 1,
             weight_bytes: 1,
             parameters: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn sequences_at_once_count_together_and_each() {
         let clock = std::sync::Arc::new(base::ManualClock::default());
-        let mut model = Slow { info, steps: Vec::new(), clock: std::sync::Arc::clone(&clock) };
+        let mut model = Slow { info: info(), steps: Vec::new(), clock: std::sync::Arc::clone(&clock) };
         let together = decode_together(&mut model, &[1, 2, 3], (3, 40), 8, 2, &*clock).unwrap();
         assert_eq!(model.steps, [vec![1; 8], vec![8; 80]].concat());
         assert_eq!((together.sequences, together.total.tokens, together.each.tokens), (8, 320, 40));
-        assert!((together.total.tokens_s - 8.0).abs() < 1e-9 && (together.each.tokens_s - 1.0).abs() < 1e-9);
+        let (total, each) = (together.total.tokens_s, together.each.tokens_s);
+        assert!((total.median - 8.0).abs() < 1e-9 && (each.median - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn rates_are_medians() {
-        let mut spent = [4, 1, 2].map(Duration::from_secs);
-        let Rate { tokens_s, tokens_s_min, tokens_s_max, .. } = rate(8, &mut spent);
-        assert!(
-            (tokens_s - 4.0).abs() < 1e-9
-                && (tokens_s_min - 2.0).abs() < 1e-9
-                && (tokens_s_max - 8.0).abs() < 1e-9
-        );
+        let Spread { median, min, max } = rate(8, &[4, 1, 2].map(Duration::from_secs)).tokens_s;
+        assert!((median - 4.0).abs() < 1e-9 && (min - 2.0).abs() < 1e-9 && (max - 8.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn long_prompts_run_in_chunks_and_want_logits_once() {
+        let clock = std::sync::Arc::new(base::ManualClock::default());
+        let mut model = Slow { info: info(), steps: Vec::new(), clock: std::sync::Arc::clone(&clock) };
+        let prompt = vec![0; 2 * CHUNK_TOKENS + 1];
+        let mut one = Sequence { model: &mut model, blocks: &[0], logits: Vec::new(), clock: &*clock };
+        assert_eq!(one.prefill(&prompt).unwrap(), Duration::from_secs(3));
+        assert_eq!(one.decode(&prompt, 5).unwrap(), Duration::from_secs(5));
+        assert_eq!(model.steps, [1; 8]);
     }
 }

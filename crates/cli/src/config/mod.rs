@@ -22,6 +22,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kernels::Precision;
 use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Settings, Tls};
 use store::Limits;
 use url::Url;
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) model: Option<String>,
     /// One per core if not given.
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Of activations, see [`kernels::Activations`].
+    pub(crate) precision: Precision,
     pub(crate) loaded_max: NonZeroUsize,
     pub(crate) log_filter: String,
     /// Whether each line that is logged is a JSON object.
@@ -170,6 +173,10 @@ impl Checker<'_> {
             listen: edge.listen,
             model: raw.text("model").map(str::to_owned),
             threads: count("threads"),
+            precision: match raw.text("rounding") {
+                Some("16-bit") => Precision::Sixteen,
+                _ => Precision::Eight,
+            },
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,
             log_json: raw.text("log.format") == Some("json"),

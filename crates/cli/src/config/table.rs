@@ -124,6 +124,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     set("", "threads", Whole(1, 4096), Example("8"), "Threads of each model; one per core if not given."),
     set(
         "",
+        "rounding",
+        OneOf(&["8-bit", "16-bit"]),
+        Default("\"8-bit\""),
+        "What the inputs of matrix products are rounded to: 8-bit reads prompts up to twice as fast, 16-bit \
+         gives the answers of exact arithmetic.",
+    ),
+    set(
+        "",
         "loaded_max",
         Whole(1, 1000),
         Default("2"),

@@ -87,6 +87,9 @@ fn nothing_said_is_the_server_s_own_defaults() {
     assert_eq!((config.loaded_max.get(), config.threads, config.model), (2, None, None));
     assert_eq!((config.log_filter.as_str(), config.log_json, config.collector), ("warn", false, None));
     assert!(config.certificate.is_none() && config.warnings.is_empty());
+    assert_eq!(config.precision, kernels::Precision::default());
+    assert_eq!(Case::new("rounding = \"16-bit\"").good().precision, kernels::Precision::Sixteen);
+    Case::new("rounding = \"4-bit\"").check(&[("1", "rounding must be")]);
     for setting in SETTINGS {
         let is_default = matches!(setting.value, table::Preset::Default(_));
         assert_eq!(setting.default_value().is_some(), is_default, "{}", setting.name());

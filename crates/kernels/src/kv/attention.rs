@@ -4,32 +4,33 @@
 //! keys and values. For one tile:
 //!
 //! ```text
-//! for each split of 256 positions, from the first:
-//!     m, l, o = -inf, 0, 0
-//!     for each 32 positions j of the split, up to the last that a row of the tile sees:
-//!         s[r][j] = q[r] . k[j] * scale / ln 2, -inf where row r doesn't see j
-//!         m' = max(m, max_j s[r][j]);  p[j] = 2^(s[r][j] - m');  a = 2^(m - m')
-//!         l = l a + sum_j p[j];  o = o a + sum_j p[j] v[j];  m = m'
+//! for each split of 256 positions j, from the first, up to the last that a row of the tile sees:
+//!     s[r][j] = q[r] . k[j] * scale / ln 2, -inf where row r doesn't see j
+//!     m = max_j s[r][j];  p[j] = 2^(s[r][j] - m);  l = sum_j p[j];  o = sum_j p[j] v[j]
 //!     total = merge(total, (m, l, o))          // the first split is taken as it is, an empty one is left out
 //! out[r] = total.o / total.l
 //! ```
 //!
 //! Splits and the order within them are fixed, so that a row's bits depend neither on what shares its tile, nor on
 //! chunks, nor on threads. With few tiles and a long past, the splits of a tile are tasks of their own, and merged
-//! in the same order afterwards.
+//! in the same order afterwards; if there are enough of them, a task takes all KV heads of its positions, so that the
+//! cache is read from front to back, which is what a processor's own prefetching follows.
 
 use std::ops::Range;
 
+use super::softmax::{EMPTY, State, score, weigh};
 use super::{KV_TILE, KvCache, check_blocks, padded};
 use crate::isa::Isa;
 use crate::memory::{Disjoint, give_scratch, take_scratch};
 use crate::pool::Pool;
-use crate::simd::{Kernel, LANES, Simd, exp2, store_part};
+use crate::simd::{Kernel, LANES, Simd, store_part};
 
 /// Positions of a split.
-const SPLIT: usize = 256;
+pub(super) const SPLIT: usize = 256;
 /// Tiles for each thread from which on splits aren't made into tasks.
 const TILES_PER_THREAD: usize = 6;
+/// Tasks for each thread from which on a task takes all KV heads of its positions.
+const FUSED_TASKS_PER_THREAD: usize = 2;
 /// Query rows of a tile up to which memory, not arithmetic, bounds it, so that prefetching pays.
 const PREFETCHING_ROWS_MAX: usize = 8;
 /// Values that a task merges, at least.
@@ -80,10 +81,15 @@ pub fn attention(
         scale: scale * std::f32::consts::LOG2_E,
         widest: widest(isa),
         split: false,
+        heads_per_task: 1,
     };
     job.split = job.units() < TILES_PER_THREAD * pool.threads() && job.tasks(true) > job.units();
-    let tasks = job.tasks(job.split);
-    let mut parts = take_scratch(if job.split { tasks * job.part_len() } else { 0 });
+    let parts = job.tasks(job.split);
+    if job.split && parts / shape.kv_heads >= FUSED_TASKS_PER_THREAD * pool.threads() {
+        job.heads_per_task = shape.kv_heads;
+    }
+    let tasks = parts / job.heads_per_task;
+    let mut parts = take_scratch(if job.split { parts * job.part_len() } else { 0 });
     let shared = Disjoint::new(&mut parts);
     pool.run(tasks, &|task| job.run(isa, task, &shared));
     if job.split {
@@ -144,6 +150,8 @@ struct Job<'a> {
     widest: usize,
     /// Whether the splits of a tile are tasks of their own.
     split: bool,
+    /// KV heads of a task: one, or all if splits are tasks.
+    heads_per_task: usize,
 }
 
 /// A tile of query rows of one KV head.
@@ -152,6 +160,14 @@ struct Unit<'a> {
     kv_head: usize,
     /// Which of the chunk's `tokens * group` rows, token by token.
     rows: Range<usize>,
+}
+
+impl<'a> Unit<'a> {
+    /// The same rows of the `further`-th next KV head.
+    #[inline(always)]
+    fn of_head(&self, further: usize) -> Unit<'a> {
+        Unit { chunk: self.chunk, kv_head: self.kv_head + further, rows: self.rows.clone() }
+    }
 }
 
 impl<'a> Job<'a> {
@@ -195,7 +211,7 @@ impl<'a> Job<'a> {
         let mut left = task;
         for chunk in self.chunks {
             let splits = Self::splits(chunk);
-            let tasks = self.units_of(chunk) * if self.split { splits } else { 1 };
+            let tasks = self.units_of(chunk) / self.heads_per_task * if self.split { splits } else { 1 };
             if left >= tasks {
                 left -= tasks;
                 continue;
@@ -203,23 +219,23 @@ impl<'a> Job<'a> {
             if !self.split {
                 return self.attend(isa, &self.unit(chunk, left), 0..splits, None);
             }
-            let split = left % splits;
-            #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-            // SAFETY: each task has a part of its own.
-            let part = unsafe { parts.part(task * self.part_len(), self.part_len()) };
-            return self.attend(isa, &self.unit(chunk, left / splits), split..split + 1, Some(part));
+            // Parts stand unit by unit, a unit's splits one after another.
+            let first_part = (task - left) * self.heads_per_task;
+            let (first_unit, split) = (left / splits * self.heads_per_task, left % splits);
+            let place = PartPlace { parts, first: first_part + first_unit * splits + split, step: splits };
+            return self.attend(isa, &self.unit(chunk, first_unit), split..split + 1, Some(place));
         }
     }
 
-    fn attend(&self, isa: Isa, unit: &Unit<'_>, splits: Range<usize>, part: Option<&mut [f32]>) {
+    fn attend(&self, isa: Isa, unit: &Unit<'_>, splits: Range<usize>, parts: Option<PartPlace<'_>>) {
         match unit.rows.len() {
-            1 => isa.run(Attend::<1> { job: self, unit, splits, part }),
-            2 => isa.run(Attend::<2> { job: self, unit, splits, part }),
-            3 => isa.run(Attend::<3> { job: self, unit, splits, part }),
-            4 => isa.run(Attend::<4> { job: self, unit, splits, part }),
-            5 | 6 => isa.run(Attend::<6> { job: self, unit, splits, part }),
-            7 | 8 => isa.run(Attend::<8> { job: self, unit, splits, part }),
-            _ => isa.run(Attend::<12> { job: self, unit, splits, part }),
+            1 => isa.run(Attend::<1> { job: self, unit, splits, parts }),
+            2 => isa.run(Attend::<2> { job: self, unit, splits, parts }),
+            3 => isa.run(Attend::<3> { job: self, unit, splits, parts }),
+            4 => isa.run(Attend::<4> { job: self, unit, splits, parts }),
+            5 | 6 => isa.run(Attend::<6> { job: self, unit, splits, parts }),
+            7 | 8 => isa.run(Attend::<8> { job: self, unit, splits, parts }),
+            _ => isa.run(Attend::<12> { job: self, unit, splits, parts }),
         }
     }
 
@@ -235,6 +251,17 @@ impl<'a> Job<'a> {
             unit -= units;
             first += units * splits;
         }
+    }
+
+    /// Keys and values of the 32 positions from `start`, a multiple of 32, on.
+    #[inline(always)]
+    fn tile(&self, unit: &Unit<'_>, start: usize) -> (&[[u16; LANES]], &[[u16; LANES]]) {
+        let shape = self.cache.shape();
+        let block = unit.chunk.blocks[start / shape.block_tokens];
+        let (keys, values) = self.cache.head(self.layer, block, unit.kv_head);
+        let (offset, vectors) = (start % shape.block_tokens, padded(shape.head_dim) / LANES);
+        let keys = &keys[offset / LANES * shape.head_dim..][..KV_TILE / LANES * shape.head_dim];
+        (keys, &values[offset * vectors..][..KV_TILE * vectors])
     }
 
     /// Where row `row` of a unit's chunk stands in q and out.
@@ -253,39 +280,6 @@ impl<'a> Job<'a> {
         for (out, o) in out.chunks_mut(LANES).zip(o.as_chunks::<LANES>().0) {
             store_part(s, s.mul(s.load(o), factor), out);
         }
-    }
-}
-
-/// Softmax so far of one row: the largest score, the sum, and the weighted values elsewhere.
-#[derive(Clone, Copy)]
-struct State {
-    m: f32,
-    l: f32,
-}
-
-const EMPTY: State = State { m: f32::NEG_INFINITY, l: 0.0 };
-
-impl State {
-    /// Adds a split's state and values to this one and its values, all `[padded]`.
-    #[inline(always)]
-    fn merge<S: Simd>(&mut self, s: S, o: &mut [f32], part: State, part_o: &[f32]) {
-        if part.m == f32::NEG_INFINITY && part.l == 0.0 {
-            return;
-        }
-        if self.m == f32::NEG_INFINITY && self.l == 0.0 {
-            *self = part;
-            o.copy_from_slice(part_o);
-            return;
-        }
-        let m = if part.m > self.m { part.m } else { self.m };
-        let mut powers = [0.0; LANES];
-        (powers[0], powers[1]) = (self.m - m, part.m - m);
-        s.store(exp2(s, s.load(&powers)), &mut powers);
-        let (a, b) = (s.splat(powers[0]), s.splat(powers[1]));
-        for (o, part) in o.as_chunks_mut::<LANES>().0.iter_mut().zip(part_o.as_chunks::<LANES>().0) {
-            s.store(s.fma(s.load(part), b, s.mul(s.load(o), a)), o);
-        }
-        *self = State { m, l: self.l * powers[0] + part.l * powers[1] };
     }
 }
 
@@ -316,12 +310,21 @@ impl Kernel for Merge<'_> {
     }
 }
 
-/// Some splits of a unit, whose rows are at most R. Writes the rows, or a part of one split.
+/// Where a task leaves one split of its units for merging: as part `first`, and each next unit's `step` further.
+#[derive(Clone, Copy)]
+struct PartPlace<'a> {
+    parts: &'a Disjoint<'a, f32>,
+    first: usize,
+    step: usize,
+}
+
+/// Some splits of a unit, whose rows are at most R; writes the rows. Or one split of `heads_per_task` units, the KV
+/// heads from the unit's on; writes a part of each.
 struct Attend<'a, const R: usize> {
     job: &'a Job<'a>,
     unit: &'a Unit<'a>,
     splits: Range<usize>,
-    part: Option<&'a mut [f32]>,
+    parts: Option<PartPlace<'a>>,
 }
 
 impl<const R: usize> Kernel for Attend<'_, R> {
@@ -332,41 +335,55 @@ impl<const R: usize> Kernel for Attend<'_, R> {
         assert!(R <= S::TILE && self.unit.rows.len() <= R);
         let (job, unit) = (self.job, self.unit);
         let head_dim = job.cache.shape().head_dim;
-        let width = padded(head_dim);
-        // q [head_dim][R], o [R][width], o of the splits before [R][width].
-        let mut scratch = take_scratch(R * (head_dim + 2 * width));
-        let (q, rest) = scratch.split_at_mut(R * head_dim);
+        let (heads, width) = (job.heads_per_task, padded(head_dim));
+        // q [heads][head_dim][R], scores [heads][R][SPLIT], o [R][width], o of the splits before [R][width].
+        let mut scratch = take_scratch(R * (heads * (head_dim + SPLIT) + 2 * width));
+        let (q, rest) = scratch.split_at_mut(R * heads * head_dim);
+        let (scores, rest) = rest.split_at_mut(R * heads * SPLIT);
         let (o, total_o) = rest.split_at_mut(R * width);
-        q.fill(0.0);
         let mut limits = [0; R];
         for (r, row) in unit.rows.clone().enumerate() {
-            let from = &job.q[job.place(unit, row)..][..head_dim];
-            for (d, &x) in from.iter().enumerate() {
-                q[d * R + r] = x * job.scale;
-            }
             limits[r] = unit.chunk.position + row / job.group + 1;
         }
+        for (head, q) in q.chunks_exact_mut(R * head_dim).enumerate() {
+            fill_queries::<R>(job, &unit.of_head(head), q);
+        }
         let q = q.as_chunks::<R>().0;
-        let mut total = [EMPTY; R];
         let last = limits[unit.rows.len() - 1];
-        let mut split_states = [EMPTY; R];
+        let mut total = [EMPTY; R];
         for split in self.splits {
             let positions = split * SPLIT..last.min((split + 1) * SPLIT);
-            split_states = attend_split::<S, R>(s, job, unit, positions, &limits, q, o);
-            if self.part.is_none() {
-                for r in 0..unit.rows.len() {
-                    let of_row = r * width..(r + 1) * width;
-                    total[r].merge(s, &mut total_o[of_row.clone()], split_states[r], &o[of_row]);
+            for start in positions.clone().step_by(KV_TILE) {
+                for head in 0..heads {
+                    let scores = &mut scores[head * R * SPLIT + start - positions.start..];
+                    score_tile::<S, R>(
+                        s,
+                        job,
+                        &unit.of_head(head),
+                        start,
+                        &q[head * head_dim..][..head_dim],
+                        scores,
+                    );
+                }
+            }
+            for head in 0..heads {
+                let scores = &mut scores[head * R * SPLIT..][..R * SPLIT];
+                let states =
+                    attend_split::<S, R>(s, job, &unit.of_head(head), positions.clone(), &limits, scores, o);
+                if let Some(PartPlace { parts, first, step }) = self.parts {
+                    #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                    // SAFETY: each pair of a unit and a split has a part of its own, and one task has the pair.
+                    let part = unsafe { parts.part((first + head * step) * job.part_len(), job.part_len()) };
+                    write_part(job.widest, &states, o, part);
+                } else {
+                    for r in 0..unit.rows.len() {
+                        let of_row = r * width..(r + 1) * width;
+                        total[r].merge(s, &mut total_o[of_row.clone()], states[r], &o[of_row]);
+                    }
                 }
             }
         }
-        if let Some(part) = self.part {
-            for (r, state) in split_states.iter().enumerate() {
-                part[r] = state.m;
-                part[job.widest + r] = state.l;
-            }
-            part[2 * job.widest..][..o.len()].copy_from_slice(o);
-        } else {
+        if self.parts.is_none() {
             for (r, row) in unit.rows.clone().enumerate() {
                 job.finish(s, unit, row, total[r].l, &total_o[r * width..][..width]);
             }
@@ -375,7 +392,53 @@ impl<const R: usize> Kernel for Attend<'_, R> {
     }
 }
 
-/// Online softmax over `positions`, which begin at a split; o is `[R][width]` and begins anew.
+/// The scaled queries of a unit, `[head_dim][R]`; those of rows that it hasn't are 0.
+#[inline(always)]
+fn fill_queries<const R: usize>(job: &Job<'_>, unit: &Unit<'_>, q: &mut [f32]) {
+    q.fill(0.0);
+    for (r, row) in unit.rows.clone().enumerate() {
+        let from = &job.q[job.place(unit, row)..][..q.len() / R];
+        for (d, &x) in from.iter().enumerate() {
+            q[d * R + r] = x * job.scale;
+        }
+    }
+}
+
+/// A part as [`Job::part_len`] says.
+#[inline(always)]
+fn write_part<const R: usize>(widest: usize, states: &[State; R], o: &[f32], part: &mut [f32]) {
+    for (r, state) in states.iter().enumerate() {
+        part[r] = state.m;
+        part[widest + r] = state.l;
+    }
+    part[2 * widest..][..o.len()].copy_from_slice(o);
+}
+
+/// Scores of the 32 positions from `start` on; `scores` begins at them, and its rows are `SPLIT` apart.
+#[inline(always)]
+fn score_tile<S: Simd, const R: usize>(
+    s: S,
+    job: &Job<'_>,
+    unit: &Unit<'_>,
+    start: usize,
+    q: &[[f32; R]],
+    scores: &mut [f32],
+) {
+    let (keys, values) = job.tile(unit, start);
+    // Prefetching goes on into the next split, up to the last tile that the sequence has.
+    let last_tile = (unit.chunk.position + unit.chunk.rows.len() - 1) / KV_TILE * KV_TILE;
+    let (keys_ahead, _) = job.tile(unit, (start + 2 * KV_TILE).min(last_tile));
+    // Keys of the tile after next, and values for the time when all scores are there.
+    let ahead = if R <= PREFETCHING_ROWS_MAX { Some([keys_ahead, values]) } else { None };
+    if S::TILE >= 12 {
+        score::<S, R, 2>(s, q, keys, 0, ahead, scores);
+    } else {
+        score::<S, R, 1>(s, q, &keys[..q.len()], 0, ahead, scores);
+        score::<S, R, 1>(s, q, &keys[q.len()..], LANES, None, scores);
+    }
+}
+
+/// Softmax over `positions`, which begin at a split, of `scores`, `[R][SPLIT]`; o is `[R][width]`.
 #[inline(always)]
 fn attend_split<S: Simd, const R: usize>(
     s: S,
@@ -383,176 +446,68 @@ fn attend_split<S: Simd, const R: usize>(
     unit: &Unit<'_>,
     positions: Range<usize>,
     limits: &[usize; R],
-    q: &[[f32; R]],
+    scores: &mut [f32],
     o: &mut [f32],
 ) -> [State; R] {
-    let block_tokens = job.cache.shape().block_tokens;
-    let (head_dim, vectors) = (q.len(), o.len() / R / LANES);
-    let mut m = [f32::NEG_INFINITY; LANES];
-    let mut l = [s.splat(0.0); R];
-    o.fill(0.0);
-    // Prefetching goes on into the next split, up to the last tile that the sequence has.
-    let last_tile = (unit.chunk.position + unit.chunk.rows.len() - 1) / KV_TILE * KV_TILE;
-    let mut start = positions.start;
-    while start < positions.end {
-        let (keys, values) = job.cache.head(job.layer, unit.chunk.blocks[start / block_tokens], unit.kv_head);
-        let offset = start % block_tokens;
-        let keys = &keys[offset / LANES * head_dim..][..KV_TILE / LANES * head_dim];
-        let count = KV_TILE.min(positions.end - start);
-        let values = &values[offset * vectors..][..count * vectors];
-        if R <= PREFETCHING_ROWS_MAX {
-            let ahead = (start + 2 * KV_TILE).min(last_tile);
-            let block = unit.chunk.blocks[ahead / block_tokens];
-            let (keys, values) = job.cache.head(job.layer, block, unit.kv_head);
-            let offset = ahead % block_tokens;
-            prefetch(s, &keys[offset / LANES * head_dim..][..KV_TILE / LANES * head_dim]);
-            prefetch(s, &values[offset * vectors..][..KV_TILE * vectors]);
-        }
-        let mut scores = [[0.0; KV_TILE]; R];
-        if S::TILE >= 12 {
-            score::<S, R, 2>(s, q, keys, 0, &mut scores);
-        } else {
-            score::<S, R, 1>(s, q, keys, 0, &mut scores);
-            score::<S, R, 1>(s, q, keys, 1, &mut scores);
-        }
-        let factors = weigh::<S, R>(s, start, limits, &mut scores, &mut m, &mut l);
-        let mut vector = 0;
-        while S::TILE >= 12 && vector + 2 <= vectors {
-            add_values::<S, R, 2>(s, &scores, values, vectors, vector, &factors, o);
-            vector += 2;
-        }
-        while vector < vectors {
-            add_values::<S, R, 1>(s, &scores, values, vectors, vector, &factors, o);
-            vector += 1;
-        }
-        start += KV_TILE;
-    }
+    let vectors = o.len() / R / LANES;
     let mut states = [EMPTY; R];
     for r in 0..R {
-        states[r] = State { m: m[r], l: s.sum(l[r]) };
+        let scores = &mut scores[r * SPLIT..][..positions.len().next_multiple_of(LANES)];
+        states[r] = weigh(s, scores, limits[r].saturating_sub(positions.start).min(positions.len()));
+    }
+    let mut vector = 0;
+    // As many dimensions at a time as the registers hold sums of.
+    while S::TILE >= 12 && R <= 6 && vector + 4 <= vectors {
+        add_values::<S, R, 4>(s, job, unit, positions.clone(), scores, vector, o);
+        vector += 4;
+    }
+    while S::TILE >= 12 && vector + 2 <= vectors {
+        add_values::<S, R, 2>(s, job, unit, positions.clone(), scores, vector, o);
+        vector += 2;
+    }
+    while vector < vectors {
+        add_values::<S, R, 1>(s, job, unit, positions.clone(), scores, vector, o);
+        vector += 1;
     }
     states
 }
 
-/// Asks for all of the lines.
-#[inline(always)]
-fn prefetch<S: Simd>(s: S, vectors: &[[u16; LANES]]) {
-    // Two vectors of f16 are a line.
-    for line in vectors.chunks(2) {
-        s.prefetch(&line[0], 0);
-    }
-}
-
-/// Scores of V vectors of positions, from the `first`-th on:
-///
-/// ```text
-/// scores[r][16 v + lane] = sum_d q[d][r] * keys[v][d][lane]
-/// ```
-#[inline(always)]
-fn score<S: Simd, const R: usize, const V: usize>(
-    s: S,
-    q: &[[f32; R]],
-    keys: &[[u16; LANES]],
-    first: usize,
-    scores: &mut [[f32; KV_TILE]; R],
-) {
-    let mut acc = [[s.splat(0.0); V]; R];
-    let head_dim = q.len();
-    let keys = &keys[first * head_dim..][..V * head_dim];
-    for (d, q) in q.iter().enumerate() {
-        let mut k = [s.splat(0.0); V];
-        for v in 0..V {
-            k[v] = s.load_f16(&keys[v * head_dim + d]);
-        }
-        for r in 0..R {
-            let q = s.splat(q[r]);
-            for v in 0..V {
-                acc[r][v] = s.fma(q, k[v], acc[r][v]);
-            }
-        }
-    }
-    for r in 0..R {
-        let vectors = scores[r].as_chunks_mut::<LANES>().0;
-        for v in 0..V {
-            s.store(acc[r][v], &mut vectors[first + v]);
-        }
-    }
-}
-
-/// Turns scores of the positions from `start` on into weights, and brings m and l up to date. Returns what the values
-/// so far must be multiplied with, `[R]`.
-#[inline(always)]
-fn weigh<S: Simd, const R: usize>(
-    s: S,
-    start: usize,
-    limits: &[usize; R],
-    scores: &mut [[f32; KV_TILE]; R],
-    m: &mut [f32; LANES],
-    l: &mut [S::F; R],
-) -> [f32; LANES] {
-    let unseen = s.splat(f32::NEG_INFINITY);
-    let before = *m;
-    let mut shifts = [0.0; LANES];
-    for r in 0..R {
-        let seen = limits[r].saturating_sub(start);
-        let vectors = scores[r].as_chunks_mut::<LANES>().0;
-        let mut low = s.load(&vectors[0]);
-        let mut high = s.load(&vectors[1]);
-        if seen < KV_TILE {
-            low = s.first(seen, low, unseen);
-            high = s.first(seen.saturating_sub(LANES), high, unseen);
-            s.store(low, &mut vectors[0]);
-            s.store(high, &mut vectors[1]);
-        }
-        let largest = s.largest(s.max(low, high));
-        m[r] = if largest > m[r] { largest } else { m[r] };
-        // Where nothing is seen yet, 2^(-inf - 0) is 0 as it should be.
-        shifts[r] = if m[r] == f32::NEG_INFINITY { 0.0 } else { m[r] };
-    }
-    let mut factors = [0.0; LANES];
-    s.store(exp2(s, s.sub(s.load(&before), s.load(&shifts))), &mut factors);
-    for r in 0..R {
-        let vectors = scores[r].as_chunks_mut::<LANES>().0;
-        let shift = s.splat(shifts[r]);
-        let low = exp2(s, s.sub(s.load(&vectors[0]), shift));
-        let high = exp2(s, s.sub(s.load(&vectors[1]), shift));
-        s.store(low, &mut vectors[0]);
-        s.store(high, &mut vectors[1]);
-        l[r] = s.fma(l[r], s.splat(factors[r]), s.add(low, high));
-    }
-    factors
-}
-
-/// `o[r] = o[r] * factors[r] + sum_j weights[r][j] * values[j]`, for V vectors of dimensions from the `first`-th on.
+/// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
+/// on.
 #[inline(always)]
 fn add_values<S: Simd, const R: usize, const V: usize>(
     s: S,
-    weights: &[[f32; KV_TILE]; R],
-    values: &[[u16; LANES]],
-    vectors: usize,
+    job: &Job<'_>,
+    unit: &Unit<'_>,
+    positions: Range<usize>,
+    weights: &[f32],
     first: usize,
-    factors: &[f32; LANES],
     o: &mut [f32],
 ) {
-    let (o, _) = o.as_chunks_mut::<LANES>();
+    let vectors = o.len() / R / LANES;
     let mut acc = [[s.splat(0.0); V]; R];
-    for r in 0..R {
-        for v in 0..V {
-            acc[r][v] = s.mul(s.load(&o[r * vectors + first + v]), s.splat(factors[r]));
-        }
-    }
-    for (j, value) in values.chunks_exact(vectors).take(KV_TILE).enumerate() {
-        let mut x = [s.splat(0.0); V];
-        for v in 0..V {
-            x[v] = s.load_f16(&value[first + v]);
-        }
+    for start in positions.clone().step_by(KV_TILE) {
+        let (_, values) = job.tile(unit, start);
+        let count = KV_TILE.min(positions.end - start);
+        let mut of_rows = [&[0.0; KV_TILE]; R];
         for r in 0..R {
-            let weight = s.splat(weights[r][j]);
+            let weights = weights[r * SPLIT + start - positions.start..].first_chunk();
+            of_rows[r] = weights.expect("a split is whole tiles");
+        }
+        for (j, value) in values.chunks_exact(vectors).take(count).enumerate() {
+            let mut x = [s.splat(0.0); V];
             for v in 0..V {
-                acc[r][v] = s.fma(weight, x[v], acc[r][v]);
+                x[v] = s.load_f16(&value[first + v]);
+            }
+            for r in 0..R {
+                let weight = s.splat(of_rows[r][j]);
+                for v in 0..V {
+                    acc[r][v] = s.fma(weight, x[v], acc[r][v]);
+                }
             }
         }
     }
+    let o = o.as_chunks_mut::<LANES>().0;
     for r in 0..R {
         for v in 0..V {
             s.store(acc[r][v], &mut o[r * vectors + first + v]);

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Line, Simd};
+use super::{Kernel, LANES, Line, Simd, word_place, words};
 use crate::isa::Avx2;
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
@@ -29,6 +29,70 @@ type I = [__m256i; 2];
 fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
     // SAFETY: the proof shows AVX2.
     unsafe { _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)) }
+}
+
+/// One part of the codes of word `word` of half a panel's rows, a byte each: the low four bits, or those above.
+#[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
+#[inline(always)]
+fn part<const WIDTH: usize>(_proof: Avx2, lines: &[Line], half: usize, word: usize, above: bool) -> __m256i {
+    // SAFETY: the proof shows AVX2, and each load is of half a line.
+    unsafe {
+        let load = |line: usize| _mm256_load_si256(lines[line].0.as_ptr().add(32 * half).cast());
+        let nibble = _mm256_set1_epi8(15);
+        let (line, line_above, bit) = word_place::<WIDTH>(word);
+        if above && WIDTH < 8 {
+            let bits = load(line_above);
+            // To bit 0 of each byte; what comes from the neighbouring byte is masked out.
+            let bits = match bit {
+                0 => bits,
+                1 => _mm256_srli_epi16::<1>(bits),
+                2 => _mm256_srli_epi16::<2>(bits),
+                3 => _mm256_srli_epi16::<3>(bits),
+                4 => _mm256_srli_epi16::<4>(bits),
+                5 => _mm256_srli_epi16::<5>(bits),
+                6 => _mm256_srli_epi16::<6>(bits),
+                _ => _mm256_srli_epi16::<7>(bits),
+            };
+            return _mm256_and_si256(bits, _mm256_set1_epi8(if WIDTH == 5 { 1 } else { 3 }));
+        }
+        let line = if WIDTH == 8 { word } else { line };
+        if above || WIDTH < 8 && word % 2 == 1 {
+            _mm256_and_si256(_mm256_srli_epi16::<4>(load(line)), nibble)
+        } else {
+            _mm256_and_si256(load(line), nibble)
+        }
+    }
+}
+
+/// Dot products of one part of the codes, see [`part`].
+#[expect(unsafe_code, reason = "intrinsics")]
+#[inline(always)]
+fn sums_of_part<const WIDTH: usize, const C: usize>(
+    proof: Avx2,
+    lines: &[Line],
+    x: &[[i32; 8]; C],
+    first_word: usize,
+    above: bool,
+) -> [I; C] {
+    // SAFETY: the proof shows AVX2.
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); 2]; C];
+        for word in 0..words::<WIDTH>(lines.len()) {
+            for half in 0..2 {
+                let codes = part::<WIDTH>(proof, lines, half, word, above);
+                for c in 0..C {
+                    let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(x[c][first_word + word]));
+                    sums[c][half] = _mm256_add_epi16(sums[c][half], pairs);
+                }
+            }
+        }
+        for c in 0..C {
+            for half in 0..2 {
+                sums[c][half] = widen(proof, sums[c][half]);
+            }
+        }
+        sums
+    }
 }
 
 #[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
@@ -249,8 +313,8 @@ impl Simd for Avx2 {
     }
 
     /// `maddubs` adds pairs of products in 16 saturating bits. A nibble times an int8 is at most 15 * 128, and a
-    /// block adds at most 2 * 8 of them into one 16-bit lane: 30,720, so that nothing saturates. 8-bit codes are
-    /// taken as two nibbles, `16 * high + low`, each plane with sums of its own.
+    /// block adds at most 2 * 8 of them into one 16-bit lane: 30,720, so that nothing saturates. Wider codes are
+    /// taken in two parts, `16 * above + low`, each with sums of its own.
     #[inline(always)]
     fn dots<const WIDTH: usize, const C: usize>(
         self,
@@ -259,53 +323,22 @@ impl Simd for Avx2 {
         first_word: usize,
         dots: &mut [I; C],
     ) {
-        // SAFETY: see the impl.
-        unsafe {
-            let nibble = _mm256_set1_epi8(15);
-            let mut low = [[_mm256_setzero_si256(); 2]; C];
-            for (l, line) in lines.iter().enumerate() {
-                for half in 0..2 {
-                    let codes = _mm256_load_si256(line.0.as_ptr().add(32 * half).cast());
-                    let low_codes = _mm256_and_si256(codes, nibble);
-                    for c in 0..C {
-                        let word = x[c][first_word + if WIDTH == 4 { 2 * l } else { l }];
-                        let pairs = _mm256_maddubs_epi16(low_codes, _mm256_set1_epi32(word));
-                        low[c][half] = _mm256_add_epi16(low[c][half], pairs);
-                    }
-                    if WIDTH == 4 {
-                        let high_codes = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
-                        for c in 0..C {
-                            let word = x[c][first_word + 2 * l + 1];
-                            let pairs = _mm256_maddubs_epi16(high_codes, _mm256_set1_epi32(word));
-                            low[c][half] = _mm256_add_epi16(low[c][half], pairs);
-                        }
-                    }
-                }
+        let low = sums_of_part::<WIDTH, C>(self, lines, x, first_word, false);
+        for c in 0..C {
+            for half in 0..2 {
+                // SAFETY: see the impl.
+                unsafe { dots[c][half] = _mm256_add_epi32(dots[c][half], low[c][half]) };
             }
+        }
+        if WIDTH > 4 {
+            let above = sums_of_part::<WIDTH, C>(self, lines, x, first_word, true);
             for c in 0..C {
                 for half in 0..2 {
-                    dots[c][half] = _mm256_add_epi32(dots[c][half], widen(self, low[c][half]));
-                }
-            }
-            if WIDTH == 4 {
-                return;
-            }
-            let mut high = [[_mm256_setzero_si256(); 2]; C];
-            for (l, line) in lines.iter().enumerate() {
-                for half in 0..2 {
-                    let codes = _mm256_load_si256(line.0.as_ptr().add(32 * half).cast());
-                    let high_codes = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
-                    for c in 0..C {
-                        let word = _mm256_set1_epi32(x[c][first_word + l]);
-                        let pairs = _mm256_maddubs_epi16(high_codes, word);
-                        high[c][half] = _mm256_add_epi16(high[c][half], pairs);
+                    // SAFETY: see the impl.
+                    unsafe {
+                        let sums = _mm256_slli_epi32::<4>(above[c][half]);
+                        dots[c][half] = _mm256_add_epi32(dots[c][half], sums);
                     }
-                }
-            }
-            for c in 0..C {
-                for half in 0..2 {
-                    let sums = _mm256_slli_epi32::<4>(widen(self, high[c][half]));
-                    dots[c][half] = _mm256_add_epi32(dots[c][half], sums);
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Line, Simd};
+use super::{Kernel, LANES, Line, Simd, word_place, words};
 use crate::isa::Avx512;
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
@@ -17,6 +17,42 @@ pub(super) fn run<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
     // SAFETY: an Avx512 is only made when the CPU has these features.
     unsafe {
         with_features(proof, kernel)
+    }
+}
+
+/// The codes of word `word` of a group's lines, a byte each: byte `4 r + i` is that of row r and column `4 word + i`.
+#[expect(unsafe_code, reason = "intrinsics, and loads of whole lines")]
+#[inline(always)]
+fn codes<const WIDTH: usize>(_proof: Avx512, lines: &[Line], word: usize) -> __m512i {
+    // SAFETY: the proof shows AVX-512, and each load is of one line.
+    unsafe {
+        let load = |line: usize| _mm512_load_si512(lines[line].0.as_ptr().cast());
+        if WIDTH == 8 {
+            return load(word);
+        }
+        let (line, line_above, bit) = word_place::<WIDTH>(word);
+        let nibble = _mm512_set1_epi8(15);
+        let low = match word % 2 {
+            0 => _mm512_and_si512(load(line), nibble),
+            _ => _mm512_and_si512(_mm512_srli_epi16::<4>(load(line)), nibble),
+        };
+        if WIDTH == 4 {
+            return low;
+        }
+        let above = load(line_above);
+        // To bit 4 of each byte; what comes from the neighbouring byte is masked out.
+        let above = match bit {
+            0 => _mm512_slli_epi16::<4>(above),
+            1 => _mm512_slli_epi16::<3>(above),
+            2 => _mm512_slli_epi16::<2>(above),
+            3 => _mm512_slli_epi16::<1>(above),
+            4 => above,
+            5 => _mm512_srli_epi16::<1>(above),
+            6 => _mm512_srli_epi16::<2>(above),
+            _ => _mm512_srli_epi16::<3>(above),
+        };
+        // low | above & mask
+        _mm512_ternarylogic_epi32::<0xf8>(low, above, _mm512_set1_epi8(if WIDTH == 5 { 16 } else { 48 }))
     }
 }
 
@@ -196,27 +232,13 @@ impl Simd for Avx512 {
         first_word: usize,
         dots: &mut [__m512i; C],
     ) {
-        for (l, line) in lines.iter().enumerate() {
-            // SAFETY: see the impl.
-            unsafe {
-                let codes = _mm512_load_si512(line.0.as_ptr().cast());
-                if WIDTH == 4 {
-                    let nibble = _mm512_set1_epi8(15);
-                    let low = _mm512_and_si512(codes, nibble);
-                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
-                    for c in 0..C {
-                        let word = _mm512_set1_epi32(x[c][first_word + 2 * l]);
-                        dots[c] = _mm512_dpbusd_epi32(dots[c], low, word);
-                    }
-                    for c in 0..C {
-                        let word = _mm512_set1_epi32(x[c][first_word + 2 * l + 1]);
-                        dots[c] = _mm512_dpbusd_epi32(dots[c], high, word);
-                    }
-                } else {
-                    for c in 0..C {
-                        let word = _mm512_set1_epi32(x[c][first_word + l]);
-                        dots[c] = _mm512_dpbusd_epi32(dots[c], codes, word);
-                    }
+        for word in 0..words::<WIDTH>(lines.len()) {
+            let codes = codes::<WIDTH>(self, lines, word);
+            for c in 0..C {
+                // SAFETY: see the impl.
+                unsafe {
+                    let x = _mm512_set1_epi32(x[c][first_word + word]);
+                    dots[c] = _mm512_dpbusd_epi32(dots[c], codes, x);
                 }
             }
         }
@@ -231,26 +253,15 @@ impl Simd for Avx512 {
         dots: [&mut [__m512i; C]; 2],
     ) {
         let [high, low] = dots;
-        for (l, line) in lines.iter().enumerate() {
-            // SAFETY: see the impl.
-            unsafe {
-                let codes = _mm512_load_si512(line.0.as_ptr().cast());
-                let nibble = _mm512_set1_epi8(15);
-                let parts = if WIDTH == 4 {
-                    let high_nibbles = _mm512_srli_epi16::<4>(codes);
-                    [_mm512_and_si512(codes, nibble), _mm512_and_si512(high_nibbles, nibble)]
-                } else {
-                    [codes; 2]
-                };
-                let words = if WIDTH == 4 { 2 } else { 1 };
-                for part in 0..words {
-                    let word = first_word + words * l + part;
-                    for c in 0..C {
-                        let x_high = _mm512_set1_epi32(x[0][c][word]);
-                        high[c] = _mm512_dpbusd_epi32(high[c], parts[part], x_high);
-                        let x_low = _mm512_set1_epi32(x[1][c][word]);
-                        low[c] = _mm512_dpbusd_epi32(low[c], parts[part], x_low);
-                    }
+        for word in 0..words::<WIDTH>(lines.len()) {
+            let codes = codes::<WIDTH>(self, lines, word);
+            for c in 0..C {
+                // SAFETY: see the impl.
+                unsafe {
+                    let x_high = _mm512_set1_epi32(x[0][c][first_word + word]);
+                    high[c] = _mm512_dpbusd_epi32(high[c], codes, x_high);
+                    let x_low = _mm512_set1_epi32(x[1][c][first_word + word]);
+                    low[c] = _mm512_dpbusd_epi32(low[c], codes, x_low);
                 }
             }
         }

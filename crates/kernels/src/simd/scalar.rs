@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::{LANES, Line, Simd};
+use super::{LANES, Line, Simd, word_place, words};
 
 /// Needs no proof.
 #[derive(Debug, Clone, Copy)]
@@ -171,23 +171,23 @@ impl Simd for Scalar {
         first_word: usize,
         dots: &mut [I; C],
     ) {
-        for (l, line) in lines.iter().enumerate() {
-            for (dots, words) in dots.iter_mut().zip(x) {
-                if WIDTH == 4 {
-                    let low = words[first_word + 2 * l].to_le_bytes();
-                    let high = words[first_word + 2 * l + 1].to_le_bytes();
-                    for (dot, codes) in dots.iter_mut().zip(line.0.as_chunks::<4>().0) {
-                        for i in 0..4 {
-                            *dot += i32::from(codes[i] & 15) * i32::from(low[i] as i8);
-                            *dot += i32::from(codes[i] >> 4) * i32::from(high[i] as i8);
-                        }
-                    }
-                } else {
-                    let word = words[first_word + l].to_le_bytes();
-                    for (dot, codes) in dots.iter_mut().zip(line.0.as_chunks::<4>().0) {
-                        for i in 0..4 {
-                            *dot += i32::from(codes[i]) * i32::from(word[i] as i8);
-                        }
+        for word in 0..words::<WIDTH>(lines.len()) {
+            let (line, line_above, bit) = word_place::<WIDTH>(word);
+            let line = &lines[if WIDTH == 8 { word } else { line }].0;
+            let above = &lines[line_above].0;
+            for (dots, x) in dots.iter_mut().zip(x) {
+                let x = x[first_word + word].to_le_bytes();
+                for (r, dot) in dots.iter_mut().enumerate() {
+                    for i in 0..4 {
+                        let (stored, above) = (i32::from(line[4 * r + i]), i32::from(above[4 * r + i]));
+                        let nibble = stored >> (4 * (word % 2)) & 15;
+                        let code = match WIDTH {
+                            4 => nibble,
+                            5 => nibble | (above >> bit & 1) << 4,
+                            6 => nibble | (above >> bit & 3) << 4,
+                            _ => stored,
+                        };
+                        *dot += code * i32::from(x[i] as i8);
                     }
                 }
             }

@@ -76,7 +76,7 @@ impl CodeMatrix {
         let mins: Vec<Vec<f32>> = (0..rows).map(|_| (0..groups).map(|_| half(-0.5)).collect()).collect();
         let code = |rng: &mut Rng| {
             let code = rng.next_u64() as u8;
-            if width == CodeWidth::Four { code & 15 } else { code }
+            code & width.code_max()
         };
         let rows = scales.into_iter().zip(mins).map(|(scales, mins)| {
             let codes = (0..cols).map(|_| code(&mut rng)).collect();
@@ -86,7 +86,7 @@ impl CodeMatrix {
     }
 
     pub fn fill_codes(&mut self, code: u8) {
-        let code = if self.layout.width == CodeWidth::Four { code & 15 } else { code };
+        let code = code & self.layout.width.code_max();
         self.rows.iter_mut().for_each(|row| row.codes.fill(code));
     }
 

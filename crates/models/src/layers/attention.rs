@@ -1,9 +1,10 @@
 use kernels::{AttentionChunk, Needs};
 
+use crate::batch::Work;
 use crate::layers::config::DecoderConfig;
 use crate::layers::linear::{Linear, project};
 use crate::layers::norm::RmsNorm;
-use crate::layers::{Run, Scratch};
+use crate::layers::{Run, Scratch, small};
 use crate::weights::{Weights, WeightsError};
 
 /// Grouped-query attention (Ainslie et al. 2023) over the KV cache.
@@ -69,13 +70,15 @@ impl Attention {
         let (isa, pool) = (compute.isa, &compute.pool);
         let Scratch { activations, q, k, v, attended, update, .. } = &mut **scratch;
 
-        project(compute, activations, &mut [(&self.q, q), (&self.k, k), (&self.v, v)]);
+        project(compute, "q, k, v", activations, &mut [(&self.q, q), (&self.k, k), (&self.v, v)]);
         if let Some((q_norm, k_norm)) = &self.head_norms {
             q_norm.apply_in_place(compute, q);
             k_norm.apply_in_place(compute, k);
         }
-        rope.rotate(compute, q, self.head_dim, angles);
-        rope.rotate(compute, k, self.head_dim, angles);
+        compute.time("rope", small, || {
+            rope.rotate(compute, q, self.head_dim, angles);
+            rope.rotate(compute, k, self.head_dim, angles);
+        });
 
         let chunks: Vec<AttentionChunk<'_>> = step
             .chunks
@@ -87,20 +90,37 @@ impl Attention {
                 blocks: chunk.blocks,
             })
             .collect();
-        for chunk in &chunks {
-            let rows = chunk.rows.start * self.k.rows()..chunk.rows.end * self.k.rows();
-            cache.write(isa, pool, layer, chunk.blocks, chunk.position, &k[rows.clone()], &v[rows]);
-        }
+        compute.time("cache", small, || {
+            for chunk in &chunks {
+                let rows = chunk.rows.start * self.k.rows()..chunk.rows.end * self.k.rows();
+                cache.write(isa, pool, layer, chunk.blocks, chunk.position, &k[rows.clone()], &v[rows]);
+            }
+        });
         attended.resize(q.len(), 0.0);
         let scale = 1.0 / (self.head_dim as f32).sqrt();
-        kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
+        let cost = || self.attention_cost(&chunks);
+        compute.time("attention", cost, || {
+            kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
+        });
 
-        activations.prepare(isa, pool, attended, self.q.rows(), self.o.needs());
-        project(compute, activations, &mut [(&self.o, update)]);
+        compute.time("round", small, || {
+            activations.prepare(isa, pool, attended, self.q.rows(), self.o.needs());
+        });
+        project(compute, "output", activations, &mut [(&self.o, update)]);
     }
 
-    /// Bytes of the packed weights.
-    pub(crate) fn bytes(&self) -> usize {
-        self.q.bytes() + self.k.bytes() + self.v.bytes() + self.o.bytes()
+    /// Bytes of keys and values that the chunks see, each once, and the multiplications and additions of all queries.
+    fn attention_cost(&self, chunks: &[AttentionChunk<'_>]) -> (usize, usize) {
+        let end = |chunk: &AttentionChunk<'_>| chunk.position + chunk.rows.len();
+        // Row i of a chunk sees `position + i + 1` positions.
+        let pairs = |chunk: &AttentionChunk<'_>| chunk.rows.len() * (chunk.position + end(chunk) + 1) / 2;
+        let seen: usize = chunks.iter().map(end).sum();
+        let pairs: usize = chunks.iter().map(pairs).sum();
+        (seen * 2 * self.k.rows() * size_of::<u16>(), pairs * 4 * self.q.rows())
+    }
+
+    /// What one token costs.
+    pub(crate) fn work(&self) -> Work {
+        [&self.q, &self.k, &self.v, &self.o].map(Linear::work).into_iter().sum()
     }
 }

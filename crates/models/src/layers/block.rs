@@ -1,3 +1,4 @@
+use crate::batch::Work;
 use crate::layers::Run;
 use crate::layers::attention::{Attention, AttentionParts};
 use crate::layers::config::DecoderConfig;
@@ -44,8 +45,8 @@ impl Block {
         run.add_update();
     }
 
-    /// Bytes of its packed weights.
-    pub(crate) fn bytes(&self) -> usize {
-        self.attention.bytes() + self.feed_forward.bytes()
+    /// What one token costs.
+    pub(crate) fn work(&self) -> Work {
+        [self.attention.work(), self.feed_forward.work()].into_iter().sum()
     }
 }

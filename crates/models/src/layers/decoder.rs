@@ -1,19 +1,20 @@
-use kernels::{KvCache, KvShape, PackedMatrix};
+use kernels::{Activations, KvCache, KvShape, PackedMatrix};
 
-use crate::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo};
+use crate::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Work};
 use crate::layers::attention::AttentionParts;
 use crate::layers::block::Block;
 use crate::layers::config::DecoderConfig;
 use crate::layers::norm::RmsNorm;
 use crate::layers::rope::{Rope, RopeRows};
 use crate::layers::step::Step;
-use crate::layers::{Compute, Run, Scratch};
+use crate::layers::{Compute, Run, Scratch, small};
 use crate::weights::{Weights, WeightsError};
 
 /// A stack of blocks between an embedding and a head: the whole of a decoder-only model.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     info: ModelInfo,
+    work: Work,
     compute: Compute,
     hidden: usize,
     /// `[vocab_size, hidden]`.
@@ -60,19 +61,25 @@ impl Decoder {
             blocks: 0,
         };
         let head_bytes = head.as_ref().map_or(0, PackedMatrix::bytes);
-        let block_bytes: usize = blocks.iter().map(Block::bytes).sum();
+        let block_work: Work = blocks.iter().map(Block::work).sum();
+        let work = Work {
+            weight_bytes: block_work.weight_bytes
+                + head.as_ref().map_or(embedding.bytes(), PackedMatrix::bytes) as u64,
+            ..block_work
+        };
         let info = ModelInfo {
             architecture: architecture.to_owned(),
             vocab_size,
             context_length: config.context_length,
             layers: config.layers,
             kv_bytes_per_token: KvCache::bytes_of(KvShape { blocks: 1, ..shape }) / KV_BLOCK_TOKENS,
-            weight_bytes: (embedding.bytes() + head_bytes + block_bytes) as u64,
+            weight_bytes: (embedding.bytes() + head_bytes) as u64 + block_work.weight_bytes,
             parameters: weights.parameters(),
         };
         let cache = KvCache::new(shape);
         Ok(Self {
             info,
+            work,
             compute: compute.clone(),
             hidden,
             embedding,
@@ -82,7 +89,10 @@ impl Decoder {
             rope,
             shape,
             cache,
-            scratch: Scratch::default(),
+            scratch: Scratch {
+                activations: Activations::with_precision(compute.precision),
+                ..Scratch::default()
+            },
             angles: RopeRows::default(),
         })
     }
@@ -97,14 +107,21 @@ impl Decoder {
         }
         logits.resize(wanted.len() * self.info.vocab_size, 0.0);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
-        self.output_norm.prepare(compute, update, activations, head.needs());
-        kernels::matmul(compute.isa, &compute.pool, head, activations, logits);
+        compute.time("norm", small, || self.output_norm.prepare(compute, update, activations, head.needs()));
+        let cost = || (head.bytes(), 2 * wanted.len() * head.rows() * head.cols());
+        compute.time("head", cost, || {
+            kernels::matmul(compute.isa, &compute.pool, head, activations, logits);
+        });
     }
 }
 
 impl Model for Decoder {
     fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 
     fn allocate_kv(&mut self, blocks: usize) -> Result<(), ModelError> {
@@ -123,10 +140,10 @@ impl Model for Decoder {
         logits.clear();
         let step = Step::new(chunks, &self.info, self.cache.shape().blocks)?;
         self.scratch.stream.resize(step.tokens.len() * self.hidden, 0.0);
-        for (row, &token) in self.scratch.stream.chunks_exact_mut(self.hidden).zip(&step.tokens) {
-            self.embedding.row_f32(token as usize, row);
-        }
-        self.rope.fill(&step.positions, &mut self.angles);
+        self.compute.time("embedding", small, || {
+            self.embedding.rows_f32(&self.compute.pool, &step.tokens, &mut self.scratch.stream);
+        });
+        self.compute.time("angles", small, || self.rope.fill(&step.positions, &mut self.angles));
         let mut run = Run {
             compute: &self.compute,
             step: &step,

@@ -1,8 +1,9 @@
 use kernels::Needs;
 
+use crate::batch::Work;
 use crate::layers::config::DecoderConfig;
 use crate::layers::linear::{Linear, project};
-use crate::layers::{Run, Scratch};
+use crate::layers::{Run, Scratch, small};
 use crate::weights::{Weights, WeightsError};
 
 /// `down(silu(gate(x)) * up(x))` (`SwiGLU`, Shazeer 2020).
@@ -38,13 +39,15 @@ impl SwiGlu {
         let Run { compute, scratch, .. } = run;
         let Scratch { gate, up, update, activations, .. } = &mut **scratch;
         let (isa, pool) = (compute.isa, &compute.pool);
-        project(compute, activations, &mut [(&self.gate, gate), (&self.up, up)]);
-        activations.prepare_silu_mul(isa, pool, gate, up, self.gate.rows(), self.down.needs());
-        project(compute, activations, &mut [(&self.down, update)]);
+        project(compute, "gate, up", activations, &mut [(&self.gate, gate), (&self.up, up)]);
+        compute.time("silu", small, || {
+            activations.prepare_silu_mul(isa, pool, gate, up, self.gate.rows(), self.down.needs());
+        });
+        project(compute, "down", activations, &mut [(&self.down, update)]);
     }
 
-    /// Bytes of the packed weights.
-    pub(crate) fn bytes(&self) -> usize {
-        self.gate.bytes() + self.up.bytes() + self.down.bytes()
+    /// What one token costs.
+    pub(crate) fn work(&self) -> Work {
+        [&self.gate, &self.up, &self.down].map(Linear::work).into_iter().sum()
     }
 }

@@ -1,5 +1,6 @@
 use kernels::{Activations, Needs, PackedMatrix};
 
+use crate::batch::Work;
 use crate::layers::Compute;
 use crate::weights::{Weights, WeightsError};
 
@@ -44,15 +45,35 @@ impl Linear {
         self.weight.needs()
     }
 
+    /// What one input costs.
+    pub(crate) fn work(&self) -> Work {
+        let operations = 2 * (self.weight.rows() * self.weight.cols()) as u64;
+        let (int8_operations, f32_operations) =
+            if self.weight.is_integer() { (operations, 0) } else { (0, operations) };
+        Work { weight_bytes: self.weight.bytes() as u64, int8_operations, f32_operations }
+    }
+
     /// Bytes of the packed weight.
     pub(crate) fn bytes(&self) -> usize {
         self.weight.bytes()
     }
 }
 
-/// Several projections of the same `n` inputs, in one pass over the threads. Each output is resized to
-/// `[n, rows]`.
-pub(crate) fn project(compute: &Compute, x: &Activations, projections: &mut [(&Linear, &mut Vec<f32>)]) {
+/// Several projections of the same `n` inputs, in one pass over the threads, as the operation `name`. Each output is
+/// resized to `[n, rows]`.
+pub(crate) fn project(
+    compute: &Compute,
+    name: &'static str,
+    x: &Activations,
+    projections: &mut [(&Linear, &mut Vec<f32>)],
+) {
+    let linears = || projections.iter().map(|(linear, _)| *linear);
+    let bytes: usize = linears().map(Linear::bytes).sum();
+    let operations: usize = linears().map(|linear| 2 * x.rows() * linear.rows() * linear.weight.cols()).sum();
+    compute.time(name, || (bytes, operations), || project_all(compute, x, projections));
+}
+
+fn project_all(compute: &Compute, x: &Activations, projections: &mut [(&Linear, &mut Vec<f32>)]) {
     for (linear, out) in projections.iter_mut() {
         out.resize(x.rows() * linear.rows(), 0.0);
     }

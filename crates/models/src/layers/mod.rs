@@ -12,13 +12,37 @@ pub(crate) mod step;
 
 use std::sync::Arc;
 
-use kernels::{Activations, Isa, KvCache, Needs, Pool};
+use kernels::{Activations, Isa, KvCache, Needs, Pool, Precision};
 
-/// What a layer computes with: the instruction set and the threads.
+use crate::profile::Profiler;
+
+/// What a layer computes with: the instruction set, the threads, the rounding, and who looks at the time.
 #[derive(Debug, Clone)]
 pub(crate) struct Compute {
     pub(crate) isa: Isa,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) precision: Precision,
+    pub(crate) profiler: Option<Arc<Profiler>>,
+}
+
+impl Compute {
+    /// Runs `work` as the operation `name`; `cost` is the bytes that it reads and the operations that it makes.
+    pub(crate) fn time<T>(
+        &self,
+        name: &'static str,
+        cost: impl FnOnce() -> (usize, usize),
+        work: impl FnOnce() -> T,
+    ) -> T {
+        match &self.profiler {
+            None => work(),
+            Some(profiler) => profiler.time(name, cost(), work),
+        }
+    }
+}
+
+/// The cost of what reads neither weights nor cache.
+pub(crate) fn small() -> (usize, usize) {
+    (0, 0)
 }
 
 /// What one step lends to each block in turn.
@@ -35,17 +59,15 @@ impl Run<'_> {
     /// The normed stream as a layer's input: `scratch.stream` to `scratch.activations`, in the forms that the
     /// layer's matrices need.
     pub(crate) fn norm(&mut self, norm: &norm::RmsNorm, needs: Needs) {
-        norm.prepare(self.compute, &self.scratch.stream, &mut self.scratch.activations, needs);
+        let Scratch { stream, activations, .. } = &mut *self.scratch;
+        self.compute.time("norm", small, || norm.prepare(self.compute, stream, activations, needs));
     }
 
     /// A layer's output joins the stream.
     pub(crate) fn add_update(&mut self) {
-        kernels::ops::add(
-            self.compute.isa,
-            &self.compute.pool,
-            &mut self.scratch.stream,
-            &self.scratch.update,
-        );
+        let Scratch { stream, update, .. } = &mut *self.scratch;
+        let (isa, pool) = (self.compute.isa, &self.compute.pool);
+        self.compute.time("add", small, || kernels::ops::add(isa, pool, stream, update));
     }
 }
 

@@ -246,6 +246,23 @@ fn tags_of_the_answer_are_shown_even_if_the_file_calls_them_control() {
     assert!(tokenizer.is_special(think as TokenId));
 }
 
+/// A token by the name of an end is one, unless merges make it: then it is text, and ends nothing.
+#[test]
+fn the_name_of_an_end_may_be_text_that_merges_make() {
+    let mut facts = facts(golden_file!("qwen2.vocab.json"));
+    let first = facts.tokens.len() as TokenId;
+    for token in ["s>", "</s>"] {
+        assert!(!facts.tokens.iter().any(|known| known == token), "{token} is taken");
+        facts.tokens.push(token.to_owned());
+        facts.token_types.push(1);
+    }
+    let plain = Tokenizer::new(&facts).unwrap();
+    assert!(plain.is_special(first + 1) && plain.end_tokens().contains(&(first + 1)));
+    facts.merges.extend(["s >", "</ s>"].map(str::to_owned));
+    let merged = Tokenizer::new(&facts).unwrap();
+    assert!(!merged.is_special(first + 1) && !merged.end_tokens().contains(&(first + 1)));
+}
+
 #[test]
 fn added_tokens_of_plain_text_are_found_in_any_text() {
     let mut facts = facts(golden_file!("deepseek-llm.vocab.json"));

@@ -146,6 +146,18 @@ const END_NAMES: [&str; 13] = [
 /// Tokens by these names mark parts of an answer, so their text is shown even where a file calls them control.
 const SHOWN_NAMES: [&str; 4] = ["<think>", "</think>", "<tool_call>", "</tool_call>"];
 
+/// Whether a merge makes this token, so that it is text like any other: Qwen's `</s>` is.
+fn is_merged(merges: &[String], token: &str) -> bool {
+    // The space stands after at least one character, as in `bpe::split_merge`.
+    let joins = |merge: &String| {
+        merge.len() == token.len() + 1
+            && merge.char_indices().skip(1).any(|(at, c)| {
+                c == ' ' && token.starts_with(&merge[..at]) && token.ends_with(&merge[at + 1..])
+            })
+    };
+    merges.iter().any(joins)
+}
+
 /// Token texts in one string, and kinds.
 pub(super) struct Vocab {
     /// All texts, one after another.
@@ -177,7 +189,8 @@ impl Vocab {
         let mut ends = Vec::with_capacity(count);
         let mut seen: HashMap<&str, usize> = HashMap::with_capacity(count);
         for (id, token) in facts.tokens.iter().enumerate() {
-            if kinds[id] == TokenKind::Normal && END_NAMES.contains(&token.as_str()) {
+            let is_end = kinds[id] == TokenKind::Normal && END_NAMES.contains(&token.as_str());
+            if is_end && !is_merged(&facts.merges, token) {
                 kinds[id] = TokenKind::Control;
             }
             if kinds[id] == TokenKind::Control && SHOWN_NAMES.contains(&token.as_str()) {

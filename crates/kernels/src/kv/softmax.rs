@@ -1,0 +1,107 @@
+//! The scores of a tile, and the softmax over a split and over splits: see [`super::attention`] for the algorithm.
+
+use super::attention::SPLIT;
+use crate::simd::{LANES, Simd, exp2};
+
+/// Softmax so far of one row: the largest score, the sum, and the weighted values elsewhere.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) m: f32,
+    pub(super) l: f32,
+}
+
+pub(super) const EMPTY: State = State { m: f32::NEG_INFINITY, l: 0.0 };
+
+impl State {
+    /// Adds a split's state and values to this one and its values, all `[padded]`.
+    #[inline(always)]
+    pub(super) fn merge<S: Simd>(&mut self, s: S, o: &mut [f32], part: State, part_o: &[f32]) {
+        if part.m == f32::NEG_INFINITY && part.l == 0.0 {
+            return;
+        }
+        if self.m == f32::NEG_INFINITY && self.l == 0.0 {
+            *self = part;
+            o.copy_from_slice(part_o);
+            return;
+        }
+        let m = if part.m > self.m { part.m } else { self.m };
+        let mut powers = [0.0; LANES];
+        (powers[0], powers[1]) = (self.m - m, part.m - m);
+        s.store(exp2(s, s.load(&powers)), &mut powers);
+        let (a, b) = (s.splat(powers[0]), s.splat(powers[1]));
+        for (o, part) in o.as_chunks_mut::<LANES>().0.iter_mut().zip(part_o.as_chunks::<LANES>().0) {
+            s.store(s.fma(s.load(part), b, s.mul(s.load(o), a)), o);
+        }
+        *self = State { m, l: self.l * powers[0] + part.l * powers[1] };
+    }
+}
+
+/// Scores of V vectors of positions:
+///
+/// ```text
+/// scores[r][first + 16 v + lane] = sum_d q[d][r] * keys[v][d][lane]
+/// ```
+///
+/// Meanwhile asks for the lines of both slices of `ahead`, each as long as V vectors of keys or longer.
+#[inline(always)]
+pub(super) fn score<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    q: &[[f32; R]],
+    keys: &[[u16; LANES]],
+    first: usize,
+    ahead: Option<[&[[u16; LANES]]; 2]>,
+    scores: &mut [f32],
+) {
+    let mut acc = [[s.splat(0.0); V]; R];
+    let head_dim = q.len();
+    let keys = &keys[..V * head_dim];
+    for (d, q) in q.iter().enumerate() {
+        if let Some(ahead) = ahead {
+            // Two vectors of f16 are a line, and a tile has two of keys for each dimension.
+            for part in ahead {
+                s.prefetch(&part[(2 * d).min(part.len() - 1)], 0);
+            }
+        }
+        let mut k = [s.splat(0.0); V];
+        for v in 0..V {
+            k[v] = s.load_f16(&keys[v * head_dim + d]);
+        }
+        for r in 0..R {
+            let q = s.splat(q[r]);
+            for v in 0..V {
+                acc[r][v] = s.fma(q, k[v], acc[r][v]);
+            }
+        }
+    }
+    for r in 0..R {
+        let vectors = scores[r * SPLIT + first..][..V * LANES].as_chunks_mut::<LANES>().0;
+        for v in 0..V {
+            s.store(acc[r][v], &mut vectors[v]);
+        }
+    }
+}
+
+/// Turns one row's scores, whole vectors of which the first `seen` count, into weights.
+#[inline(always)]
+pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32], seen: usize) -> State {
+    let unseen = s.splat(f32::NEG_INFINITY);
+    let vectors = scores.as_chunks_mut::<LANES>().0;
+    let mut largest = unseen;
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        if seen < (v + 1) * LANES {
+            s.store(s.first(seen.saturating_sub(v * LANES), s.load(vector), unseen), vector);
+        }
+        largest = s.max(s.load(vector), largest);
+    }
+    let largest = s.largest(largest);
+    let m = if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY };
+    // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
+    let shift = s.splat(if m == f32::NEG_INFINITY { 0.0 } else { m });
+    let mut sum = s.splat(0.0);
+    for vector in vectors {
+        let weights = exp2(s, s.sub(s.load(vector), shift));
+        s.store(weights, vector);
+        sum = s.add(sum, weights);
+    }
+    State { m, l: s.sum(sum) }
+}

@@ -1,0 +1,64 @@
+//! Measures a model's forward pass without the rest of the program: `cargo run --release -p cachalot-models --example
+//! forward -- MODEL [threads] [prompt] [new] [rounds] [8|16] [isa]`. Prints tokens/s and where the time goes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{Clock, Rng, SystemClock, TokenId};
+use kernels::{Isa, Precision};
+use models::LoadOptions;
+use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Wanted};
+use models::profile::{Cost, Profiler};
+
+fn print(what: &str, tokens: usize, mut times: Vec<f64>, costs: &[(&str, Cost)]) {
+    times.sort_by(f64::total_cmp);
+    let of = |seconds: f64| tokens as f64 / seconds;
+    let (median, least, most) = (of(times[times.len() / 2]), of(times[times.len() - 1]), of(times[0]));
+    println!("{what:8} {median:9.1} tokens/s ({least:.1} to {most:.1})");
+    let all: f64 = costs.iter().map(|(_, cost)| cost.time.as_secs_f64()).sum();
+    for (name, cost) in costs {
+        let seconds = cost.time.as_secs_f64();
+        println!(
+            "    {name:10} {:5.1} %  {:9.2} us/call  {:7.1} GB/s  {:7.1} GOP/s",
+            100.0 * seconds / all,
+            1e6 * seconds / cost.calls as f64,
+            cost.bytes as f64 / seconds / 1e9,
+            cost.operations as f64 / seconds / 1e9
+        );
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |index: usize, default| arguments.get(index).and_then(|x| x.parse().ok()).unwrap_or(default);
+    let path = arguments.first().expect("the path of a GGUF file");
+    let (threads, prompt, new, rounds) = (number(1, 2), number(2, 512), number(3, 128), number(4, 3));
+    let precision = if number(5, 16) == 8 { Precision::Eight } else { Precision::Sixteen };
+    let isa = arguments.get(6).and_then(|name| Isa::by_name(name));
+    let clock = Arc::new(SystemClock::new());
+    let profiler = Arc::new(Profiler::new(Arc::clone(&clock) as Arc<dyn Clock>));
+    let options = LoadOptions { threads, isa, precision, profiler: Some(Arc::clone(&profiler)) };
+    let mut loaded = models::load(Path::new(path), &options).expect("a model");
+    let model = loaded.model.as_mut();
+    let blocks: Vec<BlockId> = (0..(prompt + new).div_ceil(KV_BLOCK_TOKENS) as BlockId).collect();
+    model.allocate_kv(blocks.len()).expect("room for the cache");
+    let mut rng = Rng::from_seed(1);
+    let tokens: Vec<TokenId> = (0..prompt).map(|_| rng.below(loaded.info.vocab_size) as TokenId).collect();
+    let mut logits = Vec::new();
+    let mut step = |tokens: &[TokenId], position| {
+        let start = clock.monotonic();
+        let chunk = Chunk { tokens, position, blocks: &blocks, wanted: Wanted::Last };
+        model.forward(&[chunk], &mut logits).expect("a step");
+        (clock.monotonic() - start).as_secs_f64()
+    };
+    let prefill = |step: &mut dyn FnMut(&[TokenId], usize) -> f64| {
+        tokens.chunks(512).enumerate().map(|(i, tokens)| step(tokens, 512 * i)).sum::<f64>()
+    };
+    prefill(&mut step);
+    profiler.take();
+    let times = (0..rounds).map(|_| prefill(&mut step)).collect();
+    print("prefill", prompt, times, &profiler.take());
+    let times =
+        (0..rounds).map(|_| (0..new).map(|i| step(&[tokens[i % prompt]], prompt + i)).sum()).collect();
+    print("decode", new, times, &profiler.take());
+}
