@@ -16,7 +16,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("cachalot-dialogue", &["cachalot-base", "cachalot-engine", "cachalot-kernels", "cachalot-models"]),
     ("cachalot-wire", &[]),
     ("cachalot-store", &["cachalot-base"]),
-    ("cachalot-server", &["cachalot-base", "cachalot-dialogue", "cachalot-store", "cachalot-wire"]),
+    ("cachalot-defence", &["cachalot-base"]),
+    (
+        "cachalot-server",
+        &["cachalot-base", "cachalot-defence", "cachalot-dialogue", "cachalot-store", "cachalot-wire"],
+    ),
     (
         "cachalot",
         &[
@@ -43,8 +47,28 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// Words that may not stand in the pure parts, whatever their crate depends on.
-const PURE_PARTS: &[(&str, &[&str])] =
-    &[("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"])];
+const PURE_PARTS: &[(&str, &[&str])] = &[
+    ("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"]),
+    (
+        "crates/defence/src",
+        &[
+            "tokio::",
+            "axum::",
+            "async ",
+            "std::thread",
+            "std::fs",
+            "std::env",
+            "std::process",
+            "TcpStream",
+            "UdpSocket",
+            "Instant",
+            "SystemTime",
+            "SystemClock",
+            "RandomState",
+            "from_os",
+        ],
+    ),
+];
 
 /// Largest tracked file, in bytes: models and other large data come from packages, with a checksum.
 const TRACKED_BYTES_MAX: u64 = 5 * 1024 * 1024;
@@ -245,6 +269,10 @@ mod tests {
         check("cachalot-models", &["cachalot-engine"], &["cachalot-models names cachalot-engine"]);
         check("cachalot-kernels", &["tokio"], &["cachalot-kernels names tokio"]);
         check("cachalot-server", &["sqlx"], &["cachalot-server names sqlx"]);
+        check("cachalot-server", &["cachalot-defence"], &[]);
+        check("cachalot-defence", &["cachalot-server"], &["cachalot-defence names cachalot-server"]);
+        check("cachalot-defence", &["axum"], &["cachalot-defence names axum"]);
+        check("cachalot-dialogue", &["cachalot-defence"], &["cachalot-dialogue names cachalot-defence"]);
         check("cachalot-novelty", &[], &["has no line"]);
     }
 
