@@ -69,7 +69,7 @@ impl Trust {
     ///
     /// An account from before `onset - sleeper_window` is established, however new its cookie is: returning users
     /// sign in during incidents. Sleepers that are older than that can't be told from users; limits by user
-    /// (their cost) hold them.
+    /// ([`InFlight`](crate::InFlight)) hold them.
     pub fn class(&self, credential: Option<Credential>, onset_ms: Option<i64>, now_ms: i64) -> Class {
         let since_ms = match credential {
             None => return Class::Unknown,

@@ -61,7 +61,7 @@ impl Prefix {
         match (self.network, self.length) {
             (IpAddr::V4(_), 25..) | (IpAddr::V6(_), 57..) => Width::Narrow,
             (IpAddr::V6(_), 49..) => Width::Middle,
-            (IpAddr::V4(_), _) | (IpAddr::V6(_), _) => Width::Wide,
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => Width::Wide,
         }
     }
 

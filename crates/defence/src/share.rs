@@ -118,7 +118,7 @@ impl<K: Eq + Hash + Clone> Pool<K> {
         slot.class = class;
     }
 
-    /// Changes the number of slots, as an adaptive limit says. If more are held, nobody loses theirs, and
+    /// Changes the number of slots, as [`Adaptive`](crate::Adaptive) says. If more are held, nobody loses theirs, and
     /// none are given out until enough came back.
     pub fn resize(&mut self, slots: u32) {
         self.slots = slots;

@@ -19,8 +19,8 @@ pub(super) struct Forecast {
 }
 
 /// The sum that is an alarm, in registrations beyond what was to be expected. At the rate `r0` itself a false one comes
-/// once in days.
-pub(super) const ALARM: f64 = 8.0;
+/// once in hours, at half of it never.
+pub(super) const ALARM: f64 = 6.0;
 /// How much worse a rate must be than the fine one.
 const RATIO: f64 = 3.0;
 

@@ -8,7 +8,7 @@ use super::{Level, Signals};
 /// From where on a signal counts. Shares are from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// Attempts, as a multiple of the budget.
+    /// Attempts, as a multiple of the budget; and three standard deviations of what the budget has more.
     pub demand: f64,
     /// Challenges failed, of those answered, if at least 20 were.
     pub failed_challenges: f64,
@@ -71,8 +71,17 @@ pub(super) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Attempts of the window as a multiple of what the budget has for it.
     pub(super) fn demand(&self) -> f64 {
-        let per_second = f64::from(self.accounts_per_minute.max(1)) / 60.0;
-        self.window.sums().attempted as f64 / (per_second * self.window.length().as_secs_f64())
+        self.window.sums().attempted as f64 / self.budget_of_window()
+    }
+
+    fn budget_of_window(&self) -> f64 {
+        f64::from(self.accounts_per_minute.max(1)) / 60.0 * self.window.length().as_secs_f64()
+    }
+
+    /// The demand that is a crowd: three standard deviations above the limit, as people come by chance, and few of
+    /// them vary much.
+    fn crowd(&self) -> f64 {
+        self.thresholds.demand + 3.0 / self.budget_of_window().sqrt()
     }
 
     /// Holds what is known against the thresholds, each times `factor`.
@@ -109,7 +118,7 @@ impl Evidence<'_> {
             }
         };
         hold(true, self.forecast.excess(), ALARM, Reason::AboveForecast);
-        hold(sums.attempted >= CROWD_MIN, self.demand(), limits.demand, Reason::Demand);
+        hold(sums.attempted >= CROWD_MIN, self.demand(), self.crowd(), Reason::Demand);
         hold(
             sums.challenges_passed + sums.challenges_failed >= ANSWERS_MIN,
             share(sums.challenges_failed, sums.challenges_passed),

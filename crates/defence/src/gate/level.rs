@@ -38,9 +38,8 @@ impl Level {
     pub(crate) fn down(self, has_mail: bool) -> Self {
         match self {
             Self::Open | Self::Challenge => Self::Open,
-            Self::EmailFirst => Self::Challenge,
             Self::WaitingList if has_mail => Self::EmailFirst,
-            Self::WaitingList => Self::Challenge,
+            Self::EmailFirst | Self::WaitingList => Self::Challenge,
             Self::InviteOnly => Self::WaitingList,
             Self::Suspended => Self::InviteOnly,
         }

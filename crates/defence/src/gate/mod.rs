@@ -8,10 +8,11 @@
 //! [`Level::EmailFirst`] (where letters are sent) and [`Level::WaitingList`] within seconds; beyond that only with ill
 //! will of two kinds, or of one kind while users are harmed. A crowd that a link brings shows neither, whatever its size.
 //!
-//! **Down.** When nothing has spoken for the level for a while ([`CALM`], or [`CALM_AFTER_RELAPSE`] if it fell within
-//! the last minutes only to rise again), it goes down by one, and by another every [`STEP_DOWN`]. What holds a level is
-//! weaker than what leads to it (`release` of [`Thresholds`]), so that noise around a threshold moves nothing. From the
-//! strictest level to the widest it is at most 90 s, after at most [`WINDOW`] in which the last attempts are forgotten.
+//! **Down.** When nothing has spoken for the level for a while ([`CALM`]), it goes down by one, and by another every
+//! [`STEP_DOWN`]. If it fell within the last minutes only to rise again, it waits so long that it is open after
+//! [`REOPENS_AFTER_RELAPSE`], whatever the level: attackers who come in pulses find it as they left it. What holds a level
+//! is weaker than what leads to it (`release` of [`Thresholds`]), so that noise around a threshold moves nothing. Before
+//! that, the last attempts are forgotten within [`WINDOW`]: it is open within two minutes after the end of an incident.
 //!
 //! So there is no state without a way out: without pressure every level has a timer that ends.
 
@@ -39,8 +40,8 @@ pub use signals::Signals;
 pub const WINDOW: Duration = Duration::from_secs(15);
 /// Time without pressure after which the gate goes down for the first time.
 pub const CALM: Duration = Duration::from_secs(15);
-/// The same after a relapse.
-pub const CALM_AFTER_RELAPSE: Duration = Duration::from_secs(50);
+/// Time without pressure after which the gate is open, after a relapse.
+pub const REOPENS_AFTER_RELAPSE: Duration = Duration::from_secs(95);
 /// Least time at a level on the way down.
 pub const STEP_DOWN: Duration = Duration::from_secs(10);
 /// A rise within this after a fall is a relapse.
@@ -157,16 +158,20 @@ impl Gate {
 
     /// About how long it takes until everyone is let in again, if it is calm from now on. For `Retry-After`.
     pub fn reopens_in(&self) -> Duration {
+        match self.steps_to_open() {
+            0 => Duration::ZERO,
+            steps => self.hold().saturating_sub(self.calm) + STEP_DOWN * (steps - 1),
+        }
+    }
+
+    fn steps_to_open(&self) -> u32 {
         let mut steps = 0;
         let mut level = self.level;
         while level > Level::Open {
             level = level.down(self.settings.has_mail);
             steps += 1;
         }
-        match steps {
-            0 => Duration::ZERO,
-            steps => self.hold().saturating_sub(self.calm) + STEP_DOWN * (steps - 1),
-        }
+        steps
     }
 
     /// Takes what happened since the last tick, and moves by at most one level. To be called every second or so.
@@ -244,9 +249,11 @@ impl Gate {
             return None;
         }
         let calm = Measured { measured: self.calm.as_secs_f64(), threshold: hold.as_secs_f64() };
+        // After a relapse what is left to wait for grows by a step with each: the time goes on.
+        let kept = if self.relapsed { self.calm } else { hold.saturating_sub(STEP_DOWN) };
         let moved = self.go(self.level.down(self.settings.has_mail), vec![Reason::Calm(calm)], now);
         self.lowered = Some(now.monotonic);
-        self.calm = hold.saturating_sub(STEP_DOWN);
+        self.calm = kept;
         if self.level == Level::Open
             && let Some(incident) = &mut self.incident
         {
@@ -255,8 +262,13 @@ impl Gate {
         Some(moved)
     }
 
+    /// Time without pressure after which the gate goes down from here.
     fn hold(&self) -> Duration {
-        if self.relapsed { CALM_AFTER_RELAPSE } else { CALM }
+        if self.relapsed {
+            REOPENS_AFTER_RELAPSE.saturating_sub(STEP_DOWN * self.steps_to_open().saturating_sub(1)).max(CALM)
+        } else {
+            CALM
+        }
     }
 
     fn go(&mut self, to: Level, reasons: Vec<Reason>, now: Moment) -> Move {

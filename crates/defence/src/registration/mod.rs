@@ -43,7 +43,8 @@ impl Default for RegistrarSettings {
 /// What somebody who asks for an account has shown. The server has checked each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Proof {
-    /// A challenge was solved, for this prefix and to register.
+    /// A challenge was solved, for this prefix and to register; or a letter was read that was sent to somebody who had
+    /// solved one, as its ticket says.
     pub challenge: bool,
     /// A letter was read.
     pub email: bool,
@@ -125,7 +126,8 @@ impl Registrar {
         self.list.called()
     }
 
-    /// Somebody asks for an account at a level of the gate.
+    /// Somebody asks for an account at a level of the gate. Takes from the budget if the answer is [`Answer::Make`],
+    /// whatever becomes of it.
     pub fn register(&mut self, level: Level, address: IpAddr, proof: Proof, now: Duration) -> Answer {
         let standing = proof.place.map_or(Standing::Gone, |place| self.list.ask(place, now));
         // Who holds a place has shown what was asked for it.
@@ -140,7 +142,13 @@ impl Registrar {
             Level::Suspended => false,
         };
         if !may_have_one {
-            return self.wait(address, proof.place.filter(|_| holds), now);
+            return match self.wait(address, proof.place.filter(|_| holds), now) {
+                // Called up before the gate was closed: until it opens again there is nothing to be had.
+                Answer::Wait { place, standing: standing @ Standing::CalledUp { .. }, .. } => {
+                    Answer::Wait { place, standing, about: ASK_AGAIN_MAX, ask_again: ASK_AGAIN_MAX }
+                }
+                other => other,
+            };
         }
         let wants_email = level >= Level::EmailFirst && self.settings.has_mail;
         if wants_email && !proof.email && !proof.invitation {

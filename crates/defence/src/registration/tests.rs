@@ -90,6 +90,20 @@ fn nobody_is_called_up_while_it_is_closed() {
 }
 
 #[test]
+fn who_was_called_up_waits_while_it_is_suspended() {
+    let mut registrar = registrar(false);
+    let id = place(registrar.register(Level::WaitingList, address(1), SOLVED, SECOND));
+    assert_eq!(registrar.tick(Level::WaitingList, 3 * SECOND), [id]);
+    let proof = Proof { place: Some(id), ..Proof::default() };
+    let answer = registrar.register(Level::Suspended, address(1), proof, 4 * SECOND);
+    assert!(matches!(
+        answer,
+        Answer::Wait { standing: Standing::CalledUp { .. }, ask_again: ASK_AGAIN_MAX, .. }
+    ));
+    assert_eq!(registrar.register(Level::InviteOnly, address(1), proof, 5 * SECOND), Answer::Make);
+}
+
+#[test]
 fn without_a_budget_there_is_a_place_at_every_level() {
     let mut registrar = registrar(false);
     let now = 100 * SECOND;
