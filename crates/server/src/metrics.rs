@@ -16,6 +16,9 @@ const DURATION: &str = "cachalot_http_request_duration_seconds";
 const IN_FLIGHT: &str = "cachalot_http_requests_in_flight";
 const CONNECTIONS: &str = "cachalot_http_connections";
 
+const GATE_LEVEL: &str = "cachalot_gate_level";
+const REGISTRATIONS: &str = "cachalot_registrations_total";
+
 const GENERATIONS: &str = "cachalot_requests_total";
 const END_TO_END: &str = "cachalot_e2e_request_latency_seconds";
 const PROMPT_TOKENS: &str = "cachalot_request_prompt_tokens";
@@ -37,6 +40,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     in_flight: Gauge,
     connections: Gauge,
+    gate: Gauge,
     /// Each open connection holds one more of it.
     connection: Arc<()>,
 }
@@ -109,6 +113,10 @@ impl Metrics {
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
+        let levels = describe("How far the door to new accounts is closed: 0 (open) to 5 (suspended).");
+        recorder.describe_gauge(GATE_LEVEL.into(), None, levels);
+        let asked = describe("Those who asked for an account, by what came of it.");
+        recorder.describe_counter(REGISTRATIONS.into(), None, asked);
         let ended = describe(
             "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
         );
@@ -125,6 +133,7 @@ impl Metrics {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
             connections: recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA),
+            gate: recorder.register_gauge(&Key::from_static_name(GATE_LEVEL), &METADATA),
             connection: Arc::new(()),
             recorder,
         }
@@ -159,6 +168,19 @@ impl Metrics {
         self.recorder.register_histogram(&key, &METADATA).record(after.as_secs_f64());
         let (status, class) = (Label::new("status", status.to_string()), Label::new("class", class));
         let key = Key::from_parts(REQUESTS, vec![route, method, status, class]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Notes the level of the registration gate.
+    pub(crate) fn gate_level(&self, level: defence::Level) {
+        let number = defence::Level::ALL.iter().position(|other| *other == level).unwrap_or_default();
+        self.gate.set(number as f64);
+    }
+
+    /// Notes what came of somebody's asking for an account: `made`, `letter`, `challenge_required`, `challenge_failed`,
+    /// `email_required`, `waiting` or `no_place`.
+    pub(crate) fn registration(&self, outcome: &'static str) {
+        let key = Key::from_parts(REGISTRATIONS, vec![Label::new("outcome", outcome)]);
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
@@ -373,6 +395,8 @@ mod tests {
         let metrics = Metrics::new();
         let flying = (metrics.request_began(), metrics.connection_opened());
         metrics.request_answered("GET", "/", "local", 200, Duration::ZERO);
+        metrics.gate_level(defence::Level::Suspended);
+        metrics.registration("made");
         metrics.generated(&Generated {
             endpoint: "/",
             class: "local",
@@ -384,6 +408,7 @@ mod tests {
         });
         let text = metrics.render(&[("plain".to_owned(), EngineStats::default())], 0);
         drop(flying);
+        assert!(text.lines().any(|line| line == "cachalot_gate_level 5"), "{text}");
         let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         let described: std::collections::BTreeSet<_> = described.collect();
         let page = include_str!("../../../docs/observability.md");

@@ -5,6 +5,7 @@ pub(crate) mod balance;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod key;
 pub(crate) mod list;

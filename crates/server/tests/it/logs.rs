@@ -128,11 +128,16 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
         let asked = json!({
             "login": SECRET, "name": SECRET, "email": SECRET, "password": SECRET, "old": SECRET, "new": SECRET,
             "token": SECRET, "ticket": SECRET, "code": SECRET, "credential": {"id": SECRET, "response": SECRET},
+            "challenge": SECRET, "place": SECRET, "invitation": SECRET, "level": "open", "reason": SECRET,
         });
         let path = path.replace("{id}", SECRET);
-        for (method, client) in
-            [("POST", &site.client), ("POST", &by_name), ("PATCH", &by_name), ("DELETE", &by_name)]
-        {
+        for (method, client) in [
+            ("POST", &site.client),
+            ("POST", &by_name),
+            ("PATCH", &by_name),
+            ("DELETE", &by_name),
+            ("PUT", &site.client),
+        ] {
             if path == "/api/logout" || (method == "DELETE" && path == "/api/sessions") {
                 continue;
             }

@@ -9,6 +9,7 @@ mod chat;
 mod completions;
 mod conversations;
 mod data;
+mod gate;
 mod groups;
 mod guard;
 mod health;

@@ -4,6 +4,10 @@ use serde::Serialize;
 use store::{AuditRow, Group, Session, UserCard};
 use utoipa::ToSchema;
 
+use crate::app::App;
+use crate::error::ApiError;
+use crate::gate::{SignalsView, StatusView};
+
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserCardView {
     id: String,
@@ -111,6 +115,8 @@ pub(crate) struct AuditView {
     by_name: Option<String>,
     event: String,
     address: String,
+    /// What the operator wrote about it.
+    note: Option<String>,
 }
 
 impl From<AuditRow> for AuditView {
@@ -124,6 +130,35 @@ impl From<AuditRow> for AuditView {
             by_name: row.by_name,
             event: row.entry.event,
             address: row.entry.address,
+            note: row.entry.note,
         }
+    }
+}
+
+/// The registration gate.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AdminGate)]
+pub(crate) struct GateView {
+    #[serde(flatten)]
+    status: StatusView,
+    /// The level that is pinned.
+    pin: Option<String>,
+    /// What the gate was told at its last tick.
+    signals: SignalsView,
+    /// Of the last 60 seconds.
+    accounts_made: u32,
+}
+
+impl GateView {
+    pub(super) async fn of(app: &App) -> Result<Self, ApiError> {
+        // Where no server runs, what the store knows was not read before.
+        app.gatehouse.load(&*app.store, app.moment()).await?;
+        let inside = app.gatehouse.inside(app.clock.monotonic());
+        Ok(Self {
+            status: app.gate_status(),
+            pin: inside.pin,
+            signals: inside.signals,
+            accounts_made: inside.accounts_made,
+        })
     }
 }

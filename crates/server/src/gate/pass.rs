@@ -1,0 +1,230 @@
+//! What somebody shows who asks for an account, and what it is good for.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use defence::registration::PlaceId;
+use defence::{Answer, Level, Prefix, Proof};
+use serde::{Deserialize, Serialize};
+
+use super::Action;
+use super::turned::{Turned, WaitingView};
+use crate::accounts::Peer;
+use crate::app::State;
+use crate::error::ApiError;
+
+/// What the body of a sign-up has besides who it is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Shown<'a> {
+    /// The solution of a challenge.
+    pub(crate) challenge: Option<&'a str>,
+    /// A place in the waiting list.
+    pub(crate) place: Option<&'a str>,
+    /// An invitation.
+    pub(crate) invitation: Option<&'a str>,
+}
+
+const PLACE: &str = "place";
+/// How long the ticket of a place is good; each time that its holder asks, they get another.
+const PLACE_LIFETIME: Duration = Duration::from_hours(24);
+const INVITATION: &str = "invitation";
+
+/// What the ticket of a place says: for whom it is good.
+#[derive(Debug, Serialize, Deserialize)]
+struct PlaceTicket {
+    id: u64,
+    /// Whoever takes the ticket to another network has no place there.
+    prefix: String,
+}
+
+/// What the ticket of an invitation says.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Invitation {
+    id: [u8; 16],
+    /// Unix milliseconds; until then it must be remembered that it was used.
+    expires_ms: i64,
+}
+
+/// What was shown and is good. An invitation is used up when the account is made, the rest before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pass {
+    pub(crate) proof: Proof,
+    pub(crate) invitation: Option<Invitation>,
+}
+
+impl State {
+    /// What somebody shows is good for. The challenge, if there is one, is used up.
+    ///
+    /// # Errors
+    /// [`Turned::Challenge`] where one is asked for and there is nothing in its place.
+    pub(crate) async fn check_shown(&self, shown: &Shown<'_>, peer: Peer) -> Result<Pass, Turned> {
+        let level = self.gatehouse.level();
+        let prefix = Prefix::wide(peer.ip());
+        let invitation = self.check_invitation(shown.invitation, level).await?;
+        let place = shown.place.and_then(|ticket| self.open_place(ticket, peer));
+        let challenge = match shown.challenge {
+            None => false,
+            Some(answer) => self.is_solved(answer, prefix).await?,
+        };
+        let asked_for = level >= Level::Challenge;
+        if shown.challenge.is_some() && !challenge && asked_for {
+            return Err(self.challenged(peer, true));
+        }
+        let proof = Proof { challenge, email: false, invitation: invitation.is_some(), place };
+        if !challenge && place.is_none() && invitation.is_none() {
+            self.gatehouse.attempted(prefix, self.moment());
+            if asked_for {
+                return Err(self.challenged(peer, false));
+            }
+        }
+        Ok(Pass { proof, invitation })
+    }
+
+    async fn is_solved(&self, answer: &str, prefix: Prefix) -> Result<bool, ApiError> {
+        let Ok(claim) = self.gatehouse.claim(answer, prefix, self.moment()) else { return Ok(false) };
+        let right = self.blocking(move || claim.is_right()).await?;
+        self.gatehouse.solved(right);
+        Ok(right)
+    }
+
+    fn challenged(&self, peer: Peer, failed: bool) -> Turned {
+        self.metrics.registration(if failed { "challenge_failed" } else { "challenge_required" });
+        let challenge = self.gatehouse.issue(Prefix::wide(peer.ip()), Action::SignUp, self.moment());
+        Turned::Challenge { failed, challenge: Box::new(challenge) }
+    }
+
+    /// What somebody shows who has read a letter, and solved a challenge before it was sent if one was asked for.
+    pub(crate) async fn pass_of_letter(
+        &self,
+        place: Option<PlaceId>,
+        invitation: Option<&str>,
+    ) -> Result<Pass, ApiError> {
+        let invitation = self.check_invitation(invitation, self.gatehouse.level()).await?;
+        let proof = Proof { challenge: true, email: true, invitation: invitation.is_some(), place };
+        Ok(Pass { proof, invitation })
+    }
+
+    /// What somebody shows for whom a provider vouches: as good as a solved challenge and a letter.
+    pub(crate) fn pass_of_provider(&self, place: Option<PlaceId>, peer: Peer) -> Pass {
+        if place.is_none() {
+            self.gatehouse.attempted(Prefix::wide(peer.ip()), self.moment());
+        }
+        Pass { proof: Proof { challenge: true, email: true, invitation: false, place }, invitation: None }
+    }
+
+    /// Where an invitation matters, one that is not good is said to be so; elsewhere it is as good as none.
+    async fn check_invitation(
+        &self,
+        ticket: Option<&str>,
+        level: Level,
+    ) -> Result<Option<Invitation>, ApiError> {
+        let Some(ticket) = ticket else { return Ok(None) };
+        let good = match self.open_ticket::<Invitation>(INVITATION, ticket) {
+            Ok(invitation) if self.store.is_invitation_taken(invitation.id).await? => None,
+            opened => opened.ok(),
+        };
+        if good.is_none() && level >= Level::WaitingList { Err(invitation_gone()) } else { Ok(good) }
+    }
+
+    /// Whether a letter may be sent that makes the account when it is read.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_letter(&self, pass: &Pass, peer: Peer) -> Result<(), Turned> {
+        let answer = self.gatehouse.register_by_letter(peer.ip(), pass.proof, self.moment());
+        match answer {
+            Answer::Make | Answer::ShowEmail => {
+                self.metrics.registration("letter");
+                Ok(())
+            }
+            other => Err(self.turned(other, peer)),
+        }
+    }
+
+    /// Takes one account of the budget, and the invitation if there is one: from here on it may be made. To be asked
+    /// when nothing else can fail but what is rare; see [`give_back_invitation`](Self::give_back_invitation).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn take_account(&self, pass: &Pass, peer: Peer) -> Result<(), Turned> {
+        // Before the budget, so that many who come with one invitation use up one account.
+        if let Some(invitation) = pass.invitation
+            && !self.store.take_invitation(invitation.id, invitation.expires_ms).await?
+        {
+            return Err(invitation_gone().into());
+        }
+        match self.gatehouse.register(peer.ip(), pass.proof, self.moment()) {
+            Answer::Make => {
+                self.metrics.registration("made");
+                Ok(())
+            }
+            other => {
+                self.give_back_invitation(pass).await;
+                Err(self.turned(other, peer))
+            }
+        }
+    }
+
+    /// An account could not be made: who was invited may try again.
+    pub(crate) async fn give_back_invitation(&self, pass: &Pass) {
+        if let Some(invitation) = pass.invitation
+            && let Err(error) = self.store.give_back_invitation(invitation.id).await
+        {
+            tracing::error!(%error, "an invitation that made no account could not be given back");
+        }
+    }
+
+    fn turned(&self, answer: Answer, peer: Peer) -> Turned {
+        match answer {
+            Answer::SolveChallenge => self.challenged(peer, false),
+            Answer::Make | Answer::ShowEmail => {
+                self.metrics.registration("email_required");
+                let message = "new accounts take an email address first, to which a letter is sent";
+                Turned::Error(ApiError::unprocessable("email_required", message).with_param("email"))
+            }
+            Answer::Wait { .. } => {
+                self.metrics.registration("waiting");
+                match self.waiting(answer, peer) {
+                    Ok(Some(waiting)) => Turned::Waiting(waiting),
+                    Ok(None) => Turned::Error(ApiError::internal("a place is none")),
+                    Err(error) => Turned::Error(error),
+                }
+            }
+            Answer::Refuse { reason, retry_after } => {
+                self.metrics.registration("no_place");
+                Turned::NoPlace { reason, retry_after }
+            }
+        }
+    }
+
+    /// Where a place stands, with a ticket for whoever asks from here.
+    pub(crate) fn waiting(&self, answer: Answer, peer: Peer) -> Result<Option<WaitingView>, ApiError> {
+        let Answer::Wait { place, standing, about, ask_again } = answer else { return Ok(None) };
+        let ticket = self.place_ticket(place, peer)?;
+        let now = self.clock.monotonic();
+        Ok(Some(WaitingView::new((place, ticket), standing, about, ask_again, now)))
+    }
+
+    pub(crate) fn place_ticket(&self, place: PlaceId, peer: Peer) -> Result<String, ApiError> {
+        let content = PlaceTicket { id: place.0, prefix: Prefix::wide(peer.ip()).to_string() };
+        self.ticket(PLACE, &content, PLACE_LIFETIME)
+    }
+
+    /// The place that a ticket is for, if it is one for whoever asks from here.
+    pub(crate) fn open_place(&self, ticket: &str, peer: Peer) -> Option<PlaceId> {
+        let content: PlaceTicket = self.open_ticket(PLACE, ticket).ok()?;
+        (content.prefix == Prefix::wide(peer.ip()).to_string()).then_some(PlaceId(content.id))
+    }
+
+    /// An invitation that makes one account within `lifetime`.
+    pub(crate) fn invite(&self, lifetime: Duration) -> Result<String, ApiError> {
+        let lifetime_ms = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
+        let expires_ms = self.clock.unix_ms().saturating_add(lifetime_ms);
+        self.ticket(INVITATION, &Invitation { id: self.random_bytes(), expires_ms }, lifetime)
+    }
+}
+
+fn invitation_gone() -> ApiError {
+    let message = "this invitation was used, is too old or is none of this server's";
+    ApiError::new(StatusCode::GONE, "invitation_gone", message).with_param("invitation")
+}

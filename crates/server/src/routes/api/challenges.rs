@@ -1,0 +1,55 @@
+use axum::Json;
+use axum::extract::State;
+use defence::{Challenge, Prefix};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::accounts::Peer;
+use crate::app::App;
+use crate::body;
+use crate::gate::Action;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChallengesAsked)]
+pub(crate) struct Asked {
+    action: For,
+}
+
+/// What the challenge is for.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[schema(as = ChallengeAction)]
+#[serde(rename_all = "snake_case")]
+enum For {
+    SignUp,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChallengeGiven)]
+pub(crate) struct Given {
+    /// In the form of ALTCHA's second protocol.
+    #[schema(value_type = Object)]
+    challenge: Challenge,
+}
+
+/// A challenge to be solved: good for some minutes, once, for this action and from the network that asked for it.
+#[utoipa::path(
+    post,
+    path = "/api/challenges",
+    operation_id = "challenge",
+    tag = "account",
+    request_body = Asked,
+    responses((status = 200, body = Given)),
+)]
+pub(crate) async fn handle(
+    State(app): State<App>,
+    peer: Peer,
+    body::Json(asked, _room): body::Json<Asked>,
+) -> Json<Given> {
+    let (prefix, now) = (Prefix::wide(peer.ip()), app.moment());
+    let action = match asked.action {
+        For::SignUp => Action::SignUp,
+    };
+    // Whoever comes back with the answer is not counted again.
+    app.gatehouse.attempted(prefix, now);
+    Json(Given { challenge: app.gatehouse.issue(prefix, action, now) })
+}
