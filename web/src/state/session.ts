@@ -1,6 +1,6 @@
 import { create } from "zustand";
 import { ApiError, api, type NewUser } from "../api/client";
-import { type Password, type SecondFactor, security } from "../api/security";
+import { type Password, type SecondFactor, type SignUpAnswer, security } from "../api/security";
 import type { Session } from "../api/types";
 import {
   allowedPath,
@@ -198,11 +198,7 @@ export async function setUp(token: string, user: NewUser): Promise<void> {
 }
 
 /** Takes the new user's session, if there is one yet; where the door has closed meanwhile, one is brought to the login. */
-async function enterOrBack(
-  made: Promise<Session | { mailed: true }>,
-  closed: string,
-  note: EntryNote,
-): Promise<boolean> {
+async function enterOrBack(made: Promise<SignUpAnswer>, closed: string, note: EntryNote): Promise<boolean> {
   set(quiet);
   try {
     const answer = await made;

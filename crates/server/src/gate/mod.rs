@@ -29,7 +29,7 @@ use tokio::sync::OnceCell;
 pub(crate) use self::keep::keep_gate;
 pub(crate) use self::pass::{Pass, Shown};
 pub(crate) use self::turned::{Turned, Waits};
-pub(crate) use self::view::{SignalsView, StatusView};
+pub(crate) use self::view::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 use self::counts::{Beside, Counts, Minute};
 use crate::settings::{Registration, Settings};

@@ -27,6 +27,7 @@ pub(crate) enum Turned {
 
 /// Where a place in the waiting list stands.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Waiting)]
 pub(crate) struct WaitingView {
     /// To be kept by the page: nothing else is known of who waits.
     place: String,
@@ -36,6 +37,7 @@ pub(crate) struct WaitingView {
     called_up: bool,
     /// For how long it is called up.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     until_seconds: Option<u64>,
     /// About how long it takes until it is.
     about_seconds: u64,

@@ -8,18 +8,20 @@ use crate::app::State;
 
 /// How the service is, for everybody.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServiceStatus)]
 pub(crate) struct StatusView {
-    registration: RegistrationView,
+    pub(crate) registration: RegistrationView,
     /// While there is one.
-    incident: Option<IncidentView>,
+    pub(crate) incident: Option<IncidentView>,
     /// The last moves of the gate, the newest first; at most 64.
-    moves: Vec<MoveView>,
+    pub(crate) moves: Vec<MoveView>,
 }
 
 /// How far the door to new accounts stands open.
 #[derive(Debug, Serialize, ToSchema)]
-struct RegistrationView {
-    /// `open`, `challenge`, `email_first`, `waiting_list`, `invite_only` or `suspended`.
+#[schema(as = Registration)]
+pub(crate) struct RegistrationView {
+    #[schema(value_type = LevelName)]
     level: String,
     /// Whether an operator holds it there.
     pinned: bool,
@@ -40,35 +42,75 @@ struct RegistrationView {
 
 /// Something exceptional goes on.
 #[derive(Debug, Serialize, ToSchema)]
-struct IncidentView {
+#[schema(as = Incident)]
+pub(crate) struct IncidentView {
     /// Unix milliseconds at which it began, as far as can be told.
     since_ms: i64,
 }
 
 /// A change of level.
 #[derive(Debug, Serialize, ToSchema)]
-struct MoveView {
+#[schema(as = GateMove)]
+pub(crate) struct MoveView {
     /// Unix milliseconds.
     at_ms: i64,
+    #[schema(value_type = LevelName)]
     from: String,
+    #[schema(value_type = LevelName)]
     to: String,
     reasons: Vec<ReasonView>,
 }
 
 /// Why the gate moved.
 #[derive(Debug, Serialize, ToSchema)]
-struct ReasonView {
-    /// `above_forecast`, `demand`, `failed_challenges`, `prefix_concentration`, `asn_concentration`, `failed_logins`,
-    /// `queue_delay`, `refusals`, `cost_per_account`, `calm` or `pinned`.
+#[schema(as = GateReason)]
+pub(crate) struct ReasonView {
+    #[schema(value_type = ReasonName)]
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     measured: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     threshold: Option<f64>,
+}
+
+/// How far the door to new accounts stands open, the widest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GateLevel)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the document's: the words are those of the crate that decides")]
+pub(crate) enum LevelName {
+    Open,
+    Challenge,
+    EmailFirst,
+    WaitingList,
+    InviteOnly,
+    Suspended,
+}
+
+/// What speaks for a move.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GateReasonName)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the document's: the words are those of the crate that decides")]
+enum ReasonName {
+    AboveForecast,
+    Demand,
+    FailedChallenges,
+    PrefixConcentration,
+    AsnConcentration,
+    FailedLogins,
+    QueueDelay,
+    Refusals,
+    CostPerAccount,
+    Calm,
+    Pinned,
 }
 
 /// What the gate was told at its last tick: counts since the one before.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GateSignals)]
 pub(crate) struct SignalsView {
     /// Unix milliseconds of the tick.
     at_ms: i64,

@@ -8,14 +8,14 @@ use crate::accounts::Operator;
 use crate::app::App;
 use crate::body::{self, Given};
 use crate::error::{ApiError, shortened};
-use crate::gate::level_named;
+use crate::gate::{LevelName, level_named};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AdminPinGateAsked)]
 pub(crate) struct Asked {
     /// One of the levels; null lets the gate run by itself.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<LevelName>)]
     level: Given<String>,
     /// For the audit log.
     reason: Option<String>,

@@ -4,41 +4,52 @@ use serde::Serialize;
 use store::{AuditRow, Group, Session, UserCard};
 use utoipa::ToSchema;
 
+use super::super::words::Role;
 use crate::app::App;
 use crate::error::ApiError;
-use crate::gate::{SignalsView, StatusView};
+use crate::gate::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct UserCardView {
     id: String,
     name: String,
     email: Option<String>,
     email_verified: bool,
-    role: &'static str,
+    role: Role,
     created_ms: i64,
     disabled_ms: Option<i64>,
     groups: Vec<String>,
     totp: bool,
     passkeys: u64,
     links: u64,
-    /// `password`, `passkey`, `provider`: without any, somebody must give them one.
-    ways_in: Vec<&'static str>,
+    /// Without any, somebody must give them one.
+    ways_in: Vec<WayIn>,
     seen_ms: Option<i64>,
+}
+
+/// What somebody can sign in with.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum WayIn {
+    Password,
+    Passkey,
+    Provider,
 }
 
 impl From<UserCard> for UserCardView {
     fn from(card: UserCard) -> Self {
         let ways = [
-            ("password", card.user.password_hash.is_some()),
-            ("passkey", card.passkeys > 0),
-            ("provider", card.links > 0),
+            (WayIn::Password, card.user.password_hash.is_some()),
+            (WayIn::Passkey, card.passkeys > 0),
+            (WayIn::Provider, card.links > 0),
         ];
         Self {
             id: card.user.id.to_string(),
             name: card.user.name,
             email_verified: card.user.email_verified_ms.is_some(),
             email: card.user.email,
-            role: card.user.role.as_str(),
+            role: card.user.role.into(),
             created_ms: card.user.created_ms,
             disabled_ms: card.user.disabled_ms,
             groups: card.groups.iter().map(ToString::to_string).collect(),
@@ -52,7 +63,7 @@ impl From<UserCard> for UserCardView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminSessionView)]
+#[schema(as = AdminDevice)]
 pub(crate) struct SessionView {
     id: String,
     created_ms: i64,
@@ -74,6 +85,7 @@ impl From<Session> for SessionView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub(crate) struct GroupView {
     id: String,
     name: String,
@@ -83,6 +95,7 @@ pub(crate) struct GroupView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limits)]
 struct LimitsView {
     answers_at_once: Option<u32>,
     messages_per_day: Option<u32>,
@@ -106,6 +119,7 @@ impl From<Group> for GroupView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub(crate) struct AuditView {
     number: i64,
     at_ms: i64,
@@ -139,9 +153,13 @@ impl From<AuditRow> for AuditView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AdminGate)]
 pub(crate) struct GateView {
-    #[serde(flatten)]
-    status: StatusView,
+    registration: RegistrationView,
+    /// While there is one.
+    incident: Option<IncidentView>,
+    /// The last moves, the newest first; at most 64.
+    moves: Vec<MoveView>,
     /// The level that is pinned.
+    #[schema(value_type = Option<LevelName>)]
     pin: Option<String>,
     /// What the gate was told at its last tick.
     signals: SignalsView,
@@ -154,8 +172,11 @@ impl GateView {
         // Where no server runs, what the store knows was not read before.
         app.gatehouse.load(&*app.store, app.moment()).await?;
         let inside = app.gatehouse.inside(app.clock.monotonic());
+        let StatusView { registration, incident, moves } = app.gate_status();
         Ok(Self {
-            status: app.gate_status(),
+            registration,
+            incident,
+            moves,
             pin: inside.pin,
             signals: inside.signals,
             accounts_made: inside.accounts_made,
