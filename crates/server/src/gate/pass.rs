@@ -174,14 +174,25 @@ impl State {
         }
     }
 
+    /// Where an address is asked for before anything else, one must be given; what is no address is looked at later.
+    pub(crate) fn check_address_given(&self, email: Option<&str>) -> Result<(), ApiError> {
+        let is_missing = email.is_none_or(|email| email.trim().is_empty());
+        if is_missing && self.gatehouse.level() >= Level::EmailFirst {
+            return Err(self.email_required());
+        }
+        Ok(())
+    }
+
+    fn email_required(&self) -> ApiError {
+        self.metrics.registration("email_required");
+        let message = "new accounts take an email address first, to which a letter is sent";
+        ApiError::unprocessable("email_required", message).with_param("email")
+    }
+
     fn turned(&self, answer: Answer, peer: Peer) -> Turned {
         match answer {
             Answer::SolveChallenge => self.challenged(peer, false),
-            Answer::Make | Answer::ShowEmail => {
-                self.metrics.registration("email_required");
-                let message = "new accounts take an email address first, to which a letter is sent";
-                Turned::Error(ApiError::unprocessable("email_required", message).with_param("email"))
-            }
+            Answer::Make | Answer::ShowEmail => Turned::Error(self.email_required()),
             Answer::Wait { .. } => {
                 self.metrics.registration("waiting");
                 match self.waiting(answer, peer) {

@@ -527,6 +527,7 @@ async fn a_letter_is_sent_and_its_account_made_as_the_gate_says() {
     };
     let (answer, second) = (stranger.solved().await, stranger.solved().await);
     site.pin(json!("email_first")).await;
+    stranger.sign_up("Pip", &json!({})).await.is_error(422, "email_required");
     stranger.sign_up("Pip", &asked("pip")).await.is_error(428, "challenge_required");
     assert_eq!(office.letters().len(), 0);
     let mailed = stranger.sign_up("Pip", &with("pip", &json!({"challenge": answer}))).await;

@@ -73,9 +73,9 @@ pub(crate) async fn handle(
         // Nothing would show that it is theirs, and whose it is could be found out by trying.
         app.letters()?;
     }
+    let pass = app.check_shown(&asked.shown(), peer).await?;
     asked.password.check_strength("password", &name)?;
     app.accounts.take_network(peer, app.clock.monotonic())?;
-    let pass = app.check_shown(&asked.shown(), peer).await?;
     check_name_is_free(&app, &name).await?;
     // From here to the end: an account that was taken from the budget is made even if whoever asked for it goes away.
     let worker = App::clone(&app);
@@ -168,10 +168,11 @@ async fn by_letter(
     language: Language,
     asked: Asked,
 ) -> Result<Response, Turned> {
+    app.check_address_given(asked.email.as_deref())?;
     let to = check_address(asked.email.as_deref())?;
-    asked.password.check_strength("password", &asked.name)?;
     let pass = app.check_shown(&asked.shown(), peer).await?;
     app.check_letter(&pass, peer)?;
+    asked.password.check_strength("password", &asked.name)?;
     check_name_is_free(app, &asked.name).await?;
     app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;
     let place = letters.place()?;
