@@ -1,15 +1,12 @@
 //! Writes the seeds of the fuzz targets: `cargo run --manifest-path fuzz/Cargo.toml --bin seeds` from the repository's
-//! root fills `fuzz/corpus/gguf` and `fuzz/corpus/import`.
+//! root fills `fuzz/corpus/gguf`.
 
-use std::io::{Cursor, Write as _};
 use std::path::Path;
 
 use models::LoadOptions;
 use models::formats::Format;
 use models::gguf::testing::GgufWriter;
 use models::gguf::{Array, Gguf, Value};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
 /// Every value type, arrays of all of them, and nested arrays.
 fn every_value() -> GgufWriter {
@@ -177,41 +174,7 @@ fn long_special() -> GgufWriter {
         .key("tokenizer.ggml.scores", vec![0.0_f32; 3])
 }
 
-/// Exports as three services write them, plain and packed.
-fn exports() -> Vec<(String, Vec<u8>)> {
-    let own = br#"{"format": "cachalot", "version": 1, "conversations": [{"id": "1", "title": "Whales", "model": "m",
-        "system": null, "created_ms": 1, "updated_ms": 2, "messages": [
-        {"id": "1", "role": "user", "status": "complete", "content": "How deep?", "created_ms": 3},
-        {"id": "2", "parent_id": "1", "role": "assistant", "status": "complete", "content": "Two", "created_ms": 4}
-    ]}]}"#;
-    let texts: [(&str, &[u8]); 3] = [
-        ("chatgpt", include_bytes!("../crates/server/tests/it/fixtures/chatgpt.json")),
-        ("deepseek", include_bytes!("../crates/server/tests/it/fixtures/deepseek.json")),
-        ("own", own),
-    ];
-    let packed = |text: &[u8], method| {
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        let options = SimpleFileOptions::default().compression_method(method);
-        zip.start_file("conversations.json", options).expect("a name");
-        zip.write_all(text).expect("memory");
-        zip.finish().expect("memory").into_inner()
-    };
-    let mut seeds = Vec::new();
-    for (name, text) in texts {
-        assert!(server::read_whole(text).is_ok_and(|count| count > 0), "the seed {name} is read");
-        seeds.push((format!("{name}.json"), text.to_vec()));
-        seeds.push((format!("{name}-stored.zip"), packed(text, CompressionMethod::Stored)));
-        seeds.push((format!("{name}.zip"), packed(text, CompressionMethod::Deflated)));
-    }
-    seeds
-}
-
 fn main() -> std::io::Result<()> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/import");
-    std::fs::create_dir_all(&directory)?;
-    for (name, bytes) in exports() {
-        std::fs::write(directory.join(name), bytes)?;
-    }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/gguf");
     std::fs::create_dir_all(&directory)?;
     let seeds = [

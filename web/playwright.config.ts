@@ -5,6 +5,7 @@ const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
 export default defineConfig({
   testDir: "e2e",
+  testMatch: "**/*.spec.ts",
   outputDir: "test-results",
   // One model answers on the machine's few cores: tests one after another, and time for slow ones.
   workers: 1,

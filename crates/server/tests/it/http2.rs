@@ -283,6 +283,8 @@ async fn a_stream_of_which_nothing_is_taken_is_reset_and_the_others_go_on() {
 #[tokio::test]
 async fn a_client_that_goes_away_frees_the_model() {
     let site = Site::new().await;
+    // So that it is not done before it is looked at.
+    let drip = site.models.gate.drip();
     let client = Http2::new(site.address).await;
     let mut stream = client.open(streaming(&site, "endless")).await;
     stream.named().await.unwrap();
@@ -295,6 +297,8 @@ async fn a_client_that_goes_away_frees_the_model() {
     stream.named().await.unwrap();
     drop((stream, client));
     eventually("it is cancelled with its connection", async || site.running("endless") == 0).await;
+    drop(drip);
+    site.models.gate.open();
 }
 
 #[tokio::test]

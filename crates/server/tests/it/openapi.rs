@@ -159,11 +159,11 @@ fn an_answer_that_differs_from_the_document_is_found() {
     check(201, &without, json!({}), Some("system"));
     check(201, &with("more", json!(1)), json!({}), Some("more"));
     check(201, &with("title", Value::Null), json!({}), Some("/title"));
-    check(201, &right, json!({"modell": "m"}), Some("modell"));
+    check(201, &right, json!({"modelz": "m"}), Some("modelz"));
     check(200, &right, json!({}), Some("no such status"));
     let error = json!({"error": {"message": "m", "type": "t", "param": null, "code": "c"}});
     check(404, &error, json!({}), None);
     check(404, &json!({"error": {"message": "m", "type": "t", "code": "c"}}), json!({}), Some("param"));
     // What was refused may be anything.
-    check(404, &error, json!({"modell": "m"}), None);
+    check(404, &error, json!({"modelz": "m"}), None);
 }
