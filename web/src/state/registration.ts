@@ -1,0 +1,33 @@
+import { type Admission, ApiError, type NewUser } from "../api/client";
+import type { Waiting } from "../api/gate";
+import { isChallenge, solve } from "../api/proof";
+import { signUp } from "./session";
+
+/** One that is late, or was overtaken by another level, is followed by another challenge. */
+const PROOFS_MAX = 3;
+
+export interface Proof {
+  signal: AbortSignal;
+  onProgress: (progress: number) => void;
+}
+
+/**
+ * Asks for an account, and does the work that the server may ask for first. What comes of it is null for an account that one is
+ * signed in with by then.
+ */
+export async function register(
+  user: NewUser,
+  shown: Admission,
+  { signal, onProgress }: Proof,
+): Promise<{ mailed: true } | { waiting: Waiting } | null> {
+  let solution: Admission = {};
+  for (let proofs = 0; ; proofs += 1) {
+    try {
+      return await signUp({ ...user, ...shown, ...solution });
+    } catch (error) {
+      if (!(error instanceof ApiError && isChallenge(error.challenge)) || proofs === PROOFS_MAX) throw error;
+      onProgress(0);
+      solution = { challenge: await solve(error.challenge, signal, onProgress) };
+    }
+  }
+}
