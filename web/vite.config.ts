@@ -35,6 +35,12 @@ export default defineConfig({
       "/api": { target: server, changeOrigin: true, headers: { origin: server } },
       "/oidc": { target: server, changeOrigin: true },
       "/readyz": { target: server, changeOrigin: true },
+      // An answer for the page, and the page for a browser.
+      "/status": {
+        target: server,
+        changeOrigin: true,
+        bypass: ({ headers }) => (headers.accept?.includes("text/html") ? "/index.html" : undefined),
+      },
     },
   },
   test: {

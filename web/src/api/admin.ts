@@ -1,4 +1,5 @@
 import { call } from "./client";
+import type { GateStatus, Level } from "./gate";
 import type { Device, User } from "./types";
 
 /** The server's `/api/admin`, for operators and administrators. */
@@ -73,6 +74,8 @@ export interface AuditEntry {
   by_name: string | null;
   event: string;
   address: string;
+  /** What was written about it. */
+  note?: string | null;
 }
 
 export interface Status {
@@ -85,6 +88,15 @@ export interface Status {
   models: { name: string; loaded: boolean }[];
   database_bytes: number;
   sign_up: boolean;
+}
+
+/** The registration gate as operators see it. */
+export interface Gate extends GateStatus {
+  pin: Level | null;
+  /** What it was told at its last tick, by name, and when (`at_ms`). */
+  signals: Readonly<Record<string, number | null>>;
+  /** In the last minute. */
+  accounts_made: number;
 }
 
 export interface Rotation {
@@ -148,6 +160,15 @@ export const admin = {
     call<{ entries: AuditEntry[]; next: string | number | null }>("GET", `/api/admin/audit?${query(given)}`),
 
   status: () => call<Status>("GET", "/api/admin/status"),
+
+  gate: () => call<Gate>("GET", "/api/admin/gate"),
+
+  /** Holds a level, or with null lets the gate run. */
+  pinGate: (level: Level | null, reason: string) =>
+    call<Gate>("PUT", "/api/admin/gate", { level, ...(reason === "" ? {} : { reason }) }),
+
+  invite: (count: number, days: number) =>
+    call<{ invitations: string[] }>("POST", "/api/admin/invitations", { count, days }),
 
   rotateKey: () =>
     call<Rotation>("POST", "/api/admin/rotate-key", undefined, { patience_ms: ROTATION_MS_MAX }),

@@ -80,12 +80,10 @@ export interface Challenge {
   signature: string;
 }
 
-export const STATUS_PATH = "/status";
-
 export const gate = {
   /** The same address is a page for whoever looks at it with a browser. */
   status: (signal?: AbortSignal) =>
-    call<GateStatus>("GET", STATUS_PATH, undefined, {
+    call<GateStatus>("GET", "/status", undefined, {
       headers: { accept: "application/json" },
       ...(signal === undefined ? {} : { signal }),
     }),

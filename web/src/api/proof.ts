@@ -17,7 +17,13 @@ export const progressOf = (challenge: Challenge, tried: number): number =>
 /** Whether what came with a refusal is a challenge that we can solve. */
 export function isChallenge(given: unknown): given is Challenge {
   const { parameters, signature } = (given ?? {}) as Partial<Challenge>;
-  const texts = [parameters?.algorithm, parameters?.keyPrefix, parameters?.nonce, parameters?.salt, signature];
+  const texts = [
+    parameters?.algorithm,
+    parameters?.keyPrefix,
+    parameters?.nonce,
+    parameters?.salt,
+    signature,
+  ];
   return texts.every((text) => typeof text === "string" && text !== "");
 }
 

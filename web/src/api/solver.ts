@@ -17,7 +17,10 @@ const TOLD_EVERY_MS = 100;
 const NO_LIMIT = 0;
 
 /** Tries one share, and says how it gets on. */
-export async function solveShare({ challenge, first, step }: Share, say: (said: Said) => void): Promise<void> {
+export async function solveShare(
+  { challenge, first, step }: Share,
+  say: (said: Said) => void,
+): Promise<void> {
   let tried = 0;
   let told_ms = performance.now();
   const solution = await solveChallenge({

@@ -228,7 +228,7 @@ async function enterOrBack(
  * Answers a letter: it makes an account and signs in with it, or confirms the address of one that there is. What it gives is the
  * place in the waiting list where others come first.
  */
-export async function verify(ticket: string, place: string | null): Promise<Waiting | null> {
+export async function verify(ticket: string, place: string | null = null): Promise<Waiting | null> {
   set(quiet);
   const before = get().user?.id;
   const session = await security.verify(ticket, place);
