@@ -111,7 +111,7 @@ describe("the proof of work", () => {
     expect(seen).toEqual([progressOf(given, 100), progressOf(given, 256)]);
     // As many as are expected: 1 - 1/e of such challenges are solved by then.
     expect(seen[1]).toBeCloseTo(0.632, 3);
-    expect(progressOf(given, 1e4)).toBeLessThan(1);
+    expect(progressOf(given, 2560)).toBeLessThan(1);
   });
 
   it("tells of a worker that can't", async () => {

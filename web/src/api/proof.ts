@@ -10,7 +10,7 @@ const WORKERS_MAX = 4;
 /** The tries that a challenge takes on average: a digit of the key is as good as any of sixteen. */
 const expectedTries = ({ parameters }: Challenge): number => 16 ** parameters.keyPrefix.length;
 
-/** How much of the work is likely behind one: the share of such challenges that are solved by so many tries. It never gets to 1. */
+/** How much of the work is likely behind one: the share of such challenges that are solved by so many tries. */
 export const progressOf = (challenge: Challenge, tried: number): number =>
   1 - Math.exp(-tried / expectedTries(challenge));
 

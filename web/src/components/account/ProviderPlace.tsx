@@ -1,5 +1,5 @@
 import { LogIn } from "lucide-react";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Provider } from "../../api/types";
 import { recallPlace, rememberPlace } from "../../state/newcomer";
@@ -21,13 +21,10 @@ function keepPlace(id: string): void {
 }
 
 /** The place in line of somebody who comes by a provider. */
-export function ProviderPlace({ provider }: { provider: Provider }) {
-  if (fragmentOf(window.location.hash, "place") !== null) keepPlace(provider.id);
-  return <Waits provider={provider} />;
-}
-
-function Waits({ provider: { id, name } }: { provider: Provider }) {
+export function ProviderPlace({ provider: { id, name } }: { provider: Provider }) {
   const { t } = useTranslation();
+  // Before it is looked for.
+  useState(() => keepPlace(id));
   const of = `provider.${id}` as const;
   const place = usePlace(of);
   const { ticket, waiting } = place;

@@ -301,12 +301,12 @@ describe("the banner", () => {
   it("isn't there while all is well, nor where strangers get no account anyway", async () => {
     render(<SignUpPage />);
     await waitFor(() => expect(useGate.getState().status).not.toBeNull());
-    expect(screen.queryByRole("complementary")).toBeNull();
+    expect(screen.queryByRole("region")).toBeNull();
     cleanup();
     status = statusOf("suspended", { offered: false });
     render(<LoginPage />);
     await waitFor(() => expect(useGate.getState().status?.registration.offered).toBe(false));
-    expect(screen.queryByRole("complementary")).toBeNull();
+    expect(screen.queryByRole("region")).toBeNull();
   });
 
   it("tells who has an account that nothing changes for them, first on the login", async () => {
@@ -314,7 +314,7 @@ describe("the banner", () => {
       reasons: [{ reason: "prefix_concentration", measured: 1, threshold: 0.5 }],
     });
     render(<LoginPage />);
-    const banner = await screen.findByRole("complementary", { name: "New accounts" });
+    const banner = await screen.findByRole("region", { name: "New accounts" });
     await waitFor(() => expect(banner.textContent).toMatch(/^You have an account\? Sign in as usual\./));
     expect(banner.textContent).toContain("A flood of automated requests is being turned away.");
     expect(banner.textContent).toContain("in about 75 seconds");
@@ -324,7 +324,7 @@ describe("the banner", () => {
   it("calls a crowd no attack, and an operator's decision one", async () => {
     status = statusOf("waiting_list");
     render(<SignUpPage />);
-    const banner = await screen.findByRole("complementary", { name: "New accounts" });
+    const banner = await screen.findByRole("region", { name: "New accounts" });
     await waitFor(() => expect(banner.textContent).toContain("More people are asking for an account"));
     expect(banner.textContent).not.toContain("flood");
     cleanup();

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "react";
+import { ApiError } from "../../api/client";
 import { recallInvitation, rememberDraftOfNewcomer, rememberInvitation } from "../../state/newcomer";
 import { register } from "../../state/registration";
 import { fragmentOf } from "../../state/route";
@@ -61,19 +62,17 @@ export function useSignUp() {
       if ("mailed" in answer) setWrittenTo(address.trim());
       else place.take(answer.waiting);
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (signal.aborted) return;
+      if (error instanceof ApiError && error.code === "email_required") setEmailAsked(true);
+      // Once it is told, one may go on without.
+      if (error instanceof ApiError && error.code === "invitation_gone") setInvitation(null);
+      throw error;
     } finally {
       setProof(null);
     }
   };
   const submit = useSubmit((values) => found(newUserProblems(values, email)), ask);
   const { refusal, again } = submit;
-
-  useEffect(() => {
-    if (refusal?.problem === "emailMissing") setEmailAsked(true);
-    // Once it is told, one may go on without.
-    if (refusal?.problem === "invitationGone") setInvitation(null);
-  }, [refusal, setInvitation]);
 
   // Where there was no place, it is tried again by itself, unless what would be sent is being changed.
   const trying = useRef<ReturnType<typeof setTimeout>>(undefined);

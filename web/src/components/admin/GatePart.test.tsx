@@ -61,7 +61,7 @@ it("shows how the gate stands, what it goes by and how it came there", async () 
   expect(now.getByText("by waiting list")).toBeTruthy();
   expect(now.getByText("7 of 60")).toBeTruthy();
   expect(now.getByText("12 people")).toBeTruthy();
-  expect(now.getByText("3.2 times, limit 1 times")).toBeTruthy();
+  expect(now.getByText("3.2×, limit 1×")).toBeTruthy();
   const signals = within(screen.getByRole("region", { name: "What it goes by" }));
   expect(signals.getByText("64%")).toBeTruthy();
   expect(signals.getByText("35 ms")).toBeTruthy();

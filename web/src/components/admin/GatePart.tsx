@@ -1,5 +1,5 @@
 import "../gate/gate.css";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { admin, type Gate } from "../../api/admin";
 import { measuredText } from "../../state/gate";
@@ -18,6 +18,11 @@ const EVERY_MS = 5000;
 export function GatePart({ administers }: { administers: boolean }) {
   const { t } = useTranslation("admin");
   const { loaded, reload, put } = useLoaded<Gate>(() => admin.gate());
+  // One question that is not answered takes nothing away, least of all what is being typed.
+  const [gate, setGate] = useState<Gate | null>(null);
+  useEffect(() => {
+    if (loaded.state === "ready") setGate(loaded.value);
+  }, [loaded]);
   useEffect(() => {
     const timer = setInterval(() => document.visibilityState === "visible" && void reload(), EVERY_MS);
     return () => clearInterval(timer);
@@ -30,18 +35,18 @@ export function GatePart({ administers }: { administers: boolean }) {
       </p>
       {loaded.state === "loading" && <Waiting />}
       {loaded.state === "failed" && <Failed failure={loaded.failure} onRetry={() => void reload()} />}
-      {loaded.state === "ready" && (
+      {gate !== null && (
         <>
-          <Now gate={loaded.value} />
-          <PinGate pin={loaded.value.pin} onChanged={put} />
+          <Now gate={gate} />
+          <PinGate pin={gate.pin} onChanged={put} />
         </>
       )}
       {administers && <Invitations />}
-      {loaded.state === "ready" && (
+      {gate !== null && (
         <>
-          <Signals signals={loaded.value.signals} />
+          <Signals signals={gate.signals} />
           <Section title={t("door.moves")}>
-            <Moves moves={loaded.value.moves} />
+            <Moves moves={gate.moves} />
           </Section>
         </>
       )}

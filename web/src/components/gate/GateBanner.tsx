@@ -30,7 +30,7 @@ export function GateBanner({ on }: { on: "login" | "sign-up" }) {
     </p>
   );
   return (
-    <aside className="gate-banner" aria-label={t("gate.banner.label")} hidden={!shown}>
+    <section className="gate-banner" aria-label={t("gate.banner.label")} hidden={!shown}>
       {shown && <Info size={18} aria-hidden className="shrink-0" />}
       <div>
         {/* What is said aloud changes with the level, not with every second. */}
@@ -54,6 +54,6 @@ export function GateBanner({ on }: { on: "login" | "sign-up" }) {
           </p>
         )}
       </div>
-    </aside>
+    </section>
   );
 }

@@ -1,6 +1,6 @@
 import "./gate.css";
 import { ArrowLeft } from "lucide-react";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { GateStatus, Registration } from "../../api/gate";
 import type { User } from "../../api/types";
@@ -121,12 +121,17 @@ function Door({ registration, incident, read_ms }: DoorProps) {
 function GateLevel({ registration: { level } }: { registration: Registration }) {
   const { t } = useTranslation();
   const name = t(`gate.level.${level}`);
-  const first = useRef(level);
+  const before = useRef(level);
+  const [changed, setChanged] = useState(false);
+  useEffect(() => {
+    if (before.current !== level) setChanged(true);
+    before.current = level;
+  }, [level]);
   return (
     <>
       {name}
       <span className="sr-only" role="status">
-        {level === first.current ? "" : t("gate.status.changed", { level: name })}
+        {changed ? t("gate.status.changed", { level: name }) : ""}
       </span>
     </>
   );

@@ -40,6 +40,12 @@ export function Reasons({ reasons }: { reasons: readonly Reason[] }) {
   );
 }
 
+/** In steps: what is only about right need not change every second. */
+const STEP_S = 5;
+
+const roundUp = (duration_s: number | null): number | null =>
+  duration_s === null ? null : Math.ceil(duration_s / STEP_S) * STEP_S;
+
 /** When the door opens again; nothing for one that is open. */
 export function Reopens({
   registration: { level, pinned, reopens_in_seconds },
@@ -52,7 +58,7 @@ export function Reopens({
   const now_ms = useNow();
   if (level === "open") return null;
   if (pinned) return t("gate.reopens.pinned");
-  const left_s = opensIn(reopens_in_seconds, now_ms - read_ms);
+  const left_s = roundUp(opensIn(reopens_in_seconds, now_ms - read_ms));
   if (left_s === null) return null;
   return left_s === 0
     ? t("gate.reopens.soon")

@@ -273,7 +273,7 @@ export const en = {
       demand: "Demand",
       forecast_per_minute: "Forecast per minute",
     },
-    times: "{{number}} times",
+    times: "{{number}}×",
     moves: "Moves",
   },
   events: {

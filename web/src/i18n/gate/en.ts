@@ -54,7 +54,7 @@ export const en = {
     other: "Another reason ({{reason}})",
     numbers: "{{measured}}, limit {{threshold}}",
     calmNumbers: "{{measured}}, at least {{threshold}}",
-    times: "{{number}} times",
+    times: "{{number}}×",
   },
   proof: {
     title: "A short check",
