@@ -8,7 +8,8 @@ const PROOFS_MAX = 3;
 
 export interface Proof {
   signal: AbortSignal;
-  onProgress: (progress: number) => void;
+  /** From 0 to 1 while work is being done, null once it is. */
+  onProgress: (progress: number | null) => void;
 }
 
 /**
@@ -28,6 +29,7 @@ export async function register(
       if (!(error instanceof ApiError && isChallenge(error.challenge)) || proofs === PROOFS_MAX) throw error;
       onProgress(0);
       solution = { challenge: await solve(error.challenge, signal, onProgress) };
+      onProgress(null);
     }
   }
 }

@@ -177,6 +177,24 @@ describe("the place in line", () => {
     expect(localStorage.getItem("cachalot.place.form")).toBeNull();
   });
 
+  it("that is called up while no accounts are made is tried again until one is", async () => {
+    vi.useFakeTimers({ shouldAdvanceTime: true });
+    localStorage.setItem("cachalot.place.form", "p1");
+    const turn = { called_up: true, until_seconds: 600, ask_again_seconds: 3 };
+    answers = {
+      "POST /api/places": [waiting({ ...turn, ask_again_seconds: 300 }, 200)],
+      "POST /api/sign-up": [waiting(turn), made],
+    };
+    render(<SignUpPage />);
+    await screen.findByText(/Enter your password once more/);
+    fill();
+    await screen.findByText(/No accounts are made just now/);
+    expect(signsUp()).toHaveLength(1);
+    await act(() => vi.advanceTimersByTimeAsync(4100));
+    await waitFor(() => expect(useSession.getState().user?.name).toBe("ada"));
+    expect(signsUp()).toHaveLength(2);
+  });
+
   it("outlives a reload; what was typed is there, and the password is asked for", async () => {
     answers = { "POST /api/sign-up": [waiting()] };
     const { unmount } = render(<SignUpPage />);
@@ -253,7 +271,10 @@ it("tries again by itself where there was no place, but not while one changes wh
   render(<SignUpPage />);
   fill();
   await screen.findByText(/There is no room in line right now/);
-  await act(() => vi.advanceTimersByTimeAsync(4100));
+  // The button's own countdown is over before the form is sent.
+  await act(() => vi.advanceTimersByTimeAsync(3600));
+  expect(signsUp()).toHaveLength(1);
+  await act(() => vi.advanceTimersByTimeAsync(600));
   await waitFor(() => expect(signsUp()).toHaveLength(2));
   enter("Name", "ada2");
   await act(() => vi.advanceTimersByTimeAsync(8000));

@@ -78,7 +78,9 @@ function Notes({ signUp }: { signUp: ReturnType<typeof useSignUp> }) {
   return (
     <>
       {calledUp && place.waiting !== null && (
-        <Turn waiting={place.waiting}>{t(signUp.busy ? "gate.place.sending" : "gate.place.password")}</Turn>
+        <Turn waiting={place.waiting}>
+          {t(signUp.held ? "gate.place.held" : signUp.busy ? "gate.place.sending" : "gate.place.password")}
+        </Turn>
       )}
       {invitation !== null && (
         <div className="note form-note">

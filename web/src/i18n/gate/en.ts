@@ -80,6 +80,7 @@ export const en = {
     turnTitle: "It's your turn!",
     sending: "Your account is being created.",
     password: "Enter your password once more: it is kept nowhere. Then create your account.",
+    held: "No accounts are made just now. The page tries again by itself; your place is kept.",
     confirm: "Press the button, and your account is created.",
     until: "Your place is kept for {{wait}} more.",
     provider: "Go on with {{name}}, and your account is created.",

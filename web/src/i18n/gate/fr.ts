@@ -83,6 +83,7 @@ export const fr: GateCatalogue = {
     sending: "Votre compte est en cours de création.",
     password:
       "Saisissez encore une fois votre mot de passe : il n'est gardé nulle part. Créez ensuite votre compte.",
+    held: "Aucun compte n'est créé à l'instant. La page réessaie d'elle-même ; votre place est gardée.",
     confirm: "Appuyez sur le bouton, et votre compte sera créé.",
     until: "Votre place est gardée encore {{wait}}.",
     provider: "Continuez avec {{name}}, et votre compte sera créé.",

@@ -77,6 +77,7 @@ export const zh: GateCatalogue = {
     turnTitle: "轮到你了！",
     sending: "正在创建你的账户。",
     password: "请再次输入密码（密码不会保存在任何地方），然后完成注册。",
+    held: "目前暂不创建账户。本页会自动重试，你的位置会保留。",
     confirm: "点击按钮即可创建账户。",
     until: "你的位置还将保留{{wait}}。",
     provider: "使用 {{name}} 继续，即可创建账户。",
