@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak bench bench-people clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -29,7 +29,7 @@ build: web ## the release binary, target/release/cachalot, with the web app insi
 
 web: web/dist/index.html ## the web app, web/dist
 
-web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+web/node_modules/.package-lock.json: web/package.json web/types-tool/package.json web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
 
@@ -108,15 +108,21 @@ fuzz: $(VENV)/ready ## each fuzz target for FUZZ_SECONDS (600)
 	  scripts/not-run needed "the fuzz targets (make fuzz): there is no nightly toolchain (rustup toolchain install nightly)"; \
 	fi
 
-openapi: ## remake docs/openapi.json from the endpoints
+openapi: web/node_modules/.package-lock.json ## remake docs/openapi.json from the endpoints, and the web app's types from it
 	cargo run --quiet --locked --package cachalot-server --example openapi > target/openapi.json
 	mv target/openapi.json docs/openapi.json
+	cd web && npm run types
 
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
 
-soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## kill -9 two hundred times under load: nothing acknowledged is lost
-	CACHALOT_KILLS=200 CACHALOT_BIN=$(CURDIR)/$(BINARY) $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py
+soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## the long forms: 300 kills, the whole JSON-Schema-Test-Suite, schemathesis for ten minutes
+	CACHALOT_KILLS=200 CACHALOT_MONEY_KILLS=100 CACHALOT_SCHEMAS=0 CACHALOT_SCHEMATHESIS_SECONDS=600 CACHALOT_BIN=$(CURDIR)/$(BINARY) \
+	  $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider \
+	  tests-python/test_kill.py tests-python/test_kill_money.py tests-python/test_storm.py tests-python/test_json_schema.py tests-python/test_openapi.py
+
+outside: $(BINARY) $(CACHALOT_TEST_MODEL) ## slowhttptest and h2load against the real program, on loopback
+	scripts/outside $(BINARY) $(CACHALOT_TEST_MODEL)
 
 bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/README.md
 	benches/peers/run
@@ -124,5 +130,11 @@ bench: build $(CACHALOT_TEST_MODEL) ## side by side with llama.cpp; see benches/
 bench-people: $(CACHALOT_TEST_MODEL) web ## what accounts cost those who have one; see benches/README.md
 	cargo bench --locked --package cachalot --bench people | tee benches/record/$$(date -I)-$$(uname -m)-$$(nproc)-cores-people.md
 
+bench-turns: build $(CACHALOT_TEST_MODEL) ## the first token of each turn of a conversation; see benches/README.md
+	$(PYTHON) benches/turns.py target/release/cachalot $(CACHALOT_TEST_MODEL)
+
+bench-steered: build $(CACHALOT_TEST_MODEL) ## what a grammar costs each token; see benches/README.md
+	$(PYTHON) benches/steered.py target/release/cachalot $(CACHALOT_TEST_MODEL)
+
 clean: ## remove what was built
-	rm -rf target web/dist web/node_modules
+	rm -rf target web/dist web/node_modules web/types-tool/node_modules

@@ -87,13 +87,16 @@ def model_file() -> pathlib.Path:
 
 
 @contextmanager
-def running_server(binary: pathlib.Path, model: pathlib.Path) -> Iterator[Server]:
-    """A server of one model. It must end in order when asked to."""
+def running_server(binary: pathlib.Path, model: pathlib.Path, settings: str = "") -> Iterator[Server]:
+    """A server of one model, with these settings (TOML). It must end in order when asked to."""
     with tempfile.TemporaryDirectory() as home:
         log = pathlib.Path(home) / "log"
         port = free_port()
         command = [str(binary), "up", "--listen", f"127.0.0.1:{port}", "--model", str(model)]
         environment = os.environ | {"CACHALOT_HOME": str(pathlib.Path(home) / "home")}
+        if settings:
+            (pathlib.Path(home) / "config.toml").write_text(settings)
+            environment["CACHALOT_CONFIG"] = str(pathlib.Path(home) / "config.toml")
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         running = Server(f"http://127.0.0.1:{port}", process, log)
@@ -152,6 +155,12 @@ class People:
             self.cookie = given or self.cookie
             text = response.read()
         return json.loads(text) if text else {}
+
+    def text(self, path: str) -> str:
+        """A page that is no JSON."""
+        request = urllib.request.Request(self.server.url + path, headers={"cookie": self.cookie})
+        with urllib.request.urlopen(request) as response:
+            return response.read().decode()
 
     def key(self, **scope: object) -> str:
         """A new key."""

@@ -29,6 +29,11 @@ filter_list:
     filter:
       - function: take_first
 """
+CONTINUED = (
+    WRITTEN.replace("capitals_written", "capitals_continued")
+    .replace("What is the capital of {{{{country}}}}? Answer with its name.", "The capital of {{{{country}}}} is the city of")
+    .replace('["\\n"]', '[".", "\\n"]')
+)
 CHOSEN = """\
 task: capitals_chosen
 dataset_path: json
@@ -57,6 +62,7 @@ def tasks(tmp_path: pathlib.Path) -> TaskManager:
     data = tmp_path / "capitals.json"
     data.write_text("\n".join(json.dumps(row) for row in ROWS))
     (tmp_path / "written.yaml").write_text(WRITTEN.format(data=data))
+    (tmp_path / "continued.yaml").write_text(CONTINUED.format(data=data))
     (tmp_path / "chosen.yaml").write_text(CHOSEN.format(data=data))
     return TaskManager(include_path=str(tmp_path), include_defaults=False)
 
@@ -96,11 +102,10 @@ def test_texts_are_generated_in_the_form_of_completions(server: Server, model: s
     results = lm_eval.simple_evaluate(
         model="local-completions",
         model_args={"model": model, "base_url": f"{server.url}/v1/completions", "num_concurrent": 1},
-        tasks=["capitals_written"],
+        tasks=["capitals_continued"],
         task_manager=tasks,
         log_samples=True,
         bootstrap_iters=0,
     )
-    answers = [sample["resps"][0][0] for sample in results["samples"]["capitals_written"]]
-    assert len(answers) == len(ROWS) and all(isinstance(answer, str) for answer in answers)
-    assert any(answer.strip() for answer in answers), answers
+    answers = [sample["resps"][0][0] for sample in results["samples"]["capitals_continued"]]
+    assert "Paris" in answers[0] and len(answers) == len(ROWS), answers

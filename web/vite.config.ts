@@ -89,7 +89,7 @@ export default defineConfig({
   },
   test: {
     environment: "happy-dom",
-    include: ["src/**/*.test.{ts,tsx}"],
+    include: ["src/**/*.test.{ts,tsx}", "e2e/*.test.ts"],
     restoreMocks: true,
     testTimeout: 90_000,
   },

@@ -14,6 +14,7 @@ import {
 } from "./mock-accounts.mjs";
 import { answerGate } from "./mock-gate.mjs";
 import { answerAdminPrograms } from "./mock-programs.mjs";
+import { seedFactors } from "./mock-security.mjs";
 
 const EVERYONE = "00000000-0000-0000-0000-000000000000";
 const DAY = 86_400_000;
@@ -62,10 +63,11 @@ export function seedAdmin() {
       {
         groups: [index % 2 === 0 ? research : guests],
         disabled_ms: index % 17 === 5 ? Date.now() - DAY : null,
-        totp: index % 5 === 0,
-        passkeys: index % 7 === 0 ? 2 : 0,
+        totp: index % 5 === 0 ? { secret: randomBytes(20), used: 0 } : null,
       },
     );
+    if (index % 7 === 0) seedFactors(users.get(user.id));
+    user.email_verified = email !== null;
     user.created_ms -= DAY * (index + 1);
     if (index % 4 !== 3) {
       const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0";
@@ -104,18 +106,21 @@ const membersOf = (id) =>
 const viewOfGroup = (group) => ({ ...group, members: membersOf(group.id) });
 
 function viewOf(held) {
-  const { groups: own, disabled_ms, totp, passkeys, user } = held;
+  const { groups: own, disabled_ms, totp, passkeys, providers, password, user } = held;
   const seen = [...sessions.values()].filter((session) => session.user === user.id);
   const seen_ms = seen.length === 0 ? null : Math.max(...seen.map((session) => session.seen_ms));
   return {
     ...user,
-    email_verified: user.email !== null,
     disabled_ms,
     groups: [EVERYONE, ...own],
-    totp,
-    passkeys,
-    links: 0,
-    ways_in: passkeys > 0 ? ["password", "passkey"] : ["password"],
+    totp: totp !== null,
+    passkeys: passkeys.length,
+    links: providers.length,
+    ways_in: [
+      ...(password === null ? [] : ["password"]),
+      ...(passkeys.length === 0 ? [] : ["passkey"]),
+      ...(providers.length === 0 ? [] : ["provider"]),
+    ],
     seen_ms,
   };
 }
@@ -164,6 +169,13 @@ function change(held, { disabled, groups: chosen, ...fields }, me) {
   return ok(viewOf(held));
 }
 
+/** Ends sessions, and counts them. */
+function revokedOf(theirs) {
+  const count = [...sessions.values()].filter(theirs).length;
+  revoke(theirs);
+  return count;
+}
+
 function ofUser(method, [, , id, what, which], body, me) {
   const held = users.get(id);
   if (held === undefined) return notFound();
@@ -184,10 +196,12 @@ function ofUser(method, [, , id, what, which], body, me) {
     case "POST password":
       held.password = body.password ?? newPassword();
       note("password_reset", id, { by: me.id });
-      revoke(theirs);
-      return ok(body.password === undefined ? { password: held.password } : {});
+      return ok({
+        ...(body.password === undefined ? { password: held.password } : {}),
+        sessions: revokedOf(theirs),
+      });
     case "DELETE factors":
-      Object.assign(held, { totp: false, passkeys: 0 });
+      Object.assign(held, { totp: null, codes: [], passkeys: [] });
       return ok(viewOf(held));
     case "GET sessions":
       return ok({ sessions: [...sessions.values()].filter(theirs).map(({ user: _, ...shown }) => shown) });

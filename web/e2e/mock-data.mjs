@@ -59,6 +59,7 @@ async function importAll(owner, bytes, { addConversation, addMessage }) {
     messages: 0,
     already_there: 0,
     skipped: [],
+    skipped_total: 0,
   };
   for (const { id, title, messages } of read) {
     if (known.has(id)) told.already_there += 1;
@@ -75,6 +76,7 @@ async function importAll(owner, bytes, { addConversation, addMessage }) {
       told.conversations += 1;
     }
   }
+  told.skipped_total = told.skipped.length;
   told.skipped.length = Math.min(told.skipped.length, 100);
   return { status: 200, body: told };
 }

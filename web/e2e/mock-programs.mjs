@@ -1,7 +1,7 @@
 // The mock server's keys, balances and usage: enough of the real one's rules for work on the page. FREE=1 has no prices. The
-// reference is that of OPENAPI, a file, or a short one that shows what there can be.
+// reference is the committed one, or that of OPENAPI, a file.
 import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { error, none, sessionOf, users } from "./mock-accounts.mjs";
 
 const DAY = 86_400_000;
@@ -85,7 +85,7 @@ function addRow(user, key, model, age_ms, index) {
   const [hitPrice, missPrice, outputPrice] = PRICES[model];
   const endpoint = key === null ? "chat" : ["/v1/chat/completions", "/anthropic/v1/messages"][index % 2];
   const row = {
-    ...{ id: randomUUID(), at_ms: Date.now() - age_ms, user_id: user, key_id: key, endpoint },
+    ...{ id: randomUUID(), at_ms: Math.round(Date.now() - age_ms), user_id: user, key_id: key, endpoint },
     ...{ model: MODELS[model], class: "default", hit_tokens: hit, miss_tokens: miss, output_tokens: output },
     reasoning_tokens: model === 2 ? 0 : Math.floor(output / 3),
     cost: free ? "0" : text(hit * hitPrice + miss * missPrice + output * outputPrice),
@@ -260,7 +260,11 @@ export function answerAdminPrograms(method, parts, query, body, me) {
   if (usage !== undefined) return usage(query, query.get("user") || null);
   if (first !== "users" || !users.has(id)) return undefined;
   if (what === "balance") return ok(viewOfBalance(id));
-  if (what === "keys") return ofKeys(method, which, body, id);
+  if (what === "keys") {
+    const told = ofKeys(method, which, body, id);
+    // How many one may have is said to whose they are.
+    return method === "GET" ? ok({ keys: told.body.keys }) : told;
+  }
   if (what !== "credit") return undefined;
   if (me.role !== "admin") return error(403, "not_allowed", "this is for administrators");
   addCredit(id, body.kind, nanos(body.amount), body.note);
@@ -295,113 +299,7 @@ export function answerProgram(name, authorization = "") {
 
 // --- the reference ---
 
-const json = (schema) => ({ content: { "application/json": { schema } } });
-const ref = (name) => ({ $ref: `#/components/schemas/${name}` });
+const document = new URL("../../docs/openapi.json", import.meta.url);
 
-const short = {
-  openapi: "3.1.0",
-  info: { title: "Cachalot", version: "1" },
-  tags: [
-    { name: "OpenAI", description: "For clients of OpenAI's and DeepSeek's." },
-    { name: "account", description: "Accounts: how one comes in, and what is one's own." },
-  ],
-  paths: {
-    "/v1/chat/completions": {
-      post: {
-        tags: ["OpenAI"],
-        summary: "Answers to a conversation, whole or as they are written.",
-        description: "Fields that are unknown are refused, so that nobody believes in what isn't there.",
-        requestBody: { required: true, ...json(ref("ChatRequest")) },
-        responses: {
-          200: { description: "The answers.", ...json(ref("ChatAnswer")) },
-          default: {
-            description: "Refused, or failed: what was allowed and what was given.",
-            ...json(ref("Error")),
-          },
-        },
-      },
-    },
-    "/v1/models": {
-      get: {
-        tags: ["OpenAI"],
-        summary: "The models that one may use.",
-        responses: { 200: { description: "", ...json({ type: "array", items: { type: "string" } }) } },
-      },
-    },
-    "/api/keys/{id}": {
-      delete: {
-        tags: ["account"],
-        summary: "A key is good no more.",
-        parameters: [
-          { name: "id", in: "path", required: true, description: "The key's.", schema: { type: "string" } },
-        ],
-        responses: { 204: { description: "" } },
-      },
-    },
-  },
-  components: {
-    schemas: {
-      ChatRequest: {
-        type: "object",
-        required: ["model", "messages"],
-        properties: {
-          model: { type: "string", description: "The model to be asked." },
-          messages: { type: "array", minItems: 1, items: ref("Message") },
-          temperature: { type: ["number", "null"], minimum: 0, maximum: 2, default: 1 },
-          stop: {
-            oneOf: [{ type: "string" }, { type: "array", items: { type: "string" } }, { type: "null" }],
-          },
-          tree: ref("Tree"),
-        },
-      },
-      Message: {
-        type: "object",
-        required: ["role", "content"],
-        properties: {
-          role: { type: "string", enum: ["system", "user", "assistant", "tool"] },
-          content: { oneOf: [{ type: "string" }, { type: "array", items: ref("Part") }] },
-        },
-      },
-      Part: {
-        oneOf: [
-          {
-            type: "object",
-            required: ["type", "text"],
-            properties: { type: { const: "text" }, text: { type: "string" } },
-          },
-          {
-            type: "object",
-            required: ["type", "url"],
-            properties: { type: { const: "image" }, url: { type: "string", format: "uri" } },
-          },
-        ],
-      },
-      Tree: {
-        type: "object",
-        description: "Holds others of its kind.",
-        properties: { children: { type: "array", items: ref("Tree") } },
-      },
-      ChatAnswer: {
-        type: "object",
-        required: ["id", "choices"],
-        properties: { id: { type: "string" }, choices: { type: "array", items: ref("Message") } },
-      },
-      Error: {
-        type: "object",
-        required: ["error"],
-        properties: {
-          error: {
-            type: "object",
-            required: ["message"],
-            properties: { message: { type: "string" }, param: { type: ["string", "null"] } },
-          },
-        },
-      },
-    },
-  },
-};
-
-export function referenceText() {
-  const path = process.env.OPENAPI ?? "";
-  return existsSync(path) ? readFileSync(path, "utf8") : JSON.stringify(short);
-}
+/** The server's own description of its API, or that of OPENAPI, a file. */
+export const referenceText = () => readFileSync(process.env.OPENAPI ?? document, "utf8");

@@ -66,7 +66,7 @@ const conversations = new Map();
 const DAY = 86_400_000;
 
 function addConversation(owner, title, age_ms, model = "smollm2-135m") {
-  const at = Date.now() - age_ms;
+  const at = Math.round(Date.now() - age_ms);
   const conversation = { id: randomUUID(), title, model, system: null, created_ms: at, updated_ms: at };
   conversations.set(conversation.id, { owner, conversation, messages: [], listeners: new Map() });
   return conversations.get(conversation.id);
@@ -292,19 +292,18 @@ async function answerApi(url, request, response) {
       addMessage,
     })) ??
     answer(request.method, parts, url.searchParams, body, owner);
-  if (name === "POST login" && told.status === 200) note("login", told.body.user.id);
+  if (name === "POST login" && told.body?.user) note("login", told.body.user.id);
   response.writeHead(told.status, { "content-type": "application/json", ...told.headers });
   response.end(told.body === null ? undefined : (told.raw ?? JSON.stringify(told.body)));
 }
 
-const base = `http://127.0.0.1:${port}`;
 if (process.env.SETUP !== "1") {
   seed(seedAccounts());
   seedAdmin();
   seedPrograms();
 }
-createServer(async (request, response) => {
-  const url = new URL(request.url ?? "/", base);
+const server = createServer(async (request, response) => {
+  const url = new URL(request.url ?? "/", "http://127.0.0.1");
   if (url.pathname === "/readyz") return response.end();
   if (url.pathname === "/openapi.json") {
     response.writeHead(200, { "content-type": "application/json" });
@@ -325,7 +324,9 @@ createServer(async (request, response) => {
     return response.end(JSON.stringify(gateStatus()));
   }
   return file(url.pathname, response);
-}).listen(port, "127.0.0.1", () => {
+});
+server.listen(port, "127.0.0.1", () => {
+  const base = `http://127.0.0.1:${server.address().port}`;
   console.log(`mock: ${base}/`);
   if (process.env.SETUP === "1") console.log(`first administrator: ${base}/setup#${setupToken}`);
 });

@@ -38,7 +38,7 @@ export function conversationOf(contents: string[], lastAnswer: Partial<Message> 
     conversation: {
       id: "sample",
       title: "A sample",
-      model: null,
+      model: "smollm2-135m",
       system: null,
       created_ms: 0,
       updated_ms: 0,

@@ -25,7 +25,7 @@ export const answer = (id: string, parent_id: string | null, more: Partial<Messa
   message(id, parent_id, { role: "assistant", ...more });
 
 export function conversation(id: string, updated_ms: number, more: Partial<Conversation> = {}): Conversation {
-  return { id, title: id, model: null, created_ms: 0, updated_ms, ...more };
+  return { id, title: id, model: "m", system: null, created_ms: 0, updated_ms, ...more };
 }
 
 export const user = (id: string, more: Partial<User> = {}): User => ({

@@ -15,13 +15,19 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("cachalot-engine", &["cachalot-base", "cachalot-models"]),
     ("cachalot-dialogue", &["cachalot-base", "cachalot-engine", "cachalot-kernels", "cachalot-models"]),
     ("cachalot-wire", &[]),
+    ("cachalot-drill", &["cachalot-base"]),
     ("cachalot-store", &["cachalot-base"]),
-    ("cachalot-server", &["cachalot-base", "cachalot-dialogue", "cachalot-store", "cachalot-wire"]),
+    ("cachalot-defence", &["cachalot-base"]),
+    (
+        "cachalot-server",
+        &["cachalot-base", "cachalot-defence", "cachalot-dialogue", "cachalot-store", "cachalot-wire"],
+    ),
     (
         "cachalot",
         &[
             "cachalot-base",
             "cachalot-dialogue",
+            "cachalot-drill",
             "cachalot-engine",
             "cachalot-kernels",
             "cachalot-models",
@@ -34,17 +40,51 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 
 /// Crates from outside that only some rooms may name: (crate, rooms).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("tokio", &["cachalot-engine", "cachalot-dialogue", "cachalot-store", "cachalot-server", "cachalot"]),
+    (
+        "tokio",
+        &[
+            "cachalot-engine",
+            "cachalot-dialogue",
+            "cachalot-store",
+            "cachalot-server",
+            "cachalot-drill",
+            "cachalot",
+        ],
+    ),
     ("axum", &["cachalot-server"]),
-    ("hyper", &["cachalot", "cachalot-server"]),
+    ("hyper", &["cachalot", "cachalot-drill", "cachalot-server"]),
     ("sqlx", &["cachalot-store"]),
     ("ureq", &["cachalot", "cachalot-server"]),
     ("hf-hub", &["cachalot"]),
 ];
 
 /// Words that may not stand in the pure parts, whatever their crate depends on.
-const PURE_PARTS: &[(&str, &[&str])] =
-    &[("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"])];
+const PURE_PARTS: &[(&str, &[&str])] = &[
+    ("crates/engine/src/scheduler", &["tokio::", "std::thread", "std::fs", "std::net"]),
+    (
+        "crates/server/src/connections/roster",
+        &["tokio::", "axum::", "std::thread", "std::fs", "TcpStream", "Instant", "SystemTime", "SystemClock"],
+    ),
+    (
+        "crates/defence/src",
+        &[
+            "tokio::",
+            "axum::",
+            "async ",
+            "std::thread",
+            "std::fs",
+            "std::env",
+            "std::process",
+            "TcpStream",
+            "UdpSocket",
+            "Instant",
+            "SystemTime",
+            "SystemClock",
+            "RandomState",
+            "from_os",
+        ],
+    ),
+];
 
 /// Largest tracked file, in bytes: models and other large data come from packages, with a checksum.
 const TRACKED_BYTES_MAX: u64 = 5 * 1024 * 1024;
@@ -80,6 +120,7 @@ fn findings() -> Result<Vec<String>> {
     found.extend(unsafe_findings(&root)?);
     found.extend(concrete_store_findings(&root)?);
     found.extend(large_file_findings(&root)?);
+    found.extend(left_out_findings(&root)?);
     Ok(found)
 }
 
@@ -206,6 +247,34 @@ fn large_file_findings(root: &Path) -> Result<Vec<String>> {
 }
 
 /// All `.rs` files under `folder`, sorted; none if there is no such folder.
+/// Where a field is left out if it is empty, the `OpenAPI` document has to say that it is never `null`.
+fn left_out_findings(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in ["crates/server/src", "crates/wire/src"] {
+        for file in rust_files(&root.join(folder))? {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            found.extend(left_out_in(file.strip_prefix(root).unwrap_or(&file), &text));
+        }
+    }
+    Ok(found)
+}
+
+fn left_out_in(place: &Path, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let after = lines.get(number + 1).copied().unwrap_or_default();
+        if line.contains("skip_serializing_if = \"Option::is_none\"") && !after.contains("nullable = false") {
+            let place = place.display();
+            found.push(format!(
+                "{place}:{}: without #[schema(nullable = false)] on the next line",
+                number + 1
+            ));
+        }
+    }
+    found
+}
+
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -245,6 +314,10 @@ mod tests {
         check("cachalot-models", &["cachalot-engine"], &["cachalot-models names cachalot-engine"]);
         check("cachalot-kernels", &["tokio"], &["cachalot-kernels names tokio"]);
         check("cachalot-server", &["sqlx"], &["cachalot-server names sqlx"]);
+        check("cachalot-server", &["cachalot-defence"], &[]);
+        check("cachalot-defence", &["cachalot-server"], &["cachalot-defence names cachalot-server"]);
+        check("cachalot-defence", &["axum"], &["cachalot-defence names axum"]);
+        check("cachalot-dialogue", &["cachalot-defence"], &["cachalot-dialogue names cachalot-defence"]);
         check("cachalot-novelty", &[], &["has no line"]);
     }
 
@@ -261,6 +334,17 @@ mod tests {
         check("crates/server/tests/it/main.rs", builds, 0);
         check("crates/cli/src/commands/up.rs", builds, 0);
         check("crates/store/src/sqlite/mod.rs", builds, 0);
+    }
+
+    #[test]
+    fn what_is_left_out_is_never_null() {
+        let check = |text: &str, expected: usize| {
+            assert_eq!(left_out_in(Path::new("views.rs"), text).len(), expected, "{text}");
+        };
+        let left_out = "#[serde(skip_serializing_if = \"Option::is_none\")]\n";
+        check(&format!("{left_out}#[schema(nullable = false)]\npassword: Option<String>,"), 0);
+        check(&format!("{left_out}password: Option<String>,"), 1);
+        check("#[serde(skip_serializing_if = \"Vec::is_empty\")]\ncalls: Vec<Call>,", 0);
     }
 
     #[test]

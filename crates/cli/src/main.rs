@@ -55,6 +55,8 @@ enum Command {
     RotateKey(rotate_key::Arguments),
     Config(commands::config::Arguments),
     Restore(restore::Arguments),
+    #[cfg(target_os = "linux")]
+    Drill(Box<commands::drill::Arguments>),
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -77,6 +79,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::RotateKey(arguments) => rotate_key::run(&context, &arguments),
         Command::Config(arguments) => commands::config::run(&context, &arguments),
         Command::Restore(arguments) => restore::run(&context, &arguments),
+        #[cfg(target_os = "linux")]
+        Command::Drill(arguments) => commands::drill::run(&context, *arguments),
     }
 }
 

@@ -112,6 +112,11 @@ impl State {
         format!("{:016x}", rng.next_u64())
     }
 
+    /// A stream of randomness of its own.
+    pub(crate) fn fork_rng(&self) -> Rng {
+        self.salts.lock().unwrap_or_else(PoisonError::into_inner).fork()
+    }
+
     /// Bytes that nobody can guess.
     pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];

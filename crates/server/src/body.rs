@@ -1,5 +1,6 @@
 //! Bodies of requests: bounded in size, in time and all together.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
@@ -9,9 +10,10 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::app::App;
+use crate::connections::TooSlow;
 use crate::error::ApiError;
 
 /// The bytes of a JSON body, and the room that they take.
@@ -25,15 +27,7 @@ impl FromRequest<App> for JsonBytes {
             let message = "the body must be JSON: send it with content-type: application/json";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
-        let reading = read(request, app);
-        let slow = |_| {
-            let message = format!("the body must come in within {} s", app.settings.body_timeout.as_secs());
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
-        };
-        timeout(app.settings.body_timeout, reading)
-            .await
-            .map_err(slow)?
-            .map(|(bytes, room)| Self(bytes, room))
+        read(request, app).await.map(|(bytes, room)| Self(bytes, room))
     }
 }
 
@@ -101,6 +95,22 @@ impl Room {
     }
 }
 
+/// 408
+pub(crate) fn too_slow(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
+}
+
+/// Why a body can't be read to its end.
+pub(crate) fn broken(error: axum::Error) -> ApiError {
+    match TooSlow::of(&error) {
+        Some(slow) => too_slow(slow.to_string()),
+        None => ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", "the body broke off"),
+    }
+}
+
+/// A large body may take long, but not for ever: each of these many bytes has the time that a small body has.
+pub(crate) const STRETCH_BYTES: usize = 1 << 20;
+
 async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
     let limit = app.settings.body_bytes_max;
     let announced = request
@@ -114,8 +124,19 @@ async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
     // What is too large is read on for a while and thrown away: a client that is still sending when the connection
     // closes may never see the answer that says why.
     let mut discarded = 0;
-    while let Some(frame) = body.frame().await {
-        let broken = |_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", "the body broke off");
+    let time = app.settings.body_timeout;
+    let mut deadline = pin!(sleep(time));
+    let mut stretches = 0;
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = deadline.as_mut() => {
+                let seconds = time.as_secs();
+                return Err(too_slow(format!("each {STRETCH_BYTES} bytes of the body must come in within {seconds} s")));
+            }
+        };
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if too_large || bytes.len() + data.len() > limit {
             too_large = true;
@@ -127,6 +148,11 @@ async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
         } else {
             room.grow_to(bytes.len() + data.len())?;
             bytes.extend_from_slice(&data);
+            if bytes.len() / STRETCH_BYTES > stretches {
+                stretches = bytes.len() / STRETCH_BYTES;
+                let next = deadline.deadline() + time;
+                deadline.as_mut().reset(next);
+            }
         }
     }
     if too_large {

@@ -17,6 +17,8 @@ pub struct Proxy {
     pub trusted: Vec<IpNet>,
     /// The one field that is read.
     pub header: ForwardedHeader,
+    /// Whether each of their connections begins with a header of the PROXY protocol.
+    pub protocol: bool,
 }
 
 /// The field in which a proxy says for whom it asks.
@@ -171,7 +173,7 @@ mod tests {
 
     fn proxy(header: ForwardedHeader) -> Proxy {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap()).to_vec();
-        Proxy { trusted, header }
+        Proxy { trusted, header, protocol: false }
     }
 
     fn fields(header: ForwardedHeader, values: &[&[u8]]) -> HeaderMap {

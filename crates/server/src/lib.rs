@@ -5,12 +5,12 @@
 //! loopback it listens only with TLS ([`Tls`]) or behind declared proxies ([`Proxy`]), and it answers only requests
 //! that name it as users know it.
 
-mod accept;
 mod accounts;
 mod acme;
 mod answers;
 mod app;
 mod body;
+mod connections;
 mod data;
 mod desk;
 mod error;
@@ -30,6 +30,7 @@ mod webapp;
 
 pub use accounts::{Allowance, PasswordCost};
 pub use acme::Acme;
+pub use connections::{ConnectionLimits, PrefixCaps, raise_descriptors_limit};
 #[cfg(feature = "fuzzing")]
 pub use data::read_whole;
 pub use desk::{Desk, DeskParts};

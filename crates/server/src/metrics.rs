@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialogue::{EngineStats, LATENCY_BOUNDS_SECONDS, LatencyHistogram};
-use metrics::{Gauge, Key, Label, Level, Metadata, Recorder as _, SharedString, Unit};
+use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
@@ -15,6 +15,10 @@ const REQUESTS: &str = "cachalot_http_requests_total";
 const DURATION: &str = "cachalot_http_request_duration_seconds";
 const IN_FLIGHT: &str = "cachalot_http_requests_in_flight";
 const CONNECTIONS: &str = "cachalot_http_connections";
+const OF_USERS: &str = "cachalot_http_connections_authenticated";
+const ACCEPTED: &str = "cachalot_http_connections_accepted_total";
+const REFUSED: &str = "cachalot_http_connections_refused_total";
+const CLOSED: &str = "cachalot_http_connections_closed_total";
 
 const GENERATIONS: &str = "cachalot_requests_total";
 const END_TO_END: &str = "cachalot_e2e_request_latency_seconds";
@@ -37,6 +41,8 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     in_flight: Gauge,
     connections: Gauge,
+    of_users: Gauge,
+    accepted: Counter,
     /// Each open connection holds one more of it.
     connection: Arc<()>,
 }
@@ -109,6 +115,7 @@ impl Metrics {
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
+        describe_connections(&recorder);
         let ended = describe(
             "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
         );
@@ -125,6 +132,8 @@ impl Metrics {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
             connections: recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA),
+            of_users: recorder.register_gauge(&Key::from_static_name(OF_USERS), &METADATA),
+            accepted: recorder.register_counter(&Key::from_static_name(ACCEPTED), &METADATA),
             connection: Arc::new(()),
             recorder,
         }
@@ -132,6 +141,30 @@ impl Metrics {
 
     pub(crate) fn connection_opened(&self) -> OpenConnection {
         OpenConnection { _counted: Counted::new(&self.connections), _one: Arc::clone(&self.connection) }
+    }
+
+    pub(crate) fn connection_accepted(&self) {
+        self.accepted.increment(1);
+    }
+
+    /// Notes a connection that was not taken in.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.count(REFUSED, reason);
+    }
+
+    /// Notes a connection that was closed by us, and not because its client was done.
+    pub(crate) fn connection_closed(&self, reason: &'static str) {
+        self.count(CLOSED, reason);
+    }
+
+    fn count(&self, name: &'static str, reason: &'static str) {
+        let key = Key::from_parts(name, vec![Label::new("reason", reason)]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Notes how many connections count as a user's.
+    pub(crate) fn connections_of_users(&self, count: usize) {
+        self.of_users.set(count as f64);
     }
 
     /// How many connections are open.
@@ -197,6 +230,20 @@ impl Metrics {
         write_engines(&mut text, models);
         text
     }
+}
+
+fn describe_connections(recorder: &PrometheusRecorder) {
+    let describe = |text: &'static str| SharedString::const_str(text);
+    let of_users = "Connections that are open, of callers who have shown who they are.";
+    recorder.describe_gauge(OF_USERS.into(), None, describe(of_users));
+    recorder.describe_counter(ACCEPTED.into(), None, describe("Connections that were taken in."));
+    recorder.describe_counter(
+        REFUSED.into(),
+        None,
+        describe("Connections and requests that were refused, by reason."),
+    );
+    let closed = "Connections that the server closed, by reason.";
+    recorder.describe_counter(CLOSED.into(), None, describe(closed));
 }
 
 type Value = fn(&EngineStats) -> f64;

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::accept::{self, Entrance};
 use crate::app::{App, State};
+use crate::connections::{self, Connections, Entrance};
 use crate::data::keep_sweeping;
 use crate::routes;
 use crate::settings::Settings;
@@ -106,7 +106,7 @@ impl Server {
         let (tls, certificate) = tls.map(|tls| tls.split(Arc::clone(&app))).unzip();
         let certificate = certificate.map(tokio::spawn);
         let entrance = Entrance { listeners, tls: tls.map(Arc::new), control: self.control };
-        let connections = accept::run(&app, entrance, routes::router(&app), shutdown).await;
+        let connections = connections::run(&app, entrance, routes::router(&app), shutdown).await;
         if let Some(certificate) = certificate {
             certificate.abort();
         }
@@ -175,7 +175,7 @@ async fn note_seen(app: &App) {
     }
 }
 
-async fn drain(app: &App, mut connections: accept::Connections) {
+async fn drain(app: &App, mut connections: Connections) {
     let settings = &app.settings;
     tracing::info!(connections = connections.len(), answers = app.answers.len(), "shutting down");
     // From here on models refuse requests; what they are at goes on, and is cut at the deadline.

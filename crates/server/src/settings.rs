@@ -5,19 +5,23 @@ use store::{Limits, Nanos};
 use url::Url;
 
 use crate::accounts::{Allowance, PasswordCost};
+use crate::connections::ConnectionLimits;
 use crate::forwarded::Proxy;
 use crate::meter::Prices;
 
 /// Sizes and times of a server. Everything that a stranger can grow has its bound here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Connections open at once; more wait in the listener's queue.
+    /// Connections open at once. For more, those of strangers without a request are closed; if there are none, they wait
+    /// in the listener's queue. Never more than there are file descriptors for.
     pub connections_max: usize,
-    /// Longest time for a request's head to come in, and so for a connection to idle between two requests.
+    /// What one connection may do, and how many there may be from where.
+    pub connections: ConnectionLimits,
+    /// Longest time for a request's head to come in, from its first byte.
     pub head_timeout: Duration,
     /// Largest head of a request, in bytes, at least 8192.
     pub head_bytes_max: usize,
-    /// Longest time for a request's body to come in.
+    /// Longest time for a request's body to come in; of a large one, for each MiB.
     pub body_timeout: Duration,
     /// Largest body of a request, in bytes.
     pub body_bytes_max: usize,
@@ -176,8 +180,9 @@ impl std::fmt::Debug for Provider {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connections_max: 1024,
-            head_timeout: Duration::from_secs(30),
+            connections_max: 4096,
+            connections: ConnectionLimits::default(),
+            head_timeout: Duration::from_secs(15),
             head_bytes_max: 32 << 10,
             body_timeout: Duration::from_secs(30),
             body_bytes_max: 8 << 20,

@@ -153,7 +153,7 @@ impl Tls {
     }
 }
 
-/// TLS 1.2 and 1.3 for HTTP/1.1.
+/// TLS 1.2 and 1.3 for HTTP/2 and HTTP/1.1.
 fn config(
     provider: &Arc<CryptoProvider>,
     resolver: Arc<dyn ResolvesServerCert>,
@@ -161,7 +161,7 @@ fn config(
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -87,6 +87,9 @@ macro_rules! word_type {
         }
 
         impl $name {
+            /// Every word.
+            pub const WORDS: &[&str] = &[$($word),+];
+
             /// The word that stands for it in the database and in JSON.
             pub fn as_str(self) -> &'static str {
                 match self {

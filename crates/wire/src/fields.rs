@@ -26,6 +26,8 @@ impl Fields {
     }
 
     pub(crate) fn take(&mut self, field: &str) -> Option<Value> {
+        #[cfg(test)]
+        asked::note(&self.path, field);
         self.fields.remove(field).filter(|value| !value.is_null())
     }
 
@@ -163,4 +165,32 @@ pub(crate) fn alternatives(choices: &[&str]) -> String {
 
 fn range(low: impl std::fmt::Display, high: impl std::fmt::Display) -> String {
     format!("between {low} and {high}")
+}
+
+/// The names that were asked for, so that tests can hold the document to them.
+#[cfg(test)]
+pub(crate) mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Names = BTreeMap<String, BTreeSet<String>>;
+
+    thread_local! {
+        static NAMES: RefCell<Names> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// Places in lists are all the same here: `messages[3]` is `messages[]`.
+    pub(super) fn note(path: &str, field: &str) {
+        let place = path.split('[').map(|part| part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+        let place = place.collect::<Vec<_>>().join("[");
+        NAMES.with_borrow_mut(|names| names.entry(place).or_default().insert(field.to_owned()));
+    }
+
+    pub(crate) fn names() -> Names {
+        NAMES.with_borrow(Clone::clone)
+    }
+
+    pub(crate) fn forget() {
+        NAMES.with_borrow_mut(BTreeMap::clear);
+    }
 }

@@ -5,6 +5,7 @@
 //! let through, and unknown ones are ignored, as clients send what newer servers know.
 
 pub mod anthropic;
+pub mod bodies;
 pub mod chat;
 pub mod completions;
 mod error;

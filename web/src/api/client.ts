@@ -2,9 +2,9 @@ import type {
   Conversation,
   ConversationPage,
   ConversationTree,
-  Device,
   Message,
   Models,
+  Schemas,
   Session,
 } from "./types";
 
@@ -192,18 +192,11 @@ const conversationPath = (id: string): string => `/api/conversations/${encodeURI
 export const messagePath = (conversation: string, message: string): string =>
   `${conversationPath(conversation)}/messages/${encodeURIComponent(message)}`;
 
-export interface NewMessage {
-  content: string;
-  parent_id: string | null;
-  thinking?: boolean;
-  model?: string;
-}
+/** A user, as an operator asks for them. */
+export const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
 
-export interface NewUser {
-  name: string;
-  password: string;
-  email?: string;
-}
+export type NewMessage = Schemas["AddMessageAsked"];
+export type NewUser = Schemas["SignUpAsked"];
 
 /** What the gate may ask of a new user besides. */
 export interface Admission {
@@ -221,7 +214,7 @@ export const api = {
 
   logout: () => call<void>("POST", "/api/logout"),
 
-  sessions: () => call<{ sessions: Device[] }>("GET", "/api/sessions"),
+  sessions: () => call<Schemas["Devices"]>("GET", "/api/sessions"),
 
   revokeSession: (id: string) => call<void>("DELETE", `/api/sessions/${encodeURIComponent(id)}`),
 
@@ -240,24 +233,20 @@ export const api = {
 
   conversation: (id: string) => call<ConversationTree>("GET", conversationPath(id)),
 
-  changeConversation: (id: string, change: { title?: string; model?: string; system?: string }) =>
+  changeConversation: (id: string, change: Schemas["ChangeConversationAsked"]) =>
     call<Conversation>("PATCH", conversationPath(id), change),
 
   deleteConversation: (id: string) => call<void>("DELETE", conversationPath(id)),
 
   send: (conversation: string, message: NewMessage) =>
-    call<{ user: Message; assistant: Message }>(
-      "POST",
-      `${conversationPath(conversation)}/messages`,
-      message,
-    ),
+    call<Schemas["Turn"]>("POST", `${conversationPath(conversation)}/messages`, message),
 
-  regenerate: (conversation: string, message: string, options: { model?: string; thinking?: boolean }) =>
-    call<{ assistant: Message }>("POST", `${messagePath(conversation, message)}/regenerate`, options),
+  regenerate: (conversation: string, message: string, options: Schemas["RegenerateAsked"]) =>
+    call<Schemas["OtherAnswer"]>("POST", `${messagePath(conversation, message)}/regenerate`, options),
 
   /** Goes on with an answer that ended before its end. */
   continueAnswer: (conversation: string, message: string) =>
-    call<{ assistant: Message }>("POST", `${messagePath(conversation, message)}/continue`),
+    call<Schemas["ContinuedAnswer"]>("POST", `${messagePath(conversation, message)}/continue`),
 
   stop: (conversation: string, message: string) =>
     call<Message>("POST", `${messagePath(conversation, message)}/stop`),

@@ -1,51 +1,21 @@
 import { call, refusalOf, unreached, untilCutOff } from "./client";
+import type { Schemas } from "./types";
 
 /** What one has, as a whole: taking it along, bringing it here, how long it stays, finding things in it. */
 
 export const EXPORT_PATH = "/api/account/export";
 
-export interface Imported {
-  format: string;
-  conversations: number;
-  messages: number;
-  /** Conversations that an import before has brought. */
-  already_there: number;
-  /** The first hundred that could not be taken. */
-  skipped: { title: string; why: string }[];
-}
-
-interface Choice {
-  /** Days after its last change at which a conversation is deleted; null for never. */
-  retention_days: number | null;
-}
-
-export interface AccountSettings extends Choice {
-  /** The server's own; the shorter of the two holds. */
-  retention_days_max: number | null;
-}
-
-export interface Found {
-  conversation_id: string;
-  title: string;
-  message_id: string;
-  role: "user" | "assistant" | "system";
-  created_ms: number;
-  snippet: string;
-  /** Where the words are in the snippet: start and length, in UTF-16 units. */
-  marks: [start: number, length: number][];
-}
-
-export interface FoundPage {
-  results: Found[];
-  /** How many messages were looked through. */
-  scanned: number;
-  more: boolean;
-}
+export type Imported = Schemas["Imported"];
+/** The shorter of one's own time and the server's holds. */
+export type AccountSettings = Schemas["AccountSettings"];
+export type Found = Schemas["SearchHit"];
+export type FoundPage = Schemas["SearchPage"];
 
 export const data = {
   settings: () => call<AccountSettings>("GET", "/api/account/settings"),
 
-  changeSettings: (change: Choice) => call<AccountSettings>("PATCH", "/api/account/settings", change),
+  changeSettings: (change: Schemas["ChangeSettingsAsked"]) =>
+    call<AccountSettings>("PATCH", "/api/account/settings", change),
 
   search: (q: string, limit: number, signal: AbortSignal) =>
     call<FoundPage>("GET", `/api/search?${new URLSearchParams({ q, limit: String(limit) })}`, undefined, {

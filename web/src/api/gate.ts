@@ -51,6 +51,15 @@ export interface GateStatus {
   moves: readonly Move[];
 }
 
+/** The registration gate as operators see it. */
+export interface Gate extends GateStatus {
+  pin: Level | null;
+  /** What it was told at its last tick, by name, and when (`at_ms`). */
+  signals: Readonly<Record<string, number | null>>;
+  /** In the last minute. */
+  accounts_made: number;
+}
+
 /** A place in the waiting list. */
 export interface Waiting {
   /** What the place is asked after with. */
@@ -92,4 +101,16 @@ export const gate = {
     call<{ waiting: Waiting }>("POST", "/api/places", { place }, { signal }),
 
   leavePlace: (place: string) => call<void>("DELETE", "/api/places", { place }),
+};
+
+/** The gate for operators and, where it lets somebody in, administrators. */
+export const keeper = {
+  stand: () => call<Gate>("GET", "/api/admin/gate"),
+
+  /** Holds a level, or with null lets the gate run. */
+  pin: (level: Level | null, reason: string) =>
+    call<Gate>("PUT", "/api/admin/gate", { level, ...(reason === "" ? {} : { reason }) }),
+
+  invite: (count: number, days: number) =>
+    call<{ invitations: string[] }>("POST", "/api/admin/invitations", { count, days }),
 };

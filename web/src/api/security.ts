@@ -1,58 +1,25 @@
 import { type Admission, call, type NewUser } from "./client";
 import type { Waiting } from "./gate";
-import type { Provider, Session } from "./types";
+import type { Schemas, Session } from "./types";
 
 /** How one proves who one is: the requests about it, and their JSON. */
 
-export interface Passkey {
-  id: string;
-  name: string;
-  created_ms: number;
-  used_ms: number | null;
-}
-
-export interface LinkedProvider extends Provider {
-  created_ms: number;
-}
-
+export type Passkey = Schemas["Passkey"];
+export type LinkedProvider = Schemas["LinkedProvider"];
 /** The ways into one's account. */
-export interface Security {
-  password: boolean;
-  totp: boolean;
-  recovery_codes_left: number;
-  passkeys: readonly Passkey[];
-  providers: readonly LinkedProvider[];
-}
-
+export type Security = Schemas["Security"];
 /** The password was right, and a code is wanted besides. */
-export interface SecondFactor {
-  ticket: string;
-  expires_s: number;
-}
+export type SecondFactor = Schemas["SecondFactor"];
+export type TotpSetup = Schemas["TotpSetup"];
 
-export interface TotpSetup {
-  ticket: string;
-  /** In base32, to be typed where the picture can't be read. */
-  secret: string;
-  /** The `otpauth:` address in the picture. */
-  uri: string;
-}
-
-export type LoginAnswer = Session | { second_factor: SecondFactor };
+export type LoginAnswer = Schemas["LoggedIn"];
 export type SignUpAnswer = Session | Mailed | { waiting: Waiting };
 
-interface Mailed {
-  mailed: true;
-}
+type Mailed = Schemas["Mailed"];
+type Codes = Schemas["RecoveryCodes"];
 
-interface Codes {
-  recovery_codes: readonly string[];
-}
-
-interface Asked<Options> {
-  ticket: string;
-  options: Options;
-}
+/** A challenge for the browser, whose options are those of the standard. */
+type Asked<Options> = Omit<Schemas["PasskeyBegun"], "options"> & { options: Options };
 
 /** One's own password, asked again; absent for whoever has none. */
 export type Password = string | undefined;
@@ -80,7 +47,7 @@ export const security = {
 
   signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user),
 
-  verify: (ticket: string, place: string | null) =>
+  verify: (ticket: string, place: string | null = null) =>
     call<Session | { waiting: Waiting }>("POST", "/api/verify", {
       ticket,
       ...(place === null ? {} : { place }),
@@ -124,7 +91,7 @@ export const security = {
 
   /** By the provider's id, unlike `unlinkProvider`: there is no link yet. */
   linkProvider: (id: string, password: Password) =>
-    call<{ ticket: string }>("POST", `/api/account/providers/${encodeURIComponent(id)}/link`, { password }),
+    call<Schemas["LinkBegun"]>("POST", `/api/account/providers/${encodeURIComponent(id)}/link`, { password }),
 
   unlinkProvider: (id: string, password: Password) =>
     call<void>("DELETE", `/api/account/providers/${encodeURIComponent(id)}`, { password }),

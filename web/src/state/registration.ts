@@ -1,5 +1,4 @@
 import { type Admission, ApiError, type NewUser } from "../api/client";
-import type { Waiting } from "../api/gate";
 import { isChallenge, solve } from "../api/proof";
 import { signUp } from "./session";
 
@@ -20,7 +19,7 @@ export async function register(
   user: NewUser,
   shown: Admission,
   { signal, onProgress }: Proof,
-): Promise<{ mailed: true } | { waiting: Waiting } | null> {
+): ReturnType<typeof signUp> {
   let solution: Admission = {};
   for (let proofs = 0; ; proofs += 1) {
     try {

@@ -1,7 +1,7 @@
 import { create } from "zustand";
 import { type Admission, ApiError, api, type NewUser } from "../api/client";
 import type { Waiting } from "../api/gate";
-import { type Password, type SecondFactor, security } from "../api/security";
+import { type Password, type SecondFactor, type SignUpAnswer, security } from "../api/security";
 import type { Session } from "../api/types";
 import { forgetNewcomer } from "./newcomer";
 import {
@@ -201,11 +201,11 @@ export async function setUp(token: string, user: NewUser): Promise<void> {
 }
 
 /** Why there is no account yet: a letter has to be answered, or others come first. */
-type Delayed = { mailed: true } | { waiting: Waiting };
+type Delayed = Exclude<SignUpAnswer, Session>;
 
 /** Takes the new user's session, if there is one yet; where the door has closed meanwhile, one is brought to the login. */
 async function enterOrBack(
-  made: Promise<Session | Delayed>,
+  made: Promise<SignUpAnswer>,
   closed: string,
   note: EntryNote,
 ): Promise<Delayed | null> {

@@ -5,6 +5,8 @@ pub(crate) mod balance;
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod config;
+#[cfg(target_os = "linux")]
+pub(crate) mod drill;
 pub(crate) mod group;
 pub(crate) mod key;
 pub(crate) mod list;

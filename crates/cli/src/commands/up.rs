@@ -108,6 +108,7 @@ fn block_on<T>(runtime: tokio::runtime::Runtime, work: impl Future<Output = T>) 
 }
 
 async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<()> {
+    server::raise_descriptors_limit();
     // First, so that a port in use is known before anything is pulled or loaded.
     let listeners = listen(&config.listen)?;
     let tls = match config.certificate {

@@ -88,6 +88,7 @@ impl Checker<'_> {
     fn proxy(&mut self) -> Option<Proxy> {
         if !self.raw.is_set("proxy.trusted") {
             self.useless("proxy.header", "proxy.trusted", "");
+            self.useless("proxy.protocol", "proxy.trusted", "");
             return None;
         }
         let mut trusted = Vec::new();
@@ -108,7 +109,11 @@ impl Checker<'_> {
             Some("forwarded") => ForwardedHeader::Forwarded,
             _ => ForwardedHeader::XForwardedFor,
         };
-        if trusted.is_empty() { None } else { Some(Proxy { trusted, header }) }
+        if trusted.is_empty() {
+            None
+        } else {
+            Some(Proxy { trusted, header, protocol: self.raw.flag("proxy.protocol") })
+        }
     }
 
     fn files(&mut self, edge: &mut Edge) {

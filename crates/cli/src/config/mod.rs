@@ -9,7 +9,7 @@ mod prices;
 mod read;
 mod secret;
 mod services;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -22,7 +22,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server::{Acme, PasswordCost, Settings, Tls};
+use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Settings, Tls};
 use store::Limits;
 use url::Url;
 
@@ -187,6 +187,7 @@ impl Checker<'_> {
         let seconds = |name| Duration::from_secs(self.raw.number(name));
         let settings = Settings {
             connections_max: size("limits.connections_max"),
+            connections: self.connections(),
             head_timeout: seconds("limits.head_seconds"),
             body_timeout: seconds("limits.body_seconds"),
             body_bytes_max: size("limits.body_bytes_max"),
@@ -215,10 +216,45 @@ impl Checker<'_> {
             retention_days_max: self.raw.whole("data.retention_days_max").map(|days| days as u32),
             ..Settings::default()
         };
+        for (name, least) in [
+            ("connections.per_site_max", "connections.per_address_max"),
+            ("connections.per_network_max", "connections.per_site_max"),
+            ("connections.new_per_site_max", "connections.new_per_address_max"),
+            ("connections.new_per_network_max", "connections.new_per_site_max"),
+        ] {
+            self.at_least(name, least);
+        }
         self.at_least("limits.bodies_bytes_max", "limits.body_bytes_max");
         self.at_least("limits.body_bytes_max", "limits.message_bytes_max");
         self.at_least("limits.conversation_bytes_max", "limits.message_bytes_max");
         settings
+    }
+
+    fn connections(&self) -> ConnectionLimits {
+        let count = |name: &str| self.raw.number(&format!("connections.{name}")) as u32;
+        let seconds = |name| Duration::from_secs(u64::from(count(name)));
+        let caps = |narrow, middle, wide| PrefixCaps {
+            narrow: count(narrow),
+            middle: count(middle),
+            wide: count(wide),
+        };
+        let defaults = ConnectionLimits::default();
+        ConnectionLimits {
+            handshake_timeout: seconds("handshake_seconds"),
+            first_byte_timeout: seconds("first_byte_seconds"),
+            idle_timeout: seconds("idle_seconds"),
+            lifetime: seconds("lifetime_seconds"),
+            body_grace: seconds("body_grace_seconds"),
+            body_bytes_per_second_min: count("body_bytes_per_second_min"),
+            streams_max: count("streams_max"),
+            resets: Allowance { burst: count("resets_max"), ..defaults.resets },
+            open: caps("per_address_max", "per_site_max", "per_network_max"),
+            new: caps("new_per_address_max", "new_per_site_max", "new_per_network_max"),
+            new_strangers_max: count("new_strangers_max"),
+            per_user_max: count("per_user_max"),
+            reserved_percent: count("reserved_percent"),
+            ..defaults
+        }
     }
 
     fn at_least(&mut self, name: &str, least: &str) {

@@ -277,7 +277,10 @@ fn proxies_are_networks() {
             header = \"forwarded\"\n";
     let proxy = Case::new(text).good().settings.proxy.unwrap();
     assert_eq!(proxy.trusted, ["10.0.0.0/24", "::1/128"].map(|network| network.parse().unwrap()));
-    assert_eq!(proxy.header, ForwardedHeader::Forwarded);
+    assert_eq!((proxy.header, proxy.protocol), (ForwardedHeader::Forwarded, false));
+    let text = "public_url = \"https://a.example\"\n[proxy]\ntrusted = \"::1\"\nprotocol = true\n";
+    assert!(Case::new(text).good().settings.proxy.unwrap().protocol);
+    Case::new("[proxy]\nprotocol = true\n").check(&[("2", "of no use without proxy.trusted")]);
     Case::new("[proxy]\ntrusted = [\"proxy\", \"0.0.0.0/0\", \"10.0.0.0/33\", \"::/0\"]\n").check(&[
         ("2", "addresses or networks such as 10.0.0.2 or 10.0.0.0/24, got \"proxy\""),
         ("2", "would let anybody be anybody, got \"0.0.0.0/0\""),
@@ -288,6 +291,18 @@ fn proxies_are_networks() {
     Case::new("[proxy]\ntrsuted = \"::1\"\nheader = \"forwarded\"\n")
         .check(&[("2", "did you mean proxy.trusted?")]);
     Case::new("[proxy]\nheader = \"forwarded\"\n").check(&[("2", "of no use without proxy.trusted")]);
+}
+
+#[test]
+fn wider_prefixes_have_room_for_narrower_ones() {
+    let limits =
+        Case::new("[connections]\nper_network_max = 600\nidle_seconds = 5\n").good().settings.connections;
+    assert_eq!((limits.open.narrow, limits.open.wide, limits.idle_timeout.as_secs()), (128, 600, 5));
+    Case::new("[connections]\nper_network_max = 200\nnew_per_address_max = 2500\nreserved_percent = 95\n").check(&[
+        ("2", "connections.per_network_max does not fit: there must be room for connections.per_site_max = 256"),
+        ("3", "connections.new_per_address_max does not fit"),
+        ("4", "connections.reserved_percent must be a whole number from 0 to 90"),
+    ]);
 }
 
 #[test]

@@ -30,7 +30,10 @@ impl Cachalot {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cachalot"));
+        self.prepared(Command::new(env!("CARGO_BIN_EXE_cachalot")), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).env("CACHALOT_HOME", self.home.path()).env_remove("CACHALOT_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -60,10 +63,15 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn start(cachalot: &Cachalot, arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_cachalot")), cachalot, arguments)
+    }
+
+    /// Starts it by a command that takes its arguments.
+    pub(crate) fn start_by(command: Command, cachalot: &Cachalot, arguments: &[&str]) -> Self {
         let model = model();
         let fixed = ["up", "--listen", "127.0.0.1:0", "--model", model.to_str().unwrap()];
-        let mut child =
-            cachalot.command(&[&fixed[..], arguments].concat()).spawn().expect("the program starts");
+        let mut command = cachalot.prepared(command, &[&fixed[..], arguments].concat());
+        let mut child = command.spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());

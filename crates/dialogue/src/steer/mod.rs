@@ -11,10 +11,12 @@
 
 mod bans;
 mod grammar;
+mod pattern;
 mod plan;
 mod schema;
 mod sentence;
 mod steering;
+mod tighten;
 mod tool_grammar;
 
 pub(crate) use self::plan::{Plan, Planner, check_tools};

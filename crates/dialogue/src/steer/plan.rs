@@ -10,6 +10,7 @@ use serde_json::json;
 use super::bans::Bans;
 use super::grammar::{Grammar, Grammars};
 use super::schema::{Spacing, check_size, check_strict, with_options};
+use super::tighten::tighten_lark;
 use super::tool_grammar::{Calls, literal};
 use crate::calls::{CallForm, Markup};
 use crate::error::DialogueError;
@@ -173,13 +174,7 @@ impl Planner {
     }
 
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Grammar, DialogueError> {
-        self.grammars.compile(grammar).map_err(|reason| {
-            DialogueError::invalid(
-                "response_format",
-                "a form that can be held to",
-                format!("one that can't: {reason}"),
-            )
-        })
+        self.grammars.compile(grammar).map_err(|reason| unfit(&reason))
     }
 
     fn compile_calls(&self, calls: &Calls<'_>, grammar: TopLevelGrammar) -> Result<Grammar, DialogueError> {
@@ -213,6 +208,14 @@ impl Planner {
     }
 }
 
+fn unfit(reason: &str) -> DialogueError {
+    DialogueError::invalid(
+        "response_format",
+        "a form that can be held to",
+        format!("one that can't: {reason}"),
+    )
+}
+
 /// The tools that may be called.
 fn callable(request: &ChatRequest) -> Vec<&Tool> {
     let named = |tool: &&Tool| match &request.tool_choice {
@@ -240,14 +243,17 @@ fn content_grammar(format: &Format) -> Result<Option<GrammarWithLexer>, Dialogue
         }
         _ => Ok(()),
     };
-    let schema =
-        |schema, lenient| GrammarWithLexer::from_json_schema(with_options(schema, lenient, Spacing::Free));
+    let schema = |schema, lenient| {
+        with_options(schema, lenient, Spacing::Free)
+            .map(GrammarWithLexer::from_json_schema)
+            .map_err(|reason| unfit(&reason))
+    };
     Ok(Some(match format {
         Format::Text => return Ok(None),
-        Format::JsonObject => schema(json!({ "type": "object" }), false),
+        Format::JsonObject => schema(json!({ "type": "object" }), false)?,
         Format::JsonSchema { schema: given, strict } => {
             check_size(given).map_err(|(allowed, given)| refuse(allowed, given))?;
-            schema(given.clone(), !strict)
+            schema(given.clone(), !strict)?
         }
         Format::Regex(regex) => {
             bytes("a regular expression", regex, REGEX_BYTES_MAX)?;
@@ -268,7 +274,7 @@ fn content_grammar(format: &Format) -> Result<Option<GrammarWithLexer>, Dialogue
         }
         Format::Lark(grammar) => {
             bytes("a grammar", grammar, LARK_BYTES_MAX)?;
-            GrammarWithLexer::from_lark(grammar.clone())
+            GrammarWithLexer::from_lark(tighten_lark(grammar).map_err(|reason| unfit(&reason))?)
         }
     }))
 }

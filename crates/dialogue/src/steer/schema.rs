@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tighten::tighten;
+
 /// Longest schema, as JSON text, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 128 << 10;
 
@@ -22,15 +24,27 @@ pub(crate) enum Spacing {
 /// White space between tokens of JSON where it is free.
 const WHITE_SPACE: &str = r"\r?\n[ \t]{0,40}|[ \t]{1,4}";
 
+/// What may stand behind a backslash in a string. Not `u`: llguidance would take `"\u0061"` for another name than `"a"`.
+const ESCAPES: &str = "nrbtf\\\"";
+
 /// The schema with our options; nobody else's count.
-pub(crate) fn with_options(mut schema: Value, lenient: bool, spacing: Spacing) -> Value {
+///
+/// # Errors
+/// What in it can't be held to, unless it is lenient, or costs too much.
+pub(crate) fn with_options(mut schema: Value, lenient: bool, spacing: Spacing) -> Result<Value, String> {
     if schema.as_bool() == Some(true) {
         schema = json!({});
     }
+    tighten(&mut schema, lenient)?;
     let options = match spacing {
-        Spacing::Free => json!({ "lenient": lenient, "whitespace_pattern": WHITE_SPACE }),
+        Spacing::Free => json!({
+            "lenient": lenient,
+            "json_allowed_escapes": ESCAPES,
+            "whitespace_pattern": WHITE_SPACE,
+        }),
         Spacing::Python => json!({
             "lenient": lenient,
+            "json_allowed_escapes": ESCAPES,
             "whitespace_flexible": false,
             "item_separator": ", ",
             "key_separator": ": ",
@@ -39,7 +53,7 @@ pub(crate) fn with_options(mut schema: Value, lenient: bool, spacing: Spacing) -
     if let Some(map) = schema.as_object_mut() {
         map.insert("x-guidance".to_owned(), options);
     }
-    schema
+    Ok(schema)
 }
 
 /// Checks length and depth.
@@ -83,7 +97,9 @@ pub(crate) fn check_strict(schema: &Value) -> Result<(), String> {
     if schema.get("type").and_then(Value::as_str) != Some("object") {
         return Err("parameters of type \"object\"".to_owned());
     }
-    check_strict_at(schema, "parameters")
+    check_strict_at(schema, "parameters")?;
+    tighten(&mut schema.clone(), false)
+        .map_err(|reason| format!("strict: parameters that can be held to, without {reason}"))
 }
 
 fn check_strict_at(schema: &Value, path: &str) -> Result<(), String> {

@@ -108,11 +108,9 @@ fn name(index: usize) -> String {
 }
 
 fn arguments(name: &str, schema: &Value) -> GrammarWithLexer {
-    GrammarWithLexer {
-        name: Some(name.to_owned()),
-        json_schema: Some(with_options(schema.clone(), false, Spacing::Python)),
-        ..GrammarWithLexer::default()
-    }
+    // `schema::check_strict` has refused what can't be held to; what came past it would allow nothing.
+    let schema = with_options(schema.clone(), false, Spacing::Python).unwrap_or(Value::Bool(false));
+    GrammarWithLexer { name: Some(name.to_owned()), json_schema: Some(schema), ..GrammarWithLexer::default() }
 }
 
 /// A text as Lark writes it, which is as JSON does.

@@ -4,6 +4,7 @@ mod assemble;
 mod dialogue;
 mod hostile;
 mod hub;
+mod schemas;
 mod steer;
 mod tools;
 

@@ -17,6 +17,17 @@ pub(crate) struct Peer {
     proxied: bool,
 }
 
+/// A connection, as its requests are marked with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Its other end, or where a declared proxy says that it comes from (the PROXY protocol).
+    pub(crate) address: SocketAddr,
+    /// Whether TLS ends here.
+    pub(crate) tls: bool,
+    /// Whether the address is a proxy's word, for another or for itself.
+    pub(crate) is_relayed: bool,
+}
+
 /// How a request came here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -31,17 +42,18 @@ pub(crate) enum Way {
 }
 
 impl Peer {
-    /// Who asks with these fields over a connection from `address`.
-    pub(crate) fn new(address: SocketAddr, tls: bool, proxy: Option<&Proxy>, headers: &HeaderMap) -> Self {
+    /// Who asks with these fields over a connection.
+    pub(crate) fn new(arrival: Arrival, proxy: Option<&Proxy>, headers: &HeaderMap) -> Self {
+        let Arrival { address, tls, is_relayed: relayed } = arrival;
         // A listener for both IPv4 and IPv6 shows the former as the latter.
         let connected = address.ip().to_canonical();
         let proxy = proxy.filter(|proxy| proxy.is_trusted(connected));
         let address = proxy.map_or(connected, |proxy| proxy.client(connected, headers));
-        let way = match (address.is_loopback(), proxy) {
-            (true, None) if !is_relayed(headers) => Way::Local,
+        let way = match (address.is_loopback(), proxy.is_some() || relayed) {
+            (true, false) if !is_relayed(headers) => Way::Local,
             (true, _) => Way::Loopback,
-            (false, Some(_)) => Way::Proxied,
-            (false, None) => Way::Remote,
+            (false, true) => Way::Proxied,
+            (false, false) => Way::Remote,
         };
         Self { address, way, tls, proxied: proxy.is_some() }
     }
@@ -59,7 +71,8 @@ impl Peer {
         self.tls
     }
 
-    /// Whether a declared proxy asks, for whomever.
+    /// Whether a declared proxy asks, for whomever. One that only passes a connection on, by the PROXY protocol, asks for
+    /// nothing: what a request has is its client's word.
     pub(crate) fn through_proxy(self) -> bool {
         self.proxied
     }
@@ -88,16 +101,44 @@ mod tests {
 
     fn check(address: &str, proxies: &[&str], forwarded: Option<&str>, expected: (&str, Way)) {
         let trusted = proxies.iter().map(|network| network.parse().unwrap()).collect();
-        let proxy = Proxy { trusted, header: ForwardedHeader::XForwardedFor };
+        let proxy = Proxy { trusted, header: ForwardedHeader::XForwardedFor, protocol: false };
         let mut headers = HeaderMap::new();
         if let Some(forwarded) = forwarded {
             headers.insert("x-forwarded-for", forwarded.parse().unwrap());
         }
-        let peer = Peer::new(address.parse().unwrap(), false, Some(&proxy), &headers);
+        let arrival = Arrival { address: address.parse().unwrap(), tls: false, is_relayed: false };
+        let peer = Peer::new(arrival, Some(&proxy), &headers);
         assert_eq!(
             (peer.ip().to_string().as_str(), peer.way()),
             expected,
             "{address} {proxies:?} {forwarded:?}"
+        );
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_is_nobody_s_on_this_machine() {
+        let relayed = |address: &str, proxies: &[&str], forwarded: &str| {
+            let trusted = proxies.iter().map(|network| network.parse().unwrap()).collect();
+            let proxy = Proxy { trusted, header: ForwardedHeader::XForwardedFor, protocol: true };
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+            let arrival = Arrival { address: address.parse().unwrap(), tls: false, is_relayed: true };
+            let peer = Peer::new(arrival, Some(&proxy), &headers);
+            (peer.ip().to_string(), peer.way(), peer.through_proxy())
+        };
+        let expected = |ip: &str, way, through| (ip.to_owned(), way, through);
+        // A client's own word about others is not believed, a proxy's before the proxy is.
+        assert_eq!(
+            relayed("203.0.113.7:5", &["10.0.0.0/8"], "1.1.1.1"),
+            expected("203.0.113.7", Way::Proxied, false)
+        );
+        assert_eq!(
+            relayed("127.0.0.1:5", &["10.0.0.0/8"], "1.1.1.1"),
+            expected("127.0.0.1", Way::Loopback, false)
+        );
+        assert_eq!(
+            relayed("10.0.0.2:5", &["10.0.0.0/8"], "1.1.1.1"),
+            expected("1.1.1.1", Way::Proxied, true)
         );
     }
 

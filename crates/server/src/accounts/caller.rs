@@ -68,13 +68,18 @@ fn is_local(request: &Request) -> bool {
     Machine::made(request) || (way == Way::Local && is_asked_as_local(request.headers()))
 }
 
-fn recognise(app: &State, headers: &HeaderMap) -> Option<Caller> {
+/// What the session's cookie says, if it is a good one.
+pub(super) fn session(app: &State, headers: &HeaderMap) -> Option<SessionToken> {
     let name = app.accounts.key.cookie_name();
     // A browser sends two cookies of one name if a page of a neighbouring host has planted one: ours is the signed one.
-    let token = cookies(headers).filter(|(given, _)| *given == name).find_map(|(_, text)| {
+    cookies(headers).filter(|(given, _)| *given == name).find_map(|(_, text)| {
         let token = app.accounts.key.verify(text)?;
         (is_good(app, &token)).then_some(token)
-    })?;
+    })
+}
+
+fn recognise(app: &State, headers: &HeaderMap) -> Option<Caller> {
+    let token = session(app, headers)?;
     let mut seen = lock(&app.accounts.seen);
     seen.insert(token.session, app.clock.unix_ms());
     Some(Caller { user: token.user, session: token.session, signed_in_ms: token.issued_ms })

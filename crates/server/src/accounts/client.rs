@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use store::{Key, StoreError, UserId};
 
 use super::api_key::{ApiKey, PREFIX};
+use super::caller::session;
 use super::{Caller, Machine, Peer, Way, lock};
 use crate::app::{App, State};
 use crate::error::ApiError;
@@ -132,6 +133,16 @@ fn recognise(app: &State, peer: Peer, request: &Request) -> Result<Recognised, A
         None if here => Ok(Recognised::Local),
         None => Err(none()),
     }
+}
+
+/// Whose a request is, by a good cookie or key: by what is signed, without a question to the store. Whether they may do
+/// what they ask is not said.
+pub(crate) fn user_shown(app: &State, headers: &HeaderMap) -> Option<UserId> {
+    if let Some(token) = session(app, headers) {
+        return Some(token.user);
+    }
+    let key = app.accounts.keys.verify(given_key(headers)?)?;
+    (!lock(&app.accounts.revoked_keys).contains(&key.id)).then_some(key.user)
 }
 
 /// The row as it is now, if the key is still good and may be used from here; noted as used.

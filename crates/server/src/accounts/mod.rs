@@ -31,7 +31,7 @@ use store::{AuditEntry, KeyId, NewSession, SessionId, Store, StoreError, User, U
 
 pub use password::PasswordCost;
 
-pub(crate) use address::{Peer, Way};
+pub(crate) use address::{Arrival, Peer, Way};
 pub(crate) use api_key::ApiKey;
 use api_key::ApiKeySigner;
 pub use attempts::Allowance;
@@ -40,7 +40,7 @@ pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::{Challenge, ticket_expired};
-pub(crate) use client::{Client, clients};
+pub(crate) use client::{Client, clients, user_shown};
 pub(crate) use operator::{Admin, Machine, Operator};
 pub(crate) use password::{Hasher, Password, fingerprint, random_password};
 pub(crate) use profile::{check_email, check_key_name, check_name, check_passkey_name};

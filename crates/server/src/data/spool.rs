@@ -11,12 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::app::App;
+use crate::body::{STRETCH_BYTES, broken, too_slow};
 use crate::error::ApiError;
 
 /// Pieces of a body that wait for the disk.
 const PIECES_WAITING: usize = 8;
-/// A large body may take long, but not for ever: each of these many bytes has the time that a small body has.
-const STRETCH_BYTES: usize = 1 << 20;
 
 /// What a file may be sent as. None of it is what a form can send, so that no other page can send one unasked.
 const KINDS: [&str; 5] = [
@@ -74,8 +73,6 @@ async fn receive(app: &App, request: Request, pieces: mpsc::Sender<Bytes>) -> Re
             let began = received;
             while received - began < STRETCH_BYTES {
                 let Some(frame) = body.frame().await else { return Ok::<bool, ApiError>(true) };
-                let broken =
-                    |_| ApiError::new(StatusCode::BAD_REQUEST, "invalid_format", "the body broke off");
                 let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
                 received += data.len();
                 // What is too large is read on for a while and thrown away, for a client that is still sending when the
@@ -93,8 +90,7 @@ async fn receive(app: &App, request: Request, pieces: mpsc::Sender<Bytes>) -> Re
         };
         let slow = |_| {
             let seconds = app.settings.body_timeout.as_secs();
-            let message = format!("each {STRETCH_BYTES} bytes of the file must come in within {seconds} s");
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
+            too_slow(format!("each {STRETCH_BYTES} bytes of the file must come in within {seconds} s"))
         };
         if timeout(app.settings.body_timeout, stretch).await.map_err(slow)?? {
             break;

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::accounts::{Machine, Peer, Way};
 use crate::app::App;
+use crate::connections::Objection;
 use crate::error::{ApiError, shortened};
 use crate::routes::is_api;
 use crate::settings::Settings;
@@ -21,6 +22,9 @@ use crate::settings::Settings;
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     if Machine::made(&request) {
         return next.run(request).await;
+    }
+    if let Some(objection) = Objection::of(&request) {
+        return ApiError::from(objection).into_response();
     }
     match check(&app.settings, Peer::of(request.extensions()), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -145,6 +149,7 @@ fn authority(host: &str) -> Option<Authority> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Arrival;
     use crate::forwarded::{ForwardedHeader, Proxy};
 
     /// A request over a connection from `from`, with or without TLS.
@@ -159,7 +164,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let peer = Peer::new(from.parse().unwrap(), tls, settings.proxy.as_ref(), &headers);
+        let arrival = Arrival { address: from.parse().unwrap(), tls, is_relayed: false };
+        let peer = Peer::new(arrival, settings.proxy.as_ref(), &headers);
         let found = check(settings, peer, &path.parse().unwrap(), &headers);
         let found = found.map_err(|error| error.into_response().status().as_u16());
         assert_eq!(found, expected, "{from} {tls} {path} {fields:?}");
@@ -178,6 +184,7 @@ mod tests {
             proxy: Some(Proxy {
                 trusted: vec!["10.0.0.0/8".parse().unwrap()],
                 header: ForwardedHeader::XForwardedFor,
+                protocol: false,
             }),
             ..Settings::default()
         }

@@ -2,7 +2,6 @@
 
 mod anthropic;
 mod api;
-mod bodies;
 mod healthz;
 mod metrics;
 mod oidc;

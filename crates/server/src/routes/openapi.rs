@@ -1,13 +1,19 @@
 //! The `OpenAPI` document of every endpoint, and `GET /openapi.json`, which gives it to whoever asks.
 
-use axum::http::header;
+use std::collections::BTreeSet;
+
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ArrayItems, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement};
+use utoipa::openapi::{
+    ContentBuilder, OneOfBuilder, Ref, RefOr, ResponseBuilder, Schema, SecurityRequirement,
+};
 use utoipa::{Modify, OpenApi};
 
 use super::{Audience, api};
+use crate::layers::anthropic::asks_anthropic;
 
 /// What is in the document beside the endpoints themselves.
 #[derive(OpenApi)]
@@ -109,7 +115,13 @@ use super::{Audience, api};
         super::anthropic::model::handle,
         super::user::balance::handle,
     ),
-    components(schemas(wire::ErrorBody)),
+    components(schemas(
+        wire::ErrorBody,
+        wire::anthropic::ErrorReply,
+        wire::chat::ChatCompletionChunk,
+        wire::completions::CompletionChunk,
+        api::stream::DeltaView,
+    )),
     modifiers(&Common),
     tags(
         (name = "programs", description = "What programs ask, with a key, in the forms of DeepSeek, OpenAI and Anthropic. The paths of DeepSeek without /v1, and those under /beta, are the same endpoints."),
@@ -123,8 +135,11 @@ struct Document;
 /// What all endpoints have in common.
 struct Common;
 
-/// The name of the schema of errors.
+/// The names of the schemas of errors.
 const ERROR: &str = "ErrorBody";
+const ANTHROPIC_ERROR: &str = "AnthropicErrorReply";
+/// The schemas of what streams hold, which no response names.
+const STREAMED: [&str; 3] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta"];
 const COOKIE: &str = "session";
 
 impl Modify for Common {
@@ -147,12 +162,83 @@ impl Modify for Common {
                 complete(operation, path, anybody);
             }
         }
+        require_what_is_written(document);
+    }
+}
+
+/// Says of the fields of responses that may be `null` that they are there. utoipa takes every `Option` for a field that may be
+/// absent, as it may in a request; serde writes `null` for one that is empty, unless it is told to leave it out, and such
+/// a field is marked `nullable = false`.
+fn require_what_is_written(document: &mut utoipa::openapi::OpenApi) {
+    let mut names: Vec<String> = STREAMED.map(str::to_owned).to_vec();
+    for item in document.paths.paths.values() {
+        let operations = [&item.get, &item.post, &item.patch, &item.put, &item.delete];
+        let responses = operations.into_iter().flatten().flat_map(|it| it.responses.responses.values());
+        for response in responses {
+            let RefOr::T(response) = response else { continue };
+            for content in response.content.values() {
+                let RefOr::T(content) = content else { continue };
+                content.schema.clone().iter_mut().for_each(|schema| require(schema, &mut names));
+            }
+        }
+    }
+    let Some(components) = &mut document.components else { return };
+    let mut known = BTreeSet::new();
+    while let Some(name) = names.pop() {
+        if known.insert(name.clone())
+            && let Some(schema) = components.schemas.get_mut(&name)
+        {
+            require(schema, &mut names);
+        }
+    }
+}
+
+/// Does so for a schema and those within it; adds the names of others that it refers to.
+fn require(schema: &mut RefOr<Schema>, names: &mut Vec<String>) {
+    let schema = match schema {
+        RefOr::Ref(to) => {
+            return names.extend(to.ref_location.rsplit('/').next().map(str::to_owned));
+        }
+        RefOr::T(schema) => schema,
+    };
+    match schema {
+        Schema::Object(object) => {
+            for (name, property) in &mut object.properties {
+                if may_be_null(property) && !object.required.contains(name) {
+                    object.required.push(name.clone());
+                }
+                require(property, names);
+            }
+        }
+        Schema::Array(array) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                require(items, names);
+            }
+        }
+        Schema::OneOf(some) => some.items.iter_mut().for_each(|item| require(item, names)),
+        Schema::AllOf(all) => all.items.iter_mut().for_each(|item| require(item, names)),
+        Schema::AnyOf(some) => some.items.iter_mut().for_each(|item| require(item, names)),
+        _ => {}
+    }
+}
+
+fn may_be_null(schema: &RefOr<Schema>) -> bool {
+    let is_null = |given: &SchemaType| match given {
+        SchemaType::Type(given) => *given == Type::Null,
+        SchemaType::Array(given) => given.contains(&Type::Null),
+        SchemaType::AnyValue => false,
+    };
+    match schema {
+        RefOr::T(Schema::Object(object)) => is_null(&object.schema_type),
+        RefOr::T(Schema::Array(array)) => is_null(&array.schema_type),
+        RefOr::T(Schema::OneOf(some)) => some.items.iter().any(may_be_null),
+        _ => false,
     }
 }
 
 fn complete(operation: &mut Operation, path: &str, anybody: bool) {
     let description = "Refused, or failed: what was allowed and what was given.";
-    let schema = RefOr::Ref(Ref::from_schema_name(ERROR));
+    let schema = error_schema(path);
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let error = ResponseBuilder::new().description(description).content("application/json", content);
     for response in operation.responses.responses.values_mut() {
@@ -165,6 +251,22 @@ fn complete(operation: &mut Operation, path: &str, anybody: bool) {
     operation.responses.responses.insert("default".to_owned(), error.build().into());
     if path.starts_with("/api/") && !anybody {
         operation.security = Some(vec![SecurityRequirement::new(COOKIE, Vec::<String>::new())]);
+    }
+}
+
+/// In whose form an endpoint's errors are; where two APIs have the path, it is that of the client.
+fn error_schema(path: &str) -> RefOr<Schema> {
+    let named = |name: &str| RefOr::Ref(Ref::from_schema_name(name));
+    let mut version = HeaderMap::new();
+    let by_itself = asks_anthropic(path, &version);
+    version.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    match (by_itself, asks_anthropic(path, &version)) {
+        (true, _) => named(ANTHROPIC_ERROR),
+        (false, false) => named(ERROR),
+        (false, true) => {
+            let either = OneOfBuilder::new().item(named(ERROR)).item(named(ANTHROPIC_ERROR));
+            RefOr::T(either.build().into())
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn question(model: &str) -> Value {
 fn behind(settings: &mut Settings) {
     settings.public_url = Some(format!("https://{NAME}").parse().unwrap());
     let trusted = vec!["127.0.0.0/8".parse().unwrap()];
-    settings.proxy = Some(Proxy { trusted, header: ForwardedHeader::XForwardedFor });
+    settings.proxy = Some(Proxy { trusted, header: ForwardedHeader::XForwardedFor, protocol: false });
 }
 
 /// Asks as from another machine.

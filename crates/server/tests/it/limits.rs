@@ -29,7 +29,14 @@ fn post_head(length: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_head_that_never_ends_and_a_connection_that_idles_are_closed() {
-    let site = Setup::with(|settings| settings.head_timeout = Duration::from_millis(100)).serve().await;
+    let short = Duration::from_millis(100);
+    let site = Setup::with(|settings| {
+        settings.head_timeout = short;
+        settings.connections.first_byte_timeout = short;
+        settings.connections.idle_timeout = short;
+    })
+    .serve()
+    .await;
     assert_eq!(raw(&site, &[b"GET /healthz HT"]).await, "");
     assert_eq!(raw(&site, &[]).await, "");
     let answer = raw(&site, &[b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"]).await;
@@ -133,7 +140,7 @@ async fn a_body_takes_its_room_until_the_model_has_the_prompt() {
     let (client, large) = (site.client.clone(), asked(&"x".repeat(4000)));
     let first = tokio::spawn(async move { client.post("/v1/chat/completions", &large).await });
     let refused = async || {
-        let reply = site.client.post("/api/conversations", &json!({"title": "x"})).await;
+        let reply = site.client.post("/api/conversations", &json!({"model": "plain"})).await;
         reply.status == 503 && reply.json()["error"]["code"] == "too_many_bodies"
     };
     let loads = std::sync::Arc::clone(&site.models.loads);
@@ -148,12 +155,17 @@ async fn a_body_takes_its_room_until_the_model_has_the_prompt() {
 
 #[tokio::test]
 async fn connections_above_the_cap_wait_for_their_turn() {
-    let site = Setup::with(|settings| settings.connections_max = 2).serve().await;
+    let site = Setup::with(|settings| {
+        settings.connections_max = 2;
+        settings.connections.reserved_percent = 0;
+    })
+    .serve()
+    .await;
     let first = TcpStream::connect(site.address).await.unwrap();
     let second = TcpStream::connect(site.address).await.unwrap();
     let client = site.client;
     let waiting = tokio::spawn(async move { client.get("/healthz").await.status });
-    // The two that do nothing hold the server; the third is answered as soon as one of them goes.
+    // The two that do nothing are too new to make room; the third is answered as soon as one of them goes.
     let mut waiting = waiting;
     let early = tokio::time::timeout(Duration::from_millis(500), &mut waiting).await;
     assert!(early.is_err(), "the third was answered while two were open: {early:?}");

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::{admin_endpoints, api_paths, openapi_document, program_endpoints};
+
+use crate::support::{Asked, Contract};
 
 const COMMITTED: &str = include_str!("../../../../docs/openapi.json");
 
@@ -52,4 +54,116 @@ fn operations_have_names_of_their_own_and_say_how_they_fail() {
             assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name}");
         }
     }
+}
+
+fn document() -> Value {
+    serde_json::from_str(&openapi_document()).unwrap()
+}
+
+/// The schemas that parts of the document refer to, with those that these refer to.
+fn schemas_of<'a>(document: &'a Value, parts: impl Iterator<Item = &'a Value>) -> BTreeSet<&'a str> {
+    fn names<'a>(part: &'a Value, found: &mut Vec<&'a str>) {
+        match part {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).and_then(|to| to.rsplit('/').next()));
+                fields.values().for_each(|part| names(part, found));
+            }
+            Value::Array(parts) => parts.iter().for_each(|part| names(part, found)),
+            _ => {}
+        }
+    }
+    let mut waiting = Vec::new();
+    parts.for_each(|part| names(part, &mut waiting));
+    let mut known = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        if known.insert(name) {
+            names(&document["components"]["schemas"][name], &mut waiting);
+        }
+    }
+    known
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    let items = document["paths"].as_object().unwrap().values();
+    items.flat_map(|item| item.as_object().unwrap().values()).filter(|part| part.get("responses").is_some())
+}
+
+/// Whatever a schema says of a field: `Some(true)` where it may be null.
+fn may_be_null(property: &Value) -> bool {
+    let is_null = |kind: &Value| kind == "null";
+    is_null(&property["type"])
+        || property["type"].as_array().is_some_and(|kinds| kinds.iter().any(is_null))
+        || property["oneOf"].as_array().is_some_and(|some| some.iter().any(may_be_null))
+}
+
+fn objects<'a>(schema: &'a Value, found: &mut Vec<&'a Value>) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("properties").is_some_and(Value::is_object) {
+                found.push(schema);
+            }
+            fields.values().for_each(|part| objects(part, found));
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| objects(part, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_field_of_a_response_is_there_or_left_out_but_not_both_null_and_left_out() {
+    let document = document();
+    let responses = schemas_of(&document, operations(&document).map(|operation| &operation["responses"]));
+    let requests = schemas_of(&document, operations(&document).map(|operation| &operation["requestBody"]));
+    let mut checked = 0;
+    for name in responses {
+        let mut found = Vec::new();
+        objects(&document["components"]["schemas"][name], &mut found);
+        // What is asked and what is answered are told in different ways.
+        assert!(found.is_empty() || !requests.contains(name), "{name} is in requests and in responses");
+        for object in found {
+            let required: Vec<_> = object["required"].as_array().into_iter().flatten().collect();
+            for (field, property) in object["properties"].as_object().unwrap() {
+                let is_required = required.iter().any(|required| *required == field);
+                assert!(is_required || !may_be_null(property), "{name}.{field} may be null, and absent");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 300, "only {checked} fields of responses were looked at");
+}
+
+/// What the test of every answer finds. It has to find it, or the others say nothing.
+#[test]
+fn an_answer_that_differs_from_the_document_is_found() {
+    let contract = Contract::new(document());
+    let check = |status, answer: &Value, sent: Value, expected: Option<&str>| {
+        let asked = Asked { method: "POST".into(), path: "/api/conversations".into(), body: Some(sent) };
+        let found = contract.check(&asked, status, "application/json", answer.to_string().as_bytes());
+        match expected {
+            None => assert_eq!(found, Ok(())),
+            Some(expected) => assert!(found.as_ref().is_err_and(|why| why.contains(expected)), "{found:?}"),
+        }
+    };
+    let right = json!({
+        "id": "1", "title": "", "model": "m", "system": null, "created_ms": 1, "updated_ms": 2,
+    });
+    let with = |field: &str, value: Value| {
+        let mut answer = right.clone();
+        answer[field] = value;
+        answer
+    };
+    let mut without = right.clone();
+    without.as_object_mut().unwrap().remove("system");
+    check(201, &right, json!({}), None);
+    check(201, &right, json!({"model": "m"}), None);
+    check(201, &without, json!({}), Some("system"));
+    check(201, &with("more", json!(1)), json!({}), Some("more"));
+    check(201, &with("title", Value::Null), json!({}), Some("/title"));
+    check(201, &right, json!({"modell": "m"}), Some("modell"));
+    check(200, &right, json!({}), Some("no such status"));
+    let error = json!({"error": {"message": "m", "type": "t", "param": null, "code": "c"}});
+    check(404, &error, json!({}), None);
+    check(404, &json!({"error": {"message": "m", "type": "t", "code": "c"}}), json!({}), Some("param"));
+    // What was refused may be anything.
+    check(404, &error, json!({"modell": "m"}), None);
 }

@@ -21,7 +21,7 @@ const NAME: &str = "chat.example.org";
 fn behind(networks: &[&str], header: ForwardedHeader) -> Setup {
     let trusted = networks.iter().map(|network| network.parse().unwrap()).collect();
     let mut setup = Setup::with(|settings| {
-        settings.proxy = Some(Proxy { trusted, header });
+        settings.proxy = Some(Proxy { trusted, header, protocol: false });
         settings.public_url = Some(format!("https://{NAME}/").parse().unwrap());
         settings.attempts_by_network = Allowance { burst: 2, interval: Duration::from_secs(30) };
     });

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 
-use crate::support::{Reply, Setup, Site, Streaming, eventually, within};
+use crate::support::{Http2, Reply, Setup, Site, Streaming, eventually, within};
 
 pub(crate) const NAME: &str = "chat.example.org";
 
@@ -135,10 +135,10 @@ async fn get(stream: TlsStream<TcpStream>, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn both_versions_of_tls_and_http_1_1() {
+async fn both_versions_of_tls_and_of_http() {
     let secured = Secured::new(|_| {}).await;
     for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
-        for (alpn, chosen) in [(&["h2", "http/1.1"][..], Some(&b"http/1.1"[..])), (&[], None)] {
+        for (alpn, chosen) in [(&["http/1.1"][..], Some(&b"http/1.1"[..])), (&[], None)] {
             let stream = secured.connect(secured.authority.client(&[version], alpn)).await.unwrap();
             let (_, connection) = stream.get_ref();
             assert_eq!(connection.protocol_version(), Some(expected));
@@ -147,7 +147,15 @@ async fn both_versions_of_tls_and_http_1_1() {
             assert_eq!(reply.status, 200, "{}", reply.text());
             assert_eq!(reply.header("strict-transport-security"), "max-age=31536000");
         }
-        let refused = secured.connect(secured.authority.client(&[version], &["h2"])).await.unwrap_err();
+        for alpn in [&["h2", "http/1.1"][..], &["h2"]] {
+            let stream = secured.connect(secured.authority.client(&[version], alpn)).await.unwrap();
+            assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let client = Http2::over(stream).await;
+            let reply = client.get(&format!("https://{NAME}/api/session")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            assert_eq!(reply.header("strict-transport-security"), "max-age=31536000");
+        }
+        let refused = secured.connect(secured.authority.client(&[version], &["h3"])).await.unwrap_err();
         assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
     }
     let stranger = Authority::new().client(&[&TLS13], &[]);
@@ -192,7 +200,10 @@ async fn what_is_no_tls_is_no_harm() {
 
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_ended() {
-    let secured = Secured::new(|settings| settings.head_timeout = Duration::from_millis(100)).await;
+    let secured = Secured::new(|settings| {
+        settings.connections.handshake_timeout = Duration::from_millis(100);
+    })
+    .await;
     for begun in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
         let mut stream = TcpStream::connect(secured.site.address).await.unwrap();
         stream.write_all(begun).await.unwrap();

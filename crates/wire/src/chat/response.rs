@@ -51,12 +51,14 @@ pub struct AnswerMessage {
     pub content: Option<String>,
     /// What the model thought before; absent for a model that doesn't think.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reasoning_content: Option<String>,
     /// The tools that it calls; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// The call in the old form, where it was asked for in the old form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub function_call: Option<FunctionCall>,
 }
 
@@ -188,18 +190,22 @@ pub struct ChunkChoice {
 pub struct Delta {
     /// `assistant`, in the first piece.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub role: Option<String>,
     /// More of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub content: Option<String>,
     /// More of what the model thinks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reasoning_content: Option<String>,
     /// More of a call of a tool, at most one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallDelta>,
     /// More of the call in the old form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub function_call: Option<FunctionDelta>,
 }
 
@@ -237,9 +243,11 @@ pub struct ToolCallDelta {
     pub index: u32,
     /// In the first piece: what the result is answered to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub id: Option<String>,
     /// In the first piece: `function`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub kind: Option<String>,
     /// What is called.
     pub function: FunctionDelta,
@@ -263,6 +271,7 @@ impl ToolCallDelta {
 pub struct FunctionDelta {
     /// In the first piece: the tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     /// More of the arguments, as JSON text.
     pub arguments: String,
@@ -275,6 +284,7 @@ pub struct Logprobs {
     pub content: Option<Vec<LogprobToken>>,
     /// Of the reasoning's tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reasoning_content: Option<Vec<LogprobToken>>,
 }
 

@@ -187,6 +187,7 @@ pub struct Text {
     pub format: TextFormat,
     /// How long; a hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub verbosity: Option<Verbosity>,
 }
 

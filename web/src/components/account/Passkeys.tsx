@@ -26,7 +26,7 @@ export function Passkeys({ standing }: { standing: Standing }) {
   const { passkeys } = standing.security;
   const able = offered && passkeysSupported();
   if (!offered && passkeys.length === 0) return null;
-  const change = (changed: readonly Passkey[], done: Words<TFunction>) => {
+  const change = (changed: Passkey[], done: Words<TFunction>) => {
     standing.onChange({ passkeys: changed });
     say(done);
   };

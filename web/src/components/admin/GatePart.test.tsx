@@ -1,6 +1,6 @@
 import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/react";
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
-import { admin, type Gate } from "../../api/admin";
+import { type Gate, keeper } from "../../api/gate";
 import { needTexts, startLanguages } from "../../i18n";
 import { useSession } from "../../state/session";
 import { session, user } from "../../testing";
@@ -55,7 +55,7 @@ const gate = (more: Partial<Gate> = {}): Gate => ({
 });
 
 it("shows how the gate stands, what it goes by and how it came there", async () => {
-  vi.spyOn(admin, "gate").mockResolvedValue(gate());
+  vi.spyOn(keeper, "stand").mockResolvedValue(gate());
   render(<GatePart administers />);
   const now = within(await screen.findByRole("region", { name: "Now" }));
   expect(now.getByText("by waiting list")).toBeTruthy();
@@ -74,8 +74,8 @@ it("shows how the gate stands, what it goes by and how it came there", async () 
 });
 
 it("holds a level once that is confirmed, and lets it run again", async () => {
-  vi.spyOn(admin, "gate").mockResolvedValue(gate());
-  const pin = vi.spyOn(admin, "pinGate").mockResolvedValueOnce(gate({ pin: "suspended" }));
+  vi.spyOn(keeper, "stand").mockResolvedValue(gate());
+  const pin = vi.spyOn(keeper, "pin").mockResolvedValueOnce(gate({ pin: "suspended" }));
   render(<GatePart administers />);
   fireEvent.click(await screen.findByLabelText("paused"));
   // Nobody could show an address to be theirs.
@@ -96,8 +96,8 @@ it("holds a level once that is confirmed, and lets it run again", async () => {
 });
 
 it("takes no reason that is too long for the log", async () => {
-  vi.spyOn(admin, "gate").mockResolvedValue(gate());
-  const pin = vi.spyOn(admin, "pinGate");
+  vi.spyOn(keeper, "stand").mockResolvedValue(gate());
+  const pin = vi.spyOn(keeper, "pin");
   render(<GatePart administers />);
   fireEvent.change(await screen.findByLabelText("Reason"), { target: { value: "鲸".repeat(201) } });
   fireEvent.click(screen.getByRole("button", { name: "Hold this level", hidden: true }));
@@ -107,8 +107,8 @@ it("takes no reason that is too long for the log", async () => {
 });
 
 it("makes invitations whose links lead to the sign-up of this server", async () => {
-  vi.spyOn(admin, "gate").mockResolvedValue(gate());
-  const invite = vi.spyOn(admin, "invite").mockResolvedValue({ invitations: ["a.b", "c-d"] });
+  vi.spyOn(keeper, "stand").mockResolvedValue(gate());
+  const invite = vi.spyOn(keeper, "invite").mockResolvedValue({ invitations: ["a.b", "c-d"] });
   render(<GatePart administers />);
   const section = within(await screen.findByRole("region", { name: "Invitations" }));
   for (const [label, text] of [
@@ -134,7 +134,7 @@ it("makes invitations whose links lead to the sign-up of this server", async () 
 });
 
 it("leaves invitations to administrators", async () => {
-  vi.spyOn(admin, "gate").mockResolvedValue(gate());
+  vi.spyOn(keeper, "stand").mockResolvedValue(gate());
   render(<GatePart administers={false} />);
   await screen.findByRole("region", { name: "Hold a level" });
   expect(screen.queryByRole("region", { name: "Invitations" })).toBeNull();

@@ -1,7 +1,7 @@
 import "../gate/gate.css";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { admin, type Gate } from "../../api/admin";
+import { type Gate, keeper } from "../../api/gate";
 import { measuredText } from "../../state/gate";
 import { Section } from "../account/AccountPage";
 import { PageLink } from "../account/EntryPage";
@@ -17,7 +17,7 @@ const EVERY_MS = 5000;
 /** The registration gate: how it stands and why, for operators, who may hold it. */
 export function GatePart({ administers }: { administers: boolean }) {
   const { t } = useTranslation("admin");
-  const { loaded, reload, put } = useLoaded<Gate>(() => admin.gate());
+  const { loaded, reload, put } = useLoaded<Gate>(() => keeper.stand());
   // One question that is not answered takes nothing away, least of all what is being typed.
   const [gate, setGate] = useState<Gate | null>(null);
   useEffect(() => {

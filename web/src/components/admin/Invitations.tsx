@@ -1,6 +1,6 @@
 import { type FormEvent, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { admin } from "../../api/admin";
+import { keeper } from "../../api/gate";
 import { invitationPath } from "../../state/route";
 import { Section } from "../account/AccountPage";
 import { SubmitButton } from "../account/FormFoot";
@@ -34,7 +34,7 @@ export function Invitations() {
       return;
     }
     void action.act("invite", async () => {
-      const { invitations } = await admin.invite(count, days);
+      const { invitations } = await keeper.invite(count, days);
       setLinks(invitations.map((ticket) => window.location.origin + invitationPath(ticket)));
       return (t) => t("door.invited", { count: invitations.length });
     });

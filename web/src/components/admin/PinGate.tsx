@@ -1,7 +1,6 @@
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { admin, type Gate } from "../../api/admin";
-import { type Level, levels } from "../../api/gate";
+import { type Gate, keeper, type Level, levels } from "../../api/gate";
 import { useSession } from "../../state/session";
 import { Section } from "../account/AccountPage";
 import { SubmitButton } from "../account/FormFoot";
@@ -28,13 +27,13 @@ export function PinGate({ pin, onChanged }: { pin: Level | null; onChanged: (gat
   const name = words(`gate.level.${level}`);
   const hold = () =>
     action.act("pin", async () => {
-      onChanged(await admin.pinGate(level, reason.trim()));
+      onChanged(await keeper.pin(level, reason.trim()));
       setReason("");
       return (t) => t("door.pinned", { level: name });
     });
   const run = () =>
     action.act("run", async () => {
-      onChanged(await admin.pinGate(null, reason.trim()));
+      onChanged(await keeper.pin(null, reason.trim()));
       setReason("");
       return (t) => t("door.unpinned");
     });

@@ -1,9 +1,8 @@
 import type { TFunction } from "i18next";
 import { useRef } from "react";
 import { useTranslation } from "react-i18next";
-import { type Account, admin } from "../../api/admin";
+import { type Account, type AccountDevice, admin } from "../../api/admin";
 import { ApiError } from "../../api/client";
-import type { Device } from "../../api/types";
 import { Section } from "../account/AccountPage";
 import { DeviceItem } from "../account/Sessions";
 import type { Words } from "../useSaid";
@@ -13,7 +12,7 @@ import { useLoaded } from "./useLoaded";
 /** Where a user is signed in, and the end of it. */
 export function UserSessions({ account }: { account: Account }) {
   const { t } = useTranslation("admin");
-  const { loaded, reload } = useLoaded<Device[]>(async () => {
+  const { loaded, reload } = useLoaded<AccountDevice[]>(async () => {
     const { sessions } = await admin.sessions(account.id);
     return sessions.toSorted((a, b) => b.seen_ms - a.seen_ms);
   });

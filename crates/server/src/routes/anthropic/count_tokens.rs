@@ -16,7 +16,7 @@ use crate::generation::{check, lend};
     path = "/anthropic/v1/messages/count_tokens",
     operation_id = "anthropic_count_tokens",
     tag = "programs",
-    request_body = crate::routes::bodies::CountTokensBody,
+    request_body = wire::bodies::CountTokensBody,
     responses((status = 200, body = InputTokens)),
 )]
 pub(crate) async fn handle(

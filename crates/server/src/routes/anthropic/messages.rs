@@ -26,8 +26,13 @@ const ENDPOINT: &str = "/anthropic/v1/messages";
     path = "/anthropic/v1/messages",
     operation_id = "anthropic_messages",
     tag = "programs",
-    request_body = crate::routes::bodies::MessagesBody,
-    responses((status = 200, body = Message)),
+    request_body = wire::bodies::MessagesBody,
+    responses((
+        status = 200,
+        description = "The message; with `stream`, events that tell how it comes about. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
+        content((Message = "application/json"), (String = "text/event-stream")),
+    )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

@@ -4,6 +4,7 @@ use serde::Serialize;
 use store::{Credit, CreditPageRequest, UserId};
 use utoipa::ToSchema;
 
+use super::words::CreditKind;
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::ApiError;
@@ -13,6 +14,7 @@ const CREDITS: u32 = 50;
 
 /// Amounts are decimal texts, in units of the currency.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Balance)]
 pub(crate) struct BalanceView {
     currency: String,
     granted: String,
@@ -26,10 +28,11 @@ pub(crate) struct BalanceView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Credit)]
 struct CreditView {
     id: String,
     at_ms: i64,
-    kind: &'static str,
+    kind: CreditKind,
     amount: String,
     note: String,
 }
@@ -39,7 +42,7 @@ impl From<Credit> for CreditView {
         Self {
             id: credit.id.to_string(),
             at_ms: credit.at_ms,
-            kind: credit.kind.as_str(),
+            kind: credit.kind.into(),
             amount: credit.amount.to_string(),
             note: credit.note,
         }

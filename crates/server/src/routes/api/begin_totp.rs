@@ -21,7 +21,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = BeginTotpBegun)]
+#[schema(as = TotpSetup)]
 pub(crate) struct Begun {
     ticket: String,
     /// In base32, for who can't show the app a picture.

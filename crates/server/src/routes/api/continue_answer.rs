@@ -16,7 +16,7 @@ use crate::error::ApiError;
 pub(crate) struct Asked {}
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ContinueAnswerAnswer)]
+#[schema(as = ContinuedAnswer)]
 pub(crate) struct Answer {
     assistant: MessageView,
 }

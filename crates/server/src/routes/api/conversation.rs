@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConversationTree)]
 pub(crate) struct Tree {
     conversation: ConversationView,
     messages: Vec<MessageView>,

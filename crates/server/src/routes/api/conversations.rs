@@ -19,7 +19,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ConversationsPage)]
+#[schema(as = ConversationPage)]
 pub(crate) struct Page {
     conversations: Vec<ConversationView>,
     next: Option<String>,

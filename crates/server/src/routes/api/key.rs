@@ -34,6 +34,7 @@ impl FromRequestParts<App> for OfKey {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
 pub(crate) struct KeyView {
     id: String,
     name: String,

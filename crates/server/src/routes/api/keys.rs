@@ -9,7 +9,6 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = KeysKeys)]
 pub(crate) struct Keys {
     keys: Vec<KeyView>,
     /// How many one may have.

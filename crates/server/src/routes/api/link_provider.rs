@@ -18,7 +18,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LinkProviderBegun)]
+#[schema(as = LinkBegun)]
 pub(crate) struct Begun {
     ticket: String,
 }

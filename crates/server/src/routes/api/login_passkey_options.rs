@@ -17,7 +17,7 @@ use crate::error::ApiError;
 pub(crate) struct Asked {}
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LoginPasskeyOptionsBegun)]
+#[schema(as = PasskeyBegun)]
 pub(crate) struct Begun {
     pub(super) ticket: String,
     pub(super) options: Value,

@@ -31,11 +31,13 @@ struct Ticket {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecondFactorWanted)]
 pub(super) struct SecondFactor {
     second_factor: SecondFactorView,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecondFactor)]
 struct SecondFactorView {
     ticket: String,
     expires_s: u64,

@@ -56,6 +56,7 @@ mod usage_query;
 pub(super) mod usage_sums;
 pub(super) mod verify;
 mod views;
+mod words;
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 use axum::Json;
 use axum::extract::State;
+use dialogue::Thinking;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,22 +10,42 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChatModels)]
 pub(crate) struct Models {
     models: Vec<Model>,
     default: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ModelsModel)]
+#[schema(as = ChatModel)]
 struct Model {
     name: String,
     title: String,
     installed: bool,
     loaded: bool,
     context: usize,
-    thinking: &'static str,
+    thinking: ModelThinking,
     parameters: u64,
     bytes: u64,
+}
+
+/// Whether a model thinks before it answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ModelThinking {
+    None,
+    Always,
+    Switchable,
+}
+
+impl From<Thinking> for ModelThinking {
+    fn from(thinking: Thinking) -> Self {
+        match thinking {
+            Thinking::None => Self::None,
+            Thinking::Always => Self::Always,
+            Thinking::Switchable => Self::Switchable,
+        }
+    }
 }
 
 /// Every model that there is and that the caller may use, installed or not.
@@ -45,7 +66,7 @@ pub(crate) async fn handle(State(app): State<App>, caller: Caller) -> Result<Jso
             installed: listing.model.installed,
             loaded: listing.loaded,
             context: listing.model.context,
-            thinking: listing.model.thinking.name(),
+            thinking: listing.model.thinking.into(),
             parameters: listing.model.parameters,
             bytes: listing.model.bytes,
             name: listing.model.name,

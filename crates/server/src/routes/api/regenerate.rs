@@ -21,7 +21,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RegenerateAnswer)]
+#[schema(as = OtherAnswer)]
 pub(crate) struct Answer {
     assistant: MessageView,
 }

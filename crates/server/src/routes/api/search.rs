@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{Hit, Search, Words};
 use utoipa::{IntoParams, ToSchema};
 
+use super::words::MessageRole;
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
@@ -33,11 +34,12 @@ pub(crate) struct Page {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SearchHit)]
 struct HitView {
     conversation_id: String,
     title: String,
     message_id: String,
-    role: &'static str,
+    role: MessageRole,
     created_ms: i64,
     snippet: String,
     marks: Vec<(u32, u32)>,
@@ -111,7 +113,7 @@ impl From<Hit> for HitView {
             conversation_id: hit.conversation_id.to_string(),
             title: hit.title,
             message_id: hit.message_id.to_string(),
-            role: hit.role.as_str(),
+            role: hit.role.into(),
             created_ms: hit.created_ms,
             snippet: hit.snippet.text,
             marks: hit.snippet.marks,

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Security)]
 pub(crate) struct SecurityView {
     /// Whether there is one.
     password: bool,
@@ -20,6 +21,7 @@ pub(crate) struct SecurityView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Passkey)]
 pub(crate) struct PasskeyView {
     id: String,
     name: String,
@@ -28,7 +30,7 @@ pub(crate) struct PasskeyView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SecurityProviderView)]
+#[schema(as = LinkedProvider)]
 pub(crate) struct ProviderView {
     id: String,
     name: String,

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SessionSessionView)]
+#[schema(as = Session)]
 pub(crate) struct SessionView {
     user: Option<UserView>,
     /// Whether there is no user yet, and the first administrator may be made.
@@ -26,7 +26,7 @@ pub(crate) struct SessionView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SessionProviderView)]
+#[schema(as = Provider)]
 struct ProviderView {
     id: String,
     name: String,

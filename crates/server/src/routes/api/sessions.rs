@@ -8,13 +8,13 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SessionsSessions)]
+#[schema(as = Devices)]
 pub(crate) struct Sessions {
     sessions: Vec<SessionView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SessionsSessionView)]
+#[schema(as = Device)]
 struct SessionView {
     id: String,
     created_ms: i64,

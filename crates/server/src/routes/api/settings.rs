@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccountSettings)]
 pub(crate) struct SettingsView {
     /// Days after its last change after which a conversation is deleted; null for never.
     retention_days: Option<u32>,

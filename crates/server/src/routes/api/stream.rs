@@ -18,9 +18,18 @@ use crate::error::ApiError;
 use crate::sse;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct DeltaView {
-    part: &'static str,
+#[schema(as = MessageDelta)]
+pub(crate) struct DeltaView {
+    part: MessagePart,
     text: String,
+}
+
+/// What a piece of an answer is added to.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum MessagePart {
+    Reasoning,
+    Content,
 }
 
 /// An answer as it is written, joined at any time: everything
@@ -31,7 +40,13 @@ struct DeltaView {
     operation_id = "stream",
     tag = "chat",
     params(("id" = String, Path), ("message" = String, Path)),
-    responses((status = 200, body = String, content_type = "text/event-stream")),
+    responses((
+        status = 200,
+        description = "Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; \
+            last `done`, the Message as it stays.",
+        body = String,
+        content_type = "text/event-stream",
+    )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
@@ -99,7 +114,7 @@ impl sse::Source for Following {
 
 fn events(news: News) -> Bytes {
     let mut bytes = BytesMut::new();
-    for (part, text) in [("reasoning", news.reasoning), ("content", news.content)] {
+    for (part, text) in [(MessagePart::Reasoning, news.reasoning), (MessagePart::Content, news.content)] {
         if !text.is_empty() {
             bytes.extend_from_slice(&sse::event("delta", &DeltaView { part, text }));
         }

@@ -151,6 +151,7 @@ impl AskedUsage {
 
 /// Amounts are decimal texts, in units of the currency.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsagePage)]
 pub(crate) struct UsagePageView {
     rows: Vec<UsageRowView>,
     next: Option<String>,
@@ -158,6 +159,7 @@ pub(crate) struct UsagePageView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageRow)]
 struct UsageRowView {
     id: String,
     at_ms: i64,
@@ -219,6 +221,7 @@ pub(crate) struct UsageSums {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageSum)]
 struct UsageSumView {
     from_ms: i64,
     model: String,

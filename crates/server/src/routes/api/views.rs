@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::words::{MessageRole, MessageStatus, Role};
+
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Conversation)]
 pub(crate) struct ConversationView {
     id: String,
     title: String,
@@ -27,13 +30,14 @@ impl From<store::Conversation> for ConversationView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct UserView {
     id: String,
     name: String,
     email: Option<String>,
     /// Whether somebody who reads its letters has shown it.
     email_verified: bool,
-    role: &'static str,
+    role: Role,
     created_ms: i64,
 }
 
@@ -44,7 +48,7 @@ impl From<store::User> for UserView {
             name: user.name,
             email_verified: user.email_verified_ms.is_some(),
             email: user.email,
-            role: user.role.as_str(),
+            role: user.role.into(),
             created_ms: user.created_ms,
         }
     }
@@ -61,15 +65,16 @@ impl Mailed {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Message)]
 pub(crate) struct MessageView {
     id: String,
     conversation_id: String,
     parent_id: Option<String>,
-    role: &'static str,
+    role: MessageRole,
     content: String,
     reasoning: Option<String>,
     reasoning_ms: Option<u64>,
-    status: &'static str,
+    status: MessageStatus,
     error: Option<String>,
     model: Option<String>,
     created_ms: i64,
@@ -78,6 +83,7 @@ pub(crate) struct MessageView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MessageUsage)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct UsageView {
     prompt_tokens: u64,
@@ -86,6 +92,7 @@ struct UsageView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MessageTiming)]
 #[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct TimingView {
     queued_ms: u64,
@@ -99,11 +106,11 @@ impl From<store::Message> for MessageView {
             id: message.id.to_string(),
             conversation_id: message.conversation_id.to_string(),
             parent_id: message.parent_id.map(|id| id.to_string()),
-            role: message.role.as_str(),
+            role: message.role.into(),
             content: message.content,
             reasoning: message.reasoning,
             reasoning_ms: message.reasoning_ms,
-            status: message.status.as_str(),
+            status: message.status.into(),
             error: message.error,
             model: message.model,
             created_ms: message.created_ms,

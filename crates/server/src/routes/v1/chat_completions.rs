@@ -27,8 +27,13 @@ const ENDPOINT: &str = "/v1/chat/completions";
     path = "/v1/chat/completions",
     operation_id = "chat_completions",
     tag = "programs",
-    request_body = crate::routes::bodies::ChatCompletionBody,
-    responses((status = 200, body = ChatCompletion)),
+    request_body = wire::bodies::ChatCompletionBody,
+    responses((
+        status = 200,
+        description = "The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
+        content((ChatCompletion = "application/json"), (String = "text/event-stream")),
+    )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

@@ -29,8 +29,13 @@ const ENDPOINT: &str = "/v1/completions";
     path = "/v1/completions",
     operation_id = "completions",
     tag = "programs",
-    request_body = crate::routes::bodies::CompletionBody,
-    responses((status = 200, body = wire::completions::Completion)),
+    request_body = wire::bodies::CompletionBody,
+    responses((
+        status = 200,
+        description = "The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
+        content((wire::completions::Completion = "application/json"), (String = "text/event-stream")),
+    )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

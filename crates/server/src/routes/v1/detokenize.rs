@@ -14,7 +14,7 @@ use crate::generation::{check, lend};
     path = "/detokenize",
     operation_id = "detokenize",
     tag = "programs",
-    request_body = crate::routes::bodies::DetokenizeBody,
+    request_body = wire::bodies::DetokenizeBody,
     responses((status = 200, body = TokensText)),
 )]
 pub(crate) async fn handle(

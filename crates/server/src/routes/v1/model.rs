@@ -3,7 +3,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use dialogue::{HubError, HubListing};
+use utoipa::ToSchema;
 use wire::Model;
+use wire::anthropic::ModelEntry;
 
 use super::models::usable;
 use crate::accounts::Client;
@@ -12,6 +14,16 @@ use crate::error::{ApiError, shortened};
 use crate::layers::anthropic::speaks_anthropic;
 use crate::routes::anthropic::models::entry;
 
+/// A model in the form of the API that the client speaks.
+#[derive(ToSchema)]
+#[schema(as = ModelInEitherForm)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the document's: either is made as it is")]
+enum InEitherForm {
+    OpenAi(Model),
+    Anthropic(ModelEntry),
+}
+
 /// One of the models that can be asked, in the form of the API that the client speaks.
 #[utoipa::path(
     get,
@@ -19,7 +31,7 @@ use crate::routes::anthropic::models::entry;
     operation_id = "model_of_programs",
     tag = "programs",
     params(("id" = String, Path)),
-    responses((status = 200, body = Model)),
+    responses((status = 200, body = InEitherForm)),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

@@ -3,6 +3,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use dialogue::HubListing;
+use utoipa::ToSchema;
+use wire::anthropic::ModelPage;
 use wire::{Model, ModelList};
 
 use crate::accounts::Client;
@@ -11,6 +13,16 @@ use crate::error::ApiError;
 use crate::layers::anthropic::speaks_anthropic;
 use crate::routes::anthropic::models::page;
 
+/// A list in the form of the API that the client speaks.
+#[derive(ToSchema)]
+#[schema(as = ModelsInEitherForm)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the document's: either is made as it is")]
+enum InEitherForm {
+    OpenAi(ModelList),
+    Anthropic(ModelPage),
+}
+
 /// The models that can be asked, which are those that are installed and, for whoever is signed in or
 /// has a key, that their groups, and the key, let them use. Clients of Anthropic's API get the list in its form.
 #[utoipa::path(
@@ -18,7 +30,7 @@ use crate::routes::anthropic::models::page;
     path = "/v1/models",
     operation_id = "models_of_programs",
     tag = "programs",
-    responses((status = 200, body = ModelList)),
+    responses((status = 200, body = InEitherForm)),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

@@ -33,8 +33,13 @@ const ENDPOINT: &str = "/v1/responses";
     path = "/v1/responses",
     operation_id = "responses",
     tag = "programs",
-    request_body = crate::routes::bodies::ResponsesBody,
-    responses((status = 200, body = ResponseObject)),
+    request_body = wire::bodies::ResponsesBody,
+    responses((
+        status = 200,
+        description = "The response; with `stream`, events that tell how it comes about. \
+            Whoever had to wait may get an error in its place: the status was sent before.",
+        content((ResponseObject = "application/json"), (String = "text/event-stream")),
+    )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,

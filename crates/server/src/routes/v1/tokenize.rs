@@ -15,7 +15,7 @@ use crate::generation::{check, lend};
     path = "/tokenize",
     operation_id = "tokenize",
     tag = "programs",
-    request_body = crate::routes::bodies::TokenizeBody,
+    request_body = wire::bodies::TokenizeBody,
     responses((status = 200, body = Tokens)),
 )]
 pub(crate) async fn handle(

@@ -3,15 +3,16 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
+use super::contract::Asked;
 use super::within;
 
 /// Asks a server, with a new connection for each request.
@@ -24,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) from: Option<IpAddr>,
     /// Whether it knows the server as `localhost` instead of by its address.
     pub(crate) by_name: bool,
+    /// Whether it sends fields that the document doesn't know.
+    pub(crate) is_careless: bool,
 }
 
 /// A whole response.
@@ -38,6 +41,7 @@ pub(crate) struct Reply {
 pub(crate) struct Streaming {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    asked: Asked,
     body: Incoming,
     text: String,
     connection: JoinHandle<()>,
@@ -57,13 +61,18 @@ fn json_body(value: &Value) -> Vec<u8> {
 impl Client {
     /// Nobody's.
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, cookie: None, from: None, by_name: false }
+        Self { address, cookie: None, from: None, by_name: false, is_careless: false }
     }
 
     /// The same client, signed in as a response said.
     pub(crate) fn signed_in(&self, reply: &Reply) -> Self {
         let (cookie, _) = reply.header("set-cookie").split_once(';').expect("a cookie with attributes");
         Self { cookie: Some(cookie.to_owned()), ..*self }
+    }
+
+    /// The same client, from another address.
+    pub(crate) fn at(&self, from: &str) -> Self {
+        Self { from: Some(from.parse().unwrap()), ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -110,7 +119,11 @@ impl Client {
         {
             request = request.header("cookie", cookie);
         }
-        Streaming::ask(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await
+        let mut answer = Streaming::ask(stream, request.body(Full::new(Bytes::from(body))).unwrap()).await;
+        if self.is_careless {
+            answer.asked.body = None;
+        }
+        answer
     }
 
     /// What it calls the server.
@@ -118,7 +131,7 @@ impl Client {
         if self.by_name { format!("localhost:{}", self.address.port()) } else { self.address.to_string() }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         let Some(from) = self.from else { return TcpStream::connect(self.address).await.unwrap() };
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
@@ -185,14 +198,22 @@ impl Streaming {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         request: Request<Full<Bytes>>,
     ) -> Self {
+        let asked = asked(&request).await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(async {
             // A server that closes early shows in the response.
             let _ = connection.await;
         });
-        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-        Self { status: head.status.as_u16(), headers: head.headers, body, text: String::new(), connection }
+        let response = sender.send_request(request).await.unwrap();
+        Self::of(response, asked, connection)
+    }
+
+    /// A response over a connection, which ends with it.
+    pub(super) fn of(response: Response<Incoming>, asked: Asked, connection: JoinHandle<()>) -> Self {
+        let (head, body) = response.into_parts();
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        Self { status, headers, asked, body, text: String::new(), connection }
     }
 
     /// The next piece as it came; none at the end.
@@ -211,6 +232,9 @@ impl Streaming {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let event = parse(block);
                 self.text = rest.to_owned();
+                if event.name != ":" {
+                    self.asked.check_event(&event.name, &event.data);
+                }
                 return Some(event);
             }
             let Some(piece) = self.piece().await else {
@@ -246,6 +270,7 @@ impl Streaming {
         while let Some(piece) = self.piece().await {
             body.extend_from_slice(&piece);
         }
+        self.asked.check(self.status, &self.headers, &body);
         Reply { status: self.status, headers: self.headers.clone(), body: body.into() }
     }
 }
@@ -254,6 +279,14 @@ impl Drop for Streaming {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// What the document has to say something about.
+pub(super) async fn asked(request: &Request<Full<Bytes>>) -> Asked {
+    let sent = request.body().clone().collect().await.unwrap().to_bytes();
+    let is_json = request.headers().get("content-type").is_some_and(|given| given == "application/json");
+    let body = if is_json { serde_json::from_slice(&sent).ok() } else { None };
+    Asked { method: request.method().to_string(), path: request.uri().path().to_owned(), body }
 }
 
 fn parse(block: &str) -> Event {

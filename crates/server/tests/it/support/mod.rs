@@ -2,6 +2,8 @@
 
 mod authenticator;
 mod client;
+mod contract;
+mod http2;
 mod models;
 mod provider;
 mod smtp;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use base::{Clock as _, ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
-use server::{Parts, PasswordCost, ServeError, Server, Settings, Tls};
+use server::{ConnectionLimits, Parts, PasswordCost, PrefixCaps, ServeError, Server, Settings, Tls};
 use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
@@ -23,12 +25,17 @@ use tokio::task::JoinHandle;
 
 pub(crate) use authenticator::{Authenticator, Says, encode};
 pub(crate) use client::{Client, Control, Event, Reply, Streaming};
+pub(crate) use contract::{Asked, Contract};
+pub(crate) use http2::{Http2, Raw, frame};
 pub(crate) use models::{CONTEXT, Gate, Models};
 pub(crate) use provider::{Acme, CLIENT_SECRET, Wrong};
 pub(crate) use smtp::{PUBLIC_URL, PostOffice, TlsBegins};
 
 /// Longest that anything is waited for before a test is believed to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// No cap.
+pub(crate) const ALL: PrefixCaps = PrefixCaps { narrow: u32::MAX, middle: u32::MAX, wide: u32::MAX };
 
 /// How to set a server up.
 pub(crate) struct Setup {
@@ -53,6 +60,12 @@ impl Default for Setup {
             progress_interval: Duration::from_millis(10),
             // What it costs is no matter here.
             password_cost: PasswordCost { memory_kib: 64, passes: 1 },
+            // One connection for each request, and a clock that stands still.
+            connections: ConnectionLimits {
+                new: ALL,
+                new_strangers_max: u32::MAX,
+                ..ConnectionLimits::default()
+            },
             ..Settings::default()
         };
         Self {

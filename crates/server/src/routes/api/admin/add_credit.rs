@@ -1,11 +1,12 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use store::{CreditKind, Nanos, NewCredit};
+use store::{Nanos, NewCredit};
 use utoipa::ToSchema;
 
 use super::super::balance::{BalanceView, of_user};
 use super::super::key::check_amount;
+use super::super::words::CreditKind;
 use super::OfUser;
 use crate::accounts::Admin;
 use crate::app::App;
@@ -14,17 +15,10 @@ use crate::error::ApiError;
 
 const NOTE_CHARS_MAX: usize = 200;
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum KindName {
-    Grant,
-    TopUp,
-}
-
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AdminAddCreditAsked)]
 pub(crate) struct Asked {
-    kind: KindName,
+    kind: CreditKind,
     /// In units of the currency; with `-` before it, it is taken back.
     amount: String,
     #[serde(default)]
@@ -53,13 +47,9 @@ pub(crate) async fn handle(
         let message = format!("note may have at most {NOTE_CHARS_MAX} characters, this one has {chars}");
         return Err(ApiError::invalid("note", message));
     }
-    let kind = match asked.kind {
-        KindName::Grant => CreditKind::Grant,
-        KindName::TopUp => CreditKind::TopUp,
-    };
     let new = NewCredit {
         user: id,
-        kind,
+        kind: asked.kind.into(),
         amount,
         by: operator.user(),
         note: asked.note,

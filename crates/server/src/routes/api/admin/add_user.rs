@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use store::{NewUser, UserRole};
 use utoipa::ToSchema;
 
+use super::super::words::Role;
 use super::views::UserCardView;
-use super::{RoleName, check_groups, given_or_random, of_groups};
+use super::{check_groups, given_or_random, of_groups};
 use crate::accounts::{Admin, Password, check_email, check_name};
 use crate::app::App;
 use crate::body;
@@ -17,16 +18,18 @@ use crate::error::ApiError;
 pub(crate) struct Asked {
     name: String,
     email: Option<String>,
-    role: Option<RoleName>,
+    role: Option<Role>,
     password: Option<Password>,
     #[serde(default)]
     groups: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = AddedAccount)]
 pub(crate) struct Made {
     user: UserCardView,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     password: Option<String>,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminAuditPage)]
+#[schema(as = AuditPage)]
 pub(crate) struct Page {
     entries: Vec<AuditView>,
     next: Option<i64>,

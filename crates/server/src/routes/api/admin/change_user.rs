@@ -6,8 +6,9 @@ use serde::Deserialize;
 use store::{UserCard, UserChange};
 use utoipa::ToSchema;
 
+use super::super::words::Role;
 use super::views::UserCardView;
-use super::{OfUser, RoleName, check_groups, of_groups};
+use super::{OfUser, check_groups, of_groups};
 use crate::accounts::{Operator, check_email, check_name};
 use crate::app::App;
 use crate::body::{self, Given};
@@ -20,7 +21,7 @@ pub(crate) struct Asked {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     email: Given<String>,
-    role: Option<RoleName>,
+    role: Option<Role>,
     disabled: Option<bool>,
     groups: Option<Vec<String>>,
 }

@@ -36,7 +36,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use serde::Deserialize;
-use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId, UserRole};
+use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId};
 use utoipa::ToSchema;
 
 use super::id_in_path;
@@ -138,25 +138,6 @@ impl FromRequestParts<App> for OfGroup {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         id_in_path(parts, app, "group").await.map(Self)
-    }
-}
-
-/// A role as a body names it.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum RoleName {
-    User,
-    Operator,
-    Admin,
-}
-
-impl From<RoleName> for UserRole {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::User => Self::User,
-            RoleName::Operator => Self::Operator,
-            RoleName::Admin => Self::Admin,
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::meter::{Hours, Price};
 
 /// Amounts are decimal texts, in units of the currency.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Prices)]
 pub(crate) struct PricesView {
     currency: String,
     sign_up_credit: String,
@@ -20,6 +21,7 @@ pub(crate) struct PricesView {
 
 /// Per million tokens.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Price)]
 struct PriceView {
     model: Option<String>,
     class: Option<String>,

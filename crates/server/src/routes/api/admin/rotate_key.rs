@@ -14,6 +14,7 @@ use crate::error::ApiError;
 pub(crate) struct Asked {}
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rotation)]
 pub(crate) struct RotationView {
     generation: u32,
     rewrapped: u64,

@@ -17,8 +17,10 @@ pub(crate) struct Asked {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = NewPassword)]
 pub(crate) struct Set {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     password: Option<String>,
     /// Sessions that were ended.
     sessions: usize,

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerStatus)]
 pub(crate) struct Status {
     version: &'static str,
     started_ms: i64,
@@ -25,7 +26,7 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminStatusModel)]
+#[schema(as = ServerModel)]
 struct Model {
     name: String,
     loaded: bool,

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminUserKeysKeys)]
+#[schema(as = AdminKeys)]
 pub(crate) struct Keys {
     keys: Vec<KeyView>,
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminUserSessionsSessions)]
+#[schema(as = AdminDevices)]
 pub(crate) struct Sessions {
     sessions: Vec<SessionView>,
 }

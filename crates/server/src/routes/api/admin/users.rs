@@ -24,7 +24,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminUsersPage)]
+#[schema(as = AccountPage)]
 pub(crate) struct Page {
     users: Vec<UserCardView>,
     next: Option<String>,

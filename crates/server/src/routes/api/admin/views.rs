@@ -4,37 +4,49 @@ use serde::Serialize;
 use store::{AuditRow, Group, Session, UserCard};
 use utoipa::ToSchema;
 
+use super::super::words::Role;
+
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct UserCardView {
     id: String,
     name: String,
     email: Option<String>,
     email_verified: bool,
-    role: &'static str,
+    role: Role,
     created_ms: i64,
     disabled_ms: Option<i64>,
     groups: Vec<String>,
     totp: bool,
     passkeys: u64,
     links: u64,
-    /// `password`, `passkey`, `provider`: without any, somebody must give them one.
-    ways_in: Vec<&'static str>,
+    /// Without any, somebody must give them one.
+    ways_in: Vec<WayIn>,
     seen_ms: Option<i64>,
+}
+
+/// What somebody can sign in with.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum WayIn {
+    Password,
+    Passkey,
+    Provider,
 }
 
 impl From<UserCard> for UserCardView {
     fn from(card: UserCard) -> Self {
         let ways = [
-            ("password", card.user.password_hash.is_some()),
-            ("passkey", card.passkeys > 0),
-            ("provider", card.links > 0),
+            (WayIn::Password, card.user.password_hash.is_some()),
+            (WayIn::Passkey, card.passkeys > 0),
+            (WayIn::Provider, card.links > 0),
         ];
         Self {
             id: card.user.id.to_string(),
             name: card.user.name,
             email_verified: card.user.email_verified_ms.is_some(),
             email: card.user.email,
-            role: card.user.role.as_str(),
+            role: card.user.role.into(),
             created_ms: card.user.created_ms,
             disabled_ms: card.user.disabled_ms,
             groups: card.groups.iter().map(ToString::to_string).collect(),
@@ -48,7 +60,7 @@ impl From<UserCard> for UserCardView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AdminSessionView)]
+#[schema(as = AdminDevice)]
 pub(crate) struct SessionView {
     id: String,
     created_ms: i64,
@@ -70,6 +82,7 @@ impl From<Session> for SessionView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Group)]
 pub(crate) struct GroupView {
     id: String,
     name: String,
@@ -79,6 +92,7 @@ pub(crate) struct GroupView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limits)]
 struct LimitsView {
     answers_at_once: Option<u32>,
     messages_per_day: Option<u32>,
@@ -102,6 +116,7 @@ impl From<Group> for GroupView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub(crate) struct AuditView {
     number: i64,
     at_ms: i64,

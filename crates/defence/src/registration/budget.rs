@@ -1,0 +1,143 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base::Rng;
+
+use crate::bucket::Bucket;
+use crate::prefix::{Prefix, Width};
+use crate::rates::Rates;
+
+/// How many accounts may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetSettings {
+    /// In any minute, by everybody together.
+    pub per_minute: u32,
+    /// In any ten minutes from a /32 or /64.
+    pub per_narrow: u32,
+    /// In any ten minutes from a /56.
+    pub per_middle: u32,
+    /// In any ten minutes from a /24 or /48: a school or a village behind one router.
+    pub per_wide: u32,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        Self { per_minute: 60, per_narrow: 5, per_middle: 10, per_wide: 30 }
+    }
+}
+
+/// What a budget lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Spent {
+    /// All accounts of this while are made.
+    #[error("all new accounts of this minute are made")]
+    Everybody {
+        /// When there is another.
+        retry_after: Duration,
+    },
+    /// Those of a prefix are.
+    #[error("{allowed} accounts were made from {prefix} within ten minutes, which is the limit")]
+    Prefix {
+        /// The widest whose share is spent.
+        prefix: Prefix,
+        /// Its share.
+        allowed: u32,
+        /// When there is another.
+        retry_after: Duration,
+    },
+}
+
+/// The window of a prefix's share.
+const PREFIX_WINDOW: Duration = Duration::from_mins(10);
+/// 640 KiB of counters. The accounts of ten minutes are few against so many columns.
+const COLUMNS: usize = 1 << 13;
+
+/// The hard budget of new accounts: at every level, whatever proof somebody has and however long they waited.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    settings: BudgetSettings,
+    everybody: Bucket,
+    by_prefix: Rates,
+}
+
+impl Budget {
+    pub(crate) fn new(settings: BudgetSettings, rng: &mut Rng) -> Self {
+        Self {
+            settings,
+            everybody: Bucket::per_minute(settings.per_minute),
+            by_prefix: Rates::new(PREFIX_WINDOW, COLUMNS, rng),
+        }
+    }
+
+    /// Accounts that could be made at once.
+    pub(crate) fn available(&self, now: Duration) -> f64 {
+        self.everybody.available(now)
+    }
+
+    /// Takes one account for an address, and leaves at least `left` to others.
+    pub(crate) fn take(&mut self, address: IpAddr, left: f64, now: Duration) -> Result<(), Spent> {
+        self.check_prefixes(address, now)?;
+        self.everybody.take(left, now).map_err(|retry_after| Spent::Everybody { retry_after })?;
+        for prefix in Prefix::all(address) {
+            self.by_prefix.add(&prefix, 1, now);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_prefixes(&self, address: IpAddr, now: Duration) -> Result<(), Spent> {
+        // The widest last, so that it is the one that is told.
+        let mut found = Ok(());
+        for prefix in Prefix::all(address) {
+            let allowed = match prefix.width() {
+                Width::Narrow => self.settings.per_narrow,
+                Width::Middle => self.settings.per_middle,
+                Width::Wide => self.settings.per_wide,
+            };
+            if let Err(retry_after) = self.by_prefix.check(&prefix, u64::from(allowed), now) {
+                found = Err(Spent::Prefix { prefix, allowed, retry_after });
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_prefix_has_its_share() {
+        let settings = BudgetSettings { per_minute: 4000, ..BudgetSettings::default() };
+        let mut budget = Budget::new(settings, &mut Rng::from_seed(1));
+        let now = 1000 * SECOND;
+        let of_site = |host: u64| IpAddr::from((0x2001_0db8_u128 << 96 | u128::from(host)).to_be_bytes());
+        for host in 0..5 {
+            assert_eq!(budget.take(of_site(host), 0.0, now), Ok(()));
+        }
+        let Err(Spent::Prefix { prefix, allowed: 5, retry_after }) = budget.take(of_site(9), 0.0, now) else {
+            panic!("a /64 has five");
+        };
+        assert_eq!(prefix.to_string(), "2001:db8::/64");
+        assert!(retry_after >= PREFIX_WINDOW && retry_after <= PREFIX_WINDOW * 5 / 4, "{retry_after:?}");
+        assert_eq!(budget.take(of_site(9), 0.0, now + retry_after), Ok(()));
+        let mut made = 0;
+        for subnet in 0..1000_u128 {
+            let address = IpAddr::from((0x2001_0db8_0001_u128 << 80 | subnet << 64).to_be_bytes());
+            made += u32::from(budget.take(address, 0.0, now).is_ok());
+        }
+        assert_eq!(made, 30, "a /48 has thirty");
+    }
+
+    #[test]
+    fn memory_and_budget_are_the_same_for_a_million_addresses() {
+        let mut budget = Budget::new(BudgetSettings::default(), &mut Rng::from_seed(1));
+        let mut made = 0;
+        for number in 0..1_000_000_u32 {
+            let now = 1000 * SECOND + Duration::from_micros(60 * u64::from(number));
+            made += u32::from(budget.take(std::net::Ipv4Addr::from(number << 8).into(), 0.0, now).is_ok());
+        }
+        assert!((59..=60).contains(&made), "{made}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Everybody comes when the schedule says, whatever became of those before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base::Rng;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::accounts::{self, Accounts};
+use super::chat::hold_chat;
+use crate::address;
+use crate::challenge::Challenge;
+use crate::http::{Answer, Connection, Pass, Trouble};
+use crate::plan::Plan;
+use crate::record::{End, Got, Login, Recorder, SignUp};
+use crate::schedule::{Arrival, Errand, Phase};
+use crate::target::Target;
+use crate::timer::Timer;
+
+/// Numbers that newcomers' addresses go by.
+const NEWCOMERS_FROM: usize = 4000;
+/// How long somebody waits who is told to come back and not when.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// What everybody in a drill shares.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) target: Target,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) timer: Timer,
+    pub(crate) recorder: Recorder,
+    /// Visits so far, for addresses where nobody was before.
+    pub(crate) visits: Arc<AtomicUsize>,
+}
+
+/// Lets everybody come, and returns when the last is there; the visits go on.
+pub(crate) async fn receive(
+    world: &World,
+    phase: Phase,
+    began: Duration,
+    arrivals: Vec<Arrival>,
+    visits: &mut JoinSet<()>,
+) {
+    for Arrival { at, errand } in arrivals {
+        let at = began + at;
+        world.timer.sleep_until(at).await;
+        visits.spawn(visit(world.clone(), phase, at, errand));
+        while visits.try_join_next().is_some() {}
+    }
+}
+
+async fn visit(world: World, phase: Phase, at: Duration, errand: Errand) {
+    match errand {
+        Errand::Chat { user, question } => {
+            let chat = hold_chat(&world, user, question, phase, at).await;
+            world.recorder.note(|records| records.chats.push(chat));
+        }
+        Errand::Login { user } => {
+            let login = log_in(&world, user, phase, at).await;
+            world.recorder.note(|records| records.logins.push(login));
+        }
+        Errand::SignUp { number } => {
+            let sign_up = sign_up(&world, number, phase, at).await;
+            world.recorder.note(|records| records.sign_ups.push(sign_up));
+        }
+    }
+}
+
+async fn log_in(world: &World, user: usize, phase: Phase, at: Duration) -> Login {
+    let user = &world.accounts.returning[user % world.accounts.returning.len()];
+    let from = accounts::new_address(world.visits.fetch_add(1, Ordering::Relaxed));
+    let body = json!({"login": user.name, "password": user.password});
+    let limit = (at + world.plan.targets.newcomer).saturating_sub(world.timer.now());
+    let work = async {
+        let mut connection = Connection::open(&world.target, from).await?;
+        connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await
+    };
+    let end = match timeout(limit, work).await {
+        Ok(Ok(answer)) if answer.status == 200 && answer.cookie.is_some() => End::Done,
+        Ok(Ok(answer)) => End::of_answer(&answer),
+        Ok(Err(trouble)) => End::of_trouble(&trouble),
+        Err(_) => End::GaveUp,
+    };
+    Login { phase, at, waited: world.timer.now().saturating_sub(at), end }
+}
+
+/// Somebody honest: solves what a browser is given to solve, in a browser's time, comes back when told to, and takes a
+/// place in the queue.
+async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> SignUp {
+    let from = address::of_person(NEWCOMERS_FROM + world.visits.fetch_add(1, Ordering::Relaxed));
+    let limit = (at + world.plan.targets.newcomer).saturating_sub(world.timer.now());
+    let (mut challenges, mut last) = (0, End::GaveUp);
+    let work = async {
+        let mut rng = Rng::from_seed(number);
+        let name = format!("{}-newcomer-{number:x}", world.accounts.prefix);
+        let mut body = json!({"name": name, "password": accounts::password(&mut rng)});
+        loop {
+            match ask_for_account(world, from, &body).await {
+                Ok(answer) if answer.status == 201 => return Got::Account,
+                Ok(answer) if answer.body["waiting"]["place"].is_string() => return Got::Place,
+                Ok(answer) if answer.status == 202 => return Got::Letter,
+                Ok(answer) => {
+                    last = End::of_answer(&answer);
+                    if let Some(challenge) = Challenge::find(&answer.body) {
+                        challenges += 1;
+                        match challenge.solve_as_browser().await {
+                            Some(solution) => body["challenge"] = json!(solution),
+                            None => return Got::Nothing(last),
+                        }
+                    } else if matches!(answer.status, 429 | 503) {
+                        tokio::time::sleep(answer.retry_after.unwrap_or(COME_BACK)).await;
+                    } else {
+                        return Got::Nothing(last);
+                    }
+                }
+                Err(trouble) => {
+                    last = End::of_trouble(&trouble);
+                    tokio::time::sleep(COME_BACK).await;
+                }
+            }
+        }
+    };
+    let got = timeout(limit, work).await.unwrap_or(Got::Nothing(last));
+    SignUp { phase, at, waited: world.timer.now().saturating_sub(at), challenges, got }
+}
+
+async fn ask_for_account(
+    world: &World,
+    from: std::net::Ipv4Addr,
+    body: &serde_json::Value,
+) -> Result<Answer, Trouble> {
+    let mut connection = Connection::open(&world.target, from).await?;
+    connection.ask("POST", "/api/sign-up", &Pass::None, Some(body)).await
+}

@@ -1,0 +1,230 @@
+//! The accept loop.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::converse::Opened;
+use super::lobby::Lobby;
+use super::transport::reset;
+use crate::app::App;
+use crate::tls::Handshakes;
+
+/// Pauses after an accept that failed for want of something: trying again at once would only burn a core.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Connections over the control socket at once; more wait in its queue.
+const CONTROL_CONNECTIONS_MAX: usize = 64;
+
+/// What the kernel holds of what a connection was sent and has not taken. It is told of the socket's progress when a
+/// third of it is gone, so this is also what the deadline for writes is about: who takes less than some kilobytes a
+/// second is too slow.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// Time without a word after which the kernel asks whether the other side is still there, and between its questions.
+const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+const PROBES_MAX: u32 = 4;
+
+/// Connections that are open.
+#[derive(Debug)]
+pub(crate) struct Connections(JoinSet<()>);
+
+impl Connections {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Waits until the last has ended.
+    pub(crate) async fn ended(&mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+
+    pub(crate) async fn abort(&mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// Where connections come from, and what is spoken on them.
+pub(crate) struct Entrance {
+    /// At least one.
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) tls: Option<Arc<Handshakes>>,
+    /// Where whoever asks has the machine.
+    pub(crate) control: Option<UnixListener>,
+}
+
+/// Accepts until `shutdown` is ready. The connections returned have been told to end when their response in flight
+/// has.
+pub(crate) async fn run(
+    app: &App,
+    entrance: Entrance,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> Connections {
+    let lobby = Lobby::new(app);
+    entrance.listeners.iter().for_each(prepare);
+    let control_slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut pause = Pause::default();
+    let mut shutdown = pin!(shutdown);
+    let mut turn = 0;
+    loop {
+        turn += 1;
+        // The machine's own comes first: a flood must not keep its operator out.
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accept_control(entrance.control.as_ref(), &control_slots) => match accepted {
+                Ok((stream, slot)) => {
+                    let opened = Opened { lobby: Arc::clone(&lobby), router: router.clone() };
+                    connections.spawn(async move {
+                        opened.serve_control(stream).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => pause.after(&error, &lobby).await,
+            },
+            accepted = accept(&entrance.listeners, turn, &lobby) => match accepted {
+                Ok((stream, address)) => {
+                    pause.over();
+                    admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, stream, address);
+                }
+                Err(error) => pause.after(&error, &lobby).await,
+            },
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    app.draining.send_replace(true);
+    Connections(connections)
+}
+
+/// Sets what the sockets of a listener's connections begin with. Where a system knows none of it, connections are as it
+/// makes them.
+fn prepare(listener: &TcpListener) {
+    let _ = sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES);
+    let _ = sockopt::set_socket_keepalive(listener, true);
+    let _ = sockopt::set_tcp_keepidle(listener, PROBE_INTERVAL);
+    let _ = sockopt::set_tcp_keepintvl(listener, PROBE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(listener, PROBES_MAX);
+}
+
+/// Takes a connection in or resets it: before TLS, and before anything is read or written.
+fn admit(
+    lobby: &Arc<Lobby>,
+    router: &Router,
+    tls: Option<&Arc<Handshakes>>,
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
+    let ip = address.ip().to_canonical();
+    let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
+    let Ok(place) = lobby.admit(ip, is_proxy) else { return reset(&stream) };
+    // Each event of a stream goes out by itself.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let opened = Opened { lobby: Arc::clone(lobby), router: router.clone() };
+    connections.spawn(opened.serve(stream, address, place, tls.cloned()));
+}
+
+/// Accepts when there is room, so that those beyond wait in the kernel's queue and cost nothing. The listeners take
+/// turns at being asked first.
+async fn accept(
+    listeners: &[TcpListener],
+    turn: usize,
+    lobby: &Lobby,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    lobby.room().await;
+    poll_fn(|context| {
+        let (later, first) = listeners.split_at(turn % listeners.len().max(1));
+        let ready = first.iter().chain(later).map(|listener| listener.poll_accept(context));
+        ready.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
+/// As [`accept`]; never where there is no control socket.
+async fn accept_control(
+    listener: Option<&UnixListener>,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, slot))
+}
+
+/// What an accept that failed is followed by.
+#[derive(Debug, PartialEq, Eq)]
+enum After {
+    /// It was about the connection that would have been accepted: on to the next.
+    Next,
+    /// There was too little of something.
+    Pause(Duration),
+}
+
+/// How long to wait after accepts that failed, one after the other.
+#[derive(Debug, Default)]
+struct Pause(Duration);
+
+impl Pause {
+    /// One did not fail.
+    fn over(&mut self) {
+        self.0 = Duration::ZERO;
+    }
+
+    fn next(&mut self, error: &io::Error) -> After {
+        match Errno::from_io_error(error) {
+            Some(Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR | Errno::PROTO | Errno::TIMEDOUT) => {
+                After::Next
+            }
+            _ => {
+                self.0 = (2 * self.0).clamp(PAUSE_MIN, PAUSE_MAX);
+                After::Pause(self.0)
+            }
+        }
+    }
+
+    /// Makes room, and waits a while.
+    async fn after(&mut self, error: &io::Error, lobby: &Lobby) {
+        let first = self.0.is_zero();
+        let After::Pause(pause) = self.next(error) else { return };
+        if first {
+            tracing::warn!(%error, "a connection could not be accepted");
+        }
+        lobby.app.metrics.connection_refused("system");
+        lobby.make_room();
+        sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_descriptors_makes_it_wait_longer_and_longer() {
+        let mut pause = Pause::default();
+        let mut after = |error: Errno| pause.next(&error.into());
+        assert_eq!(after(Errno::CONNABORTED), After::Next);
+        for milliseconds in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+            assert_eq!(after(Errno::MFILE), After::Pause(Duration::from_millis(milliseconds)));
+            assert_eq!(after(Errno::CONNABORTED), After::Next);
+        }
+        pause.over();
+        assert_eq!(pause.next(&Errno::NFILE.into()), After::Pause(PAUSE_MIN));
+    }
+}
