@@ -74,7 +74,7 @@ fn it_raises_its_limit_and_says_when_that_is_too_low() {
         command.args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), program]);
         command
     };
-    let up = Up::start_by(shell("ulimit -H -n 8000 && ulimit -S -n 300"), &cachalot, &[]);
+    let up = Up::start_by(shell("ulimit -S -n 300 && ulimit -H -n 8000"), &cachalot, &[]);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", up.child.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["8000", "8000"]);

@@ -419,6 +419,8 @@ mod tests {
     fn every_metric_is_documented_and_nothing_else() {
         let metrics = Metrics::new();
         let flying = (metrics.request_began(), metrics.connection_opened());
+        metrics.connection_refused("full");
+        metrics.connection_closed("idle_timeout");
         metrics.request_answered("GET", "/", "local", 200, Duration::ZERO);
         metrics.generated(&Generated {
             endpoint: "/",

@@ -1217,6 +1217,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/detokenize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The text of tokens, special ones spelled out, in `vLLM`'s form. */
+        post: operations["detokenize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokenize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The tokens of a text, in `vLLM`'s form. Names of special tokens in it are those tokens, as programs that measure models
+         *     expect; in prompts and messages they are plain text.
+         */
+        post: operations["tokenize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokenizer_info": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a model's tokenizer writes by name, and its chat template, in `vLLM`'s form. */
+        get: operations["tokenizer_info"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/user/balance": {
         parameters: {
             query?: never;
@@ -2192,6 +2246,15 @@ export interface components {
             /** @description More of a call of a tool, at most one. */
             tool_calls?: components["schemas"]["ToolCallDelta"][];
         };
+        /** @description Tokens whose text is wanted. */
+        DetokenizeBody: {
+            /**
+             * @description The server's default model if not set.
+             * @example smollm2-135m
+             */
+            model?: string | null;
+            tokens: number[];
+        };
         Device: {
             address: string;
             agent: string;
@@ -3116,6 +3179,54 @@ export interface components {
         };
         ThoughtBody: {
             text: string;
+        };
+        /** @description A text whose tokens are wanted. */
+        TokenizeBody: {
+            /** @description Whether to begin with the token that the model expects first; true if not set. */
+            add_special_tokens?: boolean | null;
+            /**
+             * @description The server's default model if not set.
+             * @example smollm2-135m
+             */
+            model?: string | null;
+            prompt: string;
+            /** @description Whether to spell each token. */
+            return_token_strs?: boolean | null;
+        };
+        /** @description What a model's tokenizer writes by name. */
+        TokenizerInfo: {
+            /** @description What begins a sequence. */
+            bos_token: string | null;
+            /** @description The template of conversations, in the language of Jinja. */
+            chat_template: string | null;
+            /** @description What ends one. */
+            eos_token: string | null;
+            /** @description The model whose tokenizer it is. */
+            model: string;
+            /** @description Tokens that a prompt and its answer may have together. */
+            model_max_length: number;
+            /** @description What fills up batches. */
+            pad_token: string | null;
+            /** @description What stands for the unknown. */
+            unk_token: string | null;
+            /** @description Tokens of the vocabulary. */
+            vocab_size: number;
+        };
+        /** @description The tokens of a text. */
+        Tokens: {
+            /** @description How many there are. */
+            count: number;
+            /** @description Tokens that a prompt and its answer may have together. */
+            max_model_len: number;
+            /** @description Their spellings, if they were asked for. */
+            token_strs: string[] | null;
+            /** @description Their ids. */
+            tokens: number[];
+        };
+        /** @description The text of tokens. */
+        TokensText: {
+            /** @description The text. */
+            prompt: string;
         };
         ToolBody: {
             function: components["schemas"]["FunctionBody"];
@@ -6061,6 +6172,104 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    detokenize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DetokenizeBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokensText"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    tokenize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenizeBody"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    tokenizer_info: {
+        parameters: {
+            query?: {
+                /** @description The model whose tokenizer it is; the server's default if not set. */
+                model?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenizerInfo"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */

@@ -473,7 +473,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "connections",
         "streams_max",
         Whole(1, 1000),
-        Default("64"),
+        Default("100"),
         "Requests at once on one HTTP/2 connection.",
     ),
     set(

@@ -72,7 +72,8 @@ impl Default for ConnectionLimits {
             lifetime: Duration::from_hours(1),
             body_grace: Duration::from_secs(10),
             body_bytes_per_second_min: 1024,
-            streams_max: 64,
+            // What clients take for granted before they are told (RFC 9113, 6.5.2).
+            streams_max: 100,
             resets: Allowance { burst: 100, interval: Duration::from_secs(1) },
             ping_interval: Duration::from_secs(20),
             open: PrefixCaps { narrow: 128, middle: 256, wide: 512 },

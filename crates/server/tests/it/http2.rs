@@ -58,8 +58,10 @@ async fn many_streams_on_one_connection() {
         assert_eq!(events.last().unwrap().data, "[DONE]");
         events.len()
     };
+    // Its settings are here now.
+    assert_eq!(client.get(&url(&site, "/healthz")).await.status, 200);
     // More than may be open at once: the others wait.
-    let lengths = join_all((0..80).map(ask)).await;
+    let lengths = join_all((0..150).map(ask)).await;
     assert!(lengths.iter().all(|length| *length > 3), "{lengths:?}");
     assert_eq!(client.get(&url(&site, "/healthz")).await.status, 200);
     let metrics = client.get(&url(&site, "/metrics")).await;
@@ -79,14 +81,14 @@ async fn a_response_of_any_size_is_whole() {
     let head = client.open(Request::head(url(&site, "/openapi.json")).body(Full::default()).unwrap()).await;
     assert_eq!((head.status, head.whole().await.body.len()), (200, 0));
     // A body of a request, larger than the windows.
-    let asked = json!({"title": "x".repeat(150), "system": "deep ".repeat(12_000)});
-    let request = Request::post(url(&site, "/api/conversations"))
+    let asked = json!({"prompt": "deep ".repeat(12_000)});
+    let request = Request::post(url(&site, "/tokenize"))
         .header("content-type", "application/json")
         .header("cookie", site.client.cookie.as_ref().unwrap())
         .body(Full::new(Bytes::from(serde_json::to_vec(&asked).unwrap())))
         .unwrap();
-    let made = client.open(request).await.whole().await;
-    assert_eq!(made.status, 201, "{}", made.text());
+    let counted = client.open(request).await.whole().await;
+    assert_eq!(counted.json()["count"], 60_000, "{}", counted.text());
 }
 
 #[tokio::test]
@@ -212,7 +214,8 @@ async fn a_rapid_reset_ends_the_connection() {
 async fn continuations_without_end_are_bounded() {
     let site = Site::new().await;
     // Empty ones, and large ones of a field that is thrown away.
-    let mut field = vec![0x00, 0x01, b'x', 0x7f, 0x81, 0x7f];
+    // RFC 7541: a literal with a name of 1 byte and a value of 16,378.
+    let mut field = vec![0x00, 0x01, b'x', 0x7f, 0xfb, 0x7e];
     field.resize(16_384, b'y');
     for (payload, count) in [(&[][..], 1000), (&field[..], 200)] {
         let mut raw = Raw::new(site.address).await;
@@ -222,7 +225,8 @@ async fn continuations_without_end_are_bounded() {
         }
         raw.write(&flood).await;
         if let Some(goaway) = raw.until(GOAWAY).await {
-            assert_eq!(goaway[7], 0xb, "ENHANCE_YOUR_CALM: {goaway:?}");
+            // PROTOCOL_ERROR or ENHANCE_YOUR_CALM, as it is the list that is too long or the frames that are too many.
+            assert!([0x1, 0xb].contains(&goaway[7]), "{goaway:?}");
         }
         raw.closed().await;
     }

@@ -159,8 +159,11 @@ fn the_fullest_prefix_makes_room_first_and_of_it_who_was_idle_longest() {
     assert_eq!(next(6).unwrap().1, Some("alone"));
     assert_eq!(next(7).unwrap().1, Some("newcomer"), "two of one prefix");
     assert_eq!(next(7).unwrap().1, Some("newcomer"));
-    assert_eq!(next(7).unwrap().1, Some("new"));
-    assert_eq!(next(7).unwrap_err(), Refusal::Full, "who has just come has a second");
+    assert_eq!(
+        next(7).unwrap_err(),
+        Refusal::Full,
+        "who has just come has a second, and no other prefix pays"
+    );
     assert_eq!(book.room(7 * SECOND + SECOND / 4), Room::In(SECOND * 3 / 4));
     assert_eq!(book.room(8 * SECOND), Room::Now);
 }
