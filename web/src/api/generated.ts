@@ -1922,8 +1922,7 @@ export interface components {
          */
         ChallengeAction: "sign_up";
         ChallengeGiven: {
-            /** @description In the form of ALTCHA's second protocol. */
-            challenge: Record<string, unknown>;
+            challenge: components["schemas"]["Challenge"];
         };
         ChallengesAsked: {
             action: components["schemas"]["ChallengeAction"];
@@ -3431,8 +3430,7 @@ export interface components {
         };
         /** @description A challenge, where one comes first. */
         SignUpChallenged: {
-            /** @description In the form of ALTCHA's second protocol. */
-            challenge: Record<string, unknown>;
+            challenge: components["schemas"]["Challenge"];
             error: components["schemas"]["ErrorDetail"];
         };
         Skipped: {
@@ -3677,7 +3675,7 @@ export interface components {
              * Format: int64
              * @description About how long it takes until it is.
              */
-            about_seconds: number;
+            about_seconds: number | null;
             /** @description About how many come first. */
             ahead: number;
             /**
@@ -3704,6 +3702,25 @@ export interface components {
          * @enum {string}
          */
         WayIn: "password" | "passkey" | "provider";
+        Challenge: {
+            parameters: components["schemas"]["ChallengeParameters"];
+            signature: string;
+        };
+        ChallengeParameters: {
+            algorithm: string;
+            /** Format: int32 */
+            cost: number;
+            data: {
+                [key: string]: string;
+            };
+            /** Format: int32 */
+            expiresAt: number;
+            /** Format: int32 */
+            keyLength: number;
+            keyPrefix: string;
+            nonce: string;
+            salt: string;
+        };
     };
     responses: never;
     parameters: never;
