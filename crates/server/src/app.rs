@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use base::{Clock, Rng};
+use defence::Moment;
 use dialogue::Hub;
 use store::{IdMaker, Store};
 use tokio::sync::{Semaphore, watch};
@@ -11,6 +12,7 @@ use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
 use crate::data::Places;
 use crate::error::ApiError;
+use crate::gate::Gatehouse;
 use crate::letters::Letters;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -35,6 +37,8 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
+    /// The way in for new users.
+    pub(crate) gatehouse: Gatehouse,
     /// Letters to users, where there is a mail server.
     pub(crate) letters: Option<Letters>,
     /// Where else users may have an account to sign in with.
@@ -97,6 +101,7 @@ impl State {
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
             salts: Mutex::new(parts.rng.fork()),
+            gatehouse: Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut parts.rng.fork()),
             names: Mutex::new(parts.rng),
             cut: watch::Sender::new(false),
             hub: parts.hub,

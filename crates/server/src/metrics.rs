@@ -20,6 +20,9 @@ const ACCEPTED: &str = "cachalot_http_connections_accepted_total";
 const REFUSED: &str = "cachalot_http_connections_refused_total";
 const CLOSED: &str = "cachalot_http_connections_closed_total";
 
+const GATE_LEVEL: &str = "cachalot_gate_level";
+const REGISTRATIONS: &str = "cachalot_registrations_total";
+
 const GENERATIONS: &str = "cachalot_requests_total";
 const END_TO_END: &str = "cachalot_e2e_request_latency_seconds";
 const PROMPT_TOKENS: &str = "cachalot_request_prompt_tokens";
@@ -41,6 +44,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     in_flight: Gauge,
     connections: Gauge,
+    gate: Gauge,
     of_users: Gauge,
     accepted: Counter,
     /// Each open connection holds one more of it.
@@ -115,6 +119,10 @@ impl Metrics {
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
+        let levels = describe("How far the door to new accounts is closed: 0 (open) to 5 (suspended).");
+        recorder.describe_gauge(GATE_LEVEL.into(), None, levels);
+        let asked = describe("Those who asked for an account, by what came of it.");
+        recorder.describe_counter(REGISTRATIONS.into(), None, asked);
         describe_connections(&recorder);
         let ended = describe(
             "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
@@ -132,6 +140,7 @@ impl Metrics {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
             connections: recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA),
+            gate: recorder.register_gauge(&Key::from_static_name(GATE_LEVEL), &METADATA),
             of_users: recorder.register_gauge(&Key::from_static_name(OF_USERS), &METADATA),
             accepted: recorder.register_counter(&Key::from_static_name(ACCEPTED), &METADATA),
             connection: Arc::new(()),
@@ -192,6 +201,19 @@ impl Metrics {
         self.recorder.register_histogram(&key, &METADATA).record(after.as_secs_f64());
         let (status, class) = (Label::new("status", status.to_string()), Label::new("class", class));
         let key = Key::from_parts(REQUESTS, vec![route, method, status, class]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Notes the level of the registration gate.
+    pub(crate) fn gate_level(&self, level: defence::Level) {
+        let number = defence::Level::ALL.iter().position(|other| *other == level).unwrap_or_default();
+        self.gate.set(number as f64);
+    }
+
+    /// Notes what came of somebody's asking for an account: `made`, `failed` (of those), `letter`, `challenge_required`,
+    /// `challenge_failed`, `email_required`, `waiting` or `no_place`.
+    pub(crate) fn registration(&self, outcome: &'static str) {
+        let key = Key::from_parts(REGISTRATIONS, vec![Label::new("outcome", outcome)]);
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
@@ -422,6 +444,8 @@ mod tests {
         metrics.connection_refused("full");
         metrics.connection_closed("idle_timeout");
         metrics.request_answered("GET", "/", "local", 200, Duration::ZERO);
+        metrics.gate_level(defence::Level::Suspended);
+        metrics.registration("made");
         metrics.generated(&Generated {
             endpoint: "/",
             class: "local",
@@ -433,6 +457,7 @@ mod tests {
         });
         let text = metrics.render(&[("plain".to_owned(), EngineStats::default())], 0);
         drop(flying);
+        assert!(text.lines().any(|line| line == "cachalot_gate_level 5"), "{text}");
         let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         let described: std::collections::BTreeSet<_> = described.collect();
         let page = include_str!("../../../docs/observability.md");

@@ -56,6 +56,8 @@ pub struct Settings {
     pub conversation: Limits,
     /// Whether strangers may make accounts. The first administrator is made in any case.
     pub sign_up: bool,
+    /// How many, and what happens when more ask.
+    pub registration: Registration,
     /// How long somebody stays signed in.
     pub session_lifetime: Duration,
     /// Devices on which one user is signed in at once; the one seen longest ago makes room.
@@ -108,6 +110,39 @@ impl Settings {
     /// Whether users reach the server by `https`, here or at a proxy.
     pub(crate) fn is_https(&self) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+}
+
+/// How many accounts strangers may make. What operators make is not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Whether the gate moves by itself. Without it the budget holds all the same, and a level can be pinned.
+    pub gate: bool,
+    /// How often it is looked whether a second has passed, which is when the gate is told what happened in it.
+    pub tick_interval: Duration,
+    /// New accounts in any minute.
+    pub accounts_per_minute: u32,
+    /// New accounts in any ten minutes from an IPv4 address or a /64 of IPv6.
+    pub accounts_per_address: u32,
+    /// New accounts in any ten minutes from a /24 of IPv4 or a /48 of IPv6.
+    pub accounts_per_network: u32,
+    /// Places in the waiting list, some 200 bytes each.
+    pub places_max: usize,
+    /// Places that a /24 or a /48 may hold.
+    pub places_per_network_max: u32,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            gate: true,
+            tick_interval: Duration::from_secs(1),
+            accounts_per_minute: 60,
+            accounts_per_address: 5,
+            accounts_per_network: 30,
+            places_max: 1 << 16,
+            places_per_network_max: 256,
+        }
     }
 }
 
@@ -201,6 +236,7 @@ impl Default for Settings {
             conversations_max: 100_000,
             conversation: Limits { messages_max: 4000, bytes_max: 32 << 20 },
             sign_up: true,
+            registration: Registration::default(),
             session_lifetime: Duration::from_hours(30 * 24),
             sessions_max: 20,
             password_cost: PasswordCost::default(),

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kernels::Precision;
-use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Settings, Tls};
+use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Registration, Settings, Tls};
 use store::Limits;
 use url::Url;
 
@@ -211,6 +211,15 @@ impl Checker<'_> {
                 bytes_max: number("limits.conversation_bytes_max"),
             },
             sign_up: self.raw.flag("sign_up.open"),
+            registration: Registration {
+                gate: self.raw.flag("registration.gate"),
+                accounts_per_minute: number("registration.accounts_per_minute") as u32,
+                accounts_per_address: number("registration.accounts_per_address") as u32,
+                accounts_per_network: number("registration.accounts_per_network") as u32,
+                places_max: size("registration.places_max"),
+                places_per_network_max: number("registration.places_per_network_max") as u32,
+                ..Registration::default()
+            },
             session_lifetime: Duration::from_hours(24 * number("sessions.lifetime_days")),
             sessions_max: number("sessions.per_user_max"),
             password_cost: PasswordCost {

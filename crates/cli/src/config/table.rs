@@ -145,6 +145,51 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long answers may go on after SIGTERM or Ctrl-C before they are cut.",
     ),
     set("sign_up", "open", Flag, Default("true"), "Whether strangers may make accounts."),
+    set(
+        "registration",
+        "gate",
+        Flag,
+        Default("true"),
+        "Whether the door to new accounts closes by itself, step by step, while more ask than the budget allows or \
+         ill will shows, and opens again by itself. Without it the budget holds all the same; `cachalot gate pin` \
+         holds a level in either case.",
+    ),
+    set(
+        "registration",
+        "accounts_per_minute",
+        Whole(1, 100_000),
+        Default("60"),
+        "The budget: new accounts that strangers may make in any minute, at every level of the gate. Who comes when \
+         it is spent gets a place in a waiting list.",
+    ),
+    set(
+        "registration",
+        "accounts_per_address",
+        Whole(1, 100_000),
+        Default("5"),
+        "New accounts in any ten minutes from one IPv4 address or one /64 of IPv6; twice as many from a /56.",
+    ),
+    set(
+        "registration",
+        "accounts_per_network",
+        Whole(1, 100_000),
+        Default("30"),
+        "New accounts in any ten minutes from a /24 of IPv4 or a /48 of IPv6.",
+    ),
+    set(
+        "registration",
+        "places_max",
+        Whole(1, 1 << 24),
+        Default("65536"),
+        "Places in the waiting list, which is in memory; some 200 bytes each.",
+    ),
+    set(
+        "registration",
+        "places_per_network_max",
+        Whole(1, 1 << 24),
+        Default("256"),
+        "Places in the waiting list that a /24 of IPv4 or a /48 of IPv6 may hold.",
+    ),
     set("sessions", "lifetime_days", Whole(1, 3650), Default("30"), "How long somebody stays signed in."),
     set(
         "sessions",

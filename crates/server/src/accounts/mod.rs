@@ -331,11 +331,12 @@ impl State {
             by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
+            note: None,
         })
         .await;
     }
 
-    async fn note(&self, entry: AuditEntry) {
+    pub(crate) async fn note(&self, entry: AuditEntry) {
         let event = entry.event.clone();
         if let Err(error) = self.store.audit(entry).await {
             tracing::error!(%error, event, "an event of security could not be noted");

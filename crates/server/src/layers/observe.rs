@@ -51,6 +51,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let status = response.status().as_u16();
     let class = response.extensions().get::<CallerClass>().map_or("anonymous", |class| class.0);
     app.metrics.request_answered(method, route, class, status, after);
+    app.gatehouse.answered(class, status);
     span.record("class", class).record("status", status);
     let milliseconds = after.as_millis();
     let entered = span.enter();

@@ -7,6 +7,7 @@ mod metrics;
 mod oidc;
 pub(crate) mod openapi;
 mod readyz;
+mod status;
 mod user;
 mod v1;
 
@@ -138,6 +139,8 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/session", Anybody, get(api::session::handle)),
         ("/api/setup", Anybody, post(api::setup::handle)),
         ("/api/sign-up", Anybody, post(api::sign_up::handle)),
+        ("/api/challenges", Anybody, post(api::challenges::handle)),
+        ("/api/places", Anybody, post(api::place::handle).delete(api::leave_place::handle)),
         ("/api/verify", Anybody, post(api::verify::handle)),
         ("/api/reset", Anybody, post(api::reset::handle)),
         ("/api/reset/confirm", Anybody, post(api::confirm_reset::handle)),
@@ -210,6 +213,7 @@ fn compressed() -> Router<App> {
     let own = api().into_iter().map(|(path, _, methods)| (path, methods));
     let admin = api::admin::endpoints().into_iter().map(|(_, path, _, methods)| (path, methods));
     let routed = own.chain(admin).fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    let routed = routed.route("/status", get(status::handle));
     routed.fallback(page).layer(CompressionLayer::new().gzip(true).compress_when(worth_it))
 }
 

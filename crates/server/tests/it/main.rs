@@ -11,6 +11,7 @@ mod connections;
 mod contract;
 mod conversations;
 mod data;
+mod gate;
 mod groups;
 mod guard;
 mod health;

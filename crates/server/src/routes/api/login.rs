@@ -57,6 +57,7 @@ pub(crate) async fn handle(
     match user.filter(|user| right && user.disabled_ms.is_none()) {
         Some(user) => {
             app.accounts.login_succeeded(&login, peer);
+            app.gatehouse.login(true);
             if app.store.one_time_codes(user.id).await?.is_some() {
                 app.audit("second_factor_asked", Some(user.id), peer).await;
                 return login_second::ask(&app, &user);
@@ -66,6 +67,7 @@ pub(crate) async fn handle(
         }
         None => {
             app.accounts.login_failed(&login, peer, app.clock.monotonic());
+            app.gatehouse.login(false);
             app.audit("login_failed", None, peer).await;
             Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "the name or the password is wrong"))
         }
