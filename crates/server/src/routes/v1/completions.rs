@@ -14,7 +14,7 @@ use wire::completions::{
 };
 
 use super::{Naming, finish_reason, wire_number, wire_usage};
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -40,6 +40,7 @@ const ENDPOINT: &str = "/v1/completions";
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = CompletionRequest::from_json(&body)?;
@@ -53,14 +54,15 @@ pub(crate) async fn handle(
     };
     // The dialogue names fields as the chat has them.
     let named = |error: ApiError| error.renamed("messages", "prompt").renamed("top_logprobs", "logprobs");
-    let mut running = begin(&app, client, order).await.map_err(named)?;
+    let mut running = begin(&app, client, standing, order).await.map_err(named)?;
     let texts = texts(request, &mut running);
     drop(room);
     let naming = Naming::new(&app, "cmpl-", &running);
     if streams {
         return Ok(stream(&app, running, Chunks { naming, include_usage, texts }));
     }
-    whole(&app, completion(running, naming, texts)).await
+    let cut = running.cut();
+    Ok(cut.mark(whole(&app, completion(running, naming, texts)).await?))
 }
 
 fn asked(request: &CompletionRequest) -> Vec<dialogue::CompletionRequest> {

@@ -17,10 +17,10 @@ use wire::responses::{
 };
 
 use super::wire_number;
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::error::ApiError;
+use crate::error::{ApiError, displaced};
 use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, translate, whole};
 use crate::sse;
 
@@ -44,6 +44,7 @@ const ENDPOINT: &str = "/v1/responses";
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ResponsesRequest::from_json(&body)?;
@@ -58,14 +59,15 @@ pub(crate) async fn handle(
         asked: Asked::Chat(Box::new(asked(request))),
         answers: 1,
     };
-    let begun = begin(&app, client, order).await;
+    let begun = begin(&app, client, standing, order).await;
     let running = begun.map_err(|error| error.renamed("messages", "input"))?;
     drop(room);
     let writer = Writer::new(Arc::clone(&app.clock), name, response, streams);
     if streams {
         return Ok(stream(&app, running, writer));
     }
-    whole(&app, whole_response(running, writer)).await
+    let cut = running.cut();
+    Ok(cut.mark(whole(&app, whole_response(running, writer)).await?))
 }
 
 fn asked(mut request: ResponsesRequest) -> ChatRequest {
@@ -307,6 +309,7 @@ impl Writer {
                 self.response.incomplete_details = Some(IncompleteDetails { reason });
             }
             Finish::Cancelled | Finish::ShuttingDown => self.failure = Some(HubError::ShuttingDown.into()),
+            Finish::Displaced => self.failure = Some(displaced()),
             Finish::Failed(why) => self.failure = Some(ApiError::internal(why)),
         }
     }
