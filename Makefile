@@ -116,9 +116,10 @@ openapi: web/node_modules/.package-lock.json ## remake docs/openapi.json from th
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
 
-soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## kill -9 two hundred times under load, and schemathesis for ten minutes
-	CACHALOT_KILLS=200 CACHALOT_SCHEMATHESIS_SECONDS=600 CACHALOT_BIN=$(CURDIR)/$(BINARY) \
-	  $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider tests-python/test_kill.py tests-python/test_openapi.py
+soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## the long forms: 300 kills, the whole JSON-Schema-Test-Suite, schemathesis for ten minutes
+	CACHALOT_KILLS=200 CACHALOT_MONEY_KILLS=100 CACHALOT_SCHEMAS=0 CACHALOT_SCHEMATHESIS_SECONDS=600 CACHALOT_BIN=$(CURDIR)/$(BINARY) \
+	  $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider \
+	  tests-python/test_kill.py tests-python/test_kill_money.py tests-python/test_storm.py tests-python/test_json_schema.py tests-python/test_openapi.py
 
 outside: $(BINARY) $(CACHALOT_TEST_MODEL) ## slowhttptest and h2load against the real program, on loopback
 	scripts/outside $(BINARY) $(CACHALOT_TEST_MODEL)

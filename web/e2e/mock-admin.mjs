@@ -12,6 +12,7 @@ import {
   sessions,
   users,
 } from "./mock-accounts.mjs";
+import { answerGate } from "./mock-gate.mjs";
 import { answerAdminPrograms } from "./mock-programs.mjs";
 import { seedFactors } from "./mock-security.mjs";
 
@@ -288,6 +289,8 @@ export function answerAdmin(name, parts, query, body, request) {
   if (name === "GET admin/audit") return audit(query);
   if (name === "GET admin/status") return status();
   if (name === "GET admin/groups") return ok({ groups: [...groups.values()].map(viewOfGroup) });
+  const gate = answerGate(name, body, me, note);
+  if (gate !== undefined) return gate;
   const method = request.method ?? "GET";
   const programs = answerAdminPrograms(method, parts, query, body, me);
   if (programs !== undefined) {

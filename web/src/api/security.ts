@@ -1,4 +1,5 @@
-import { call, type NewUser } from "./client";
+import { type Admission, call, type NewUser } from "./client";
+import type { Waiting } from "./gate";
 import type { Schemas, Session } from "./types";
 
 /** How one proves who one is: the requests about it, and their JSON. */
@@ -12,7 +13,7 @@ export type SecondFactor = Schemas["SecondFactor"];
 export type TotpSetup = Schemas["TotpSetup"];
 
 export type LoginAnswer = Schemas["LoggedIn"];
-export type SignUpAnswer = Session | Mailed;
+export type SignUpAnswer = Session | Mailed | { waiting: Waiting };
 
 type Mailed = Schemas["Mailed"];
 type Codes = Schemas["RecoveryCodes"];
@@ -44,9 +45,13 @@ export const security = {
   loginPasskey: (ticket: string, credential: AuthenticationResponseJSON) =>
     call<Session>("POST", "/api/login/passkey", { ticket, credential }),
 
-  signUp: (user: NewUser) => send<SignUpAnswer>("/api/sign-up", user),
+  signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user),
 
-  verify: (ticket: string) => call<Session>("POST", "/api/verify", { ticket }),
+  verify: (ticket: string, place: string | null = null) =>
+    call<Session | { waiting: Waiting }>("POST", "/api/verify", {
+      ticket,
+      ...(place === null ? {} : { place }),
+    }),
 
   askReset: (email: string) => send<Mailed>("/api/reset", { email }),
 

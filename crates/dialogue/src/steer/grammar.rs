@@ -83,6 +83,9 @@ fn reason(error: &str) -> String {
     if error.starts_with("panic:") {
         return "it is too large or too complex".to_owned();
     }
+    if error == "NoExtensionBias" {
+        return "it allows nothing".to_owned();
+    }
     error.chars().take(REASON_CHARS_MAX).collect()
 }
 

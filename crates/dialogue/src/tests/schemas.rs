@@ -259,6 +259,7 @@ fn what_can_not_be_held_to_is_refused_with_its_keyword() {
         // It would be looked at for minutes.
         (json!({"type": "integer", "multipleOf": 1_234_567}), "multipleOf"),
         (json!({"allOf": [{"multipleOf": 127}, {"items": {"multipleOf": 131}}]}), "multipleOf"),
+        (json!({"$ref": "#"}), "it allows nothing"),
         (json!({"uniqueItems": true}), "uniqueItems"),
         (json!({"not": {}}), "not"),
     ] {

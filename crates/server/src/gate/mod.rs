@@ -207,7 +207,7 @@ impl Gatehouse {
             }
             Ok(())
         };
-        self.loaded.get_or_try_init(load).await.map(|_| ())
+        self.loaded.get_or_try_init(load).await.copied()
     }
 
     pub(crate) fn level(&self) -> Level {

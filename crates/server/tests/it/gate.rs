@@ -19,7 +19,7 @@ const BUDGET: u32 = 12;
 
 fn change(settings: &mut Settings) {
     let trusted = vec!["127.0.0.0/8".parse().unwrap()];
-    settings.proxy = Some(Proxy { trusted, header: ForwardedHeader::XForwardedFor });
+    settings.proxy = Some(Proxy { trusted, header: ForwardedHeader::XForwardedFor, protocol: false });
     settings.public_url = Some(format!("https://{NAME}/").parse().unwrap());
     let plenty = Allowance { burst: 10_000, interval: Duration::from_millis(1) };
     settings.attempts_by_network = plenty;

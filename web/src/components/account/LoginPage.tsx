@@ -3,6 +3,7 @@ import { useTranslation } from "react-i18next";
 import type { SecondFactor } from "../../api/security";
 import { pathVia, returnPath } from "../../state/route";
 import { login, useSession } from "../../state/session";
+import { GateBanner } from "../gate/GateBanner";
 import { EntryPage, PageLink } from "./EntryPage";
 import { Field, PasswordField } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
@@ -37,6 +38,7 @@ function PasswordPage({ onSecond }: { onSecond: (second: SecondFactor) => void }
   );
   return (
     <EntryPage title={t("login.title")} foot={<SignUpInvitation />}>
+      <GateBanner on="login" />
       <ProviderNote />
       <form {...form}>
         <Field

@@ -142,7 +142,6 @@ pub(super) enum Accepted {
 /// A challenge, where one comes first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SignUpChallenged)]
-#[expect(dead_code, reason = "it is what the document says")]
 pub(super) struct Challenged {
     error: wire::ErrorDetail,
     /// In the form of ALTCHA's second protocol.
