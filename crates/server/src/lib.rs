@@ -35,6 +35,7 @@ pub use acme::Acme;
 pub use connections::{ConnectionLimits, PrefixCaps, raise_descriptors_limit};
 #[cfg(feature = "fuzzing")]
 pub use data::read_whole;
+pub use defence::{Caps, CapsByClass, LoginLimits, Trust};
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
 pub use meter::{Hours, Price, Prices, Rate};

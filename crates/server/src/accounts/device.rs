@@ -60,8 +60,8 @@ impl DeviceSigner {
 /// The device that a request comes from, if somebody has signed in with it.
 pub(crate) fn device_shown(app: &State, headers: &HeaderMap) -> Option<Device> {
     let devices = &app.accounts.devices;
-    let own = cookies(headers).filter(|(name, _)| *name == devices.cookie_name);
-    own.filter_map(|(_, text)| devices.verify(text)).next()
+    let mut own = cookies(headers).filter(|(name, _)| *name == devices.cookie_name);
+    own.find_map(|(_, text)| devices.verify(text))
 }
 
 impl State {

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(users.len(), 20 + 16);
         assert!(berths.load() > 1.5, "{}", berths.load());
         drop((new, users));
-        assert_eq!(berths.load(), 0.0);
+        assert!(berths.load() < 0.01);
     }
 
     #[test]

@@ -32,6 +32,9 @@ const ENDPOINT: &str = "/v1/chat/completions";
         status = 200,
         description = "The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. \
             Whoever had to wait may get an error in its place: the status was sent before.",
+        headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
+            whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \
+            answer.")),
         content((ChatCompletion = "application/json"), (String = "text/event-stream")),
     )),
 )]
