@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
+use crate::bulwark::Bulwark;
 use crate::data::Places;
 use crate::error::ApiError;
 use crate::gate::Gatehouse;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) accounts: Accounts,
     /// The way in for new users.
     pub(crate) gatehouse: Gatehouse,
+    /// What stands between a flood and the users.
+    pub(crate) bulwark: Bulwark,
     /// Letters to users, where there is a mail server.
     pub(crate) letters: Option<Letters>,
     /// Where else users may have an account to sign in with.
@@ -57,8 +60,6 @@ pub(crate) struct State {
     pub(crate) web: WebApp,
     /// Kibibytes of request bodies that may be held.
     pub(crate) bodies_kib: Arc<Semaphore>,
-    /// Prompts that may be rendered and tokenised at once: as many as there are cores.
-    pub(crate) checks: Arc<Semaphore>,
     /// Unix milliseconds.
     pub(crate) started_ms: i64,
     /// Whether the server is shutting down.
@@ -97,7 +98,7 @@ impl State {
             bodies_kib: Arc::new(Semaphore::new(
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),
             )),
-            checks: Arc::new(Semaphore::new(cores)),
+            bulwark: Bulwark::new(&settings.defence, cores, parts.clock.monotonic(), parts.rng.fork()),
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
             salts: Mutex::new(parts.rng.fork()),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::app::{App, State};
+use crate::bulwark::keep_bulwark;
 use crate::connections::{self, Connections, Entrance};
 use crate::data::keep_sweeping;
 use crate::gate::keep_gate;
@@ -100,6 +101,7 @@ impl Server {
         app.gatehouse.load(&*app.store, app.moment()).await?;
         app.metrics.gate_level(app.gatehouse.level());
         let gate = tokio::spawn(keep_gate(Arc::clone(&app)));
+        let bulwark = tokio::spawn(keep_bulwark(Arc::clone(&app)));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
         let sweeping = tokio::spawn(keep_sweeping(Arc::clone(&app)));
         let (no_more_letters, closing) = oneshot::channel();
@@ -117,6 +119,7 @@ impl Server {
         // What it is at is done whole or not at all, and the next process goes on with it.
         sweeping.abort();
         gate.abort();
+        bulwark.abort();
         drain(&app, connections).await;
         // Nobody is left to listen if it has ended already.
         let _ = no_more_letters.send(());

@@ -34,7 +34,12 @@ const send = <T>(path: string, body: unknown): Promise<T> =>
 export const security = {
   // --- coming in ---
 
-  login: (login: string, password: string) => call<LoginAnswer>("POST", "/api/login", { login, password }),
+  login: (login: string, password: string, challenge?: string) =>
+    call<LoginAnswer>("POST", "/api/login", {
+      login,
+      password,
+      ...(challenge === undefined ? {} : { challenge }),
+    }),
 
   loginSecond: (ticket: string, code: string) => call<Session>("POST", "/api/login/second", { ticket, code }),
 

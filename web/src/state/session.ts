@@ -166,9 +166,13 @@ function admit(session: Session): void {
 }
 
 /** Signs in, or gives what a code has to be sent with. */
-export async function login(name: string, password: string): Promise<SecondFactor | null> {
+export async function login(
+  name: string,
+  password: string,
+  challenge?: string,
+): Promise<SecondFactor | null> {
   set(quiet);
-  const answer = await security.login(name, password);
+  const answer = await security.login(name, password, challenge);
   if ("second_factor" in answer) return answer.second_factor;
   admit(answer);
   return null;

@@ -44,6 +44,8 @@ const MOVES_MAX: u32 = 64;
 pub(crate) enum Action {
     /// To make an account.
     SignUp,
+    /// To try a password.
+    SignIn,
 }
 
 impl Action {
@@ -51,6 +53,7 @@ impl Action {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
+            Self::SignIn => "sign_in",
         }
     }
 }
@@ -240,11 +243,16 @@ impl Gatehouse {
         challenges.issue(difficulty, (prefix, action.name()), LIFETIME, now.unix_ms, rng)
     }
 
-    /// Takes an answer to a challenge; see [`Challenges::claim`]. One that is none is counted.
-    fn claim(&self, answer: &str, prefix: Prefix, now: Moment) -> Result<Claim, ChallengeError> {
+    /// Takes an answer to a challenge; see [`Challenges::claim`]. One that is none is counted, if it is for an account.
+    fn claim(
+        &self,
+        answer: &str,
+        (prefix, action): (Prefix, Action),
+        now: Moment,
+    ) -> Result<Claim, ChallengeError> {
         let mut inner = self.lock();
-        let claimed = inner.challenges.claim(answer, (prefix, Action::SignUp.name()), now.unix_ms);
-        if claimed.as_ref().is_err_and(|error| error.is_failure()) {
+        let claimed = inner.challenges.claim(answer, (prefix, action.name()), now.unix_ms);
+        if action == Action::SignUp && claimed.as_ref().is_err_and(|error| error.is_failure()) {
             inner.counts.challenges_failed += 1;
         }
         claimed

@@ -74,33 +74,42 @@ impl State {
         let place = shown.place.and_then(|ticket| self.open_place(ticket, peer));
         let challenge = match shown.challenge {
             None => false,
-            Some(answer) => self.is_solved(answer, prefix).await?,
+            Some(answer) => self.is_solved(answer, Action::SignUp, peer).await?,
         };
         let asked_for = level >= Level::Challenge;
         if shown.challenge.is_some() && !challenge && asked_for {
-            return Err(self.challenged(peer, true));
+            return Err(self.challenged_sign_up(peer, true));
         }
         let proof = Proof { challenge, email: false, invitation: invitation.is_some(), place };
         if !challenge && place.is_none() && invitation.is_none() {
             self.gatehouse.attempted(prefix, self.moment());
             if asked_for {
-                return Err(self.challenged(peer, false));
+                return Err(self.challenged_sign_up(peer, false));
             }
         }
         Ok(Pass { proof, invitation })
     }
 
-    async fn is_solved(&self, answer: &str, prefix: Prefix) -> Result<bool, ApiError> {
-        let Ok(claim) = self.gatehouse.claim(answer, prefix, self.moment()) else { return Ok(false) };
+    /// Whether an answer is one to a challenge that was given for this, and right. It is used up.
+    pub(crate) async fn is_solved(&self, answer: &str, action: Action, peer: Peer) -> Result<bool, ApiError> {
+        let asked = (Prefix::wide(peer.ip()), action);
+        let Ok(claim) = self.gatehouse.claim(answer, asked, self.moment()) else { return Ok(false) };
         let right = self.blocking(move || claim.is_right()).await?;
-        self.gatehouse.solved(right);
+        if action == Action::SignUp {
+            self.gatehouse.solved(right);
+        }
         Ok(right)
     }
 
-    fn challenged(&self, peer: Peer, failed: bool) -> Turned {
+    fn challenged_sign_up(&self, peer: Peer, failed: bool) -> Turned {
         self.metrics.registration(if failed { "challenge_failed" } else { "challenge_required" });
-        let challenge = self.gatehouse.issue(Prefix::wide(peer.ip()), Action::SignUp, self.moment());
-        Turned::Challenge { failed, challenge: Box::new(challenge) }
+        self.challenged(peer, Action::SignUp, failed)
+    }
+
+    /// Asks for the answer to a challenge; again, if what was shown is none.
+    pub(crate) fn challenged(&self, peer: Peer, action: Action, failed: bool) -> Turned {
+        let challenge = self.gatehouse.issue(Prefix::wide(peer.ip()), action, self.moment());
+        Turned::Challenge { failed, action, challenge: Box::new(challenge) }
     }
 
     /// What somebody shows who has read a letter, and solved a challenge before it was sent if one was asked for.
@@ -208,7 +217,7 @@ impl State {
 
     fn turned(&self, answer: Answer, peer: Peer) -> Turned {
         match answer {
-            Answer::SolveChallenge => self.challenged(peer, false),
+            Answer::SolveChallenge => self.challenged_sign_up(peer, false),
             Answer::Make | Answer::ShowEmail => Turned::Error(self.email_required()),
             Answer::Wait { .. } => {
                 self.metrics.registration("waiting");

@@ -10,13 +10,14 @@ use serde_json::Value;
 use store::StoreError;
 use utoipa::ToSchema;
 
+use super::Action;
 use crate::error::ApiError;
 
 /// Why somebody who asks for an account has none yet.
 #[derive(Debug)]
 pub(crate) enum Turned {
     /// A challenge comes first; `failed` if they have shown one that is not good.
-    Challenge { failed: bool, challenge: Box<Challenge> },
+    Challenge { failed: bool, action: Action, challenge: Box<Challenge> },
     /// They have a place in the waiting list.
     Waiting(WaitingView),
     /// There is not even a place.
@@ -100,7 +101,7 @@ impl IntoResponse for Turned {
         match self {
             Self::Error(error) => error.into_response(),
             Self::Waiting(waiting) => (StatusCode::ACCEPTED, Json(Waits { waiting })).into_response(),
-            Self::Challenge { failed, challenge } => challenged(failed, &challenge),
+            Self::Challenge { failed, action, challenge } => challenged(failed, action, &challenge),
             Self::NoPlace { reason, retry_after } => {
                 let message =
                     format!("new accounts have to wait, and there is no place to wait in: {reason}");
@@ -114,11 +115,15 @@ impl IntoResponse for Turned {
     }
 }
 
-fn challenged(failed: bool, challenge: &Challenge) -> Response {
+fn challenged(failed: bool, action: Action, challenge: &Challenge) -> Response {
     let (code, message) = if failed {
         ("challenge_failed", "this answer to the challenge is wrong, too old or was used; here is another")
     } else {
-        ("challenge_required", "new accounts take a challenge first: solve the one that comes with this")
+        let message = match action {
+            Action::SignUp => "new accounts take a challenge first: solve the one that comes with this",
+            Action::SignIn => "too many passwords are tried: solve the challenge that comes with this first",
+        };
+        ("challenge_required", message)
     };
     let error = ApiError::new(StatusCode::PRECONDITION_REQUIRED, code, message);
     // Both have a JSON.

@@ -128,6 +128,7 @@ use crate::layers::anthropic::asks_anthropic;
         wire::chat::ChatCompletionChunk,
         wire::completions::CompletionChunk,
         api::stream::DeltaView,
+        crate::bulwark::Cut,
     )),
     modifiers(&Common),
     tags(
@@ -146,7 +147,7 @@ struct Common;
 const ERROR: &str = "ErrorBody";
 const ANTHROPIC_ERROR: &str = "AnthropicErrorReply";
 /// The schemas of what streams hold, which no response names.
-const STREAMED: [&str; 3] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta"];
+const STREAMED: [&str; 4] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta", "AnswerReduced"];
 const COOKIE: &str = "session";
 
 impl Modify for Common {

@@ -11,13 +11,13 @@ use server::{Allowance, ForwardedHeader, Proxy, Registration, Settings};
 
 use crate::support::{Client, PASSWORD, PostOffice, Reply, SETUP_TOKEN, Setup, Site, eventually, within};
 
-const NAME: &str = "chat.example.org";
+pub(crate) const NAME: &str = "chat.example.org";
 const LEVELS: [&str; 5] = ["open", "challenge", "waiting_list", "invite_only", "suspended"];
 const GATE: &str = "/api/admin/gate";
 /// Accounts a minute.
 const BUDGET: u32 = 12;
 
-fn change(settings: &mut Settings) {
+pub(crate) fn change(settings: &mut Settings) {
     let trusted = vec!["127.0.0.0/8".parse().unwrap()];
     settings.proxy = Some(Proxy { trusted, header: ForwardedHeader::XForwardedFor, protocol: false });
     settings.public_url = Some(format!("https://{NAME}/").parse().unwrap());
@@ -32,23 +32,23 @@ fn change(settings: &mut Settings) {
 }
 
 /// Somebody at an address, whom a declared proxy asks for.
-struct Stranger<'a> {
-    site: &'a Site,
-    address: String,
-    cookie: Option<String>,
+pub(crate) struct Stranger<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) address: String,
+    pub(crate) cookie: Option<String>,
 }
 
 impl<'a> Stranger<'a> {
-    fn at(site: &'a Site, address: &str) -> Self {
+    pub(crate) fn at(site: &'a Site, address: &str) -> Self {
         Self { site, address: address.to_owned(), cookie: None }
     }
 
     /// One of many, each of a network of their own.
-    fn of_many(site: &'a Site, number: u32) -> Self {
+    pub(crate) fn of_many(site: &'a Site, number: u32) -> Self {
         Self::at(site, &Ipv4Addr::from(0x0b00_0007 + (number << 8)).to_string())
     }
 
-    async fn ask(&self, method: &str, path: &str, accept: &str, body: &Value) -> Reply {
+    pub(crate) async fn ask(&self, method: &str, path: &str, accept: &str, body: &Value) -> Reply {
         let mut headers = vec![
             ("host", NAME),
             ("x-forwarded-for", self.address.as_str()),
@@ -60,18 +60,18 @@ impl<'a> Stranger<'a> {
         Client::new(self.site.address).request(method, path, &headers, body).await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
         self.ask("POST", path, "*/*", body).await
     }
 
     /// Signs up with what is shown besides name and password.
-    async fn sign_up(&self, name: &str, shown: &Value) -> Reply {
+    pub(crate) async fn sign_up(&self, name: &str, shown: &Value) -> Reply {
         let mut body = json!({"name": name, "password": PASSWORD});
         body.as_object_mut().unwrap().extend(shown.as_object().unwrap().clone());
         self.post("/api/sign-up", &body).await
     }
 
-    async fn challenge(&self) -> Challenge {
+    pub(crate) async fn challenge(&self) -> Challenge {
         let given = self.post("/api/challenges", &json!({"action": "sign_up"})).await;
         assert_eq!(given.status, 200, "{}", given.text());
         read_challenge(&given)
@@ -89,14 +89,14 @@ impl<'a> Stranger<'a> {
         ticket(&self.sign_up("Waiting Person", &json!({"challenge": answer})).await)
     }
 
-    fn signed_in(mut self, reply: &Reply) -> Self {
+    pub(crate) fn signed_in(mut self, reply: &Reply) -> Self {
         let (cookie, _) = reply.header("set-cookie").split_once(';').expect("a cookie");
         self.cookie = Some(cookie.to_owned());
         self
     }
 }
 
-fn read_challenge(reply: &Reply) -> Challenge {
+pub(crate) fn read_challenge(reply: &Reply) -> Challenge {
     serde_json::from_value(reply.json()["challenge"].clone()).unwrap()
 }
 
@@ -109,7 +109,7 @@ fn ticket(reply: &Reply) -> String {
 
 impl Site {
     /// A site with its administrator, who is signed in, and the clock at an hour at which all is usual.
-    async fn gated(setup: Setup) -> Self {
+    pub(crate) async fn gated(setup: Setup) -> Self {
         let mut setup = setup;
         setup.administrator = false;
         let site = setup.serve().await;

@@ -11,6 +11,7 @@ mod connections;
 mod contract;
 mod conversations;
 mod data;
+mod flood;
 mod gate;
 mod groups;
 mod guard;

@@ -117,6 +117,20 @@ describe("the challenge", () => {
     expect(signsUp()).toEqual([account, { ...account, challenge: "solution" }]);
   });
 
+  it("may come before a login, and the password is sent again with what solves it", async () => {
+    vi.spyOn(proofs, "solve").mockResolvedValue("solution");
+    answers = { "POST /api/login": [refuse(428, "challenge_required", { challenge }), made] };
+    useSession.setState({ page: "login" });
+    render(<LoginPage />);
+    enter("Name or email address", "ada");
+    enter("Password", account.password);
+    press("Sign in");
+    await waitFor(() => expect(useSession.getState().user?.name).toBe("ada"));
+    const login = { login: "ada", password: account.password };
+    const logins = asked.filter(([path]) => path === "POST /api/login").map(([, body]) => body);
+    expect(logins).toEqual([login, { ...login, challenge: "solution" }]);
+  });
+
   it("that came too late is followed by another, and not for ever", async () => {
     vi.spyOn(proofs, "solve").mockResolvedValue("late");
     answers = { "POST /api/sign-up": [refuse(428, "challenge_failed", { challenge })] };

@@ -59,6 +59,8 @@ export const en = {
   proof: {
     title: "A short check",
     text: "Many are signing up right now. Your browser is solving a small task, so that programs can't take all the accounts. You need not do anything.",
+    signIn:
+      "Many passwords are being tried right now. Your browser is solving a small task, so that programs can't try them by the thousand. You need not do anything.",
     progress: "Progress of the check",
     cancel: "Cancel",
     cancelled: "The check was cancelled. What you entered is still here.",

@@ -61,6 +61,8 @@ export const fr: GateCatalogue = {
   proof: {
     title: "Une courte vérification",
     text: "Beaucoup de monde s'inscrit en ce moment. Votre navigateur résout un petit calcul, pour que des programmes ne prennent pas tous les comptes. Vous n'avez rien à faire.",
+    signIn:
+      "Beaucoup de mots de passe sont essayés en ce moment. Votre navigateur résout un petit calcul, pour que des programmes ne puissent pas les essayer par milliers. Vous n'avez rien à faire.",
     progress: "Avancement de la vérification",
     cancel: "Annuler",
     cancelled: "La vérification est annulée. Ce que vous avez saisi est toujours là.",

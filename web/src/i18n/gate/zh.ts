@@ -56,6 +56,7 @@ export const zh: GateCatalogue = {
   proof: {
     title: "简短验证",
     text: "目前注册的人很多。你的浏览器正在完成一个小计算，以免名额被程序占光。你无需任何操作。",
+    signIn: "目前有人在大量试探密码。你的浏览器正在完成一个小计算，以免密码被程序批量试出。你无需任何操作。",
     progress: "验证进度",
     cancel: "取消",
     cancelled: "验证已取消。你填写的内容仍在。",

@@ -23,6 +23,7 @@ pub(crate) struct Asked {
 #[serde(rename_all = "snake_case")]
 enum For {
     SignUp,
+    SignIn,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -80,8 +81,11 @@ pub(crate) async fn handle(
     let (prefix, now) = (Prefix::wide(peer.ip()), app.moment());
     let action = match asked.action {
         For::SignUp => Action::SignUp,
+        For::SignIn => Action::SignIn,
     };
-    // Whoever comes back with the answer is not counted again.
-    app.gatehouse.attempted(prefix, now);
+    if action == Action::SignUp {
+        // Whoever comes back with the answer is not counted again.
+        app.gatehouse.attempted(prefix, now);
+    }
     Json(Given { challenge: app.gatehouse.issue(prefix, action, now) })
 }

@@ -2,6 +2,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use defence::{Class, Proof};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{NewUser, StoreError, User, UserRole};
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use super::challenges::ChallengeShape;
 use super::sign_in_response;
 use super::views::Mailed;
-use crate::accounts::{Password, Peer, check_email, check_name};
+use crate::accounts::{Password, Peer, Standing, check_email, check_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -61,6 +62,7 @@ impl Asked {
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
+    standing: Standing,
     headers: HeaderMap,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Response, Turned> {
@@ -68,7 +70,8 @@ pub(crate) async fn handle(
     // What is cheap to refuse is refused before anything is hashed.
     let name = check_name(&asked.name)?;
     if let Some(letters) = &app.letters {
-        return by_letter(&app, letters, peer, Language::of(&headers), Asked { name, ..asked }).await;
+        return by_letter(&app, letters, (peer, standing), Language::of(&headers), Asked { name, ..asked })
+            .await;
     }
     if check_email(asked.email.as_deref())?.is_some() {
         // Nothing would show that it is theirs, and whose it is could be found out by trying.
@@ -83,7 +86,7 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let made = app.detached(async move {
         Ok(match worker.take_account(&pass, peer).await {
-            Ok(()) => Ok(make(&worker, &pass, name, asked.password).await?),
+            Ok(()) => Ok(make(&worker, &pass, name, asked.password, standing).await?),
             Err(turned) => Err(turned),
         })
     });
@@ -94,9 +97,16 @@ pub(crate) async fn handle(
     Ok((StatusCode::CREATED, signed_in).into_response())
 }
 
-async fn make(app: &App, pass: &Pass, name: String, password: Password) -> Result<User, ApiError> {
+async fn make(
+    app: &App,
+    pass: &Pass,
+    name: String,
+    password: Password,
+    standing: Standing,
+) -> Result<User, ApiError> {
     let made: Result<User, ApiError> = async {
-        let password_hash = Some(app.accounts.hasher.hash(password, app.random_bytes()).await?);
+        let password_hash =
+            Some(app.accounts.hasher.hash(password, app.random_bytes(), turn(standing, pass)).await?);
         let new = NewUser { name, email: None, role: UserRole::User, password_hash, first: false };
         Ok(app.store.add_user(new).await?)
     }
@@ -105,6 +115,12 @@ async fn make(app: &App, pass: &Pass, name: String, password: Password) -> Resul
         app.give_back_account(pass).await;
     }
     made
+}
+
+/// In whose turn the password is hashed: who has shown something for it comes before strangers.
+fn turn(standing: Standing, pass: &Pass) -> Standing {
+    let Proof { challenge, invitation, place, .. } = pass.proof;
+    if challenge || invitation || place.is_some() { standing.at_least(Class::Guest) } else { standing }
 }
 
 /// Names are no secret.
@@ -164,7 +180,7 @@ pub(super) struct Waiting {
 async fn by_letter(
     app: &App,
     letters: &Letters,
-    peer: Peer,
+    (peer, standing): (Peer, Standing),
     language: Language,
     asked: Asked,
 ) -> Result<Response, Turned> {
@@ -176,7 +192,8 @@ async fn by_letter(
     asked.password.check_strength("password", &asked.name)?;
     app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;
     let place = letters.place()?;
-    let password_hash = app.accounts.hasher.hash(asked.password, app.random_bytes()).await?;
+    let password_hash =
+        app.accounts.hasher.hash(asked.password, app.random_bytes(), turn(standing, &pass)).await?;
     let email = to.to_string();
     let known = app.store.user_by_login(email.clone()).await?.is_some();
     let waiting = Waiting {
