@@ -76,7 +76,7 @@ class Found:
     """What came of it."""
 
     asked: Asked
-    # "valid", "cut", or why it was refused.
+    # "valid", "invalid", "cut", or why it was refused.
     what: str
     detail: str = ""
 
@@ -124,8 +124,8 @@ def ask(client: openai.OpenAI, model: str, asked: Asked) -> Found:
     if choice.finish_reason == "length":
         return Found(asked, "cut")
     assert choice.finish_reason == "stop", (asked, choice)
-    check(asked, choice.message.content)
-    return Found(asked, "valid")
+    wrong = complaint(asked, choice.message.content)
+    return Found(asked, "invalid", wrong) if wrong else Found(asked, "valid")
 
 
 def reason(refused: openai.APIStatusError) -> str:
@@ -169,8 +169,8 @@ def property_errors(validator: object, patterns: dict, instance: object, _: obje
                 yield from validator.descend(value, schema, path=name, schema_path=pattern)
 
 
-def check(asked: Asked, text: str) -> None:
-    """A whole answer is JSON, and valid."""
+def complaint(asked: Asked, text: str) -> str:
+    """What is wrong with a whole answer, which is to be JSON, and valid."""
     document = json.loads(text, parse_float=exact)
     kind = jsonschema.validators.validator_for(asked.schema, jsonschema.Draft202012Validator)
     checker = kind.FORMAT_CHECKER
@@ -187,7 +187,7 @@ def check(asked: Asked, text: str) -> None:
         complaints += [error.message] if error else []
     except ValueError:
         pass  # A number beyond those of doubles, which that validator can't hold.
-    assert not complaints, f"{asked.place}: {text} under {json.dumps(asked.schema)}: {complaints}"
+    return f"{asked.place}: {text} under {json.dumps(asked.schema)}: {complaints}" if complaints else ""
 
 
 def test_no_answer_is_invalid(server: Server, client: openai.OpenAI, model: str) -> None:
@@ -196,8 +196,11 @@ def test_no_answer_is_invalid(server: Server, client: openai.OpenAI, model: str)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda one: ask(client, model, one), asked))
     counted = Counter(one.what for one in found)
-    refused = {what: count for what, count in counted.most_common() if what not in ("valid", "cut")}
+    refused = {what: count for what, count in counted.most_common() if what not in ("valid", "invalid", "cut")}
     print(f"{len(found)} asked, {counted['valid']} valid, {counted['cut']} cut, {sum(refused.values())} refused:")
     print("\n".join(f"{count:6} {what}" for what, count in refused.items()))
+    wrong = [one.detail for one in found if one.what == "invalid"]
+    assert not wrong, f"{len(wrong)} answers are invalid:\n" + "\n".join(wrong)
     assert counted["valid"] > len(found) / 5, "too few answers came to their end for the test to mean anything"
-    assert counted["valid"] + counted["cut"] > sum(refused.values()), "too much is refused"
+    # It is 43 % of the whole suite; what is drawn of it is seldom far from that.
+    assert sum(refused.values()) < 0.6 * len(found), "too much is refused"

@@ -1,5 +1,6 @@
 // The mock server's accounts: in memory, with passwords as they are, for work on the page only.
 import { randomUUID } from "node:crypto";
+import { beforeAccount, noteAccount, openGate } from "./mock-gate.mjs";
 import { abilities, noFactors, securityRoutes, seedFactors } from "./mock-security.mjs";
 
 const DAY = 86_400_000;
@@ -117,11 +118,16 @@ const open = {
     if (mail && body.email === undefined)
       return error(422, "invalid_parameter", "an address is needed", { param: "email" });
     if (!mail && body.email !== undefined) return error(422, "no_mail", "no letters", { param: "email" });
+    const refused = refusedUser(body, { unknownEmail: !mail });
+    const first = refused ?? beforeAccount(body);
+    if (first !== null) return first;
     // Whether an address is known is told to nobody.
-    if (mail) return refusedUser(body, { unknownEmail: false }) ?? security.mailed(body);
-    return refusedUser(body) ?? enter(201, addUser(body, "user"), request);
+    if (mail) return security.mailed(body);
+    noteAccount();
+    return enter(201, addUser(body, "user"), request);
   },
   "POST login": login,
+  ...openGate,
 };
 
 export function revoke(gone) {

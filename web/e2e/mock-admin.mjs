@@ -12,6 +12,7 @@ import {
   sessions,
   users,
 } from "./mock-accounts.mjs";
+import { answerGate } from "./mock-gate.mjs";
 import { answerAdminPrograms } from "./mock-programs.mjs";
 import { seedFactors } from "./mock-security.mjs";
 
@@ -27,8 +28,8 @@ let generation = 1;
 
 const nameOf = (id) => users.get(id)?.user.name ?? null;
 
-export function note(event, user_id, { by = null, address = "127.0.0.1", age_ms = 0 } = {}) {
-  const told = { number: log.length + 1, at_ms: Date.now() - age_ms, event, address };
+export function note(event, user_id, { by = null, address = "127.0.0.1", age_ms = 0, text = null } = {}) {
+  const told = { number: log.length + 1, at_ms: Date.now() - age_ms, event, address, note: text };
   log.push({ ...told, user_id, user_name: nameOf(user_id), by_id: by, by_name: nameOf(by) });
 }
 
@@ -288,6 +289,8 @@ export function answerAdmin(name, parts, query, body, request) {
   if (name === "GET admin/audit") return audit(query);
   if (name === "GET admin/status") return status();
   if (name === "GET admin/groups") return ok({ groups: [...groups.values()].map(viewOfGroup) });
+  const gate = answerGate(name, body, me, note);
+  if (gate !== undefined) return gate;
   const method = request.method ?? "GET";
   const programs = answerAdminPrograms(method, parts, query, body, me);
   if (programs !== undefined) {

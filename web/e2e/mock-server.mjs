@@ -1,8 +1,8 @@
 // A stand-in for the server, to work on the page without a model: `npm run build && npm run mock`, or `npm run dev`
 // beside it. It keeps everything in memory and serves web/dist under the product's Content-Security-Policy. One signs in as
 // ada (an administrator), otis (an operator) or grace with "whales sing deep"; SETUP=1 begins without users, SIGN_UP=off takes no
-// strangers, and MAIL=off, PASSKEYS=off and PROVIDERS=off do without these. Letters are printed here. Passkeys want the page at
-// http://localhost:…
+// strangers (mock-gate.mjs says what slows them), and MAIL=off, PASSKEYS=off and PROVIDERS=off do without these. Letters are
+// printed here. Passkeys want the page at http://localhost:…
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -18,6 +18,7 @@ import {
 } from "./mock-accounts.mjs";
 import { allows, answerAdmin, note, seedAdmin, takeMessage } from "./mock-admin.mjs";
 import { answerData } from "./mock-data.mjs";
+import { gateStatus } from "./mock-gate.mjs";
 import { answerProgram, answerPrograms, referenceText, seedPrograms } from "./mock-programs.mjs";
 import { rich, thought } from "./mock-texts.mjs";
 
@@ -317,6 +318,10 @@ const server = createServer(async (request, response) => {
   if (url.pathname.startsWith("/oidc/")) {
     const { status, headers } = answerProvider(url, request);
     return response.writeHead(status, headers).end();
+  }
+  if (url.pathname === "/status" && !request.headers.accept?.includes("text/html")) {
+    response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+    return response.end(JSON.stringify(gateStatus()));
   }
   return file(url.pathname, response);
 });

@@ -10,6 +10,12 @@ const LINK_MS_MAX = 10_000;
 const STOP_MS_MAX = 30_000;
 const LOG_LENGTH_MAX = 20_000;
 
+/** All the tests' newcomers come from one address, which is no attack. */
+const CROWD = {
+  CACHALOT_REGISTRATION_ACCOUNTS_PER_ADDRESS: "1000",
+  CACHALOT_REGISTRATION_ACCOUNTS_PER_NETWORK: "1000",
+} as const;
+
 /** The first administrator, as whom the tests are signed in. */
 export const ADMINISTRATOR = { name: "Ahab", password: "the whale sings at dusk" } as const;
 
@@ -137,7 +143,7 @@ export class Server {
   async start(): Promise<void> {
     const address = `127.0.0.1:${this.#port}`;
     const child = spawn(this.#binary, ["up", "--listen", address, "--model", this.#model], {
-      env: { ...process.env, ...this.#settings.variables, CACHALOT_HOME: this.#home },
+      env: { ...process.env, ...CROWD, ...this.#settings.variables, CACHALOT_HOME: this.#home },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const keep = (chunk: Buffer) => {

@@ -7,6 +7,7 @@ import { SetupPage } from "./components/account/SetupPage";
 import { SignUpPage } from "./components/account/SignUpPage";
 import { VerifyPage } from "./components/account/VerifyPage";
 import { ChatPage } from "./components/ChatPage";
+import { StatusPage } from "./components/gate/StatusPage";
 import { LazyPage } from "./components/LazyPage";
 import { ConnectionLine } from "./components/Notices";
 import { useSession } from "./state/session";
@@ -19,6 +20,7 @@ export function App() {
   if (state !== "known") return <Unknown />;
   if (page === "verify") return <VerifyPage />;
   if (page === "reset") return <ResetPage />;
+  if (page === "status") return <StatusPage user={user} />;
   if (page === "programs") return <LazyPage key={user?.id} area="programs" user={user} />;
   if (user === null) {
     if (page === "setup") return <SetupPage />;

@@ -19,7 +19,8 @@ use base::SystemClock;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backup, balance, bench, chat, group, key, list, restore, rm, rotate_key, session, show, up, usage, user,
+    backup, balance, bench, chat, gate, group, key, list, restore, rm, rotate_key, session, show, up, usage,
+    user,
 };
 use crate::home::Context;
 use crate::pull::text::printable;
@@ -47,6 +48,7 @@ enum Command {
     Bench(bench::Arguments),
     User(user::Arguments),
     Group(group::Arguments),
+    Gate(gate::Arguments),
     Session(session::Arguments),
     Key(key::Arguments),
     Balance(balance::Arguments),
@@ -71,6 +73,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Bench(arguments) => bench::run(&context, &arguments),
         Command::User(arguments) => user::run(&context, arguments),
         Command::Group(arguments) => group::run(&context, arguments),
+        Command::Gate(arguments) => gate::run(&context, arguments),
         Command::Session(arguments) => session::run(&context, arguments),
         Command::Key(arguments) => key::run(&context, arguments),
         Command::Balance(arguments) => balance::run(&context, arguments),

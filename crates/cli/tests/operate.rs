@@ -180,6 +180,24 @@ fn look_after_groups(cachalot: &Cachalot) {
     assert_eq!(words(&cachalot.says(&["group", "list"])).len(), 2);
 }
 
+/// Everything that `cachalot gate` does.
+fn look_after_the_gate(cachalot: &Cachalot) {
+    let shown = cachalot.says(&["gate"]);
+    assert!(shown.starts_with("level      open\nsince      "), "{shown}");
+    assert!(shown.contains("accounts   0 in the last minute, 60 allowed\nwaiting    0\n"), "{shown}");
+    let pinned = cachalot.says(&["gate", "pin", "invite_only", "--reason", "a storm"]);
+    assert!(pinned.starts_with("level      invite_only, held there\n"), "{pinned}");
+    assert!(pinned.contains("   open to invite_only: pinned\n"), "{pinned}");
+    cachalot.refuses(&["gate", "pin", "email_first"], "needs a mail server");
+    assert_eq!(cachalot.json(&["gate"])["pin"], "invite_only");
+    let links = cachalot.says(&["gate", "invite", "--count", "3", "--days", "90"]);
+    assert_eq!(links.lines().filter(|line| line.starts_with("/sign-up#invitation=")).count(), 3, "{links}");
+    let invited = cachalot.json(&["gate", "invite"])["invitations"].clone();
+    assert_eq!(invited.as_array().unwrap().len(), 1);
+    let run = cachalot.json(&["gate", "run"]);
+    assert_eq!((&run["pin"], &run["registration"]["level"]), (&Value::Null, &json!("invite_only")));
+}
+
 #[test]
 fn people_are_looked_after_while_the_server_is_stopped() {
     let cachalot = Cachalot::new();
@@ -189,6 +207,8 @@ fn people_are_looked_after_while_the_server_is_stopped() {
     std::fs::write(cachalot.home.path().join("cachalot.db"), "").unwrap();
     look_after_users(&cachalot);
     look_after_groups(&cachalot);
+    // Each command is a process of its own: the pin is what is on disk.
+    look_after_the_gate(&cachalot);
     assert_eq!(words(&cachalot.says(&["session", "list"])).len(), 1);
     assert!(!cachalot.home.path().join("control.sock").exists());
 }

@@ -13,6 +13,11 @@ pub struct Shares {
     pub floor: [u32; 4],
 }
 
+impl Shares {
+    /// Whoever comes first has all.
+    pub const NONE: Self = Self { reserved: [0; 4], floor: [0; 4] };
+}
+
 impl Default for Shares {
     /// Half of the slots for established users, a tenth for new ones and a twentieth for guests; a twentieth stays for
     /// those who are not known yet, for everybody was once, and for new ones whatever established users do.
@@ -99,6 +104,30 @@ impl<K: Eq + Hash + Clone> Pool<K> {
         Ok(Slot { class, key })
     }
 
+    /// Takes a slot as [`take`](Self::take) does or, where none is left for the class, in the place of somebody of a
+    /// class below who holds more than their floor: the caller sees to it that they give theirs back. More than all slots
+    /// are held until then.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take), if nobody could give way either.
+    pub fn displace(&mut self, class: Class, key: K) -> Result<Slot<K>, Full> {
+        let full = match self.take(class, key.clone()) {
+            Err(full @ Full::Class { .. }) => full,
+            taken => return taken,
+        };
+        let (_, floor) = self.kept();
+        let lower = Class::ALL.into_iter().filter(|other| *other < class).map(Class::index);
+        let can_go: u32 = lower.map(|index| self.held[index].saturating_sub(floor[index])).sum();
+        let held: u32 = self.held.iter().sum();
+        let have_to_go = (held + 1).saturating_sub(self.slots.saturating_sub(self.kept_from(class)));
+        if can_go < have_to_go {
+            return Err(full);
+        }
+        self.held[class.index()] += 1;
+        *self.by_key.entry(key.clone()).or_insert(0) += 1;
+        Ok(Slot { class, key })
+    }
+
     /// Gives a slot back.
     pub fn give_back(&mut self, slot: Slot<K>) {
         self.held[slot.class.index()] -= 1;
@@ -132,6 +161,16 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     /// Slots that a class holds.
     pub fn held(&self, class: Class) -> u32 {
         self.held[class.index()]
+    }
+
+    /// Slots that a key holds.
+    pub fn held_by(&self, key: &K) -> u32 {
+        self.by_key.get(key).copied().unwrap_or(0)
+    }
+
+    /// Slots that are held, where each key counts for so many at most.
+    pub fn held_by_keys(&self, each_max: u32) -> u64 {
+        self.by_key.values().map(|held| u64::from(*held.min(&each_max))).sum()
     }
 
     /// Slots that a class may hold against the classes below it and those above it, after rounding.
@@ -195,6 +234,22 @@ mod tests {
         let more = (0..).map_while(|key| pool.take(Class::Established, 9000 + key).ok()).count();
         assert_eq!(more, 30 - 5);
         assert_eq!((0..).map_while(|key| pool.take(Class::Unknown, 99_000 + key).ok()).count(), 5);
+    }
+
+    #[test]
+    fn somebody_below_gives_way_but_not_their_floor() {
+        let mut pool = Pool::new(40, Shares::default(), 40);
+        let mut new: Vec<_> = std::iter::from_fn(|| pool.take(Class::New, 1).ok()).collect();
+        assert_eq!(new.len(), 18, "all but what is kept for others");
+        assert!(pool.displace(Class::New, 2).is_err(), "nobody gives way to their like");
+        let mut users: Vec<_> = std::iter::from_fn(|| pool.displace(Class::Established, 3).ok()).collect();
+        assert_eq!(users.len(), 20 + 16, "as many of theirs as are above two");
+        assert_eq!((pool.held_by(&1), pool.held_by_keys(20)), (18, 38));
+        for slot in new.drain(2..).chain(users.drain(..)) {
+            pool.give_back(slot);
+        }
+        assert_eq!((pool.free(), pool.held_by(&3)), (38, 0));
+        assert_eq!(pool.displace(Class::Established, 3).map(|slot| slot.class()), Ok(Class::Established));
     }
 
     #[test]

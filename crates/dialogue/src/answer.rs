@@ -90,6 +90,8 @@ pub enum Finish {
     Cancelled,
     /// The server shut down first.
     ShuttingDown,
+    /// It never began: the queue was full, and others came first.
+    Displaced,
     /// The model could not go on; a text for the caller.
     Failed(String),
 }
@@ -237,6 +239,7 @@ impl Answer {
             FinishReason::Length => Finish::Length,
             FinishReason::Cancelled => Finish::Cancelled,
             FinishReason::ShuttingDown => Finish::ShuttingDown,
+            FinishReason::Displaced => Finish::Displaced,
             FinishReason::Failed(why) => Finish::Failed(why),
         };
         let usage = Usage {

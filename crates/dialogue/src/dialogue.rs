@@ -132,6 +132,11 @@ impl Dialogue {
         self.inner.engine.length_max()
     }
 
+    /// Answers that are generated or wait at most, and how many of them may be generated at once.
+    pub fn places(&self) -> (usize, usize) {
+        self.inner.engine.places()
+    }
+
     /// The state of the engine.
     pub fn stats(&self) -> EngineStats {
         self.inner.engine.stats()

@@ -52,6 +52,12 @@ impl Prompt {
         Self { tokens_max: self.tokens_max.min(tokens.max(1)), ..self }
     }
 
+    /// The same for a caller of this class.
+    #[must_use]
+    pub fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
     /// The same for the answer of this number, from 0, among several: where a seed is set, each has one of its own.
     #[must_use]
     pub fn nth(mut self, number: u64) -> Self {

@@ -1,5 +1,5 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use base::{Clock, Rng, TokenId};
 use models::batch::{KV_BLOCK_TOKENS, Model, ModelError, ModelInfo};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::events::{EngineUsage, FinishReason, SequenceEvent, Submission};
+use crate::events::{EngineUsage, FinishReason, Priority, SequenceEvent, Submission};
 use crate::sampler::{LOGPROBS_MAX, ParamError};
 use crate::scheduler::SequenceId;
 use crate::stats::EngineStats;
@@ -114,8 +114,8 @@ pub(crate) struct Arrival {
 /// What the handles and the step loop share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Sequences accepted and not finished; the bound of the queue.
-    held: AtomicUsize,
+    /// Sequences accepted and not finished, by class; the bound of the queue.
+    held: Mutex<[usize; Priority::ALL.len()]>,
     /// No more submissions.
     closed: AtomicBool,
     /// Latest picture of the engine.
@@ -126,9 +126,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A sequence ended; its place is free.
-    pub(crate) fn release(&self) {
-        self.held.fetch_sub(1, Ordering::Release);
+    /// A sequence of this class ended; its place is free.
+    pub(crate) fn release(&self, priority: Priority) {
+        self.held()[priority as usize] -= 1;
+    }
+
+    fn held(&self) -> MutexGuard<'_, [usize; Priority::ALL.len()]> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn close(&self) {
@@ -158,6 +162,7 @@ pub struct Engine {
     info: Arc<ModelInfo>,
     next_id: Arc<AtomicU64>,
     held_max: usize,
+    running_max: usize,
     length_max: usize,
 }
 
@@ -182,7 +187,7 @@ impl Engine {
             ..EngineStats::default()
         };
         let shared = Arc::new(Shared {
-            held: AtomicUsize::new(0),
+            held: Mutex::default(),
             closed: AtomicBool::new(false),
             stats: Mutex::new(stats),
             stopped: Mutex::new(false),
@@ -201,7 +206,8 @@ impl Engine {
         thread::Builder::new().name("engine".to_owned()).spawn(move || step_loop.run())?;
         let held_max = config.running_max.saturating_add(config.waiting_max);
         let next_id = Arc::new(AtomicU64::new(0));
-        Ok(Self { shared, commands, clock, info, next_id, held_max, length_max })
+        let running_max = config.running_max;
+        Ok(Self { shared, commands, clock, info, next_id, held_max, running_max, length_max })
     }
 
     /// Queues a submission and returns at once.
@@ -211,14 +217,15 @@ impl Engine {
     /// shutting down.
     pub fn submit(&self, submission: Submission) -> Result<Sequence, SubmitError> {
         self.check(&submission)?;
-        self.reserve_place()?;
+        let priority = submission.priority;
+        self.reserve_place(priority)?;
         let id = SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let prompt_tokens = submission.prompt.len();
         let (sender, events) = unbounded_channel();
         let submitted = self.clock.monotonic();
         let arrival = Arrival { id, submission, submitted, events: sender };
         if self.commands.send(Command::Submit(Box::new(arrival))).is_err() {
-            self.shared.release();
+            self.shared.release(priority);
             return Err(SubmitError::ShutDown);
         }
         let cancelled = AtomicBool::new(false);
@@ -236,13 +243,18 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         let mut stats = *self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
         // What was just submitted waits too, though the step loop hasn't seen it yet.
-        stats.waiting = self.shared.held.load(Ordering::Acquire).saturating_sub(stats.running);
+        stats.waiting = self.shared.held().iter().sum::<usize>().saturating_sub(stats.running);
         stats
     }
 
     /// Facts about the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// Sequences that run or wait at most, and how many of them may run.
+    pub fn places(&self) -> (usize, usize) {
+        (self.held_max, self.running_max)
     }
 
     /// Longest sequence, prompt and answer together, in tokens: the model's context, or the KV pool if that is
@@ -297,15 +309,21 @@ impl Engine {
         Ok(())
     }
 
-    fn reserve_place(&self) -> Result<(), SubmitError> {
+    /// A place in the queue. Where there is none, the step loop looks for somebody of a lower class who gives way: then
+    /// more than may be are held until it has, but never twice as many.
+    fn reserve_place(&self, priority: Priority) -> Result<(), SubmitError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(SubmitError::ShutDown);
         }
-        let more = |held: usize| (held < self.held_max).then_some(held + 1);
-        match self.shared.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Ok(()),
-            Err(held) => Err(SubmitError::QueueFull { held, allowed: self.held_max }),
+        let mut by_class = self.shared.held();
+        let held = by_class.iter().sum::<usize>();
+        let lower = by_class.iter().skip(priority as usize + 1).sum::<usize>();
+        let over = held.saturating_sub(self.held_max);
+        if held >= self.held_max && lower <= over {
+            return Err(SubmitError::QueueFull { held, allowed: self.held_max });
         }
+        by_class[priority as usize] += 1;
+        Ok(())
     }
 }
 

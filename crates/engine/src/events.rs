@@ -9,13 +9,20 @@ use crate::steering::Steering;
 /// Class of a submission. Classes are served in this order, see [`scheduler`](crate::scheduler) for the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
-    /// Before all others.
-    High,
-    /// The usual class.
+    /// Before all others; the usual class where nobody has to wait for others.
     #[default]
+    High,
+    /// After those.
     Normal,
-    /// After all others, but never starved.
+    /// After those too.
     Low,
+    /// After all others, but never starved.
+    Lowest,
+}
+
+impl Priority {
+    /// All, the highest first.
+    pub const ALL: [Self; 4] = [Self::High, Self::Normal, Self::Low, Self::Lowest];
 }
 
 /// What to generate.
@@ -88,6 +95,8 @@ pub enum FinishReason {
     Cancelled,
     /// The engine shut down first.
     ShuttingDown,
+    /// It never started: the queue was full, and the place went to a submission of a higher class.
+    Displaced,
     /// The model, or what steered it, could not go on; a text for the caller.
     Failed(String),
 }

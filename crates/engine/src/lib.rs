@@ -27,7 +27,7 @@
 //!     sampling: SamplingParams::greedy(),
 //!     tokens_max: 100,
 //!     end_tokens: vec![0],
-//!     priority: Priority::Normal,
+//!     priority: Priority::High,
 //!     scope: CacheScope::default(),
 //!     steering: None,
 //!     prompt_logprobs: None,

@@ -38,6 +38,8 @@ pub struct FinishCounts {
     pub cancelled: u64,
     /// By shutdown.
     pub shutting_down: u64,
+    /// By a submission of a higher class, for want of room in the queue.
+    pub displaced: u64,
     /// By an error.
     pub failed: u64,
 }

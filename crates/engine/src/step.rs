@@ -9,7 +9,7 @@ use models::batch::{Chunk, Model};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::{Arrival, Command, EngineConfig, Shared};
-use crate::events::{EngineUsage, FinishReason, GeneratedToken, SequenceEvent};
+use crate::events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEvent};
 use crate::forward::forward_rows;
 use crate::masks::{Guarded, Masks, Next, STOPPED};
 use crate::sampler::{Sampler, SamplerState};
@@ -55,6 +55,7 @@ struct Buffers {
 /// A sequence's listener, and what chooses its tokens.
 struct Stream {
     events: UnboundedSender<SequenceEvent>,
+    priority: Priority,
     sampling: SamplerState,
     /// Away while it works out what may come next.
     steering: Option<Guarded>,
@@ -173,22 +174,26 @@ impl StepLoop {
         let score_prompt = score.is_some();
         let steering = submission.steering.map(Guarded::new);
         let steered = steering.is_some();
-        self.streams
-            .insert(id, Stream { events, sampling, steering, steered, score, submitted, last_token: None });
+        let priority = submission.priority;
+        let stream =
+            Stream { events, priority, sampling, steering, steered, score, submitted, last_token: None };
+        self.streams.insert(id, stream);
+        if let Some(displaced) = self.scheduler.make_room(priority, self.clock.monotonic()) {
+            self.tell(vec![displaced]);
+        }
         let prompt_tokens = submission.prompt.len();
         let request = Request {
             id,
             prompt: submission.prompt,
             tokens_max: submission.tokens_max,
             end_tokens: submission.end_tokens,
-            priority: submission.priority,
+            priority,
             scope: submission.scope,
             score_prompt,
         };
         if self.scheduler.submit(request, submitted).is_err() {
-            // The handle counts places before it submits, so this is a bug; the caller still gets an end.
-            tracing::error!("the scheduler was full though the engine had a place");
-            let reason = FinishReason::Failed("the queue is full".to_owned());
+            // It hoped for the place of another, who has begun since.
+            let reason = FinishReason::Displaced;
             let usage = EngineUsage { prompt_tokens, ..EngineUsage::default() };
             self.tell(vec![(id, SequenceEvent::Finished { reason, usage })]);
         }
@@ -320,7 +325,7 @@ impl StepLoop {
     /// Counts events, makes the counts public, then sends the events, so that who hears of an end finds it
     /// counted and the place free. Returns the emptied vector.
     fn tell(&mut self, mut events: Vec<(SequenceId, SequenceEvent)>) -> Vec<(SequenceId, SequenceEvent)> {
-        for (_, event) in &events {
+        for (id, event) in &events {
             match event {
                 SequenceEvent::Started { .. } | SequenceEvent::Prompt(_) => (),
                 SequenceEvent::Token(_) => self.stats.generated_tokens += 1,
@@ -332,9 +337,12 @@ impl StepLoop {
                         FinishReason::Length => &mut finished.length,
                         FinishReason::Cancelled => &mut finished.cancelled,
                         FinishReason::ShuttingDown => &mut finished.shutting_down,
+                        FinishReason::Displaced => &mut finished.displaced,
                         FinishReason::Failed(_) => &mut finished.failed,
                     } += 1;
-                    self.shared.release();
+                    if let Some(stream) = self.streams.get(id) {
+                        self.shared.release(stream.priority);
+                    }
                 }
             }
         }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use base::{Clock, Rng};
+use defence::Moment;
 use dialogue::Hub;
 use store::{IdMaker, Store};
 use tokio::sync::{Semaphore, watch};
@@ -9,8 +10,10 @@ use tracing::{Instrument as _, Span};
 
 use crate::accounts::{Accounts, Start};
 use crate::answers::Answers;
+use crate::bulwark::Bulwark;
 use crate::data::Places;
 use crate::error::ApiError;
+use crate::gate::Gatehouse;
 use crate::letters::Letters;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -35,6 +38,10 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) accounts: Accounts,
+    /// The way in for new users.
+    pub(crate) gatehouse: Gatehouse,
+    /// What stands between a flood and the users.
+    pub(crate) bulwark: Bulwark,
     /// Letters to users, where there is a mail server.
     pub(crate) letters: Option<Letters>,
     /// Where else users may have an account to sign in with.
@@ -53,8 +60,6 @@ pub(crate) struct State {
     pub(crate) web: WebApp,
     /// Kibibytes of request bodies that may be held.
     pub(crate) bodies_kib: Arc<Semaphore>,
-    /// Prompts that may be rendered and tokenised at once: as many as there are cores.
-    pub(crate) checks: Arc<Semaphore>,
     /// Unix milliseconds.
     pub(crate) started_ms: i64,
     /// Whether the server is shutting down.
@@ -93,10 +98,11 @@ impl State {
             bodies_kib: Arc::new(Semaphore::new(
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),
             )),
-            checks: Arc::new(Semaphore::new(cores)),
+            bulwark: Bulwark::new(&settings.defence, cores, parts.clock.monotonic(), parts.rng.fork()),
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
             salts: Mutex::new(parts.rng.fork()),
+            gatehouse: Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut parts.rng.fork()),
             names: Mutex::new(parts.rng),
             cut: watch::Sender::new(false),
             hub: parts.hub,

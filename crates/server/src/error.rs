@@ -68,6 +68,11 @@ impl ApiError {
         Self { retry_after_s: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
     }
 
+    /// With the time after which to come back.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)), ..self }
+    }
+
     /// 500; the client learns nothing but that it is our fault.
     pub(crate) fn internal(note: impl Into<String>) -> Self {
         let message = "something went wrong in the server; its log has more";
@@ -217,6 +222,12 @@ impl From<DialogueError> for ApiError {
             DialogueError::Tokenizer(_) | DialogueError::Engine(_) => Self::internal(message),
         }
     }
+}
+
+/// An answer that waited at a model, and whose place went to somebody who comes first.
+pub(crate) fn displaced() -> ApiError {
+    let message = "the model is busy, and others come first while it is; try again later";
+    ApiError::busy("queue_full", message)
 }
 
 #[cfg(test)]

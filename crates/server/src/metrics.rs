@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use defence::{Class, Dimness};
 use dialogue::{EngineStats, LATENCY_BOUNDS_SECONDS, LatencyHistogram};
 use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder as _, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::bulwark::class_word;
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
@@ -19,6 +22,16 @@ const OF_USERS: &str = "cachalot_http_connections_authenticated";
 const ACCEPTED: &str = "cachalot_http_connections_accepted_total";
 const REFUSED: &str = "cachalot_http_connections_refused_total";
 const CLOSED: &str = "cachalot_http_connections_closed_total";
+
+const OF_CLASS: &str = "cachalot_requests_in_flight";
+const SHED: &str = "cachalot_requests_shed_total";
+const ANSWERS: &str = "cachalot_answers_in_flight";
+const LIMIT: &str = "cachalot_requests_limit";
+const PASSWORD_QUEUE: &str = "cachalot_password_queue_depth";
+const BROWNOUT: &str = "cachalot_brownout_level";
+
+const GATE_LEVEL: &str = "cachalot_gate_level";
+const REGISTRATIONS: &str = "cachalot_registrations_total";
 
 const GENERATIONS: &str = "cachalot_requests_total";
 const END_TO_END: &str = "cachalot_e2e_request_latency_seconds";
@@ -41,6 +54,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     in_flight: Gauge,
     connections: Gauge,
+    gate: Gauge,
     of_users: Gauge,
     accepted: Counter,
     /// Each open connection holds one more of it.
@@ -115,7 +129,12 @@ impl Metrics {
         recorder.describe_histogram(DURATION.into(), Some(Unit::Seconds), until_head);
         recorder.describe_gauge(IN_FLIGHT.into(), None, describe("Requests whose response has not begun."));
         recorder.describe_gauge(CONNECTIONS.into(), None, describe("Connections that are open."));
+        let levels = describe("How far the door to new accounts is closed: 0 (open) to 5 (suspended).");
+        recorder.describe_gauge(GATE_LEVEL.into(), None, levels);
+        let asked = describe("Those who asked for an account, by what came of it.");
+        recorder.describe_counter(REGISTRATIONS.into(), None, asked);
         describe_connections(&recorder);
+        describe_defence(&recorder);
         let ended = describe(
             "Requests for answers that have ended, by endpoint, class of caller, model and outcome.",
         );
@@ -132,6 +151,7 @@ impl Metrics {
             handle: recorder.handle(),
             in_flight: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT), &METADATA),
             connections: recorder.register_gauge(&Key::from_static_name(CONNECTIONS), &METADATA),
+            gate: recorder.register_gauge(&Key::from_static_name(GATE_LEVEL), &METADATA),
             of_users: recorder.register_gauge(&Key::from_static_name(OF_USERS), &METADATA),
             accepted: recorder.register_counter(&Key::from_static_name(ACCEPTED), &METADATA),
             connection: Arc::new(()),
@@ -195,6 +215,59 @@ impl Metrics {
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
+    /// Notes a request that was not let in, by the class of its caller and why.
+    pub(crate) fn refused(&self, class: Class, reason: &'static str) {
+        let labels = vec![Label::new("class", class_word(class)), Label::new("reason", reason)];
+        self.recorder.register_counter(&Key::from_parts(SHED, labels), &METADATA).increment(1);
+    }
+
+    /// A request that was let in.
+    pub(crate) fn request_of(&self, class: Class) -> Counted {
+        Counted::new(&self.gauge_of(OF_CLASS, class))
+    }
+
+    /// Notes how many answers of a class are written or wait.
+    pub(crate) fn answers_of(&self, class: Class, count: u32) {
+        self.gauge_of(ANSWERS, class).set(f64::from(count));
+    }
+
+    fn gauge_of(&self, name: &'static str, class: Class) -> Gauge {
+        let key = Key::from_parts(name, vec![Label::new("class", class_word(class))]);
+        self.recorder.register_gauge(&key, &METADATA)
+    }
+
+    /// Notes how many requests may be under way.
+    pub(crate) fn requests_limit(&self, limit: u32) {
+        self.gauge(LIMIT).set(f64::from(limit));
+    }
+
+    /// Notes how many wait for a password to be hashed.
+    pub(crate) fn password_queue(&self, depth: usize) {
+        self.gauge(PASSWORD_QUEUE).set(depth as f64);
+    }
+
+    /// Notes how far answers are cut down.
+    pub(crate) fn brownout(&self, dimness: Dimness) {
+        self.gauge(BROWNOUT).set(f64::from(dimness as u8));
+    }
+
+    fn gauge(&self, name: &'static str) -> Gauge {
+        self.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+
+    /// Notes the level of the registration gate.
+    pub(crate) fn gate_level(&self, level: defence::Level) {
+        let number = defence::Level::ALL.iter().position(|other| *other == level).unwrap_or_default();
+        self.gate.set(number as f64);
+    }
+
+    /// Notes what came of somebody's asking for an account: `made`, `failed` (of those), `letter`, `challenge_required`,
+    /// `challenge_failed`, `email_required`, `waiting` or `no_place`.
+    pub(crate) fn registration(&self, outcome: &'static str) {
+        let key = Key::from_parts(REGISTRATIONS, vec![Label::new("outcome", outcome)]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
     /// Notes a request for an answer that has ended.
     pub(crate) fn generated(&self, ended: &Generated<'_>) {
         let model = Label::new("model_name", ended.model.to_owned());
@@ -244,6 +317,21 @@ fn describe_connections(recorder: &PrometheusRecorder) {
     );
     let closed = "Connections that the server closed, by reason.";
     recorder.describe_counter(CLOSED.into(), None, describe(closed));
+}
+
+fn describe_defence(recorder: &PrometheusRecorder) {
+    let describe = |text: &'static str| SharedString::const_str(text);
+    let shed = "Requests that were not let in, by class of trust and reason.";
+    recorder.describe_counter(SHED.into(), None, describe(shed));
+    for (name, text) in [
+        (OF_CLASS, "Requests that were let in and whose response has not begun, by class of trust."),
+        (ANSWERS, "Answers that are written or wait for it, by class of trust."),
+        (LIMIT, "Requests that may be under way at once, as far as the server keeps up."),
+        (PASSWORD_QUEUE, "Passwords that wait to be hashed."),
+        (BROWNOUT, "How far answers are cut down: 0 (not at all) to 3."),
+    ] {
+        recorder.describe_gauge(name.into(), None, describe(text));
+    }
 }
 
 type Value = fn(&EngineStats) -> f64;
@@ -312,6 +400,7 @@ fn write_engines(text: &mut String, models: &[(String, EngineStats)]) {
             ("length", ends.length),
             ("cancelled", ends.cancelled),
             ("shutting_down", ends.shutting_down),
+            ("displaced", ends.displaced),
             ("failed", ends.failed),
         ] {
             let labels = format!("model_name=\"{model}\",finished_reason=\"{reason}\"");
@@ -422,6 +511,14 @@ mod tests {
         metrics.connection_refused("full");
         metrics.connection_closed("idle_timeout");
         metrics.request_answered("GET", "/", "local", 200, Duration::ZERO);
+        metrics.gate_level(defence::Level::Suspended);
+        metrics.registration("made");
+        metrics.refused(Class::New, "overload");
+        drop(metrics.request_of(Class::Guest));
+        metrics.answers_of(Class::Unknown, 1);
+        metrics.requests_limit(9);
+        metrics.password_queue(2);
+        metrics.brownout(Dimness::Severe);
         metrics.generated(&Generated {
             endpoint: "/",
             class: "local",
@@ -433,6 +530,9 @@ mod tests {
         });
         let text = metrics.render(&[("plain".to_owned(), EngineStats::default())], 0);
         drop(flying);
+        for line in ["cachalot_gate_level 5", "cachalot_brownout_level 3"] {
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
         let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         let described: std::collections::BTreeSet<_> = described.collect();
         let page = include_str!("../../../docs/observability.md");

@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::app::{App, State};
+use crate::bulwark::keep_bulwark;
 use crate::connections::{self, Connections, Entrance};
 use crate::data::keep_sweeping;
+use crate::gate::keep_gate;
 use crate::routes;
 use crate::settings::Settings;
 use crate::tls::Tls;
@@ -96,6 +98,10 @@ impl Server {
         let post = letters::post_of(&app.settings).map_err(ServeError::Settings)?;
         let (now_ms, lifetime) = (app.clock.unix_ms(), app.settings.session_lifetime);
         app.accounts.load(&*app.store, now_ms, lifetime).await?;
+        app.gatehouse.load(&*app.store, app.moment()).await?;
+        app.metrics.gate_level(app.gatehouse.level());
+        let gate = tokio::spawn(keep_gate(Arc::clone(&app)));
+        let bulwark = tokio::spawn(keep_bulwark(Arc::clone(&app)));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&app)));
         let sweeping = tokio::spawn(keep_sweeping(Arc::clone(&app)));
         let (no_more_letters, closing) = oneshot::channel();
@@ -112,6 +118,8 @@ impl Server {
         }
         // What it is at is done whole or not at all, and the next process goes on with it.
         sweeping.abort();
+        gate.abort();
+        bulwark.abort();
         drain(&app, connections).await;
         // Nobody is left to listen if it has ended already.
         let _ = no_more_letters.send(());

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use defence::{Caps, CapsByClass, LoginLimits, Trust};
 use store::{Limits, Nanos};
 use url::Url;
 
@@ -56,17 +57,19 @@ pub struct Settings {
     pub conversation: Limits,
     /// Whether strangers may make accounts. The first administrator is made in any case.
     pub sign_up: bool,
+    /// How many, and what happens when more ask.
+    pub registration: Registration,
+    /// What stands between a flood and the users.
+    pub defence: Defence,
     /// How long somebody stays signed in.
     pub session_lifetime: Duration,
     /// Devices on which one user is signed in at once; the one seen longest ago makes room.
     pub sessions_max: u64,
     /// What a password's hash costs.
     pub password_cost: PasswordCost,
-    /// Failed logins for one name from one network.
-    pub attempts_by_name: Allowance,
     /// Wrong codes, after a right password, for one user from anywhere.
     pub attempts_at_second_factor: Allowance,
-    /// Failed logins for any name, sign-ups, and ways begun to providers, from one network.
+    /// Failed logins with passkeys, codes and providers, sign-ups, and ways begun to providers, from one network.
     pub attempts_by_network: Allowance,
     /// The address under which users reach the server, such as `https://chat.example.org`; what stands in the links of
     /// letters, what passkeys belong to, and where an organisation's login comes back to.
@@ -108,6 +111,94 @@ impl Settings {
     /// Whether users reach the server by `https`, here or at a proxy.
     pub(crate) fn is_https(&self) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+}
+
+/// How many accounts strangers may make. What operators make is not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Whether the gate moves by itself. Without it the budget holds all the same, and a level can be pinned.
+    pub gate: bool,
+    /// How often it is looked whether a second has passed, which is when the gate is told what happened in it.
+    pub tick_interval: Duration,
+    /// New accounts in any minute.
+    pub accounts_per_minute: u32,
+    /// New accounts in any ten minutes from an IPv4 address or a /64 of IPv6.
+    pub accounts_per_address: u32,
+    /// New accounts in any ten minutes from a /24 of IPv4 or a /48 of IPv6.
+    pub accounts_per_network: u32,
+    /// Places in the waiting list, some 200 bytes each.
+    pub places_max: usize,
+    /// Places that a /24 or a /48 may hold.
+    pub places_per_network_max: u32,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            gate: true,
+            tick_interval: Duration::from_secs(1),
+            accounts_per_minute: 60,
+            accounts_per_address: 5,
+            accounts_per_network: 30,
+            places_max: 1 << 16,
+            places_per_network_max: 256,
+        }
+    }
+}
+
+/// What stands between a flood and the server's users. Each part can be switched off, to see what it is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defence {
+    /// Room for requests by class, and as much of it as the server keeps up with.
+    pub request_slots: bool,
+    /// Places at models by class, and their order in the queue.
+    pub engine_shares: bool,
+    /// Challenges and delays for those who try passwords.
+    pub logins: bool,
+    /// Turns at hashing passwords by class.
+    pub hash_shares: bool,
+    /// Caps by class on what is asked of models and on what each user has under way.
+    pub prices: bool,
+    /// Shorter answers under load.
+    pub brownout: bool,
+    /// When an account is trusted.
+    pub trust: Trust,
+    /// Requests at once whose response has not begun; and as many more that wait for a model.
+    pub requests_max: u32,
+    /// How long a task may wait for a core before fewer requests are let in.
+    pub delay_max: Duration,
+    /// From how many failed logins on something happens.
+    pub login_limits: LoginLimits,
+    /// What somebody of a class may ask for.
+    pub caps: CapsByClass,
+}
+
+impl Default for Defence {
+    fn default() -> Self {
+        let new = Caps {
+            context_tokens: Some(32 << 10),
+            output_tokens: Some(8 << 10),
+            thinking_tokens: Some(8 << 10),
+            in_flight: Some(4),
+            streams: Some(16),
+            cost: Some(256 << 10),
+        };
+        let established = Caps { in_flight: Some(128), streams: Some(256), ..Caps::default() };
+        let [unknown, guest, ..] = CapsByClass::default().0;
+        Self {
+            request_slots: true,
+            engine_shares: true,
+            logins: true,
+            hash_shares: true,
+            prices: true,
+            brownout: true,
+            trust: Trust::default(),
+            requests_max: 1024,
+            delay_max: Duration::from_millis(100),
+            login_limits: LoginLimits::default(),
+            caps: CapsByClass([unknown, guest, new, established]),
+        }
     }
 }
 
@@ -201,10 +292,11 @@ impl Default for Settings {
             conversations_max: 100_000,
             conversation: Limits { messages_max: 4000, bytes_max: 32 << 20 },
             sign_up: true,
+            registration: Registration::default(),
+            defence: Defence::default(),
             session_lifetime: Duration::from_hours(30 * 24),
             sessions_max: 20,
             password_cost: PasswordCost::default(),
-            attempts_by_name: Allowance { burst: 10, interval: Duration::from_secs(30) },
             attempts_at_second_factor: Allowance { burst: 10, interval: Duration::from_mins(3) },
             attempts_by_network: Allowance { burst: 60, interval: Duration::from_secs(10) },
             public_url: None,

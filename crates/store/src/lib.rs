@@ -12,6 +12,7 @@ mod data;
 mod error;
 mod factors;
 mod fold;
+mod gate;
 mod groups;
 mod id;
 mod keys;
@@ -34,6 +35,7 @@ pub use data::{
 pub use error::StoreError;
 pub use factors::{NewOneTimeCodes, NewPasskey, OneTimeCodes, Passkey, PasskeyBackup, PasskeyUse};
 pub use fold::{Snippet, Words};
+pub use gate::{GateMove, GatePin, GateStore};
 pub use groups::{AnswerTaken, Grant, Group, GroupChange, GroupLimits, NewGroup};
 pub use id::{
     ConversationId, CreditId, GroupId, HoldId, IdMaker, KeyId, LinkId, MessageId, ParseIdError, PasskeyId,

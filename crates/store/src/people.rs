@@ -152,7 +152,7 @@ pub struct NewSession {
     pub lifetime: Duration,
 }
 
-/// Something that matters for security happened. Holds nothing that anybody wrote.
+/// Something that matters for security happened. Holds nothing that anybody wrote but operators' notes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Unix milliseconds.
@@ -165,4 +165,6 @@ pub struct AuditEntry {
     pub event: String,
     /// The network address, its first 64 characters.
     pub address: String,
+    /// What the operator wrote about it, its first 200 characters.
+    pub note: Option<String>,
 }

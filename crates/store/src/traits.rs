@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use crate::{
     AnswerTaken, Archive, ArchiveOutcome, AuditEntry, AuditPage, AuditPageRequest, Backup, Conversation,
-    ConversationChange, ConversationId, ConversationPage, Grant, Group, GroupChange, GroupId, Identity,
-    KeyStore, Link, LinkId, Message, MessageId, MeterStore, NewAnswer, NewArchive, NewConversation, NewGroup,
-    NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest, Passkey,
-    PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink,
+    ConversationChange, ConversationId, ConversationPage, GateStore, Grant, Group, GroupChange, GroupId,
+    Identity, KeyStore, Link, LinkId, Message, MessageId, MeterStore, NewAnswer, NewArchive, NewConversation,
+    NewGroup, NewOneTimeCodes, NewPasskey, NewSession, NewTurn, NewUser, OneTimeCodes, Outcome, PageRequest,
+    Passkey, PasskeyId, PasskeyUse, Progress, Rotation, Search, SearchPage, Session, SessionId, SignUpLink,
     StoreError, Turn, User, UserCard, UserChange, UserId, UserPage, UserPageRequest, UserRole, UserSearch,
     UserSearchPage, UserSettings,
 };
@@ -556,6 +556,7 @@ store_of! {
     RetentionStore
     KeyStore
     MeterStore
+    GateStore
     VaultStore
     StoreHealth
 }

@@ -15,6 +15,7 @@ interface Details {
   code: string | null;
   param: string | null;
   retryAfter_s: number | null;
+  challenge: unknown;
 }
 
 /** A refusal of the server, or (status 0) a server that could not be reached. */
@@ -25,6 +26,8 @@ export class ApiError extends Error {
   readonly param: string | null;
   /** When the server wants to be asked again, in seconds from now. */
   readonly retryAfter_s: number | null;
+  /** The proof of work that the server wants first, as it came; null where it wants none. */
+  readonly challenge: unknown;
 
   constructor(status: number, message: string, more: Partial<Details> = {}) {
     super(message);
@@ -33,6 +36,7 @@ export class ApiError extends Error {
     this.code = more.code ?? null;
     this.param = more.param ?? null;
     this.retryAfter_s = more.retryAfter_s ?? null;
+    this.challenge = more.challenge ?? null;
   }
 
   get unreachable(): boolean {
@@ -108,9 +112,13 @@ export function refusalOf(
   // A proxy in front answers for a server that is gone.
   reached(status !== 502 && status !== 504);
   let message = statusText === "" ? `HTTP ${status}` : statusText;
-  const details: Details = { code: null, param: null, retryAfter_s: retryAfterOf(retryAfter, Date.now()) };
+  const details: Partial<Details> = { retryAfter_s: retryAfterOf(retryAfter, Date.now()) };
   try {
-    const body = JSON.parse(text) as { error?: { message?: unknown; code?: unknown; param?: unknown } };
+    const body = JSON.parse(text) as {
+      error?: { message?: unknown; code?: unknown; param?: unknown };
+      challenge?: unknown;
+    };
+    details.challenge = body.challenge;
     if (typeof body.error?.message === "string") message = body.error.message;
     if (typeof body.error?.code === "string") details.code = body.error.code;
     if (typeof body.error?.param === "string") details.param = body.error.param;
@@ -164,7 +172,7 @@ async function callOnce<T>(
   headers: Record<string, string>,
   signal: AbortSignal,
 ): Promise<T> {
-  const init: RequestInit = { method, signal };
+  const init: RequestInit = { method, signal, headers };
   if (method !== "GET") {
     init.headers = { "content-type": "application/json", ...headers };
     init.body = JSON.stringify(body ?? {});
@@ -188,7 +196,16 @@ export const messagePath = (conversation: string, message: string): string =>
 export const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
 
 export type NewMessage = Schemas["AddMessageAsked"];
-export type NewUser = Schemas["SignUpAsked"];
+export type NewUser = Pick<Schemas["SignUpAsked"], "name" | "email" | "password">;
+
+/** What the gate may ask of a new user besides. */
+export interface Admission {
+  /** The solution of a challenge. */
+  challenge?: string;
+  /** The ticket of a place in the waiting list. */
+  place?: string;
+  invitation?: string;
+}
 
 export const api = {
   session: () => call<Session>("GET", "/api/session"),

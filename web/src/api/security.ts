@@ -1,4 +1,4 @@
-import { call, type NewUser } from "./client";
+import { type Admission, call, type NewUser } from "./client";
 import type { Schemas, Session } from "./types";
 
 /** How one proves who one is: the requests about it, and their JSON. */
@@ -12,7 +12,7 @@ export type SecondFactor = Schemas["SecondFactor"];
 export type TotpSetup = Schemas["TotpSetup"];
 
 export type LoginAnswer = Schemas["LoggedIn"];
-export type SignUpAnswer = Session | Mailed;
+export type SignUpAnswer = Session | Schemas["SignUpAccepted"];
 
 type Mailed = Schemas["Mailed"];
 type Codes = Schemas["RecoveryCodes"];
@@ -34,7 +34,12 @@ const send = <T>(path: string, body: unknown): Promise<T> =>
 export const security = {
   // --- coming in ---
 
-  login: (login: string, password: string) => call<LoginAnswer>("POST", "/api/login", { login, password }),
+  login: (login: string, password: string, challenge?: string) =>
+    call<LoginAnswer>("POST", "/api/login", {
+      login,
+      password,
+      ...(challenge === undefined ? {} : { challenge }),
+    }),
 
   loginSecond: (ticket: string, code: string) => call<Session>("POST", "/api/login/second", { ticket, code }),
 
@@ -44,9 +49,13 @@ export const security = {
   loginPasskey: (ticket: string, credential: AuthenticationResponseJSON) =>
     call<Session>("POST", "/api/login/passkey", { ticket, credential }),
 
-  signUp: (user: NewUser) => send<SignUpAnswer>("/api/sign-up", user),
+  signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user),
 
-  verify: (ticket: string) => call<Session>("POST", "/api/verify", { ticket }),
+  verify: (ticket: string, place: string | null = null) =>
+    call<Session | Schemas["Waits"]>("POST", "/api/verify", {
+      ticket,
+      ...(place === null ? {} : { place }),
+    }),
 
   askReset: (email: string) => send<Mailed>("/api/reset", { email }),
 

@@ -1,3 +1,5 @@
+import { en as gate } from "./gate/en";
+
 /** The English catalogue, and the shape of the others. */
 export const en = {
   app: {
@@ -87,6 +89,7 @@ export const en = {
     hasAccount: "You have an account?",
     login: "Sign in",
   },
+  gate,
   setup: {
     title: "Welcome to Cachalot",
     text: "You are the first one here. Make the administrator's account.",
@@ -159,6 +162,8 @@ export const en = {
       oidc_unknown: "No account here belongs to that sign-in. Ask whoever runs this server.",
       oidc_email_taken:
         "An account here has the same email address already. Sign in to it, and link the two on its account page.",
+      oidc_no_place:
+        "New accounts have to wait right now, and there is no room in line. Try again in a moment.",
       oidc_taken: "That sign-in belongs to another account here.",
       oidc_domain: "Your email address there isn't one that this server takes.",
     },
@@ -326,6 +331,10 @@ export const en = {
     busy: "The server is busy right now.",
     noMail: "This server sends no emails.",
     lettersFull: "Too many emails are waiting to be sent. Try again later.",
+    noPlace: "There is no room in line right now. This page tries again by itself.",
+    invitationGone: "This invitation was used already, or is too old. Press again to go on without it.",
+    proofUnsafe: "The browser can do the check only over a secure connection (https).",
+    proofFailed: "The check did not work. Load the page anew, or try again in a moment.",
     lastAdministrator: "You are the last administrator. Make somebody else one first.",
     unreachable: "The server can't be reached. Try again in a moment.",
     other: "That did not work: {{detail}}",

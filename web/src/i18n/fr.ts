@@ -1,4 +1,5 @@
 import type { Catalogue } from "./en";
+import { fr as gate } from "./gate/fr";
 
 export const fr: Catalogue = {
   app: {
@@ -89,6 +90,7 @@ export const fr: Catalogue = {
     hasAccount: "Vous avez un compte ?",
     login: "Connectez-vous",
   },
+  gate,
   setup: {
     title: "Bienvenue dans Cachalot",
     text: "Vous êtes la première personne ici. Créez le compte de l'administrateur.",
@@ -161,6 +163,8 @@ export const fr: Catalogue = {
       oidc_unknown: "Aucun compte d'ici n'est lié à cette connexion. Adressez-vous à qui gère ce serveur.",
       oidc_email_taken:
         "Un compte d'ici a déjà la même adresse e-mail. Connectez-vous à ce compte, puis liez les deux sur sa page.",
+      oidc_no_place:
+        "Les nouveaux comptes doivent attendre, et la file est pleine. Réessayez dans un instant.",
       oidc_taken: "Cette connexion appartient à un autre compte d'ici.",
       oidc_domain: "Votre adresse e-mail là-bas n'est pas de celles que ce serveur accepte.",
     },
@@ -330,6 +334,11 @@ export const fr: Catalogue = {
     busy: "Le serveur est occupé.",
     noMail: "Ce serveur n'envoie pas d'e-mails.",
     lettersFull: "Trop d'e-mails attendent d'être envoyés. Réessayez plus tard.",
+    noPlace: "Il n'y a plus de place dans la file pour l'instant. Cette page réessaie d'elle-même.",
+    invitationGone:
+      "Cette invitation a déjà servi, ou est trop ancienne. Appuyez de nouveau pour continuer sans elle.",
+    proofUnsafe: "Le navigateur ne peut faire la vérification que sur une connexion sécurisée (https).",
+    proofFailed: "La vérification n'a pas abouti. Rechargez la page ou réessayez dans un instant.",
     lastAdministrator: "Vous êtes le dernier administrateur. Nommez-en d'abord un autre.",
     unreachable: "Le serveur est injoignable. Réessayez dans un instant.",
     other: "Cela n'a pas fonctionné : {{detail}}",

@@ -1,4 +1,5 @@
 import type { Catalogue } from "./en";
+import { zh as gate } from "./gate/zh";
 
 export const zh: Catalogue = {
   app: {
@@ -87,6 +88,7 @@ export const zh: Catalogue = {
     hasAccount: "已有账户？",
     login: "登录",
   },
+  gate,
   setup: {
     title: "欢迎使用 Cachalot",
     text: "你是这里的第一位用户，请创建管理员账户。",
@@ -157,6 +159,7 @@ export const zh: Catalogue = {
       oidc_expired: "通过该服务的登录用时过长，请重试。",
       oidc_unknown: "这里没有与该登录关联的账户，请联系此服务器的管理者。",
       oidc_email_taken: "这里已有账户使用相同的电子邮箱。请登录该账户，然后在账户页面将两者关联。",
+      oidc_no_place: "目前新账户需要排队，且名额已满。请稍后再试。",
       oidc_taken: "该登录已属于这里的另一个账户。",
       oidc_domain: "你在该服务使用的电子邮箱不被此服务器接受。",
     },
@@ -322,6 +325,10 @@ export const zh: Catalogue = {
     busy: "服务器正忙。",
     noMail: "此服务器不发送电子邮件。",
     lettersFull: "等待发送的邮件过多，请稍后再试。",
+    noPlace: "目前排队名额已满，本页会自动重试。",
+    invitationGone: "此邀请已被使用或已过期。再次点击即可不使用邀请继续。",
+    proofUnsafe: "浏览器只能在安全连接（https）下进行验证。",
+    proofFailed: "验证未成功。请重新加载页面，或稍后再试。",
     lastAdministrator: "你是最后一位管理员，请先指定另一位。",
     unreachable: "无法连接服务器，请稍后再试。",
     other: "操作失败：{{detail}}",

@@ -41,6 +41,10 @@ export type Problem =
   | "busy"
   | "noMail"
   | "lettersFull"
+  | "noPlace"
+  | "invitationGone"
+  | "proofUnsafe"
+  | "proofFailed"
   | "lastAdministrator"
   | "unreachable"
   | "other";
@@ -117,6 +121,12 @@ const byCode: Readonly<Record<string, readonly [Problem, FieldName | null]>> = {
   // The address is asked for only where letters are sent; the page was older than the server's settings.
   no_mail: ["noMail", null],
   too_many_letters: ["lettersFull", null],
+  email_required: ["emailMissing", "email"],
+  no_place: ["noPlace", null],
+  invitation_gone: ["invitationGone", null],
+  // A challenge is solved as often as is sensible before anybody is told of it.
+  challenge_required: ["proofFailed", null],
+  challenge_failed: ["proofFailed", null],
   // The only thing that an account can be in the way of.
   conflict: ["lastAdministrator", null],
 };
@@ -133,7 +143,7 @@ const byParam: Readonly<Record<string, readonly [Problem, FieldName]>> = {
 };
 
 /** What passes by itself, of which the server may say when. */
-const waits: readonly Problem[] = ["tooManyAttempts", "busy", "lettersFull"];
+const waits: readonly Problem[] = ["tooManyAttempts", "busy", "lettersFull", "noPlace"];
 
 function told(error: ApiError): readonly [Problem, FieldName | null] {
   const { status, code, param } = error;

@@ -5,11 +5,14 @@ import {
   adminPlaceOf,
   allowedPath,
   conversationOfPath,
+  fragmentOf,
+  invitationPath,
   linkPath,
   pageOfPath,
   pathOf,
   pathVia,
   providerErrorOf,
+  providerOf,
   providerPath,
   returnPath,
   tokenOf,
@@ -21,6 +24,31 @@ it("shows what programs can ask to whoever comes, and their keys to nobody else"
   expect(allowedPath("/reference", "", session({ setup: true }))).toBe("/setup");
   for (const path of ["/keys", "/usage"])
     expect(allowedPath(path, "", session())).toBe(`/login?next=%2F${path.slice(1)}`);
+});
+
+it("shows how the service is to everybody, at any time", () => {
+  for (const known of [session(), session({ user: userOf("ada") }), session({ setup: true })])
+    expect(allowedPath("/status", "", known)).toBe("/status");
+});
+
+it("reads what a link brings along for a new account, and makes such links", () => {
+  expect(fragmentOf("#invitation=a-b_c.d", "invitation")).toBe("a-b_c.d");
+  expect(fragmentOf("#invitation=", "invitation")).toBeNull();
+  expect(fragmentOf("#invitation", "invitation")).toBeNull();
+  expect(fragmentOf("#abc", "invitation")).toBeNull();
+  expect(fragmentOf("", "place")).toBeNull();
+  expect(fragmentOf("#place=p", "place")).toBe("p");
+  expect(fragmentOf("#place=p", "invitation")).toBeNull();
+  const odd = "a+b/c=&d";
+  const path = invitationPath(odd);
+  expect(path.startsWith("/sign-up#invitation=")).toBe(true);
+  expect(fragmentOf(path.slice(path.indexOf("#")), "invitation")).toBe(odd);
+});
+
+it("takes a place in line along to a provider", () => {
+  expect(providerPath("harbour", "/", "p/q")).toBe("/oidc/harbour/start?next=%2F&place=p%2Fq");
+  expect(providerOf("?provider=harbour")).toBe("harbour");
+  expect(providerOf("?next=%2F")).toBeNull();
 });
 
 it("reads back the address that it makes", () => {
@@ -45,6 +73,8 @@ it.each([
   ["/keys", "programs"],
   ["/usage/", "programs"],
   ["/reference", "programs"],
+  ["/status", "status"],
+  ["/status/", "status"],
   ["/keys/x", "chat"],
   ["/admin/nothing", "admin"],
   ["/administrator", "chat"],
@@ -68,6 +98,7 @@ it.each([
   ["/admin/audit/", "audit", null],
   ["/admin/status", "status", null],
   ["/admin/usage", "usage", null],
+  ["/admin/gate", "gate", null],
   ["/admin/constructor", "users", null],
   ["/admin//x", "users", null],
 ] as const)("%s is the part %s of the admin area, and its user %s", (path, part, user) => {

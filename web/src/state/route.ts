@@ -14,6 +14,7 @@ export type Page =
   | "reset"
   | "account"
   | "programs"
+  | "status"
   | "admin";
 
 const pages: Readonly<Record<string, Page>> = {
@@ -26,6 +27,7 @@ const pages: Readonly<Record<string, Page>> = {
   "/keys": "programs",
   "/usage": "programs",
   "/reference": "programs",
+  "/status": "status",
 };
 
 /** Anything that we don't know is a new chat, as the server gives the page for it. */
@@ -41,7 +43,7 @@ export const programPartOf = (path: string): ProgramPart =>
   programParts.find((part) => path.replace(/\/$/, "") === `/${part}`) ?? "keys";
 
 /** The parts of the admin area; one user is a part of `users`. */
-export const adminParts = ["users", "groups", "usage", "audit", "status"] as const;
+export const adminParts = ["users", "groups", "usage", "gate", "audit", "status"] as const;
 
 export interface AdminPlace {
   part: (typeof adminParts)[number];
@@ -107,6 +109,8 @@ export function pathVia(page: "/login" | "/sign-up", path: string): string {
 /** What an address shows to whom: where `path` may not be looked at, another one stands in for it. */
 export function allowedPath(path: string, search: string, session: Session): string {
   const page = pageOfPath(path);
+  // How the service is shall be seen by everybody.
+  if (page === "status") return path + search;
   // What a letter leads to is for whoever holds it, signed in or not.
   if (!session.setup && (page === "verify" || page === "reset")) return path + search;
   // What programs can do is no secret.
@@ -130,6 +134,7 @@ const providerErrors = [
   "oidc_email_taken",
   "oidc_domain",
   "oidc_taken",
+  "oidc_no_place",
 ] as const;
 
 export type ProviderError = (typeof providerErrors)[number];
@@ -148,13 +153,30 @@ export function withoutProviderError(search: string): string {
   return query.size === 0 ? "" : `?${query}`;
 }
 
-/** Where a provider's sign-in begins; the server brings the browser back to `path`. */
-export const providerPath = (id: string, path: string): string =>
-  `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({ [RETURN]: path })}`;
+/** Where a provider's sign-in begins; the server brings the browser back to `path`. With a place in the waiting list, if there is one. */
+export const providerPath = (id: string, path: string, place: string | null = null): string =>
+  `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({
+    [RETURN]: path,
+    ...(place === null ? {} : { place }),
+  })}`;
 
 /** Where an account is linked with a provider, once that was confirmed. */
 export const linkPath = (id: string, ticket: string): string =>
   `/oidc/${encodeURIComponent(id)}/start?${new URLSearchParams({ link: ticket })}`;
+
+// --- what a link brings along for a new account ---
+
+/** What stands behind `#name=` in an address, or null. */
+export function fragmentOf(hash: string, name: "invitation" | "place"): string | null {
+  const given = new URLSearchParams(hash.replace(/^#/, "")).get(name)?.trim() ?? "";
+  return given === "" ? null : given;
+}
+
+export const invitationPath = (ticket: string): string =>
+  `/sign-up#${new URLSearchParams({ invitation: ticket })}`;
+
+/** The provider by which one wanted to come in, and for which one has a place in the waiting list. */
+export const providerOf = (search: string): string | null => new URLSearchParams(search).get("provider");
 
 /** The token in a link to the setup or in a letter, or in what was pasted of one. */
 export function tokenOf(text: string): string {

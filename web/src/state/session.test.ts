@@ -241,10 +241,12 @@ describe("a letter", () => {
 
   it("is what a sign-up waits for, where letters are sent", async () => {
     serve({ "POST /api/sign-up": () => ({ mailed: true }) });
-    await expect(session.signUp({ name: "a", email: "a@b", password: "p" })).resolves.toBe(true);
+    await expect(session.signUp({ name: "a", email: "a@b", password: "p" })).resolves.toEqual({
+      mailed: true,
+    });
     expect(useSession.getState().user).toBeNull();
     serve({ ...quiet, "POST /api/sign-up": () => of("ada") });
-    await expect(session.signUp({ name: "a", password: "p" })).resolves.toBe(false);
+    await expect(session.signUp({ name: "a", password: "p" })).resolves.toBeNull();
     expect(useSession.getState().user?.id).toBe("ada");
   });
 
@@ -256,6 +258,18 @@ describe("a letter", () => {
       expect(useSession.getState()).toMatchObject({ page: "chat", note: null, user: { id: "ada" } });
       expect(address() + window.location.hash).toBe("/");
     }
+  });
+
+  it("may lead to a place in line first, with which it is answered once more", async () => {
+    await at("/verify#t", of(null));
+    const waiting = { place: "p", ahead: 3, called_up: false, about_seconds: 9, ask_again_seconds: 2 };
+    serve({ "POST /api/verify": () => ({ waiting }) });
+    await expect(session.verify("t")).resolves.toEqual(waiting);
+    expect(useSession.getState()).toMatchObject({ page: "verify", user: null });
+    expect(window.location.hash).toBe("#t");
+    serve({ ...quiet, "POST /api/verify": () => of("ada") });
+    await expect(session.verify("t", "p")).resolves.toBeNull();
+    expect(useSession.getState()).toMatchObject({ page: "chat", user: { id: "ada" } });
   });
 
   it("confirms an address, and says so on the account's page or at the login", async () => {

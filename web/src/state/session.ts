@@ -1,7 +1,9 @@
 import { create } from "zustand";
-import { ApiError, api, type NewUser } from "../api/client";
+import { type Admission, ApiError, api, type NewUser } from "../api/client";
+import type { Waiting } from "../api/gate";
 import { type Password, type SecondFactor, type SignUpAnswer, security } from "../api/security";
 import type { Session } from "../api/types";
+import { forgetNewcomer } from "./newcomer";
 import {
   allowedPath,
   conversationOfPath,
@@ -158,14 +160,19 @@ export function onSessionLost(): void {
 // --- coming and going ---
 
 function admit(session: Session): void {
+  forgetNewcomer();
   take(session);
   tellOthers("entered");
 }
 
 /** Signs in, or gives what a code has to be sent with. */
-export async function login(name: string, password: string): Promise<SecondFactor | null> {
+export async function login(
+  name: string,
+  password: string,
+  challenge?: string,
+): Promise<SecondFactor | null> {
   set(quiet);
-  const answer = await security.login(name, password);
+  const answer = await security.login(name, password, challenge);
   if ("second_factor" in answer) return answer.second_factor;
   admit(answer);
   return null;
@@ -188,8 +195,8 @@ export async function loginPasskey(ticket: string, credential: AuthenticationRes
   admit(await security.loginPasskey(ticket, credential));
 }
 
-/** Makes an account and signs in with it; true where a letter has to be answered first. */
-export async function signUp(user: NewUser): Promise<boolean> {
+/** Makes an account and signs in with it; or gives what has to come first. */
+export async function signUp(user: NewUser & Admission): Promise<Delayed | null> {
   return enterOrBack(security.signUp(user), "sign_up_closed", "signUpClosed");
 }
 
@@ -197,34 +204,47 @@ export async function setUp(token: string, user: NewUser): Promise<void> {
   await enterOrBack(api.setUp(token, user), "already_set_up", "alreadySetUp");
 }
 
+/** Why there is no account yet: a letter has to be answered, or others come first. */
+type Delayed = Exclude<SignUpAnswer, Session>;
+
 /** Takes the new user's session, if there is one yet; where the door has closed meanwhile, one is brought to the login. */
-async function enterOrBack(made: Promise<SignUpAnswer>, closed: string, note: EntryNote): Promise<boolean> {
+async function enterOrBack(
+  made: Promise<SignUpAnswer>,
+  closed: string,
+  note: EntryNote,
+): Promise<Delayed | null> {
   set(quiet);
   try {
     const answer = await made;
-    if ("mailed" in answer) return true;
+    if ("mailed" in answer || "waiting" in answer) return answer;
     admit(answer);
-    return false;
+    return null;
   } catch (error) {
     if (!(error instanceof ApiError && error.code === closed)) throw error;
     const sign_up = note === "signUpClosed" ? false : get().sign_up;
     take({ ...nobody(), sign_up }, note);
     await askSession();
-    return false;
+    return null;
   }
 }
 
-/** Answers a letter: it makes an account and signs in with it, or confirms the address of one that there is. */
-export async function verify(ticket: string): Promise<void> {
+/**
+ * Answers a letter: it makes an account and signs in with it, or confirms the address of one that there is. What it gives is the
+ * place in the waiting list where others come first.
+ */
+export async function verify(ticket: string, place: string | null = null): Promise<Waiting | null> {
   set(quiet);
   const before = get().user?.id;
-  const session = await security.verify(ticket);
+  const session = await security.verify(ticket, place);
+  if ("waiting" in session) return session.waiting;
   const own = session.user?.id === before;
   // The link has done what it could, and need not stay in the browser's history.
   window.history.replaceState(null, "", own ? "/account" : "/");
+  forgetNewcomer();
   take(session, own ? "emailConfirmed" : null);
   settle();
   tellOthers("entered");
+  return null;
 }
 
 /** Sets the password that a letter allows to choose. It has ended all sessions of its user. */

@@ -7,6 +7,7 @@ pub(crate) mod chat;
 pub(crate) mod config;
 #[cfg(target_os = "linux")]
 pub(crate) mod drill;
+pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod key;
 pub(crate) mod list;

@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, overridden by the environment, overridden by the command line. Raw values become
 //! small checked structs in one step, which finds every mistake.
 
+mod defence;
 mod edge;
 mod explain;
 mod mistakes;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kernels::Precision;
-use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Settings, Tls};
+use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Registration, Settings, Tls};
 use store::Limits;
 use url::Url;
 
@@ -194,7 +195,8 @@ impl Checker<'_> {
         let seconds = |name| Duration::from_secs(self.raw.number(name));
         let settings = Settings {
             connections_max: size("limits.connections_max"),
-            connections: self.connections(),
+            connections: self.defended(self.connections()),
+            defence: self.defence(),
             head_timeout: seconds("limits.head_seconds"),
             body_timeout: seconds("limits.body_seconds"),
             body_bytes_max: size("limits.body_bytes_max"),
@@ -211,6 +213,15 @@ impl Checker<'_> {
                 bytes_max: number("limits.conversation_bytes_max"),
             },
             sign_up: self.raw.flag("sign_up.open"),
+            registration: Registration {
+                gate: self.raw.flag("registration.gate") && self.raw.flag("defence.gate"),
+                accounts_per_minute: number("registration.accounts_per_minute") as u32,
+                accounts_per_address: number("registration.accounts_per_address") as u32,
+                accounts_per_network: number("registration.accounts_per_network") as u32,
+                places_max: size("registration.places_max"),
+                places_per_network_max: number("registration.places_per_network_max") as u32,
+                ..Registration::default()
+            },
             session_lifetime: Duration::from_hours(24 * number("sessions.lifetime_days")),
             sessions_max: number("sessions.per_user_max"),
             password_cost: PasswordCost {

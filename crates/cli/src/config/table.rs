@@ -145,6 +145,207 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long answers may go on after SIGTERM or Ctrl-C before they are cut.",
     ),
     set("sign_up", "open", Flag, Default("true"), "Whether strangers may make accounts."),
+    set(
+        "registration",
+        "gate",
+        Flag,
+        Default("true"),
+        "Whether the door to new accounts closes by itself, step by step, while more ask than the budget allows or \
+         ill will shows, and opens again by itself. Without it the budget holds all the same; `cachalot gate pin` \
+         holds a level in either case.",
+    ),
+    set(
+        "registration",
+        "accounts_per_minute",
+        Whole(1, 100_000),
+        Default("60"),
+        "The budget: new accounts that strangers may make in any minute, at every level of the gate. Who comes when \
+         it is spent gets a place in a waiting list.",
+    ),
+    set(
+        "registration",
+        "accounts_per_address",
+        Whole(1, 100_000),
+        Default("5"),
+        "New accounts in any ten minutes from one IPv4 address or one /64 of IPv6; twice as many from a /56.",
+    ),
+    set(
+        "registration",
+        "accounts_per_network",
+        Whole(1, 100_000),
+        Default("30"),
+        "New accounts in any ten minutes from a /24 of IPv4 or a /48 of IPv6.",
+    ),
+    set(
+        "registration",
+        "places_max",
+        Whole(1, 1 << 24),
+        Default("65536"),
+        "Places in the waiting list, which is in memory; some 200 bytes each.",
+    ),
+    set(
+        "registration",
+        "places_per_network_max",
+        Whole(1, 1 << 24),
+        Default("256"),
+        "Places in the waiting list that a /24 of IPv4 or a /48 of IPv6 may hold.",
+    ),
+    set(
+        "defence",
+        "connections",
+        Flag,
+        Default("true"),
+        "Whether connections are bounded by where they come from, and some are kept for users ([connections]). \
+         Like the other defences that are true or false here it is on but for trying what it is good for \
+         (`cachalot drill --ablate`).",
+    ),
+    set(
+        "defence",
+        "gate",
+        Flag,
+        Default("true"),
+        "Whether the door to new accounts may close by itself (registration.gate).",
+    ),
+    set(
+        "defence",
+        "request_slots",
+        Flag,
+        Default("true"),
+        "Whether requests are let in by how far their callers are trusted, and no more of them than the server \
+         keeps up with. Others get 503 with Retry-After, before their body is read.",
+    ),
+    set(
+        "defence",
+        "engine_shares",
+        Flag,
+        Default("true"),
+        "Whether a part of each model's places is kept for those who are trusted, who come first in its queue \
+         too.",
+    ),
+    set(
+        "defence",
+        "logins",
+        Flag,
+        Default("true"),
+        "Whether who tries passwords has to solve a challenge and then to wait. Nobody is held up for what others \
+         do on a device that they have signed in with before, or by passkey.",
+    ),
+    set(
+        "defence",
+        "hash_shares",
+        Flag,
+        Default("true"),
+        "Whether passwords of those who are known are hashed first.",
+    ),
+    set(
+        "defence",
+        "prices",
+        Flag,
+        Default("true"),
+        "Whether what a user asks of models at once, and what new users may ask for, has the bounds below.",
+    ),
+    set(
+        "defence",
+        "brownout",
+        Flag,
+        Default("true"),
+        "Whether answers get shorter while much is asked of a model: those of guests first, then of new users. \
+         The response says so (x-cachalot-reduced).",
+    ),
+    set(
+        "defence",
+        "trust_age_seconds",
+        Whole(0, 3650 * DAY),
+        Default("3600"),
+        "Accounts younger than this are new at all times.",
+    ),
+    set(
+        "defence",
+        "sleeper_window_seconds",
+        Whole(0, 3650 * DAY),
+        Default("86400"),
+        "While an incident lasts, accounts that were made since so long before its onset are new too: some may \
+         have been made for it.",
+    ),
+    set(
+        "defence",
+        "sleeper_age_seconds",
+        Whole(0, 3650 * DAY),
+        Default("259200"),
+        "After so long even those are trusted.",
+    ),
+    set(
+        "defence",
+        "requests_max",
+        Whole(16, MIB),
+        Default("1024"),
+        "Requests at once whose response has not begun, and as many more that wait for a model. One network or \
+         user may have half of them.",
+    ),
+    set(
+        "defence",
+        "delay_ms_max",
+        Whole(1, 60_000),
+        Default("100"),
+        "How long a task may wait for a core before fewer requests are let in, in milliseconds.",
+    ),
+    set(
+        "defence",
+        "new_context_tokens_max",
+        Whole(16, 1 << 40),
+        Default("32768"),
+        "Tokens of a new user's prompt and answer together.",
+    ),
+    set(
+        "defence",
+        "new_output_tokens_max",
+        Whole(1, 1 << 40),
+        Default("8192"),
+        "Tokens of an answer to a new user, without its thought; more are cut down to it.",
+    ),
+    set(
+        "defence",
+        "new_thinking_tokens_max",
+        Whole(0, 1 << 40),
+        Default("8192"),
+        "Tokens of its thought; more are cut down to it.",
+    ),
+    set(
+        "defence",
+        "new_requests_max",
+        Whole(1, MIB),
+        Default("4"),
+        "Requests for answers that a new user may have under way.",
+    ),
+    set(
+        "defence",
+        "new_streams_max",
+        Whole(1, MIB),
+        Default("16"),
+        "Streams of answers in conversations that a new user may have open.",
+    ),
+    set(
+        "defence",
+        "new_cost_max",
+        Whole(1, 1 << 40),
+        Default("262144"),
+        "What all answers under way of a new user may cost together: a token of a prompt is one, a token that is \
+         generated four.",
+    ),
+    set(
+        "defence",
+        "user_requests_max",
+        Whole(1, MIB),
+        Default("128"),
+        "Requests for answers that any other user may have under way.",
+    ),
+    set(
+        "defence",
+        "user_streams_max",
+        Whole(1, MIB),
+        Default("256"),
+        "Streams of answers in conversations that any other user may have open.",
+    ),
     set("sessions", "lifetime_days", Whole(1, 3650), Default("30"), "How long somebody stays signed in."),
     set(
         "sessions",

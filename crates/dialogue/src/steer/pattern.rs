@@ -1,9 +1,9 @@
 //! Regular expressions of JSON Schema, which are ECMA-262's, in the dialect of the `regex` crate, which is llguidance's.
 //!
-//! What the two read differently would let texts through that the schema forbids: `.` and `\S` take in more in one than
-//! in the other, and flags, POSIX classes, nested classes and `&&` exist in one alone. Whatever is translated means at
-//! most what it means in ECMA-262 (<https://tc39.es/ecma262/#sec-patterns>, with the flag `u` but lenient about escaped
-//! punctuation). Look-around and other things that no grammar holds to are left to llguidance to refuse.
+//! What the two read differently would let texts through that the schema forbids: `.`, `\d`, `\w` and `\s` take in more in
+//! one than in the other, and flags, POSIX classes, nested classes and `&&` exist in one alone. Whatever is translated
+//! means at most what it means in ECMA-262 (<https://tc39.es/ecma262/#sec-patterns>, with the flag `u` but lenient about
+//! escaped punctuation). Look-around and other things that no grammar holds to are left to llguidance to refuse.
 
 use std::fmt::Write as _;
 use std::iter::Peekable;
@@ -11,8 +11,12 @@ use std::str::Chars;
 
 /// ECMA-262's `.`.
 const DOT: &str = r"[^\n\r\x{2028}\x{2029}]";
-/// ECMA-262's white space has the byte order mark, Unicode's has not.
-const BYTE_ORDER_MARK: &str = r"\x{FEFF}";
+/// What ECMA-262's `\d`, `\w` and `\s` take in. Unicode's have more digits and letters, U+0085, and not the byte order
+/// mark.
+const DIGITS: &str = "0-9";
+const WORDS: &str = "0-9A-Za-z_";
+const SPACES: &str =
+    r"\t\n\x0B\f\r \xA0\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}\x{FEFF}";
 
 /// The same expression, or one that matches less.
 ///
@@ -46,9 +50,6 @@ impl Translator<'_> {
             '(' => self.group()?,
             '\\' => match self.escape()? {
                 Member::Letter(letter) => push_literal(&mut self.out, letter),
-                Member::Class(class) if class == r"\S" => {
-                    let _ = write!(self.out, r"[^\s{BYTE_ORDER_MARK}]");
-                }
                 Member::Class(class) => self.out.push_str(&class),
             },
             letter => self.out.push(letter),
@@ -97,7 +98,7 @@ impl Translator<'_> {
             }
             match low {
                 Member::Letter(letter) => push_literal(&mut self.out, letter),
-                Member::Class(class) => self.push_class(&class, negated),
+                Member::Class(class) => self.out.push_str(&class),
             }
         }
         self.out.push(']');
@@ -108,18 +109,6 @@ impl Translator<'_> {
     fn is_range(&self) -> bool {
         let mut ahead = self.rest.clone();
         ahead.next() == Some('-') && ahead.next().is_some_and(|letter| letter != ']')
-    }
-
-    fn push_class(&mut self, class: &str, negated: bool) {
-        match (class, negated) {
-            (r"\s", true) => {
-                let _ = write!(self.out, r"\s{BYTE_ORDER_MARK}");
-            }
-            (r"\S", false) => {
-                let _ = write!(self.out, r"[^\s{BYTE_ORDER_MARK}]");
-            }
-            (class, _) => self.out.push_str(class),
-        }
     }
 
     /// The next member of a class; none at its end.
@@ -137,7 +126,14 @@ impl Translator<'_> {
     fn escape(&mut self) -> Result<Member, String> {
         let letter = self.rest.next().ok_or("a backslash at its end")?;
         let letter = match letter {
-            'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B' => return Ok(Member::Class(format!("\\{letter}"))),
+            'd' => return Ok(Member::Class(format!("[{DIGITS}]"))),
+            'D' => return Ok(Member::Class(format!("[^{DIGITS}]"))),
+            'w' => return Ok(Member::Class(format!("[{WORDS}]"))),
+            'W' => return Ok(Member::Class(format!("[^{WORDS}]"))),
+            's' => return Ok(Member::Class(format!("[{SPACES}]"))),
+            'S' => return Ok(Member::Class(format!("[^{SPACES}]"))),
+            // No class, but it stands by itself too.
+            'b' | 'B' => return Ok(Member::Class(format!("\\{letter}"))),
             'p' | 'P' => return self.property(letter),
             't' => '\t',
             'n' => '\n',
@@ -219,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_read_alike_stays() {
         for pattern in
-            ["^[a-z]+$", "(?:a|b){2,3}?", r"^\d\w\W\D\s$", "(?=a)b", "(?<name>a)", "é", r"\p{L}", "a b#c/d"]
+            ["^[a-z]+$", "(?:a|b){2,3}?", r"a\b\Bc", "(?=a)b", "(?<name>a)", "é", r"\p{L}", "a b#c/d"]
         {
             check(pattern, pattern);
         }
@@ -229,7 +225,8 @@ mod tests {
     fn what_is_read_differently_is_translated() {
         check(".", r"[^\n\r\x{2028}\x{2029}]");
         check(r"\.", r"\x{2E}");
-        check(r"\S[\S][^\S][\s][^\s]", r"[^\s\x{FEFF}][[^\s\x{FEFF}]][^\S][\s][^\s\x{FEFF}]");
+        check(r"\d\D\w\W[\d-][^\D]", r"[0-9][^0-9][0-9A-Za-z_][^0-9A-Za-z_][[0-9]\x{2D}][^[^0-9]]");
+        check(r"\s[^\S]", &format!("[{SPACES}][^[^{SPACES}]]"));
         check(r"[[:alpha:]]", r"[\x{5B}\x{3A}alpha\x{3A}]]");
         check("[a&&b]", r"[a\x{26}\x{26}b]");
         check("[+--]", r"[\x{2B}-\x{2D}]");

@@ -17,14 +17,18 @@
 //! - **Admission** is from the queue, highest class first, oldest first, while fewer than `running_max` run and
 //!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
 //!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
-//!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place.
+//!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place. But for
+//!   such turns, classes below the highest leave it a quarter of the places and of the blocks while anything runs: who
+//!   comes with it waits for no answer of theirs to end.
+//! - **Displacement.** Where the queue is full, who comes takes the place of the one of the lowest class below that
+//!   came last, among those that have not begun. What has begun goes on.
 //! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
 //!   lowest class, the youngest of it, gives up its blocks and goes back to the queue, at its old place and
 //!   with the tokens it has; when readmitted it is read again from the start, and its listener notices only the
 //!   pause. Nobody is admitted in a step that preempted. Each preemption raises the sequence by one class for
 //!   all the rules above.
 //! - **Progress.** The oldest running sequence of the highest class is never preempted, and a sequence is
-//!   refused at the door if the whole pool could not hold it; so it ends, and then another is the oldest. Two
+//!   refused at the door if the whole pool could not hold it; so it ends, and then another is the oldest. Three
 //!   preemptions bring any sequence to the highest class, where only older ones go before it. Nothing waits for
 //!   ever.
 
@@ -44,6 +48,9 @@ use self::waiting::Waiting;
 use crate::blocks::{BlockPool, blocks_for};
 use crate::events::{FinishReason, Priority, SequenceEvent};
 use crate::prefix::CacheScope;
+
+/// The part of places and blocks that lower classes leave to the highest: one in so many.
+const KEPT_ONE_IN: usize = 4;
 
 /// Times that a waiting class, or a prompt being read, may be passed over before its turn comes.
 pub const PASSED_OVER_MAX: u32 = 8;
@@ -169,6 +176,17 @@ impl Scheduler {
         let earlier = self.sequences.insert(id, sequence);
         assert!(earlier.is_none(), "{id:?} is in use");
         Ok(())
+    }
+
+    /// Makes room for a submission of this class, if there is none and somebody has to give way; who does is returned
+    /// with their last event.
+    pub fn make_room(&mut self, priority: Priority, now: Duration) -> Option<(SequenceId, SequenceEvent)> {
+        if self.sequences.len() < self.config.running_max.saturating_add(self.config.waiting_max) {
+            return None;
+        }
+        let has_not_begun = |id: &SequenceId| self.sequences[id].started.is_none();
+        let id = self.waiting.below(priority as usize).find(has_not_begun)?;
+        self.finish(id, FinishReason::Displaced, now).map(|event| (id, event))
     }
 
     /// Ends a sequence now and frees its blocks; returns its last event, or `None` if it has ended already.
@@ -342,12 +360,18 @@ impl Scheduler {
     fn admit(&mut self, now: Duration, plan: &mut Plan) {
         while self.running.len() < self.config.running_max {
             let Some(id) = self.waiting.peek() else { break };
+            let keeps = !self.waiting.is_overdue();
             let Some(sequence) = self.sequences.get_mut(&id) else { break };
+            let kept_one_in = if keeps && sequence.rank().class > 0 { KEPT_ONE_IN } else { usize::MAX };
+            if self.running.len() >= self.config.running_max - self.config.running_max / kept_one_in {
+                break;
+            }
             let borrowable = sequence.borrowable();
             let table = &mut sequence.table;
             self.pool.lend(table, sequence.scope, &sequence.tokens[..borrowable]);
             let needed = blocks_for(sequence.tokens.len());
-            let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 };
+            let kept = self.config.kv_blocks / kept_one_in;
+            let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 + kept };
             if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
                 self.pool.release(table);
                 break;

@@ -91,10 +91,10 @@ fn token(id: TokenId) -> Picked {
 #[test]
 fn tokens_go_first_and_prompts_fill_the_step() {
     let mut bench = Bench::new(CONFIG);
-    bench.submit(3, 50, Priority::Normal);
+    bench.submit(3, 50, Priority::High);
     assert_eq!(bench.step(), "0:0..3!");
-    bench.submit(30, 50, Priority::Normal);
-    bench.submit(10, 50, Priority::Normal);
+    bench.submit(30, 50, Priority::High);
+    bench.submit(10, 50, Priority::High);
     assert_eq!(bench.step(), "0:3..4! 1:0..19");
     assert_eq!(bench.started(), [(1, 1), (2, 1)]);
     assert_eq!(bench.step(), "0:4..5! 1:19..30! 2:0..8");
@@ -107,9 +107,9 @@ fn tokens_go_first_and_prompts_fill_the_step() {
 fn a_step_smaller_than_its_tokens_still_reads_prompts() {
     let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 2, ..CONFIG });
     for _ in 0..3 {
-        bench.submit(1, 50, Priority::Normal);
+        bench.submit(1, 50, Priority::High);
     }
-    bench.submit(3, 50, Priority::Normal);
+    bench.submit(3, 50, Priority::High);
     assert_eq!(bench.step(), "0:0..1! 1:0..1! 2:0..1! 3:0..1");
     assert_eq!(bench.step(), "0:1..2! 1:1..2! 2:1..2! 3:1..2");
     assert_eq!(bench.step(), "0:2..3! 1:2..3! 2:2..3! 3:2..3!");
@@ -119,8 +119,8 @@ fn a_step_smaller_than_its_tokens_still_reads_prompts() {
 fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
     let mut bench = Bench::new(CONFIG);
     bench.submit(900, 50, Priority::Low);
-    bench.submit(25, 50, Priority::Normal);
-    bench.submit(25, 50, Priority::Normal);
+    bench.submit(25, 50, Priority::High);
+    bench.submit(25, 50, Priority::High);
     assert_eq!(bench.step(), "1:0..20");
     bench.submit(250, 50, Priority::High);
     assert_eq!(bench.step(), "3:0..20");
@@ -139,17 +139,17 @@ fn admission_keeps_places_and_spare_blocks() {
     let config = SchedulerConfig { kv_blocks: 10, length_max: 320, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
     // 4 blocks, then 3: with one to spare for each of the two, 9 are spoken for.
-    bench.submit(4 * KV_BLOCK_TOKENS, 1, Priority::Normal);
-    bench.submit(3 * KV_BLOCK_TOKENS, 50, Priority::Normal);
+    bench.submit(4 * KV_BLOCK_TOKENS, 1, Priority::High);
+    bench.submit(3 * KV_BLOCK_TOKENS, 50, Priority::High);
     // 2 blocks and 3 to spare don't fit, and the 1 after it doesn't overtake.
-    bench.submit(2 * KV_BLOCK_TOKENS, 50, Priority::Normal);
-    bench.submit(1, 50, Priority::Normal);
+    bench.submit(2 * KV_BLOCK_TOKENS, 50, Priority::High);
+    bench.submit(1, 50, Priority::High);
     assert_eq!(bench.step(), "0:0..128! 1:0..96!");
     assert_eq!((bench.scheduler.running(), bench.scheduler.waiting()), (1, 2), "the first has ended");
     assert_eq!(bench.step(), "1:96..97! 3:0..1! 2:0..64!");
     // No more than running_max.
     for _ in 0..3 {
-        bench.submit(1, 50, Priority::Normal);
+        bench.submit(1, 50, Priority::High);
     }
     bench.step();
     assert_eq!(
@@ -159,7 +159,7 @@ fn admission_keeps_places_and_spare_blocks() {
     );
     let mut bench = Bench::new(CONFIG);
     for _ in 0..6 {
-        bench.submit(1, 50, Priority::Normal);
+        bench.submit(1, 50, Priority::High);
     }
     bench.step();
     assert_eq!((bench.scheduler.running(), bench.scheduler.waiting()), (4, 2));
@@ -170,9 +170,9 @@ fn the_lowest_and_youngest_makes_room_and_comes_back() {
     let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
     let blocks = |count: usize| count * KV_BLOCK_TOKENS;
-    bench.submit(blocks(2), 100, Priority::Normal);
+    bench.submit(blocks(2), 100, Priority::High);
     bench.submit(50, 100, Priority::Low);
-    bench.submit(blocks(1) - 1, 100, Priority::Normal);
+    bench.submit(blocks(1) - 1, 100, Priority::High);
     assert_eq!(bench.step(), "0:0..64! 2:0..31! 1:0..50!");
     assert_eq!(bench.scheduler.blocks_free(), 3);
     for _ in 2..34 {
@@ -197,7 +197,7 @@ fn the_lowest_and_youngest_makes_room_and_comes_back() {
 fn nobody_is_admitted_in_a_step_that_preempted() {
     let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
-    bench.submit(64, 100, Priority::Normal);
+    bench.submit(64, 100, Priority::High);
     bench.submit(120, 100, Priority::Low);
     assert_eq!(bench.step(), "0:0..64! 1:0..120!");
     bench.submit(1, 100, Priority::High);
@@ -215,9 +215,9 @@ fn nobody_is_admitted_in_a_step_that_preempted() {
 fn who_needs_a_block_and_is_last_makes_room_itself() {
     let config = SchedulerConfig { kv_blocks: 4, length_max: 128, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
-    bench.submit(20, 100, Priority::Normal);
+    bench.submit(20, 100, Priority::High);
     bench.step();
-    bench.submit(10, 100, Priority::Normal);
+    bench.submit(10, 100, Priority::High);
     for _ in 0..86 {
         bench.step();
     }
@@ -235,7 +235,7 @@ fn who_needs_a_block_and_is_last_makes_room_itself() {
 fn a_sequence_begins_where_the_cache_ends() {
     let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 500, ..CONFIG });
     let scope = CacheScope([7; 16]);
-    let submit = |bench: &mut Bench, scope, tokens| bench.submit_in(scope, tokens, 3, Priority::Normal);
+    let submit = |bench: &mut Bench, scope, tokens| bench.submit_in(scope, tokens, 3, Priority::High);
     let mut ends = std::collections::BTreeMap::new();
     let mut run = |bench: &mut Bench| {
         while !bench.scheduler.is_empty() {
@@ -268,12 +268,12 @@ fn what_is_cached_makes_room_for_what_runs() {
     let config = SchedulerConfig { kv_blocks: 4, length_max: 128, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
     for _ in 0..3 {
-        bench.submit(70, 1, Priority::Normal);
+        bench.submit(70, 1, Priority::High);
         bench.step();
         assert!(bench.scheduler.is_empty());
     }
     assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.blocks_cached()), (4, 3));
-    bench.submit(127, 1, Priority::Normal);
+    bench.submit(127, 1, Priority::High);
     assert_eq!(bench.step(), "3:0..127!");
     assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.blocks_cached()), (4, 3));
     assert_eq!(bench.scheduler.preemptions(), 0);
@@ -282,7 +282,7 @@ fn what_is_cached_makes_room_for_what_runs() {
 #[test]
 fn events_follow_the_picks() {
     let mut bench = Bench::new(CONFIG);
-    let ids = [2, 2, 2, 40].map(|tokens| bench.submit(tokens, 2, Priority::Normal));
+    let ids = [2, 2, 2, 40].map(|tokens| bench.submit(tokens, 2, Priority::High));
     assert_eq!(bench.plan(), "0:0..2! 1:0..2! 2:0..2! 3:0..14");
     // The first is cancelled while the model runs.
     bench.scheduler.finish(ids[0], FinishReason::Cancelled, bench.now());
@@ -317,7 +317,7 @@ fn events_follow_the_picks() {
     );
     // A row can fail that wants no logits.
     let mut bench = Bench::new(CONFIG);
-    let id = bench.submit(50, 2, Priority::Normal);
+    let id = bench.submit(50, 2, Priority::High);
     assert_eq!(bench.plan(), "0:0..20");
     let mut events = Vec::new();
     let mut picked = vec![Picked::Failed("broken".to_owned())];
@@ -348,4 +348,51 @@ fn the_queue_is_bounded() {
     bench.scheduler.finish(SequenceId(1), FinishReason::Cancelled, Duration::ZERO);
     assert_eq!(bench.scheduler.submit(more, Duration::ZERO), Ok(()));
     assert_eq!(bench.scheduler.ids().map(|id| id.0).collect::<Vec<_>>(), [0, 2, 99]);
+}
+
+#[test]
+fn lower_classes_leave_the_highest_a_part_of_places_and_blocks() {
+    let mut bench = Bench::new(CONFIG);
+    for _ in 0..4 {
+        bench.submit(1, 50, Priority::Normal);
+    }
+    bench.step();
+    assert_eq!(bench.started(), [(0, 1), (1, 1), (2, 1)], "three of four places");
+    bench.submit(1, 50, Priority::High);
+    bench.step();
+    assert_eq!(bench.started(), [(4, 1)], "who comes first waits for nobody's answer");
+    // 75 of 100 blocks: the second of those would leave too few.
+    let mut bench = Bench::new(SchedulerConfig { length_max: 2000, ..CONFIG });
+    for priority in [Priority::Lowest, Priority::Lowest, Priority::High] {
+        bench.submit(40 * KV_BLOCK_TOKENS, 50, priority);
+    }
+    bench.step();
+    assert_eq!(bench.started(), [(2, 1)]);
+    let mut bench = Bench::new(SchedulerConfig { length_max: 2000, ..CONFIG });
+    bench.submit(40 * KV_BLOCK_TOKENS, 50, Priority::Lowest);
+    bench.submit(40 * KV_BLOCK_TOKENS, 50, Priority::Lowest);
+    bench.step();
+    assert_eq!(bench.started(), [(0, 1)]);
+    bench.submit(40 * KV_BLOCK_TOKENS, 50, Priority::High);
+    bench.step();
+    assert_eq!(bench.started(), [(2, 1)]);
+}
+
+#[test]
+fn a_place_in_a_full_queue_is_given_up_by_who_has_not_begun() {
+    let mut bench = Bench::new(SchedulerConfig { running_max: 1, waiting_max: 2, ..CONFIG });
+    bench.submit(1, 50, Priority::Lowest);
+    bench.step();
+    bench.submit(1, 50, Priority::Normal);
+    assert_eq!(bench.scheduler.make_room(Priority::High, bench.now()), None, "there is room");
+    bench.submit(1, 50, Priority::Normal);
+    assert_eq!(bench.scheduler.make_room(Priority::Normal, bench.now()), None, "nobody waits who is below");
+    let now = bench.now();
+    let (id, event) = bench.scheduler.make_room(Priority::High, now).unwrap();
+    assert_eq!(id, SequenceId(2), "the one that came last");
+    assert!(matches!(event, SequenceEvent::Finished { reason: FinishReason::Displaced, .. }));
+    bench.submit(1, 50, Priority::High);
+    bench.scheduler.assert_conserved();
+    let (id, _) = bench.scheduler.make_room(Priority::High, now).unwrap();
+    assert_eq!(id, SequenceId(1));
 }

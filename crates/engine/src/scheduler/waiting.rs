@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::{PASSED_OVER_MAX, Rank, SequenceId};
+use crate::events::Priority;
 
-/// High, normal, low.
-const CLASSES: usize = 3;
+const CLASSES: usize = Priority::ALL.len();
 
 /// The queue: by class, then arrival, except that a class passed over often enough has a turn.
 #[derive(Debug, Default)]
@@ -47,6 +47,17 @@ impl Waiting {
         class.queue.first_key_value().map(|(_, id)| *id)
     }
 
+    /// Whether it is the turn of a class that was passed over too often.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.turn().is_some_and(|class| self.classes[class].passed_over >= PASSED_OVER_MAX)
+    }
+
+    /// Those of classes below `class`, the lowest class first, and of each the one that came last.
+    pub(super) fn below(&self, class: usize) -> impl Iterator<Item = SequenceId> {
+        let lower = self.classes.iter().skip(class + 1).rev();
+        lower.flat_map(|class| class.queue.values().rev().copied())
+    }
+
     /// Takes out the sequence that [`peek`](Self::peek) shows, and counts the turn.
     pub(super) fn take(&mut self) -> Option<SequenceId> {
         let turn = self.turn()?;
@@ -64,7 +75,7 @@ impl Waiting {
     fn turn(&self) -> Option<usize> {
         let occupied = |class: &&usize| !self.classes[**class].queue.is_empty();
         let overdue = |class: &&usize| self.classes[**class].passed_over >= PASSED_OVER_MAX;
-        let order: [usize; CLASSES] = [0, 1, 2];
+        let order: [usize; CLASSES] = std::array::from_fn(|class| class);
         let most_overdue = order
             .iter()
             .filter(occupied)
@@ -97,12 +108,12 @@ mod tests {
             assert_eq!(id, Some(peeked));
             let high = peeked.0 < bounds[0];
             let normal = peeked.0 < bounds[0] + bounds[1];
-            taken.push(if high {
-                'h'
-            } else if normal {
-                'n'
-            } else {
-                'l'
+            let low = peeked.0 < bounds[0] + bounds[1] + bounds[2];
+            taken.push(match (high, normal, low) {
+                (true, ..) => 'h',
+                (_, true, _) => 'n',
+                (.., true) => 'l',
+                _ => 'z',
             });
         }
         taken
@@ -111,20 +122,29 @@ mod tests {
     #[test]
     fn classes_go_in_order_and_the_passed_over_have_turns() {
         let check = |counts, expected: &str| assert_eq!(classes_taken(queue(counts), counts), expected);
-        check([0, 0, 0], "");
-        check([2, 2, 2], "hhnnll");
-        check([20, 0, 2], "hhhhhhhhlhhhhhhhhlhhhh");
-        check([0, 9, 3], "nnnnnnnnlnll");
+        check([0, 0, 0, 0], "");
+        check([2, 2, 2, 2], "hhnnllzz");
+        check([20, 0, 2, 0], "hhhhhhhhlhhhhhhhhlhhhh");
+        check([0, 9, 0, 3], "nnnnnnnnznzz");
         // Normal's turn counts as passing over low once more.
-        check([18, 2, 2], "hhhhhhhhlnhhhhhhhlhnhh");
+        check([18, 2, 2, 0], "hhhhhhhhlnhhhhhhhlhnhh");
     }
 
     #[test]
     fn removal_finds_the_one_meant() {
-        let mut waiting = queue([1, 2, 0]);
+        let mut waiting = queue([1, 2, 0, 0]);
         assert!(!waiting.remove(Rank { class: 0, arrival: 1 }, SequenceId(1)));
         assert!(!waiting.remove(Rank { class: 1, arrival: 1 }, SequenceId(2)));
         assert!(waiting.remove(Rank { class: 1, arrival: 1 }, SequenceId(1)));
         assert_eq!((waiting.len(), waiting.peek()), (2, Some(SequenceId(0))));
+    }
+
+    #[test]
+    fn who_came_last_of_the_lowest_class_goes_first() {
+        let waiting = queue([1, 2, 0, 2]);
+        let below = |class| waiting.below(class).map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(below(0), [4, 3, 2, 1]);
+        assert_eq!(below(1), [4, 3]);
+        assert_eq!(below(3), [0_u64; 0]);
     }
 }

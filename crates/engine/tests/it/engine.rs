@@ -37,7 +37,7 @@ pub(crate) fn submission(prompt: Vec<TokenId>, tokens_max: usize) -> Submission 
         sampling: SamplingParams::greedy(),
         tokens_max,
         end_tokens: Vec::new(),
-        priority: Priority::Normal,
+        priority: Priority::High,
         scope: CacheScope::default(),
         steering: None,
         prompt_logprobs: None,
@@ -321,6 +321,43 @@ fn classes_start_in_their_order() {
     let prompts = seen.iter().flatten().filter(|chunk| chunk.position == 0);
     let order: Vec<TokenId> = prompts.map(|chunk| chunk.tokens[0]).collect();
     assert_eq!(order, [50, 3, 2, 4, 1]);
+}
+
+/// Takes what comes until the end, and says why it was.
+fn end_of(sequence: &mut Sequence) -> FinishReason {
+    loop {
+        if let SequenceEvent::Finished { reason, .. } = sequence.blocking_next().expect("an end comes") {
+            return reason;
+        }
+    }
+}
+
+#[test]
+fn who_comes_first_takes_a_place_in_a_full_queue_from_who_waits() {
+    let (engine, controls) = start(EngineConfig { running_max: 1, waiting_max: 2, ..CONFIG });
+    controls.gate.close();
+    let of = |priority| engine.submit(Submission { priority, ..submission(prompt(1, 3), 2) });
+    let mut running = of(Priority::Lowest).unwrap();
+    controls.gate.let_through(1);
+    while !matches!(running.blocking_next(), Some(SequenceEvent::Token(_))) {}
+    let mut waiting = [of(Priority::Normal).unwrap(), of(Priority::Low).unwrap()];
+    // Nobody gives way to their like, nor to those below.
+    for priority in [Priority::Low, Priority::Lowest] {
+        let refused = of(priority).map(|mut sequence| end_of(&mut sequence));
+        let is_full = matches!(refused, Err(SubmitError::QueueFull { held: 3, allowed: 3 }));
+        assert!(is_full || refused == Ok(FinishReason::Displaced), "{priority:?}: {refused:?}");
+    }
+    let mut first = of(Priority::High).unwrap();
+    // The step that goes on is not waited for.
+    controls.gate.let_through(1);
+    assert_eq!(end_of(&mut waiting[1]), FinishReason::Displaced);
+    controls.gate.open();
+    // What runs goes on.
+    assert_eq!(end_of(&mut running), FinishReason::Length);
+    assert_eq!(end_of(&mut first), FinishReason::Length);
+    assert_eq!(end_of(&mut waiting[0]), FinishReason::Length);
+    check_idle(&engine);
+    assert_eq!(engine.stats().finished.displaced, 1);
 }
 
 #[test]

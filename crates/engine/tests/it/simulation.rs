@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::fake::{FakeModel, HASH_START, greedy_of, hash_token};
 
-const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+const PRIORITIES: [Priority; 4] = Priority::ALL;
 
 /// What a sequence should still do.
 struct Expected {
@@ -38,7 +38,7 @@ struct World {
     cancelled: u64,
     refused: u64,
     /// Longest time from submission to a natural end, in steps, by class.
-    longest: [u64; 3],
+    longest: [u64; 4],
     classes: BTreeMap<SequenceId, Priority>,
     /// Tokens of prompts that the prefix cache had.
     cached_tokens: u64,
@@ -61,7 +61,7 @@ impl World {
             finished: 0,
             cancelled: 0,
             refused: 0,
-            longest: [0; 3],
+            longest: [0; 4],
             classes: BTreeMap::new(),
             cached_tokens: 0,
             read_again: 0,
@@ -238,7 +238,7 @@ impl World {
         // Some only want to have their prompt scored, see `submit`.
         let tokens_max = if self.next_id.is_multiple_of(10) { 0 } else { 1 + rng.below(120) };
         let end_token = if rng.below(3) == 0 { rng.below(57) as TokenId } else { 1000 };
-        let priority = PRIORITIES[rng.below(3)];
+        let priority = PRIORITIES[rng.below(4)];
         self.submit(prompt, tokens_max, end_token, priority);
     }
 }

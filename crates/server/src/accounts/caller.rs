@@ -103,16 +103,16 @@ pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)>
 pub(super) fn cookie(app: &State, token: &SessionToken) -> HeaderValue {
     let seconds = app.settings.session_lifetime.as_secs();
     let value = app.accounts.key.sign(token);
-    field(app, &format!("{value}; Max-Age={seconds}"))
+    field(app, app.accounts.key.cookie_name(), &format!("{value}; Max-Age={seconds}"))
 }
 
 /// The field that takes it away.
 pub(crate) fn no_cookie(app: &State) -> HeaderValue {
-    field(app, "; Max-Age=0")
+    field(app, app.accounts.key.cookie_name(), "; Max-Age=0")
 }
 
-fn field(app: &State, value: &str) -> HeaderValue {
-    let name = app.accounts.key.cookie_name();
+/// A field that sets a cookie of ours.
+pub(super) fn field(app: &State, name: &str, value: &str) -> HeaderValue {
     let secure = if app.settings.is_https() { "; Secure" } else { "" };
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
     // All of it is ours and in base64.

@@ -9,10 +9,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use dialogue::CacheScope;
 use ipnet::IpNet;
-use store::{Key, StoreError, UserId};
+use store::{Key, StoreError, UserId, UserRole};
 
 use super::api_key::{ApiKey, PREFIX};
 use super::caller::session;
+use super::token::SessionToken;
 use super::{Caller, Machine, Peer, Way, lock};
 use crate::app::{App, State};
 use crate::error::ApiError;
@@ -135,14 +136,26 @@ fn recognise(app: &State, peer: Peer, request: &Request) -> Result<Recognised, A
     }
 }
 
+/// Whose an account is, as a cookie or key says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) user: UserId,
+    pub(super) role: UserRole,
+    pub(super) user_since_ms: i64,
+    pub(super) issued_ms: i64,
+}
+
 /// Whose a request is, by a good cookie or key: by what is signed, without a question to the store. Whether they may do
 /// what they ask is not said.
-pub(crate) fn user_shown(app: &State, headers: &HeaderMap) -> Option<UserId> {
+pub(super) fn account_shown(app: &State, headers: &HeaderMap) -> Option<Shown> {
     if let Some(token) = session(app, headers) {
-        return Some(token.user);
+        let SessionToken { user, role, user_since_ms, issued_ms, .. } = token;
+        return Some(Shown { user, role, user_since_ms, issued_ms });
     }
     let key = app.accounts.keys.verify(given_key(headers)?)?;
-    (!lock(&app.accounts.revoked_keys).contains(&key.id)).then_some(key.user)
+    let ApiKey { user, role, user_since_ms, issued_ms, .. } = key;
+    let is_good = !lock(&app.accounts.revoked_keys).contains(&key.id);
+    is_good.then_some(Shown { user, role, user_since_ms, issued_ms })
 }
 
 /// The row as it is now, if the key is still good and may be used from here; noted as used.

@@ -8,6 +8,8 @@ mod caller;
 mod ceremony;
 mod challenges;
 mod client;
+mod device;
+mod logins;
 pub(crate) mod one_time;
 mod operator;
 mod password;
@@ -16,6 +18,7 @@ mod relying_party;
 mod revoked;
 mod setup;
 mod signed;
+mod standing;
 mod ticket;
 mod token;
 
@@ -27,7 +30,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use base::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{AuditEntry, KeyId, NewSession, SessionId, Store, StoreError, User, UserId, login_key};
+use store::{AuditEntry, KeyId, NewSession, SessionId, Store, StoreError, User, UserId};
 
 pub use password::PasswordCost;
 
@@ -40,18 +43,24 @@ pub(crate) use caller::{Caller, authenticate, cookies, no_cookie};
 pub(crate) use ceremony::{Assertion, Refused, begin_login, begin_registration, finish_registration};
 use challenges::Challenges;
 pub(crate) use challenges::{Challenge, ticket_expired};
-pub(crate) use client::{Client, clients, user_shown};
+pub(crate) use client::{Client, clients};
+use device::DeviceSigner;
+pub(crate) use device::device_shown;
+use logins::LoginBook;
+pub(crate) use logins::{Tried, check_guess, guessed_wrong};
 pub(crate) use operator::{Admin, Machine, Operator};
 pub(crate) use password::{Hasher, Password, fingerprint, random_password};
 pub(crate) use profile::{check_email, check_key_name, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;
 pub(crate) use setup::SetupToken;
+pub(crate) use standing::{Standing, Who};
 pub(crate) use ticket::NoTicket;
 use ticket::Tickets;
 use token::{SessionToken, TokenKey};
 
 use crate::app::State;
+use crate::bulwark::shares;
 use crate::error::ApiError;
 use crate::settings::Settings;
 
@@ -74,11 +83,13 @@ pub(crate) struct Accounts {
     /// When keys were last used, until it is noted in the store.
     used_keys: Mutex<HashMap<KeyId, i64>>,
     pub(crate) hasher: Hasher,
-    /// Failed logins for one name from one network.
-    by_name: Mutex<Attempts>,
+    /// Devices that somebody signed in with.
+    devices: DeviceSigner,
+    /// Failed logins.
+    logins: LoginBook,
     /// Wrong codes for one user, wherever they come from.
     by_second_factor: Mutex<Attempts>,
-    /// Failed logins, all sign-ups, and all ways begun to providers, from one network.
+    /// Failed logins by other ways than a password, all sign-ups, and all ways begun to providers, from one network.
     by_network: Mutex<Attempts>,
     /// Letters to one address.
     by_address: Mutex<Attempts>,
@@ -104,8 +115,12 @@ impl Accounts {
         let mut salt = [0; 16];
         rng.fill(&mut salt);
         let key = TokenKey::new(start.cookie_key);
+        let key = if settings.is_https() { key.for_https() } else { key };
+        let defence = &settings.defence;
         Self {
-            key: if settings.is_https() { key.for_https() } else { key },
+            devices: DeviceSigner::new(start.cookie_key, key.cookie_name()),
+            logins: LoginBook::new(defence.login_limits, defence.logins, rng),
+            key,
             tickets: Tickets::new(start.cookie_key),
             challenges: Challenges::new(),
             revoked: Mutex::default(),
@@ -114,8 +129,12 @@ impl Accounts {
             revoked_keys: Mutex::new(Revoked::of_at_most(REVOKED_KEYS_MAX)),
             used_keys: Mutex::default(),
             // Half the cores at most: answers go on while people sign in.
-            hasher: Hasher::new(settings.password_cost, start.cores.div_ceil(2), &salt),
-            by_name: Mutex::new(Attempts::new(settings.attempts_by_name, SLOTS)),
+            hasher: Hasher::new(
+                settings.password_cost,
+                start.cores.div_ceil(2),
+                shares(defence.hash_shares),
+                &salt,
+            ),
             by_second_factor: Mutex::new(Attempts::new(settings.attempts_at_second_factor, SLOTS)),
             by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),
             by_address: Mutex::new(Attempts::new(settings.letters_by_address, SLOTS)),
@@ -181,26 +200,6 @@ impl Accounts {
     /// When sessions were seen since the last call.
     pub(crate) fn take_seen(&self) -> Vec<(SessionId, i64)> {
         std::mem::take(&mut *lock(&self.seen)).into_iter().collect()
-    }
-
-    /// Whether this network may try this name, or address; how long to wait if not. All spellings count as one, and
-    /// nothing about it depends on whether it is anybody's.
-    pub(crate) fn check_login(&self, login: &str, peer: Peer, now: Duration) -> Result<(), ApiError> {
-        let network = network(peer.ip());
-        let checked = lock(&self.by_name).check(&(login_key(login), network), now);
-        checked.and_then(|()| lock(&self.by_network).check(&network, now)).map_err(too_many_attempts)
-    }
-
-    /// Notes a failed login.
-    pub(crate) fn login_failed(&self, login: &str, peer: Peer, now: Duration) {
-        let network = network(peer.ip());
-        lock(&self.by_name).take(&(login_key(login), network), now);
-        lock(&self.by_network).take(&network, now);
-    }
-
-    /// Notes a login.
-    pub(crate) fn login_succeeded(&self, login: &str, peer: Peer) {
-        lock(&self.by_name).forgive(&(login_key(login), network(peer.ip())));
     }
 
     /// Takes one of the tries that there are at a user's second factor: before it is made, so that many at once are no
@@ -331,11 +330,12 @@ impl State {
             by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
+            note: None,
         })
         .await;
     }
 
-    async fn note(&self, entry: AuditEntry) {
+    pub(crate) async fn note(&self, entry: AuditEntry) {
         let event = entry.event.clone();
         if let Err(error) = self.store.audit(entry).await {
             tracing::error!(%error, event, "an event of security could not be noted");

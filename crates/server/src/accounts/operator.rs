@@ -113,6 +113,17 @@ impl FromRequestParts<App> for Admin {
 impl State {
     /// Notes what an operator did, and to whom.
     pub(crate) async fn audit_by(&self, operator: &Operator, event: &'static str, about: Option<UserId>) {
+        self.audit_with(operator, event, about, None).await;
+    }
+
+    /// The same with what they wrote about it.
+    pub(crate) async fn audit_with(
+        &self,
+        operator: &Operator,
+        event: &'static str,
+        about: Option<UserId>,
+        note: Option<String>,
+    ) {
         let address = match operator.who {
             Who::User(_) => operator.peer.ip().to_string(),
             Who::Machine => "this machine".to_owned(),
@@ -123,6 +134,7 @@ impl State {
             by: operator.user(),
             event: event.to_owned(),
             address,
+            note,
         })
         .await;
     }

@@ -1,7 +1,6 @@
 //! Passwords: what may be one, and their hashes.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -9,12 +8,14 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use defence::Shares;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::Standing;
 use super::breached::is_breached;
+use crate::bulwark::Turns;
 use crate::error::ApiError;
 
 /// Shortest password, in characters (NIST SP 800-63B).
@@ -114,10 +115,8 @@ const GUESSES_MIN: u64 = 1_000_000;
 #[derive(Debug)]
 pub(crate) struct Hasher {
     argon2: Argon2<'static>,
-    /// One for each hash being computed.
-    turns: Arc<Semaphore>,
-    /// One for each that computes or waits.
-    places: Arc<Semaphore>,
+    /// One for each hash being computed, those first who are known.
+    turns: Turns,
     /// Verified for names that don't exist, so that they take as long.
     decoy: String,
     /// Hashes computed since the start.
@@ -125,38 +124,48 @@ pub(crate) struct Hasher {
 }
 
 /// Hashes that may wait for each that is computed.
-const WAITING_PER_TURN: usize = 32;
+const WAITING_PER_TURN: usize = 64;
 
 impl Hasher {
     /// A hasher that computes at most `at_once` hashes at a time.
-    pub(crate) fn new(cost: PasswordCost, at_once: usize, decoy_salt: &[u8; 16]) -> Self {
+    pub(crate) fn new(cost: PasswordCost, at_once: usize, shares: Shares, decoy_salt: &[u8; 16]) -> Self {
         let argon2 = argon2_of(cost);
         let at_once = at_once.max(1);
         let decoy = hash(&argon2, b"nobody's password", decoy_salt).unwrap_or_default();
+        let places = u32::try_from(at_once * (1 + WAITING_PER_TURN)).unwrap_or(u32::MAX);
         Self {
             argon2,
-            turns: Arc::new(Semaphore::new(at_once)),
-            places: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_TURN))),
+            turns: Turns::new(at_once, places, shares, places.div_ceil(2)),
             decoy,
             computed: AtomicU64::new(0),
         }
     }
 
     /// The hash in PHC form.
-    pub(crate) async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String, ApiError> {
+    pub(crate) async fn hash(
+        &self,
+        password: Password,
+        salt: [u8; 16],
+        standing: Standing,
+    ) -> Result<String, ApiError> {
         let argon2 = self.argon2.clone();
-        self.in_turn(move || hash(&argon2, password.0.as_bytes(), &salt))
+        self.in_turn(standing, move || hash(&argon2, password.0.as_bytes(), &salt))
             .await?
             .map_err(|error| ApiError::internal(format!("a password could not be hashed: {error}")))
     }
 
     /// Whether it is the password of this hash. Without a hash it is not, after as long.
-    pub(crate) async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool, ApiError> {
+    pub(crate) async fn verify(
+        &self,
+        password: Password,
+        hash: Option<String>,
+        standing: Standing,
+    ) -> Result<bool, ApiError> {
         let argon2 = self.argon2.clone();
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.decoy.clone());
         let matches = self
-            .in_turn(move || {
+            .in_turn(standing, move || {
                 PasswordHash::new(&hash)
                     .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
             })
@@ -169,15 +178,19 @@ impl Hasher {
         self.computed.load(Ordering::Relaxed)
     }
 
+    /// Those who wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.turns.waiting()
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
+        standing: Standing,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let full =
             |_| ApiError::busy("busy", "too many people are signing in at once; try again in a moment");
-        let _place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| ApiError::internal("the semaphore of the hasher was closed"))?;
+        let turn = self.turns.take(standing).await.map_err(full)?;
         self.computed.fetch_add(1, Ordering::Relaxed);
         let computed = tokio::task::spawn_blocking(move || {
             // Given back when the work is done, even if whoever asked for it has gone.
@@ -201,30 +214,43 @@ fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<String, arg
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use defence::{Class, Prefix};
+
     use super::*;
+    use crate::accounts::Who;
+
+    const ME: Standing = Standing::MACHINE;
+
+    /// One of many strangers.
+    fn nobody(number: usize) -> Standing {
+        let address = std::net::Ipv4Addr::from_bits(number as u32).into();
+        Standing { class: Class::Unknown, who: Who::Network(Prefix::narrow(address)) }
+    }
 
     fn password(text: &str) -> Password {
         Password(Zeroizing::new(text.to_owned()))
     }
 
     fn hasher(at_once: usize) -> Hasher {
-        Hasher::new(PasswordCost { memory_kib: 64, passes: 1 }, at_once, &[0; 16])
+        Hasher::new(PasswordCost { memory_kib: 64, passes: 1 }, at_once, Shares::NONE, &[0; 16])
     }
 
     #[tokio::test]
     async fn only_the_password_itself_verifies() {
         let hasher = hasher(2);
-        let hash = hasher.hash(password("correct horse"), [1; 16]).await.unwrap();
+        let hash = hasher.hash(password("correct horse"), [1; 16], ME).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
-        assert!(hasher.verify(password("correct horse"), Some(hash.clone())).await.unwrap());
-        assert!(!hasher.verify(password("correct horse "), Some(hash)).await.unwrap());
-        assert!(!hasher.verify(password("nobody's password"), None).await.unwrap());
-        assert!(!hasher.verify(password("x"), Some("no hash".to_owned())).await.unwrap());
+        assert!(hasher.verify(password("correct horse"), Some(hash.clone()), ME).await.unwrap());
+        assert!(!hasher.verify(password("correct horse "), Some(hash), ME).await.unwrap());
+        assert!(!hasher.verify(password("nobody's password"), None, ME).await.unwrap());
+        assert!(!hasher.verify(password("x"), Some("no hash".to_owned()), ME).await.unwrap());
     }
 
     #[test]
     fn the_default_is_what_owasp_recommends() {
-        let hasher = Hasher::new(PasswordCost::default(), 1, &[0; 16]);
+        let hasher = Hasher::new(PasswordCost::default(), 1, Shares::NONE, &[0; 16]);
         assert!(hasher.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hasher.decoy);
     }
 
@@ -259,22 +285,23 @@ mod tests {
     #[tokio::test]
     async fn a_flood_is_refused_instead_of_piling_up() {
         let hasher = Arc::new(hasher(1));
-        let hold = Arc::clone(&hasher.turns).acquire_owned().await.unwrap();
-        let waiting: Vec<_> = (0..=WAITING_PER_TURN)
-            .map(|_| {
+        let hold = hasher.turns.take(ME).await.unwrap();
+        let waiting: Vec<_> = (0..WAITING_PER_TURN)
+            .map(|number| {
                 let hasher = Arc::clone(&hasher);
-                tokio::spawn(async move { hasher.verify(password("x"), None).await })
+                tokio::spawn(async move { hasher.verify(password("x"), None, nobody(number)).await })
             })
             .collect();
-        while hasher.places.available_permits() > 0 {
+        while hasher.waiting() < WAITING_PER_TURN {
             tokio::task::yield_now().await;
         }
-        assert!(hasher.verify(password("x"), None).await.is_err());
+        let refused = hasher.verify(password("x"), None, nobody(9999)).await.unwrap_err();
+        assert_eq!(refused.code(), "busy");
         drop(hold);
         for answer in waiting {
             assert!(!answer.await.unwrap().unwrap());
         }
-        assert!(!hasher.verify(password("x"), None).await.unwrap());
+        assert!(!hasher.verify(password("x"), None, ME).await.unwrap());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use dialogue::HubListing;
 use store::{AnswerTaken, Grant, StoreError, UserId};
 
 use super::Place;
+use crate::accounts::Standing;
 use crate::app::{App, State};
 use crate::error::ApiError;
 use crate::meter::has_credit;
@@ -24,11 +25,15 @@ pub(crate) struct Admission {
 /// Asks for leave to write an answer in a conversation: as [`admit`], where there is any credit for it.
 pub(crate) async fn admit_to_conversation(
     app: &App,
-    user: UserId,
+    (user, standing): (UserId, Standing),
     model: &str,
 ) -> Result<Admission, ApiError> {
+    let counts = app.bulwark.begin(standing, 0);
+    let counts = counts.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
     has_credit(app, user, model).await?;
-    admit(app, user, model).await
+    let mut admission = admit(app, user, model).await?;
+    admission.place.counts(counts);
+    Ok(admission)
 }
 
 /// Asks for leave to write an answer of a user with a model. What groups give is read anew each time, so that a

@@ -5,6 +5,8 @@ use dialogue::Part;
 use store::{ConversationId, Message, MessageId, Progress, Status, UserId};
 use tokio::sync::watch;
 
+use crate::bulwark::Cut;
+
 /// An answer being written: its text so far, and those who wait for more.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -29,6 +31,8 @@ struct Text {
     first_at: Option<Duration>,
     /// Whether it has grown since it was last saved.
     grown: bool,
+    /// What was cut of it for its class or the load.
+    cut: Cut,
     /// The message as it was stored at the end.
     done: Option<Message>,
 }
@@ -47,6 +51,8 @@ impl Text {
 pub(crate) struct Seen {
     content: usize,
     reasoning: usize,
+    /// Whether they know what was cut.
+    cut: bool,
 }
 
 /// What a reader doesn't have yet.
@@ -54,6 +60,8 @@ pub(crate) struct Seen {
 pub(crate) struct News {
     pub(crate) reasoning: String,
     pub(crate) content: String,
+    /// What was cut of the answer.
+    pub(crate) cut: Option<Cut>,
     pub(crate) done: Option<Message>,
 }
 
@@ -119,6 +127,12 @@ impl Live {
         self.wake();
     }
 
+    /// Notes what was cut.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.lock().cut = cut;
+        self.wake();
+    }
+
     /// When the first text came.
     pub(crate) fn first_text(&self) -> Option<Duration> {
         self.lock().first_at
@@ -177,7 +191,7 @@ impl Live {
     /// Everything so far, and how much that is.
     pub(crate) fn snapshot(&self) -> (Message, Seen) {
         let text = self.lock();
-        let seen = Seen { content: text.content.len(), reasoning: text.reasoning.len() };
+        let seen = Seen { content: text.content.len(), reasoning: text.reasoning.len(), cut: false };
         let message = text.done.clone().unwrap_or_else(|| Message {
             content: text.content.clone(),
             reasoning: (!text.reasoning.is_empty()).then(|| text.reasoning.clone()),
@@ -194,9 +208,11 @@ impl Live {
             // Text only grows, by whole characters.
             reasoning: text.reasoning.get(seen.reasoning..).unwrap_or_default().to_owned(),
             content: text.content.get(seen.content..).unwrap_or_default().to_owned(),
+            cut: Some(text.cut).filter(|cut| !seen.cut && !cut.is_none()),
             done: text.done.clone(),
         };
-        *seen = Seen { content: text.content.len(), reasoning: text.reasoning.len() };
+        let cut = !text.cut.is_none();
+        *seen = Seen { content: text.content.len(), reasoning: text.reasoning.len(), cut };
         news
     }
 

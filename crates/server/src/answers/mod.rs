@@ -17,6 +17,7 @@ pub(crate) use live::{Live, News, Seen};
 pub(crate) use write::{Plan, StartError, spawn};
 
 use crate::app::App;
+use crate::bulwark::Counts;
 use crate::error::ApiError;
 
 /// The answers being written, at most as many as there are places.
@@ -43,6 +44,15 @@ pub(crate) struct Place {
     owner: UserId,
     taken: Arc<Mutex<HashMap<UserId, u32>>>,
     _permit: OwnedSemaphorePermit,
+    /// That it is under way, whoever still listens.
+    counts: Option<Counts>,
+}
+
+impl Place {
+    /// It counts as under way while it is held.
+    fn counts(&mut self, counts: Counts) {
+        self.counts = Some(counts);
+    }
 }
 
 impl Drop for Place {
@@ -97,7 +107,7 @@ impl Answers {
             return Err(ApiError::too_many("too_many_answers_at_once", message, RETRY_S));
         }
         taken.insert(owner, theirs + 1);
-        Ok(Place { owner, taken: Arc::clone(&self.taken), _permit: permit })
+        Ok(Place { owner, taken: Arc::clone(&self.taken), _permit: permit, counts: None })
     }
 
     /// To be held while an answer is stored and spawned.

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dialogue::{
-    Answer, AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Prompt,
-    Thinking,
+    AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Prompt, Thinking,
 };
 use futures_util::FutureExt as _;
 use store::{Message, NewUsage, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
@@ -12,8 +11,10 @@ use tracing::Instrument as _;
 
 use super::live::millis;
 use super::{Live, Place};
+use crate::accounts::Standing;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::bulwark::{Seated, Wish};
+use crate::error::{ApiError, displaced};
 use crate::generation::check;
 use crate::meter::{FAILED, Hold, Metered, Took, settle_row};
 
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) thinking: Option<bool>,
     /// Most tokens to write; as many as fit if not set.
     pub(crate) tokens_max: Option<usize>,
+    /// Who asks.
+    pub(crate) standing: Standing,
 }
 
 /// How it ended.
@@ -155,7 +158,7 @@ async fn generate(app: &App, live: &Live, plan: Plan, metered: &mut Metered) -> 
         () = live.stop_asked() => return Ending::without_usage(Status::Stopped, None),
         opened = open(app, live, plan, metered) => opened,
     };
-    let (mut answer, _dialogue) = match opened {
+    let (Seated { mut answer, .. }, _dialogue) = match opened {
         Ok(opened) => opened,
         Err(ending) => return ending,
     };
@@ -188,7 +191,7 @@ async fn open(
     live: &Live,
     plan: Plan,
     metered: &mut Metered,
-) -> Result<(Answer, Arc<Dialogue>), Ending> {
+) -> Result<(Seated, Arc<Dialogue>), Ending> {
     let dialogue = app.hub.get(&plan.model).await.map_err(|error| match error {
         HubError::ShuttingDown => Ending::without_usage(Status::Interrupted, None),
         error => failed(error.into()),
@@ -199,14 +202,12 @@ async fn open(
     let begun = Begun { reasoning: begun.reasoning.clone(), content: begun.content.clone() };
     let scope = CacheScope(live.owner().into());
     let request = ChatRequest { messages, thinking, begun: Some(begun), scope, ..ChatRequest::default() };
-    let answer =
-        start(app, &dialogue, request, plan.tokens_max, metered).await.map_err(|error| match error {
-            StartError::Refused(DialogueError::ShuttingDown) => {
-                Ending::without_usage(Status::Interrupted, None)
-            }
-            StartError::Refused(error) => failed(error.into()),
-            StartError::Broken(error) => failed(error),
-        })?;
+    let asked = (plan.standing, plan.tokens_max);
+    let answer = start(app, live, &dialogue, request, asked, metered).await.map_err(|error| match error {
+        StartError::Refused(DialogueError::ShuttingDown) => Ending::without_usage(Status::Interrupted, None),
+        StartError::Refused(error) => failed(error.into()),
+        StartError::Broken(error) => failed(error),
+    })?;
     Ok((answer, dialogue))
 }
 
@@ -230,18 +231,28 @@ impl From<StartError> for ApiError {
 /// Checks a request, holds what it may cost, and queues it, for `tokens_max` tokens at most.
 async fn start(
     app: &App,
+    live: &Live,
     dialogue: &Arc<Dialogue>,
     request: ChatRequest,
-    tokens_max: Option<usize>,
+    (standing, tokens_max): (Standing, Option<usize>),
     metered: &mut Metered,
-) -> Result<Answer, StartError> {
-    let prompt = check(app, dialogue, move |dialogue| dialogue.check(&request)).await?;
+) -> Result<Seated, StartError> {
+    let wish = Wish::of_chat(&request, None);
+    let portion = app.bulwark.portion(dialogue, standing, wish).map_err(StartError::Broken)?;
+    let request = ChatRequest { reasoning_tokens_max: portion.thinking_tokens(), ..request };
+    let prompt = check(app, dialogue, standing, move |dialogue| dialogue.check(&request)).await?;
+    let (prompt, cut) = portion.fit(prompt).map_err(StartError::Broken)?;
+    live.cut(cut);
     let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
     let paid = metered.hold(prompt.cost(), Some(1)).await.map_err(StartError::Broken)?;
     let prompt = paid.into_iter().fold(prompt, Prompt::at_most);
-    let answer = dialogue.start(prompt).map_err(StartError::Refused)?;
+    let seated = app.bulwark.berths.start(dialogue, prompt, standing);
+    let seated = seated.map_err(|error| {
+        app.metrics.refused(standing.class, "engine");
+        StartError::Refused(error)
+    })?;
     metered.begins();
-    Ok(answer)
+    Ok(seated)
 }
 
 async fn history(app: &App, live: &Live, system: Option<String>) -> Result<Vec<dialogue::Message>, ApiError> {
@@ -270,6 +281,7 @@ fn ending(finish: Finish) -> (Status, Option<String>) {
         Finish::Length => (Status::Length, None),
         Finish::Cancelled => (Status::Stopped, None),
         Finish::ShuttingDown => (Status::Interrupted, None),
+        Finish::Displaced => (Status::Failed, Some(displaced().message().to_owned())),
         Finish::Failed(why) => (Status::Failed, Some(why)),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::{Clock as _, SystemClock};
+use defence::Class;
 use store::UserId;
 use tokio::sync::Notify;
 
@@ -174,9 +175,9 @@ impl Place {
     }
 
     /// Notes that a request on it has shown whose it is. Whether it counts as theirs.
-    pub(super) fn recognise(&self, user: UserId) -> bool {
+    pub(super) fn recognise(&self, user: UserId, class: Class) -> bool {
         let mut roster = self.lobby.roster();
-        let is_theirs = roster.recognise(self.id, user, self.lobby.app.clock.monotonic());
+        let is_theirs = roster.recognise(self.id, (user, class), self.lobby.app.clock.monotonic());
         self.lobby.note_users(&roster);
         is_theirs
     }

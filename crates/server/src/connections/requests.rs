@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -16,7 +16,8 @@ use tower::ServiceExt as _;
 
 use super::bodies::{InFlight, Paced, Sent};
 use super::lobby::{Lobby, Place, Through};
-use crate::accounts::{Arrival, Machine, Peer, user_shown};
+use crate::accounts::{Arrival, Machine, Peer, Standing};
+use crate::app::State;
 use crate::error::ApiError;
 use crate::forwarded::Proxy;
 
@@ -37,6 +38,16 @@ impl Origin {
             }
             Self::Control => Machine::mark(request),
         }
+    }
+
+    /// How far whoever asks is trusted, which the request is marked with.
+    fn judge<B>(self, app: &State, request: &mut Request<B>) -> Standing {
+        let standing = match self {
+            Self::Network(_) => Standing::of(app, Peer::of(request.extensions()), request.headers()),
+            Self::Control => Standing::MACHINE,
+        };
+        request.extensions_mut().insert(standing);
+        standing
     }
 }
 
@@ -98,12 +109,12 @@ impl Line {
     }
 
     /// Looks, until one of its requests has shown whose the connection is.
-    fn recognise(&self, headers: &HeaderMap) {
+    fn recognise(&self, standing: Standing) {
         if let Some(place) = &self.place
             && !place.is_proxy
             && !self.is_known()
-            && let Some(user) = user_shown(&self.lobby.app, headers)
-            && place.recognise(user)
+            && let Some(user) = standing.user()
+            && place.recognise(user, standing.class)
         {
             self.is_known.store(true, Ordering::Relaxed);
         }
@@ -158,8 +169,9 @@ impl Service<Request<Incoming>> for Requests {
         let mut in_flight = InFlight::new(Arc::clone(&line));
         let named = name_host(&mut request);
         line.origin.mark(line.lobby.app.settings.proxy.as_ref(), &mut request);
-        line.recognise(request.headers());
-        match named.and_then(|()| through_proxy(&line, &request)) {
+        let standing = line.origin.judge(&line.lobby.app, &mut request);
+        line.recognise(standing);
+        match named.and_then(|()| through_proxy(&line, &request, standing)) {
             Ok(through) => in_flight.through = through,
             Err(objection) => {
                 request.extensions_mut().insert(objection);
@@ -197,9 +209,13 @@ fn name_host<B>(request: &mut Request<B>) -> Result<(), Objection> {
 }
 
 /// Counts a request for whom a declared proxy asks. Who has shown who they are is counted elsewhere.
-fn through_proxy<B>(line: &Line, request: &Request<B>) -> Result<Option<Through>, Objection> {
+fn through_proxy<B>(
+    line: &Line,
+    request: &Request<B>,
+    standing: Standing,
+) -> Result<Option<Through>, Objection> {
     let peer = Peer::of(request.extensions());
-    if !peer.through_proxy() || user_shown(&line.lobby.app, request.headers()).is_some() {
+    if !peer.through_proxy() || standing.user().is_some() {
         return Ok(None);
     }
     match line.lobby.through(peer.ip()) {

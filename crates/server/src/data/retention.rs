@@ -59,6 +59,7 @@ async fn sweep(app: &App) -> Result<(), StoreError> {
             by: None,
             event: format!("conversations_expired {deleted}"),
             address: String::new(),
+            note: None,
         };
         app.store.audit(entry).await?;
     }

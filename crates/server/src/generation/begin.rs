@@ -5,9 +5,10 @@ use dialogue::{CacheScope, ChatRequest, CompletionRequest, Cost, Dialogue, Dialo
 
 use super::Running;
 use super::leave::Leave;
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::answers::StartError;
 use crate::app::App;
+use crate::bulwark::{Counts, Cut, Wish};
 use crate::error::ApiError;
 
 /// What is to be generated.
@@ -36,6 +37,28 @@ impl Asked {
         match self {
             Self::Chat(_) | Self::AsMuchAsFits(..) => 1,
             Self::Completions(requests) => requests.len(),
+        }
+    }
+
+    /// What it asks for, before any of it is read.
+    fn wish(&self) -> Wish {
+        match self {
+            Self::Chat(request) => Wish::of_chat(request, request.tokens_max),
+            Self::AsMuchAsFits(request, tokens) => Wish::of_chat(request, Some(*tokens)),
+            Self::Completions(requests) => Wish::of_completions(requests),
+        }
+    }
+
+    /// With a thought of no more than so many tokens.
+    fn thinking_at_most(self, tokens: Option<usize>) -> Self {
+        let with = |request: Box<ChatRequest>| {
+            let reasoning_tokens_max = tokens.or(request.reasoning_tokens_max);
+            Box::new(ChatRequest { reasoning_tokens_max, ..*request })
+        };
+        match self {
+            Self::Chat(request) => Self::Chat(with(request)),
+            Self::AsMuchAsFits(request, most) => Self::AsMuchAsFits(with(request), most),
+            Self::Completions(requests) => Self::Completions(requests),
         }
     }
 
@@ -79,25 +102,33 @@ impl Asked {
 /// them. When what is returned is dropped, all of it is cancelled.
 ///
 /// Choices are numbered prompt by prompt: the answers to the first, then those to the second.
-pub(crate) async fn begin(app: &App, client: Client, order: Order) -> Result<Running, ApiError> {
+pub(crate) async fn begin(
+    app: &App,
+    client: Client,
+    standing: Standing,
+    order: Order,
+) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
     let mut leave =
         Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
     let (is_chat, may_shrink) = (!matches!(asked, Asked::Completions(_)), asked.may_shrink());
     let preparing = async {
         let scoped = asked.scoped(client.scope());
-        let (dialogue, prompts) = prepare(app, &model, scoped, answers, leave.tokens_max()).await?;
+        let Prepared { dialogue, prompts, cut, counts } =
+            prepare(app, standing, &model, scoped, answers, leave.tokens_max()).await?;
+        leave.counts(counts);
         let shared_by = may_shrink.then_some(prompts.len());
         let paid = leave.priced(cost(&prompts, answers), shared_by).await?;
-        Ok::<_, ApiError>((dialogue, within(prompts, paid)))
+        Ok::<_, ApiError>((dialogue, within(prompts, paid), cut))
     };
     let prepared = tokio::select! {
         biased;
         prepared = preparing => prepared,
         () = app.cut_off() => Err(HubError::ShuttingDown.into()),
     };
-    let started = prepared
-        .and_then(|(dialogue, prompts)| Running::start(app, dialogue, prompts, answers).map_err(Into::into));
+    let started = prepared.and_then(|(dialogue, prompts, cut)| {
+        Running::start(app, dialogue, prompts, answers, (standing, cut))
+    });
     match started {
         Ok(mut running) => {
             if is_chat {
@@ -119,32 +150,59 @@ fn within(prompts: VecDeque<Prompt>, paid: Option<usize>) -> VecDeque<Prompt> {
     prompts.into_iter().map(|prompt| prompt.at_most(each)).collect()
 }
 
-/// The model, and a prompt for each choice.
+/// What can be started.
+struct Prepared {
+    dialogue: Arc<Dialogue>,
+    /// One for each choice.
+    prompts: VecDeque<Prompt>,
+    /// What was cut of what was asked for.
+    cut: Cut,
+    /// That it is under way.
+    counts: Counts,
+}
+
+/// The model, and a prompt for each choice: no larger than its class and the load allow, and none before its price is
+/// known not to be too much.
 async fn prepare(
     app: &App,
+    standing: Standing,
     model: &str,
     asked: Asked,
     answers: usize,
     tokens_max: Option<usize>,
-) -> Result<(Arc<Dialogue>, VecDeque<Prompt>), ApiError> {
+) -> Result<Prepared, ApiError> {
     let dialogue = app.hub.get(model).await?;
-    let prompts = check(app, &dialogue, move |dialogue| asked.check(dialogue)).await?;
-    let each = |prompt: Prompt| {
+    let choices = answers.saturating_mul(asked.prompts());
+    let priced = app.bulwark.portion(&dialogue, standing, asked.wish()).and_then(|portion| {
+        let counts = app.bulwark.begin(standing, portion.cost(choices))?;
+        Ok((portion, counts))
+    });
+    let (portion, counts) = priced.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
+    let asked = asked.thinking_at_most(portion.thinking_tokens());
+    let checked = check(app, &dialogue, standing, move |dialogue| asked.check(dialogue)).await?;
+    let mut prompts = VecDeque::with_capacity(choices);
+    let mut all_cut = Cut::default();
+    for prompt in checked {
+        let (prompt, cut) = portion.fit(prompt)?;
+        all_cut = all_cut.and(cut);
         let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);
-        (0..answers as u64).map(move |index| prompt.clone().nth(index))
-    };
-    Ok((dialogue, prompts.into_iter().flat_map(each).collect()))
+        prompts.extend((0..answers as u64).map(|index| prompt.clone().nth(index)));
+    }
+    Ok(Prepared { dialogue, prompts, cut: all_cut, counts })
 }
 
 /// Checks prompts. Rendering and tokenising a long conversation takes a while, so it happens on a thread of its own, and
-/// on no more of them than there are cores.
+/// on no more of them than there are cores; those first who are trusted more.
 pub(crate) async fn check<T: Send + 'static>(
     app: &App,
     dialogue: &Arc<Dialogue>,
+    standing: Standing,
     work: impl FnOnce(&Dialogue) -> Result<T, DialogueError> + Send + 'static,
 ) -> Result<T, StartError> {
-    let closed = |_| StartError::Broken(ApiError::internal("the semaphore of checks is closed"));
-    let turn = Arc::clone(&app.checks).acquire_owned().await.map_err(closed)?;
+    let full = |full: defence::Full| {
+        StartError::Broken(ApiError::busy("overloaded", format!("too many prompts wait to be read: {full}")))
+    };
+    let turn = app.bulwark.checks.take(standing).await.map_err(full)?;
     let dialogue = Arc::clone(dialogue);
     let checked = move || {
         let _turn = turn;

@@ -6,6 +6,7 @@ use super::Ended;
 use crate::accounts::Client;
 use crate::answers::{Admission, admit};
 use crate::app::App;
+use crate::bulwark::Counts;
 use crate::error::ApiError;
 use crate::meter::{Metered, Took};
 
@@ -15,6 +16,8 @@ pub(crate) struct Leave {
     metered: Metered,
     /// One for each answer. A program on this machine without a session has none: it is bound by nothing.
     admissions: Vec<Admission>,
+    /// That the request is under way.
+    counts: Option<Counts>,
 }
 
 impl Leave {
@@ -28,7 +31,7 @@ impl Leave {
         answers: usize,
     ) -> Result<Self, ApiError> {
         let metered = Metered::ask(app, client, endpoint, model).await?;
-        let mut leave = Self { metered, admissions: Vec::new() };
+        let mut leave = Self { metered, admissions: Vec::new(), counts: None };
         let Some(user) = client.user() else { return Ok(leave) };
         for _ in 0..answers {
             match admit(app, user, model).await {
@@ -40,6 +43,11 @@ impl Leave {
             }
         }
         Ok(leave)
+    }
+
+    /// It counts as under way until it is settled.
+    pub(super) fn counts(&mut self, counts: Counts) {
+        self.counts = Some(counts);
     }
 
     /// Most tokens of an answer; as many as fit if not set.

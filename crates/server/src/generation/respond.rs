@@ -34,7 +34,9 @@ pub(crate) trait Form: Send + 'static {
 
 /// A response that is sent as it is generated.
 pub(crate) fn stream(app: &App, running: Running, form: impl Form) -> Response {
-    sse::respond(Stream { app: App::clone(app), running, form, ready: VecDeque::new(), over: false })
+    let cut = running.cut();
+    let stream = Stream { app: App::clone(app), running, form, ready: VecDeque::new(), over: false };
+    cut.mark(sse::respond(stream))
 }
 
 struct Stream<F> {

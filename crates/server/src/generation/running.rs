@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use base::TokenId;
-use dialogue::{Answer, AnswerEvent, Dialogue, DialogueError, Finish, Prompt, Timing, Usage};
+use dialogue::{AnswerEvent, Dialogue, DialogueError, Finish, Prompt, Timing, Usage};
 use futures_util::future::select_all;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
 use super::leave::Leave;
+use crate::accounts::Standing;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::bulwark::{Cut, Seated};
+use crate::error::{ApiError, displaced};
 
 /// Answers of one request that are in the model's queue at once; more wait here until some of them have ended, so that
 /// one request for a hundred texts doesn't take all the room that there is.
@@ -36,6 +38,10 @@ pub(crate) struct Running {
     /// Until any of it has begun: when it is given up.
     patience: Option<Pin<Box<Sleep>>>,
     prompt_tokens: usize,
+    /// In whose name places are taken at the model.
+    standing: Standing,
+    /// What was cut of what was asked for.
+    cut: Cut,
 }
 
 /// The answers that have begun.
@@ -50,7 +56,7 @@ struct Choices {
 
 /// One answer.
 enum Choice {
-    Open(Box<Answer>),
+    Open(Box<Seated>),
     Ended(Finish, Usage, Timing),
 }
 
@@ -95,7 +101,7 @@ impl Outcome {
         match finish {
             Finish::Stop | Finish::StopString(_) | Finish::ToolCalls | Finish::Length => Self::Complete,
             Finish::Cancelled => Self::Cancelled,
-            Finish::ShuttingDown => Self::Interrupted,
+            Finish::ShuttingDown | Finish::Displaced => Self::Interrupted,
             Finish::Failed(_) => Self::Failed,
         }
     }
@@ -116,11 +122,14 @@ impl Running {
         dialogue: Arc<Dialogue>,
         prompts: VecDeque<Prompt>,
         answers: usize,
-    ) -> Result<Self, DialogueError> {
+        (standing, cut): (Standing, Cut),
+    ) -> Result<Self, ApiError> {
         let each = answers.max(1);
         let read = prompts.iter().step_by(each).map(|prompt| prompt.cost().prompt_tokens).sum();
         let mut running = Self {
             prompt_tokens: read,
+            standing,
+            cut,
             app: App::clone(app),
             prompts: prompts.iter().step_by(each).map(|prompt| prompt.tokens().to_vec()).collect(),
             choices: Choices {
@@ -135,7 +144,11 @@ impl Running {
             ready: VecDeque::new(),
             patience: Some(Box::pin(sleep(app.settings.start_timeout))),
         };
-        running.fill()?;
+        running.fill().inspect_err(|error| {
+            if matches!(error, DialogueError::QueueFull { .. }) {
+                app.metrics.refused(standing.class, "engine");
+            }
+        })?;
         Ok(running)
     }
 
@@ -147,6 +160,11 @@ impl Running {
     /// Tokens of all prompts, each counted once whatever the number of its answers.
     pub(crate) fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
+    }
+
+    /// What was cut of what was asked for.
+    pub(crate) fn cut(&self) -> Cut {
+        self.cut
     }
 
     /// The model that answers.
@@ -217,6 +235,9 @@ impl Running {
         let event = event.ok_or_else(|| ApiError::internal("an answer ended without a last event"))?;
         self.patience = None;
         if self.choices.note(index, &event) {
+            if let AnswerEvent::Finished { finish: Finish::Displaced, .. } = &event {
+                return Err(displaced());
+            }
             if let AnswerEvent::Finished { finish: Finish::Failed(why), .. } = &event {
                 return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "generation_failed", why));
             }
@@ -239,8 +260,8 @@ impl Running {
         while running < AT_ONCE
             && let Some(prompt) = self.waiting.front()
         {
-            match dialogue.start(prompt.clone()) {
-                Ok(answer) => choices.push(Choice::Open(Box::new(answer))),
+            match self.app.bulwark.berths.start(dialogue, prompt.clone(), self.standing) {
+                Ok(seated) => choices.push(Choice::Open(Box::new(seated))),
                 // Others have filled the queue. When one of ours ends there is room for one of ours.
                 Err(DialogueError::QueueFull { .. }) if running > 0 => return Ok(()),
                 Err(error) => return Err(error),
@@ -256,7 +277,7 @@ impl Choices {
     /// The next event of any that has not ended, of which there is at least one. Cancel-safe.
     async fn happens(&mut self) -> (usize, Option<AnswerEvent>) {
         let open = self.begun.iter_mut().enumerate().filter_map(|(index, choice)| match choice {
-            Choice::Open(answer) => Some(Box::pin(async move { (index, answer.next().await) })),
+            Choice::Open(seated) => Some(Box::pin(async move { (index, seated.answer.next().await) })),
             Choice::Ended(..) => None,
         });
         let (happened, ..) = select_all(open).await;
@@ -310,8 +331,8 @@ impl Choices {
     /// Cancels what has not ended, and waits until it has.
     async fn cancel(&mut self) {
         for choice in &self.begun {
-            if let Choice::Open(answer) = choice {
-                answer.cancel();
+            if let Choice::Open(seated) = choice {
+                seated.answer.cancel();
             }
         }
         while !self.are_over() {

@@ -7,13 +7,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use defence::Class;
 use futures_util::FutureExt as _;
 use hyper::body::{Frame, SizeHint};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::anthropic;
-use crate::accounts::Peer;
+use crate::accounts::{Peer, Standing};
 use crate::app::App;
 use crate::error::{ApiError, Note};
 
@@ -36,6 +37,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
         tracing::info_span!("request", request_id = name, method, route, class = Empty, status = Empty);
 
     let asks_anthropic = anthropic::is_asked(&request);
+    let is_established = Standing::noted(request.extensions()).class == Class::Established;
     let began = app.clock.monotonic();
     let in_flight = app.metrics.request_began();
     let answered = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
@@ -51,6 +53,9 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let status = response.status().as_u16();
     let class = response.extensions().get::<CallerClass>().map_or("anonymous", |class| class.0);
     app.metrics.request_answered(method, route, class, status, after);
+    if is_established {
+        app.gatehouse.answered(class, status);
+    }
     span.record("class", class).record("status", status);
     let milliseconds = after.as_millis();
     let entered = span.enter();

@@ -3,6 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use defence::registration::PlaceId;
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenClaims,
     CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreTokenResponse,
@@ -52,6 +53,7 @@ pub(crate) async fn begin(
     known: &Arc<Known>,
     next: String,
     link: Option<[u8; 16]>,
+    place: Option<PlaceId>,
 ) -> Result<(Url, Journey), Refusal> {
     let secret = || URL_SAFE_NO_PAD.encode(app.random_bytes::<32>());
     let journey = Journey {
@@ -61,6 +63,7 @@ pub(crate) async fn begin(
         verifier: secret(),
         next,
         link,
+        place: place.map(|place| place.0),
     };
     let now = app.clock.monotonic();
     in_turn(app, known, move |known| {

@@ -16,6 +16,9 @@ pub(crate) struct Journey {
     pub(crate) next: String,
     /// The session in which somebody wants to link the account, if it is that.
     pub(crate) link: Option<[u8; 16]>,
+    /// The place in the waiting list that they hold.
+    #[serde(default)]
+    pub(crate) place: Option<u64>,
 }
 
 /// Longest address of a page of ours that is gone on to.

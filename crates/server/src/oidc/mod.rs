@@ -11,6 +11,8 @@ mod provider;
 
 use std::sync::Arc;
 
+use defence::registration::PlaceId;
+
 pub(crate) use account::{link_to, user_of};
 pub(crate) use flow::{Who, begin, finish};
 pub(crate) use journey::{Journey, LIFETIME as JOURNEY_LIFETIME, is_own_path};
@@ -36,6 +38,10 @@ pub(crate) enum Refusal {
     Domain,
     /// What they want to link is another account's already.
     Taken,
+    /// They wait for an account in this place.
+    Waiting(PlaceId),
+    /// New accounts have to wait, and there is no place to wait in.
+    NoPlace,
 }
 
 impl Refusal {
@@ -48,6 +54,8 @@ impl Refusal {
             Self::EmailTaken => "oidc_email_taken",
             Self::Domain => "oidc_domain",
             Self::Taken => "oidc_taken",
+            Self::Waiting(_) => "oidc_waiting",
+            Self::NoPlace => "oidc_no_place",
         }
     }
 }

@@ -7,6 +7,7 @@ mod metrics;
 mod oidc;
 pub(crate) mod openapi;
 mod readyz;
+mod status;
 mod user;
 mod v1;
 
@@ -23,6 +24,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate as _, Size
 
 use crate::accounts::{authenticate, clients};
 use crate::app::App;
+use crate::bulwark::turnstile;
 use crate::error::ApiError;
 use crate::layers;
 
@@ -39,6 +41,7 @@ pub(crate) fn router(app: &App) -> Router {
         // Bodies have limits of their own: see `body`.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(app), authenticate))
+        .layer(from_fn_with_state(Arc::clone(app), turnstile))
         .layer(from_fn_with_state(Arc::clone(app), layers::guard))
         .layer(from_fn_with_state(Arc::clone(app), layers::headers))
         .layer(from_fn_with_state(Arc::clone(app), layers::observe))
@@ -138,6 +141,8 @@ fn api() -> Vec<(&'static str, Audience, MethodRouter<App>)> {
         ("/api/session", Anybody, get(api::session::handle)),
         ("/api/setup", Anybody, post(api::setup::handle)),
         ("/api/sign-up", Anybody, post(api::sign_up::handle)),
+        ("/api/challenges", Anybody, post(api::challenges::handle)),
+        ("/api/places", Anybody, post(api::place::handle).delete(api::leave_place::handle)),
         ("/api/verify", Anybody, post(api::verify::handle)),
         ("/api/reset", Anybody, post(api::reset::handle)),
         ("/api/reset/confirm", Anybody, post(api::confirm_reset::handle)),
@@ -210,6 +215,7 @@ fn compressed() -> Router<App> {
     let own = api().into_iter().map(|(path, _, methods)| (path, methods));
     let admin = api::admin::endpoints().into_iter().map(|(_, path, _, methods)| (path, methods));
     let routed = own.chain(admin).fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    let routed = routed.route("/status", get(status::handle));
     routed.fallback(page).layer(CompressionLayer::new().gzip(true).compress_when(worth_it))
 }
 

@@ -27,6 +27,7 @@ use crate::layers::anthropic::asks_anthropic;
         api::add_totp::handle,
         api::admin::add_credit::handle,
         api::admin::add_group::handle,
+        api::admin::add_invitations::handle,
         api::admin::add_user::handle,
         api::admin::add_user_key::handle,
         api::admin::audit::handle,
@@ -36,8 +37,10 @@ use crate::layers::anthropic::asks_anthropic;
         api::admin::change_user_key::handle,
         api::admin::delete_group::handle,
         api::admin::delete_user::handle,
+        api::admin::gate::handle,
         api::admin::group::handle,
         api::admin::groups::handle,
+        api::admin::pin_gate::handle,
         api::admin::prices::handle,
         api::admin::reset_factors::handle,
         api::admin::revoke_user_key::handle,
@@ -56,6 +59,7 @@ use crate::layers::anthropic::asks_anthropic;
         api::admin::users::handle,
         api::balance::handle,
         api::begin_totp::handle,
+        api::challenges::handle,
         api::change_conversation::handle,
         api::change_email::handle,
         api::change_key::handle,
@@ -73,6 +77,7 @@ use crate::layers::anthropic::asks_anthropic;
         api::export::handle,
         api::import::handle,
         api::keys::handle,
+        api::leave_place::handle,
         api::link_provider::handle,
         api::login::handle,
         api::login_passkey::handle,
@@ -81,6 +86,7 @@ use crate::layers::anthropic::asks_anthropic;
         api::logout::handle,
         api::models::handle,
         api::passkey_options::handle,
+        api::place::handle,
         api::regenerate::handle,
         api::remove_link::handle,
         api::renew_recovery_codes::handle,
@@ -114,6 +120,7 @@ use crate::layers::anthropic::asks_anthropic;
         super::anthropic::models::handle,
         super::anthropic::model::handle,
         super::user::balance::handle,
+        super::status::handle,
     ),
     components(schemas(
         wire::ErrorBody,
@@ -121,6 +128,7 @@ use crate::layers::anthropic::asks_anthropic;
         wire::chat::ChatCompletionChunk,
         wire::completions::CompletionChunk,
         api::stream::DeltaView,
+        crate::bulwark::Cut,
     )),
     modifiers(&Common),
     tags(
@@ -139,7 +147,7 @@ struct Common;
 const ERROR: &str = "ErrorBody";
 const ANTHROPIC_ERROR: &str = "AnthropicErrorReply";
 /// The schemas of what streams hold, which no response names.
-const STREAMED: [&str; 3] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta"];
+const STREAMED: [&str; 4] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta", "AnswerReduced"];
 const COOKIE: &str = "session";
 
 impl Modify for Common {

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use defence::challenge::solve;
 use serde_json::{Value, json};
 
 use crate::data::import;
 use crate::hostile::DEEPSEEK;
 use crate::support::{Asked, Client, PASSWORD, Reply, Setup, Site, code_at, one_time_codes, sign_in};
 
-/// Asked by the tests of passkeys, of logins elsewhere and of letters, whose other side they bring.
-const ELSEWHERE: [&str; 12] = [
+/// Asked by the tests of passkeys, of logins elsewhere and of letters, whose other side they bring; and the status, which
+/// is a page too, by those of the gate.
+const ELSEWHERE: [&str; 13] = [
     "add_passkey",
     "change_email",
     "change_passkey",
@@ -22,6 +24,7 @@ const ELSEWHERE: [&str; 12] = [
     "passkey_options",
     "remove_link",
     "reset",
+    "status",
     "verify",
 ];
 
@@ -166,6 +169,25 @@ async fn operators(site: &Site) {
     ask(client, "DELETE", &group_path, &Value::Null).await;
 }
 
+async fn gate(site: &Site) {
+    let (client, nobody) = (&site.client, Client::new(site.address));
+    get_all(client, &["/api/admin/gate"]).await;
+    // It is easy while the gate is open.
+    let given = ask(&nobody, "POST", "/api/challenges", &json!({"action": "sign_up"})).await.json();
+    let answer = solve(&serde_json::from_value(given["challenge"].clone()).unwrap()).unwrap();
+    let pin = json!({"level": "waiting_list", "reason": "to see it"});
+    ask(client, "PUT", "/api/admin/gate", &pin).await;
+    let asked = json!({"name": "Pip", "password": PASSWORD});
+    nobody.post("/api/sign-up", &asked).await.is_error(428, "challenge_required");
+    let asked = json!({"name": "Pip the second", "password": PASSWORD, "challenge": answer});
+    let waits = ask(&nobody, "POST", "/api/sign-up", &asked).await.json();
+    let place = json!({"place": waits["waiting"]["place"]});
+    ask(&nobody, "POST", "/api/places", &place).await;
+    ask(&nobody, "DELETE", "/api/places", &place).await;
+    ask(client, "POST", "/api/admin/invitations", &json!({"count": 1, "days": 90})).await;
+    ask(client, "PUT", "/api/admin/gate", &json!({"level": null})).await;
+}
+
 #[tokio::test]
 async fn every_endpoint_answers_as_the_document_says() {
     // Its administrator has gone through `setup`, and users through `sign_up` and `login`.
@@ -174,6 +196,7 @@ async fn every_endpoint_answers_as_the_document_says() {
     account(&site).await;
     programs(&site.client).await;
     operators(&site).await;
+    gate(&site).await;
     let (all, seen) = Asked::operations_and_answered();
     let unseen: BTreeSet<_> = all.difference(&seen).map(String::as_str).collect();
     assert_eq!(

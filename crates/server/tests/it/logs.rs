@@ -128,11 +128,11 @@ async fn everything_that_may_be_logged(site: &Site, office: &PostOffice, acme: &
         let asked = json!({
             "login": SECRET, "name": SECRET, "email": SECRET, "password": SECRET, "old": SECRET, "new": SECRET,
             "token": SECRET, "ticket": SECRET, "code": SECRET, "credential": {"id": SECRET, "response": SECRET},
+            "challenge": SECRET, "place": SECRET, "invitation": SECRET, "level": "open", "reason": SECRET,
         });
         let path = path.replace("{id}", SECRET);
-        for (method, client) in
-            [("POST", &careless), ("POST", &by_name), ("PATCH", &by_name), ("DELETE", &by_name)]
-        {
+        let ways = ["PATCH", "DELETE", "PUT"].map(|method| (method, &by_name));
+        for (method, client) in [("POST", &careless), ("POST", &by_name)].into_iter().chain(ways) {
             if path == "/api/logout" || (method == "DELETE" && path == "/api/sessions") {
                 continue;
             }

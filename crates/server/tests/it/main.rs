@@ -11,6 +11,8 @@ mod connections;
 mod contract;
 mod conversations;
 mod data;
+mod flood;
+mod gate;
 mod groups;
 mod guard;
 mod health;

@@ -12,7 +12,7 @@ use url::Url;
 use crate::mail::log;
 use crate::support::{
     ADMINISTRATOR, Acme, CLIENT_SECRET, Client, PASSWORD, PostOffice, Reply, Setup, Site, Wrong, events,
-    one_time_codes, sign_in,
+    eventually, one_time_codes, sign_in,
 };
 
 fn nobody(site: &Site) -> Client {
@@ -638,4 +638,42 @@ async fn providers_that_can_not_work_are_said_at_the_start() {
     // A password works beside it.
     let site = acme.setup(|_| {}).serve().await;
     assert_eq!(sign_in(&nobody(&site), ADMINISTRATOR).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_first_login_passes_the_gate_and_the_next_does_not_meet_it() {
+    let acme = Acme::new().await;
+    let tick_interval = Duration::from_millis(2);
+    let site = acme.setup(|settings| settings.registration.tick_interval = tick_interval).serve().await;
+    let pin = async |level: &str| {
+        let pinned = site.control.send("PUT", "/api/admin/gate", &json!({"level": level})).await;
+        assert_eq!(pinned.status, 200, "{}", pinned.text());
+    };
+    pin("waiting_list").await;
+    let users = site.store.users_count().await.unwrap();
+    let waits = travel(&acme, &nobody(&site), "").await;
+    let place = waits.header("location").strip_prefix("/sign-up?provider=acme#place=");
+    let place = place.unwrap_or_else(|| panic!("{:?}", waits.headers)).to_owned();
+    assert_eq!((waits.status, cookies(&waits).len()), (303, 1), "nobody is signed in");
+    assert_eq!(site.store.users_count().await.unwrap(), users);
+    assert_eq!(
+        events(&site).await.first().map(String::as_str),
+        Some("gate_pinned"),
+        "it was no failed login"
+    );
+
+    site.clock.advance(Duration::from_secs(1));
+    let called_up = async || {
+        let asked = nobody(&site).post("/api/places", &json!({"place": place})).await;
+        asked.json()["waiting"]["called_up"] == true
+    };
+    eventually("the place is called up", called_up).await;
+    let arrived = travel(&acme, &nobody(&site), &format!("?place={place}")).await;
+    goes_to(&arrived, "/");
+    signed_in(&site, &arrived);
+    assert_eq!(site.store.users_count().await.unwrap(), users + 1);
+    pin("suspended").await;
+    let again = travel(&acme, &nobody(&site), "").await;
+    goes_to(&again, "/");
+    signed_in(&site, &again);
 }

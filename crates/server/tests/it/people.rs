@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use defence::challenge::solve;
 use serde_json::{Value, json};
-use server::{Allowance, Audience, api_paths};
+use server::{Audience, api_paths};
 use store::{NewPasskey, PasskeyBackup};
 
+use crate::gate::read_challenge;
 use crate::support::{ADMINISTRATOR, Client, PASSWORD, Reply, SETUP_TOKEN, Setup, Site, set_up, sign_in};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -311,23 +313,32 @@ async fn a_login_tells_nothing_about_who_there_is() {
 
 #[tokio::test]
 async fn guessing_is_slowed_and_the_owner_elsewhere_is_not_locked_out() {
-    let burst = 3;
+    let tries = 3;
     let setup = Setup::with(|settings| {
-        settings.attempts_by_name = Allowance { burst, interval: Duration::from_secs(30) };
+        settings.defence.login_limits.pair = tries;
     });
     let site = setup.serve().await;
     let guess = json!({"login": ADMINISTRATOR, "password": "wrong, but long"});
-    for _ in 0..burst {
+    for _ in 0..tries {
         nobody(&site).post("/api/login", &guess).await.is_error(401, "wrong_login");
     }
+    // Each costs a challenge from then on.
+    let mut with_answer = guess.clone();
+    for _ in tries..3 * tries {
+        let asked = nobody(&site).post("/api/login", &guess).await;
+        asked.is_error(428, "challenge_required");
+        with_answer["challenge"] = json!(solve(&read_challenge(&asked)).unwrap());
+        nobody(&site).post("/api/login", &with_answer).await.is_error(401, "wrong_login");
+    }
+    // And then time.
     let refused = nobody(&site).post("/api/login", &guess).await;
     refused.is_error(429, "too_many_attempts");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
-    assert!((1..=31).contains(&seconds), "{seconds}");
+    assert!((1..=400).contains(&seconds), "{seconds}");
     // Who is signed in goes on; another name may be tried; time lifts it.
     assert_eq!(site.client.get("/api/models").await.status, 200);
     sign_in(&nobody(&site), "somebody else").await.is_error(401, "wrong_login");
-    site.clock.advance(Duration::from_secs(seconds));
+    site.clock.advance(2 * Duration::from_secs(seconds));
     assert_eq!(sign_in(&nobody(&site), ADMINISTRATOR).await.status, 200);
     assert_eq!(sign_in(&nobody(&site), ADMINISTRATOR).await.status, 200);
 }
@@ -340,7 +351,7 @@ async fn however_a_name_is_written_it_is_guessed_at_as_one() {
         ("ahab", ["ahab", "AHAB\t", "ａｈａｂ", "ⓐhab"]),
     ] {
         let setup = Setup::with(|settings| {
-            settings.attempts_by_name = Allowance { burst: 2, interval: Duration::from_secs(30) };
+            settings.defence.login_limits.pair = 2;
         });
         let site = setup.serve().await;
         let mut statuses = Vec::new();
@@ -348,13 +359,22 @@ async fn however_a_name_is_written_it_is_guessed_at_as_one() {
             let guess = json!({"login": login, "password": "wrong, but long"});
             statuses.push(nobody(&site).post("/api/login", &guess).await.status);
         }
-        assert_eq!(statuses, [401, 401, 429, 429], "{name}");
-        // Nor is there more for who has somebody's session.
-        if name == ADMINISTRATOR {
-            let wrong = json!({"password": PASSWORD});
-            site.client.post("/api/account/delete", &wrong).await.is_error(429, "too_many_attempts");
-        }
+        assert_eq!(statuses, [401, 401, 428, 428], "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_stolen_session_is_not_good_for_guessing_the_password() {
+    let site = Setup::with(|settings| settings.defence.login_limits.device = 3).serve().await;
+    let other = nobody(&site).signed_in(&sign_in(&nobody(&site), ADMINISTRATOR).await);
+    for _ in 0..3 {
+        let wrong = json!({"password": "wrong, but long"});
+        site.client.post("/api/account/delete", &wrong).await.is_error(401, "wrong_password");
+    }
+    let right = json!({"password": PASSWORD});
+    site.client.post("/api/account/delete", &right).await.is_error(429, "too_many_attempts");
+    // It is held up for what it did itself; its owner elsewhere is not.
+    other.post("/api/account/delete", &right).await.is_error(409, "conflict");
 }
 
 #[tokio::test]

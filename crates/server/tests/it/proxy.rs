@@ -2,12 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::{Rng, SystemClock};
 use dialogue::{Hub, HubConfig};
 use serde_json::json;
-use server::{Allowance, ForwardedHeader, Parts, Proxy, ServeError, Server, Settings};
+use server::{ForwardedHeader, Parts, Proxy, ServeError, Server, Settings};
 use store::SqliteStore;
 use tokio::net::TcpListener;
 
@@ -23,7 +22,7 @@ fn behind(networks: &[&str], header: ForwardedHeader) -> Setup {
     let mut setup = Setup::with(|settings| {
         settings.proxy = Some(Proxy { trusted, header, protocol: false });
         settings.public_url = Some(format!("https://{NAME}/").parse().unwrap());
-        settings.attempts_by_network = Allowance { burst: 2, interval: Duration::from_secs(30) };
+        settings.defence.login_limits.narrow = 2;
     });
     setup.administrator = false;
     setup
@@ -50,7 +49,7 @@ async fn a_declared_proxy_says_for_whom_it_asks() {
     }
     // Whatever that network says of itself, it has had its tries; another has not.
     for sent in ["203.0.113.7", "8.8.8.8, 203.0.113.7", "127.0.0.1,203.0.113.7, 127.0.0.1"] {
-        guess(&site, (XFF, sent)).await.is_error(429, "too_many_attempts");
+        guess(&site, (XFF, sent)).await.is_error(428, "challenge_required");
     }
     guess(&site, (XFF, "203.0.113.7, 198.51.100.2")).await.is_error(401, "wrong_login");
     assert_eq!(noted(&site).await, "198.51.100.2");
@@ -76,7 +75,7 @@ async fn what_is_no_address_counts_for_the_proxy_itself() {
         guess(&site, (XFF, sent)).await.is_error(401, "wrong_login");
         assert_eq!(noted(&site).await, "127.0.0.1");
     }
-    guess(&site, (XFF, "203.0.113.300")).await.is_error(429, "too_many_attempts");
+    guess(&site, (XFF, "203.0.113.300")).await.is_error(428, "challenge_required");
 }
 
 #[tokio::test]
@@ -87,7 +86,7 @@ async fn nobody_else_is_believed() {
         guess(&site, (XFF, sent)).await.is_error(401, "wrong_login");
         assert_eq!(noted(&site).await, "127.0.0.1");
     }
-    guess(&site, (XFF, "192.0.2.33")).await.is_error(429, "too_many_attempts");
+    guess(&site, (XFF, "192.0.2.33")).await.is_error(428, "challenge_required");
 }
 
 #[tokio::test]

@@ -6,18 +6,22 @@ use crate::{AuditEntry, AuditStore, StoreFuture, UserId};
 /// Entries that are kept.
 const ENTRIES_MAX: i64 = 100_000;
 
+/// Longest note of an operator.
+const NOTE_CHARS_MAX: usize = 200;
+
 impl AuditStore for SqliteStore {
     fn audit(&self, entry: AuditEntry) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
             let number = sqlx::query(
-                "INSERT INTO audit (at_ms, user_id, by_id, event, address) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO audit (at_ms, user_id, by_id, event, address, note) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(entry.at_ms)
             .bind(entry.user_id.map(|id| id.to_string()))
             .bind(entry.by.map(|id| id.to_string()))
             .bind(entry.event)
             .bind(cut(entry.address, ADDRESS_CHARS_MAX))
+            .bind(entry.note.map(|note| cut(note, NOTE_CHARS_MAX)))
             .execute(&mut *transaction)
             .await?
             .last_insert_rowid();
@@ -43,10 +47,10 @@ impl AuditStore for SqliteStore {
     }
 }
 
-pub(super) const OF_USER: &str =
-    "SELECT at_ms, user_id, by_id, event, address FROM audit WHERE user_id = ? ORDER BY number DESC LIMIT ?";
+pub(super) const OF_USER: &str = "SELECT at_ms, user_id, by_id, event, address, note FROM audit WHERE user_id = ? ORDER BY number DESC LIMIT ?";
 
-const OF_ALL: &str = "SELECT at_ms, user_id, by_id, event, address FROM audit ORDER BY number DESC LIMIT ?";
+const OF_ALL: &str =
+    "SELECT at_ms, user_id, by_id, event, address, note FROM audit ORDER BY number DESC LIMIT ?";
 
 #[cfg(test)]
 mod tests {
@@ -74,6 +78,7 @@ mod tests {
                 by: None,
                 event: "last".to_owned(),
                 address: String::new(),
+                note: None,
             };
             store.audit(entry).await.unwrap();
         }

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod conversations;
 mod file;
+mod gate;
 mod groups;
 mod links;
 mod messages;

@@ -163,7 +163,7 @@ pub(super) const LIVE_SESSIONS: &str = "SELECT COUNT(*) FROM sessions WHERE expi
 macro_rules! audit_query {
     ($condition:literal) => {
         concat!(
-            "SELECT audit.number, at_ms, user_id, by_id, event, address,
+            "SELECT audit.number, at_ms, user_id, by_id, event, address, note,
                 about.name AS user_name, operator.name AS by_name
              FROM audit LEFT JOIN users AS about ON about.id = user_id
                 LEFT JOIN users AS operator ON operator.id = by_id

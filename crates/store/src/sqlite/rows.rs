@@ -210,6 +210,7 @@ pub(super) fn audit_entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
         by: optional_parsed(row, "by_id", "audit.by_id")?,
         event: row.try_get("event")?,
         address: row.try_get("address")?,
+        note: row.try_get("note")?,
     })
 }
 

@@ -231,6 +231,11 @@ async fn lists_and_look_ups_walk_an_index() {
             addresses::FORGET_SIGN_UPS,
             "SEARCH used_sign_ups USING INDEX used_sign_ups_by_expiry (expires_ms<?)",
         ),
+        (gate::MOVES, "SCAN gate_moves"),
+        (
+            gate::FORGET_INVITATIONS,
+            "SEARCH used_invitations USING INDEX used_invitations_by_expiry (expires_ms<?)",
+        ),
         (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {
         let plan = plan(&store, query).await;

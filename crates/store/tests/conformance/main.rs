@@ -6,6 +6,7 @@ mod addresses;
 mod conversations;
 mod data;
 mod factors;
+mod gate;
 mod groups;
 mod keys;
 mod links;
@@ -88,6 +89,11 @@ async fn people<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
             an_unverified_address_is_verified_in_its_place
             a_password_is_reset_once_and_ends_all_sessions
             a_link_makes_an_account_once
+        }
+        gate {
+            moves_come_back_newest_first
+            a_pin_is_kept_until_it_is_taken_away
+            an_invitation_is_taken_once
         }
         links {
             a_link_finds_its_user_and_nobody_else

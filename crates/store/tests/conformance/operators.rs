@@ -207,8 +207,9 @@ pub(crate) async fn the_audit_log_is_paged_with_names(fixture: &Fixture) {
     for at_ms in 0..10 {
         let user_id = [Some(pip), Some(owner), None][at_ms as usize % 3];
         let by = (user_id == Some(pip)).then_some(owner);
-        let entry =
-            AuditEntry { at_ms, user_id, by, event: "test".to_owned(), address: "192.0.2.1".to_owned() };
+        let note = by.map(|_| "why".to_owned());
+        let (event, address) = ("test".to_owned(), "192.0.2.1".to_owned());
+        let entry = AuditEntry { at_ms, user_id, by, event, address, note };
         fixture.store.audit(entry).await.unwrap();
     }
     let walk = async |user, limit| {

@@ -223,6 +223,7 @@ pub(crate) async fn entries_of_the_audit_come_back_newest_first(fixture: &Fixtur
         by: None,
         event: event.to_owned(),
         address: "192.0.2.1".to_owned(),
+        note: (at_ms == 6).then(|| "by an operator".to_owned()),
     };
     let pip = fixture.user("Pip").await.id;
     let entries = [
@@ -241,9 +242,10 @@ pub(crate) async fn entries_of_the_audit_come_back_newest_first(fixture: &Fixtur
     assert_eq!(of(None, 1).await, entries[3..]);
     assert_eq!(of(Some(pip), 100).await, [entries[3].clone(), entries[0].clone()]);
     assert_eq!(of(Some(pip), 1).await, entries[3..]);
-    let long = AuditEntry { address: "é".repeat(1000), ..entry(8, None, "odd") };
-    fixture.store.audit(long).await.unwrap();
-    assert_eq!(of(None, 1).await[0].address, "é".repeat(64));
+    let (address, note) = ("é".repeat(1000), Some("ü".repeat(1000)));
+    fixture.store.audit(AuditEntry { address, note, ..entry(8, None, "odd") }).await.unwrap();
+    let cut = &of(None, 1).await[0];
+    assert_eq!((&cut.address, cut.note.as_ref()), (&"é".repeat(64), Some(&"ü".repeat(200))));
 }
 
 fn new_session(user_id: UserId) -> NewSession {

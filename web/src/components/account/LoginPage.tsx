@@ -1,8 +1,11 @@
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { SecondFactor } from "../../api/security";
+import { signIn } from "../../state/registration";
 import { pathVia, returnPath } from "../../state/route";
-import { login, useSession } from "../../state/session";
+import { useSession } from "../../state/session";
+import { GateBanner } from "../gate/GateBanner";
+import { ProofLine } from "../gate/ProofLine";
 import { EntryPage, PageLink } from "./EntryPage";
 import { Field, PasswordField } from "./Field";
 import { RefusalNote, SubmitButton } from "./FormFoot";
@@ -24,6 +27,9 @@ function PasswordPage({ onSecond }: { onSecond: (second: SecondFactor) => void }
   const { t } = useTranslation();
   const mail = useSession((state) => state.mail);
   const passkeys = useSession((state) => state.passkeys);
+  const [proof, setProof] = useState<number | null>(null);
+  const working = useRef(new AbortController());
+  useEffect(() => () => working.current.abort(), []);
   const { form, problems, refusal, busy, wait_s } = useSubmit(
     (values) =>
       found({
@@ -31,12 +37,21 @@ function PasswordPage({ onSecond }: { onSecond: (second: SecondFactor) => void }
         old: values.old === "" ? "passwordMissing" : null,
       }),
     async (values) => {
-      const second = await login(values.login.trim(), values.old);
-      if (second !== null) onSecond(second);
+      working.current = new AbortController();
+      const { signal } = working.current;
+      try {
+        const second = await signIn(values.login.trim(), values.old, { signal, onProgress: setProof });
+        if (second !== null) onSecond(second);
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      } finally {
+        setProof(null);
+      }
     },
   );
   return (
     <EntryPage title={t("login.title")} foot={<SignUpInvitation />}>
+      <GateBanner on="login" />
       <ProviderNote />
       <form {...form}>
         <Field
@@ -58,6 +73,13 @@ function PasswordPage({ onSecond }: { onSecond: (second: SecondFactor) => void }
           </p>
         )}
         <RefusalNote refusal={refusal} />
+        {proof !== null && (
+          <ProofLine
+            progress={proof}
+            text={t("gate.proof.signIn")}
+            onCancel={() => working.current.abort(new DOMException("cancelled", "AbortError"))}
+          />
+        )}
         <SubmitButton busy={busy} wait_s={wait_s}>
           {t("login.submit")}
         </SubmitButton>

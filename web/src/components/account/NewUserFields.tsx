@@ -10,8 +10,16 @@ export const newUserProblems = (values: Values, email: boolean) => ({
   password: newPasswordProblem(values.password),
 });
 
+interface Props {
+  problems: Problems;
+  /** An address is asked for. */
+  email?: boolean;
+  /** What was entered before the page was loaded anew. */
+  before?: { name?: string; email?: string };
+}
+
 /** What a new user enters, whoever they are. */
-export function NewUserFields({ problems, email = false }: { problems: Problems; email?: boolean }) {
+export function NewUserFields({ problems, email = false, before = {} }: Props) {
   const { t } = useTranslation();
   return (
     <>
@@ -20,9 +28,17 @@ export function NewUserFields({ problems, email = false }: { problems: Problems;
         label={t("form.name")}
         hint={t("form.nameHint")}
         autoComplete="username"
+        defaultValue={before.name}
         problem={problems.name}
       />
-      {email && <EmailField label={t("form.email")} hint={t("form.emailHint")} problem={problems.email} />}
+      {email && (
+        <EmailField
+          label={t("form.email")}
+          hint={t("form.emailHint")}
+          defaultValue={before.email}
+          problem={problems.email}
+        />
+      )}
       <PasswordField
         name="password"
         label={t("form.password")}

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { passkeysSupported } from "../../api/webauthn";
 import { type Refusal, refusalOf } from "../../state/account";
+import { recallPlace } from "../../state/newcomer";
 import { offerPasskeys, signInByPasskey } from "../../state/passkey";
 import { providerPath, returnPath } from "../../state/route";
 import { useSession } from "../../state/session";
@@ -22,7 +23,7 @@ export function OtherWays() {
       </p>
       {passkeys && <PasskeyButton />}
       {providers.map(({ id, name }) => (
-        <a key={id} href={providerPath(id, next)} className="button">
+        <a key={id} href={providerPath(id, next, recallPlace(`provider.${id}`))} className="button">
           <LogIn size={17} aria-hidden />
           <span className="ways-name">{t("security.login.provider", { name })}</span>
         </a>

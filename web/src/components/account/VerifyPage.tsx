@@ -1,5 +1,9 @@
+import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
 import { useSession, verify } from "../../state/session";
+import { PlaceCard } from "../gate/PlaceCard";
+import { Turn } from "../gate/Turn";
+import { usePlace } from "../gate/usePlace";
 import { EntryPage, PageLink } from "./EntryPage";
 import { RefusalNote, SubmitButton } from "./FormFoot";
 import { useSubmit } from "./useSubmit";
@@ -13,10 +17,22 @@ export function VerifyPage() {
   const { t } = useTranslation();
   const ticket = useToken();
   const name = useSession((state) => state.user?.name);
-  const { form, refusal, busy, wait_s } = useSubmit(
+  const place = usePlace("letter");
+  const pressed = useRef(false);
+  const { form, refusal, busy, wait_s, again } = useSubmit(
     () => ({}),
-    () => verify(ticket),
+    async () => {
+      pressed.current = true;
+      const waiting = await verify(ticket, place.ticket);
+      if (waiting !== null) place.take(waiting);
+    },
   );
+  // A place that another link has left here presses nothing.
+  const calledUp = place.waiting?.called_up === true;
+  useEffect(() => {
+    if (calledUp && pressed.current) again();
+  }, [calledUp, again]);
+  const waits = ticket !== "" && place.ticket !== null && !calledUp;
   const dead = refusal?.problem === "ticketExpired" || refusal?.problem === "ticketInvalid";
   return (
     <EntryPage
@@ -37,8 +53,17 @@ export function VerifyPage() {
         )
       }
     >
+      {waits && <PlaceCard place={place} />}
       {ticket !== "" && (
-        <form {...form}>
+        <form {...form} hidden={waits}>
+          {calledUp && place.waiting !== null && (
+            <Turn waiting={place.waiting}>{t(busy ? "gate.place.sending" : "gate.place.confirm")}</Turn>
+          )}
+          {place.gone && (
+            <p className="note form-note" role="status">
+              {t("gate.place.gone")}
+            </p>
+          )}
           <RefusalNote refusal={refusal} />
           {!dead && (
             <SubmitButton busy={busy} wait_s={wait_s}>

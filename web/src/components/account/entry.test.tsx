@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/re
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { startLanguages } from "../../i18n";
 import { settle, useSession } from "../../state/session";
-import { session } from "../../testing";
+import { session, user } from "../../testing";
 import { LoginPage } from "./LoginPage";
 import { ResetPage } from "./ResetPage";
 import { SignUpPage } from "./SignUpPage";
@@ -149,6 +149,40 @@ describe("the link of a letter", () => {
     await screen.findByText("This link isn't valid, or has been used already.");
     expect(asked).toEqual([["/api/verify", { ticket: "abc" }]]);
     expect(screen.queryByRole("button", { name: "Confirm" })).toBeNull();
+  });
+
+  it("is answered once more when one's place is called up", async () => {
+    window.history.replaceState(null, "", "/verify#abc");
+    let called_up = false;
+    const waiting = () => ({
+      place: "p1",
+      ahead: 2,
+      called_up,
+      about_seconds: 5,
+      ask_again_seconds: 1,
+    });
+    answers = {
+      "/api/verify": () => Response.json({ waiting: waiting() }, { status: 202 }),
+      "/api/places": () => Response.json({ waiting: waiting() }),
+    };
+    render(<VerifyPage />);
+    press("Confirm");
+    await screen.findByText("2 people are ahead of you.");
+    called_up = true;
+    answers["/api/verify"] = () => Response.json(session({ user: user("ada") }), { status: 201 });
+    await waitFor(() => expect(useSession.getState().user?.id).toBe("ada"), { timeout: 5000 });
+    expect(asked.at(-1)).toEqual(["/api/verify", { ticket: "abc", place: "p1" }]);
+  });
+
+  it("does nothing by itself with a place that was there before", async () => {
+    localStorage.setItem("cachalot.place.letter", "p1");
+    window.history.replaceState(null, "", "/verify#of-a-stranger");
+    const waiting = { place: "p1", ahead: 0, called_up: true, about_seconds: 0, ask_again_seconds: 9 };
+    answers = { "/api/places": () => Response.json({ waiting }) };
+    render(<VerifyPage />);
+    await screen.findByText(/Press the button, and your account is created/);
+    expect(asked.map(([path]) => path)).toEqual(["/api/places"]);
+    localStorage.removeItem("cachalot.place.letter");
   });
 
   it("without its ticket has nothing to press", () => {

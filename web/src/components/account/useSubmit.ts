@@ -1,4 +1,4 @@
-import { type FormEvent, useEffect, useRef, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import { type FieldName, type Problem, type Refusal, refusalOf } from "../../state/account";
 
 export type Values = Readonly<Record<FieldName, string>>;
@@ -82,7 +82,9 @@ export function useSubmit(check: (values: Values) => Problems, act: (values: Val
     const { [name as FieldName]: _, ...others } = problems;
     setProblems(others);
   };
-  return { form: { ref: form, noValidate: true, onSubmit, onInput }, problems, refusal, busy, wait_s };
+  /** Sends what stands in the form, as if its button had been pressed. */
+  const again = useCallback(() => form.current?.requestSubmit(), []);
+  return { form: { ref: form, noValidate: true, onSubmit, onInput }, problems, refusal, busy, wait_s, again };
 }
 
 /** Leaves out what is all right. */

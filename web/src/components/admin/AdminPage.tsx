@@ -12,6 +12,7 @@ import { ConnectionLine, NoticeLine } from "../Notices";
 import { SettingsMenu } from "../SettingsMenu";
 import { Tips } from "../Tips";
 import { Audit } from "./Audit";
+import { GatePart } from "./GatePart";
 import { Groups } from "./Groups";
 import { Status } from "./Status";
 import { Usage } from "./Usage";
@@ -75,6 +76,8 @@ function Part({ me, place, search }: { me: User; place: AdminPlace; search: stri
       return <Groups administers={me.role === "admin"} />;
     case "usage":
       return <Usage user={new URLSearchParams(search).get("user") || null} />;
+    case "gate":
+      return <GatePart administers={me.role === "admin"} />;
     case "audit":
       return <Audit user={new URLSearchParams(search).get("user")} />;
     case "status":

@@ -61,6 +61,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
           )}
           <time dateTime={new Date(entry.at_ms).toISOString()}>{at.format(entry.at_ms)}</time>
           {entry.address !== "" && <span>{entry.address}</span>}
+          {entry.note != null && <span dir="auto">{entry.note}</span>}
         </span>
       </span>
     </li>

@@ -110,6 +110,7 @@ pub(super) fn cut_short(finish: &Finish) -> Option<String> {
         Finish::Length => Some("cut: the token limit or the end of the context is reached".to_owned()),
         Finish::Cancelled => Some("stopped".to_owned()),
         Finish::ShuttingDown => Some("cut: the model is shutting down".to_owned()),
+        Finish::Displaced => Some("the queue is full".to_owned()),
         Finish::Failed(why) => Some(format!("failed: {why}")),
     }
 }

@@ -41,7 +41,7 @@ fn end(told: Told) -> anyhow::Result<()> {
     match told.finish {
         Finish::Stop | Finish::StopString(_) | Finish::ToolCalls | Finish::Length => Ok(()),
         Finish::Cancelled => std::process::exit(INTERRUPTED),
-        Finish::ShuttingDown => bail!("the answer is not complete"),
+        Finish::ShuttingDown | Finish::Displaced => bail!("the answer is not complete"),
         Finish::Failed(why) => bail!("the model could not go on: {why}"),
     }
 }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base::Rng;
-use defence::{Prefix, Rates};
+use defence::{Class, Prefix, Rates};
 
 use familiar::Familiar;
 
@@ -67,6 +67,8 @@ enum Standing<K> {
     Proxy,
     Stranger,
     User(K),
+    /// Who is not trusted yet.
+    NewUser(K),
 }
 
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub(super) struct Roster<K, T> {
     entries: HashMap<Id, Entry<K, T>>,
     strangers: usize,
     users: usize,
+    /// Those of them who are not trusted yet.
+    new_users: usize,
     by_prefix: Counts,
     by_user: HashMap<K, u32>,
     idle: IdleStrangers,
@@ -104,6 +108,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
             entries: HashMap::new(),
             strangers: 0,
             users: 0,
+            new_users: 0,
             by_prefix: Counts::default(),
             by_user: HashMap::new(),
             idle: IdleStrangers::default(),
@@ -238,19 +243,26 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         }
     }
 
-    /// Notes that a stranger has shown who they are. Whether the connection counts as theirs: one user has not any
-    /// number, and users together leave some to strangers.
-    pub(super) fn recognise(&mut self, id: Id, user: K, now: Duration) -> bool {
+    /// Notes that a stranger has shown who they are, and of what class. Whether the connection counts as theirs: one user
+    /// has not any number, users together leave some to strangers, and new ones leave half of what is kept from
+    /// strangers to established ones.
+    pub(super) fn recognise(&mut self, id: Id, (user, class): (K, Class), now: Duration) -> bool {
         let held = self.by_user.get(&user).copied().unwrap_or(0);
         let users_max = self.max - self.max.div_ceil(FLOOR).min(self.max - 1);
+        let new_users_max = self.max - (self.max - self.strangers_max()).div_ceil(2);
+        let is_new = class < Class::Established;
         let Some(entry) = self.entries.get_mut(&id) else { return false };
-        if entry.standing != Standing::Stranger {
-            return entry.standing == Standing::User(user);
+        match entry.standing {
+            Standing::Stranger => {}
+            Standing::Proxy => return false,
+            Standing::User(theirs) | Standing::NewUser(theirs) => return theirs == user,
         }
-        if held >= self.limits.per_user_max || self.users >= users_max {
+        let is_full = self.users >= users_max || (is_new && self.new_users >= new_users_max);
+        if held >= self.limits.per_user_max || is_full {
             return false;
         }
-        entry.standing = Standing::User(user);
+        entry.standing = if is_new { Standing::NewUser(user) } else { Standing::User(user) };
+        self.new_users += usize::from(is_new);
         if let Some(since) = entry.idle.take() {
             self.idle.remove(entry.address, since, id);
         }
@@ -278,8 +290,9 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
                     self.idle.remove(entry.address, since, id);
                 }
             }
-            Standing::User(user) => {
+            Standing::User(user) | Standing::NewUser(user) => {
                 self.users -= 1;
+                self.new_users -= usize::from(matches!(entry.standing, Standing::NewUser(_)));
                 if let Some(held) = self.by_user.get_mut(&user) {
                     *held -= 1;
                     if *held == 0 {

@@ -84,7 +84,7 @@ fn new_ones_have_a_rate() {
 fn a_rush_of_strangers_is_bounded_wherever_they_come_from() {
     let mut book = book(1000, |limits| limits.new_strangers_max = 20);
     let known = open(&mut book, "192.0.2.1", SECOND);
-    assert!(book.recognise(known, 1, SECOND));
+    assert!(book.recognise(known, (1, Class::Established), SECOND));
     for host in 1..20 {
         open(&mut book, &format!("10.{host}.0.1"), SECOND);
     }
@@ -99,8 +99,8 @@ fn who_has_shown_who_they_are_is_no_stranger_any_more() {
     let mut book = book(1000, |limits| limits.open = PrefixCaps { narrow: 1, middle: 1, wide: 1 });
     let mut of_user = |user: u32| {
         let id = open(&mut book, "192.0.2.1", SECOND);
-        let counts = book.recognise(id, user, SECOND);
-        assert_eq!(book.recognise(id, user, SECOND), counts);
+        let counts = book.recognise(id, (user, Class::Established), SECOND);
+        assert_eq!(book.recognise(id, (user, Class::Established), SECOND), counts);
         if !counts {
             book.leave(id);
         }
@@ -121,18 +121,18 @@ fn a_part_is_kept_for_users_and_a_floor_for_strangers() {
     assert_eq!(book.admit(at("10.0.1.1"), "", SECOND).unwrap_err(), Refusal::Full);
     assert_eq!(book.room(SECOND), Room::Now, "it may be somebody who is known");
     // Who shows who they are makes room for another stranger, and their address is familiar from then on.
-    assert!(book.recognise(strangers[0], 7, SECOND));
+    assert!(book.recognise(strangers[0], (7, Class::Established), SECOND));
     open(&mut book, "10.0.1.1", SECOND);
     assert_eq!(book.admit(at("10.0.1.2"), "", SECOND).unwrap_err(), Refusal::Full);
     for _ in 0..19 {
         let id = open(&mut book, "10.0.0.0", SECOND);
-        assert!(book.recognise(id, 7, SECOND) || book.users() == 38);
+        assert!(book.recognise(id, (7, Class::Established), SECOND) || book.users() == 38);
         book.busy(id);
     }
     assert_eq!(book.entries.len(), 40);
     // Users never have them all.
     for id in &strangers[1..] {
-        book.recognise(*id, 8, SECOND);
+        book.recognise(*id, (8, Class::Established), SECOND);
     }
     assert_eq!(book.users(), 38);
 }
@@ -218,7 +218,7 @@ proptest! {
                 }
                 (2, Some(id)) => book.busy(id),
                 (3, Some(id)) => book.idle(id, now),
-                (4, Some(id)) => drop(book.recognise(id, user, now)),
+                (4, Some(id)) => drop(book.recognise(id, (user, Class::Established), now)),
                 (5, Some(id)) => {
                     book.leave(id);
                     open.retain(|other| *other != id);

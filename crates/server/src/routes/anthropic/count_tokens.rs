@@ -3,7 +3,7 @@ use axum::extract::State;
 use dialogue::DialogueError;
 use wire::anthropic::{CountTokensRequest, InputTokens};
 
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -22,6 +22,7 @@ use crate::generation::{check, lend};
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, _room): JsonBytes,
 ) -> Result<Json<InputTokens>, ApiError> {
     let request = CountTokensRequest::from_json(&body)?;
@@ -34,6 +35,6 @@ pub(crate) async fn handle(
         Err(DialogueError::TooLong { prompt_tokens, .. }) => Ok(prompt_tokens),
         Err(error) => Err(error),
     };
-    let input_tokens = check(&app, &dialogue, count).await?;
+    let input_tokens = check(&app, &dialogue, standing, count).await?;
     Ok(Json(InputTokens { input_tokens }))
 }

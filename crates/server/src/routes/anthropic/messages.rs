@@ -9,10 +9,10 @@ use wire::anthropic::{
     BlockDelta, ContentBlock, Message, MessageEnd, MessagesRequest, StopReason, StreamEvent, UNSIGNED, Usage,
 };
 
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::error::ApiError;
+use crate::error::{ApiError, displaced};
 use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, whole_as};
 use crate::layers::anthropic::{error_bytes, error_reply};
 use crate::sse;
@@ -31,12 +31,16 @@ const ENDPOINT: &str = "/anthropic/v1/messages";
         status = 200,
         description = "The message; with `stream`, events that tell how it comes about. \
             Whoever had to wait may get an error in its place: the status was sent before.",
+        headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
+            whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \
+            answer.")),
         content((Message = "application/json"), (String = "text/event-stream")),
     )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = MessagesRequest::from_json(&body)?;
@@ -49,17 +53,19 @@ pub(crate) async fn handle(
         asked: Asked::AsMuchAsFits(Box::new(asked(request)), max_tokens),
         answers: 1,
     };
-    let running = begin(&app, client, order).await?;
+    let running = begin(&app, client, standing, order).await?;
     drop(room);
     let dialogue = running.dialogue();
     let (id, model) = (format!("msg_{}", app.random_name()), dialogue.name());
     let message = Message::begun(id, model, Usage::new(running.prompt_tokens(), 0, 0, 0));
-    let limits = Limits { max_tokens, context: dialogue.context() };
+    let most = running.cut().output_tokens.map_or(max_tokens, |tokens| max_tokens.min(tokens as usize));
+    let limits = Limits { max_tokens: most, context: dialogue.context() };
     let writer = Writer { message, omitted, limits, streams, greeted: false, open: None, stop: None };
     if streams {
         return Ok(stream(&app, running, writer));
     }
-    whole_as(&app, whole_message(running, writer), error_bytes).await
+    let cut = running.cut();
+    Ok(cut.mark(whole_as(&app, whole_message(running, writer), error_bytes).await?))
 }
 
 fn asked(request: MessagesRequest) -> dialogue::ChatRequest {
@@ -207,6 +213,7 @@ impl Writer {
                 (if full { StopReason::ModelContextWindowExceeded } else { StopReason::MaxTokens }, None)
             }
             Finish::Cancelled | Finish::ShuttingDown => return Err(HubError::ShuttingDown.into()),
+            Finish::Displaced => return Err(displaced()),
             Finish::Failed(why) => return Err(ApiError::internal(why)),
         })
     }

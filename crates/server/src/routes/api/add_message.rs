@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::OfConversation;
 use super::views::MessageView;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Standing};
 use crate::answers::{Plan, admit_to_conversation, spawn};
 use crate::app::App;
 use crate::body::{self, Given};
@@ -47,6 +47,7 @@ pub(crate) struct Turn {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
+    standing: Standing,
     OfConversation(conversation_id): OfConversation,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Turn>), ApiError> {
@@ -71,9 +72,10 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let turn = app
         .detached(async move {
-            let admitted = admit_to_conversation(&worker, caller.user, &model).await?;
+            let admitted = admit_to_conversation(&worker, (caller.user, standing), &model).await?;
             let tokens_max = admitted.tokens_max;
-            let plan = Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max };
+            let plan =
+                Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max, standing };
             let _starting = worker.answers.starting().await;
             let added = worker.store.add_turn(caller.user, turn).await;
             let turn = admitted.begun(&worker, added).await?;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{confirm, end_sessions};
-use crate::accounts::{Caller, Password, Peer};
+use crate::accounts::{Caller, Password, Peer, Standing};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -30,11 +30,12 @@ pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
     peer: Peer,
+    standing: Standing,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
     let user = confirm(&app, caller, asked.old, peer).await?;
     asked.new.check_strength("new", &user.name)?;
-    let hash = app.accounts.hasher.hash(asked.new, app.random_bytes()).await?;
+    let hash = app.accounts.hasher.hash(asked.new, app.random_bytes(), standing).await?;
     let worker = App::clone(&app);
     app.detached(async move {
         // The store compares once more: of two who change it at once, one does.

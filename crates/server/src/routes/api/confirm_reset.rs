@@ -1,5 +1,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
+use defence::Class;
 use serde::Deserialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -7,7 +8,7 @@ use utoipa::ToSchema;
 use super::end_sessions;
 use super::reset::Reset;
 use super::verify::{invalid, no_ticket};
-use crate::accounts::{Password, Peer, fingerprint};
+use crate::accounts::{Password, Peer, Standing, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -31,6 +32,7 @@ pub(crate) struct Asked {
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
+    standing: Standing,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
     let used = || invalid("this link was used already, or the account has changed since");
@@ -45,7 +47,8 @@ pub(crate) async fn handle(
         return Err(used());
     }
     asked.password.check_strength("password", &user.name)?;
-    let hash = app.accounts.hasher.hash(asked.password, app.random_bytes()).await?;
+    let hash =
+        app.accounts.hasher.hash(asked.password, app.random_bytes(), standing.at_least(Class::Guest)).await?;
     // The store compares once more: two who use the link at once don't both succeed.
     let worker = App::clone(&app);
     app.detached(async move {

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Standing};
 use crate::answers::{Plan, admit_to_conversation, spawn};
 use crate::app::App;
 use crate::body;
@@ -34,6 +34,7 @@ pub(crate) struct Answer {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
+    standing: Standing,
     OfMessage(conversation_id, id): OfMessage,
     body::Json(Asked {}, _room): body::Json<Asked>,
 ) -> Result<Json<Answer>, ApiError> {
@@ -45,9 +46,9 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let assistant = app
         .detached(async move {
-            let admitted = admit_to_conversation(&worker, caller.user, &model).await?;
+            let admitted = admit_to_conversation(&worker, (caller.user, standing), &model).await?;
             let tokens_max = admitted.tokens_max;
-            let plan = Plan { model, system: conversation.system, thinking: None, tokens_max };
+            let plan = Plan { model, system: conversation.system, thinking: None, tokens_max, standing };
             let _starting = worker.answers.starting().await;
             let resumed = worker.store.resume_answer(caller.user, conversation_id, id).await;
             let assistant = admitted.begun(&worker, resumed).await?;

@@ -5,16 +5,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{login_second, sign_in_response};
-use crate::accounts::{Password, Peer};
+use crate::accounts::{Password, Peer, Standing, Tried, device_shown};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
+use crate::gate::Turned;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = LoginAsked)]
 pub(crate) struct Asked {
     login: String,
     password: Password,
+    /// The solution of a challenge, in Base64.
+    challenge: Option<String>,
 }
 
 /// Longer than any name and any address.
@@ -30,44 +33,53 @@ enum LoggedIn {
 }
 
 /// Name or email address, and password. Where one-time codes are on, the answer asks for one.
+///
+/// While passwords are tried by the many, or for this account, a challenge comes first (428, with one in the body); not
+/// on a device that somebody has signed in to it with before.
 #[utoipa::path(
     post,
     path = "/api/login",
     operation_id = "login",
     tag = "account",
     request_body = Asked,
-    responses((status = 200, body = LoggedIn)),
+    responses(
+        (status = 200, body = LoggedIn),
+        (status = 428, body = super::sign_up::Challenged),
+    ),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     peer: Peer,
+    standing: Standing,
     headers: HeaderMap,
     body::Json(asked, _room): body::Json<Asked>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Turned> {
     let login = asked.login.trim().to_owned();
     if login.len() > LOGIN_BYTES_MAX {
         let message = format!("login may have at most {LOGIN_BYTES_MAX} bytes, this one has {}", login.len());
-        return Err(ApiError::invalid("login", message));
+        return Err(ApiError::invalid("login", message).into());
     }
-    app.accounts.check_login(&login, peer, app.clock.monotonic())?;
+    let (device, challenge) = (device_shown(&app, &headers), asked.challenge.as_deref());
+    let mut tried = app.try_login(Tried { login: &login, peer, standing, device, challenge }).await?;
     // Somebody who doesn't exist, who is disabled and who mistypes get the same answer after the same work.
-    let user = app.store.user_by_login(login.clone()).await?;
+    let user = tried.user.take();
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    let right = app.accounts.hasher.verify(asked.password, hash).await?;
-    match user.filter(|user| right && user.disabled_ms.is_none()) {
+    let right = app.accounts.hasher.verify(asked.password, hash, tried.standing).await?;
+    let user = user.filter(|user| right && user.disabled_ms.is_none());
+    app.login_tried(&login, peer, &tried, user.is_some());
+    match user {
         Some(user) => {
-            app.accounts.login_succeeded(&login, peer);
             if app.store.one_time_codes(user.id).await?.is_some() {
                 app.audit("second_factor_asked", Some(user.id), peer).await;
-                return login_second::ask(&app, &user);
+                return Ok(login_second::ask(&app, &user)?);
             }
             app.audit("login", Some(user.id), peer).await;
-            sign_in_response(&app, user, peer, &headers).await
+            Ok(sign_in_response(&app, user, peer, &headers).await?)
         }
         None => {
-            app.accounts.login_failed(&login, peer, app.clock.monotonic());
             app.audit("login_failed", None, peer).await;
-            Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", "the name or the password is wrong"))
+            let message = "the name or the password is wrong";
+            Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_login", message).into())
         }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) async fn handle(
         }
         Err(error) => return Err(error.into()),
     }
+    app.gatehouse.login(true);
     app.audit("passkey_login", Some(user.id), peer).await;
     sign_in_response(&app, user, peer, &headers).await
 }
@@ -81,6 +82,7 @@ async fn owner(app: &App, passkey: &Passkey) -> Result<Option<User>, ApiError> {
 /// One answer for a passkey that is not there, that somebody disabled has, and a signature that is wrong.
 async fn refused(app: &App, known: Option<(&Passkey, Refused)>, peer: Peer) -> ApiError {
     app.accounts.network_failed(peer, app.clock.monotonic());
+    app.gatehouse.login(false);
     let (event, user) = match known {
         // Its owner can be told: only who has the key, or a copy of it, gets here.
         Some((passkey, Refused::CounterWentBack)) => ("passkey_counter_went_back", Some(passkey.user_id)),

@@ -78,10 +78,12 @@ pub(crate) async fn handle(
     };
     if !is_right(&app, &user, &asked.code, peer).await? {
         app.accounts.network_failed(peer, app.clock.monotonic());
+        app.gatehouse.login(false);
         app.audit("wrong_code", Some(user.id), peer).await;
         return Err(wrong_code());
     }
     app.accounts.second_factor_right(user.id);
+    app.gatehouse.login(true);
     app.audit("login", Some(user.id), peer).await;
     sign_in_response(&app, user, peer, &headers).await
 }

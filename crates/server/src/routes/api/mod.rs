@@ -8,6 +8,7 @@ pub(super) mod add_totp;
 pub(super) mod admin;
 pub(super) mod balance;
 pub(super) mod begin_totp;
+pub(super) mod challenges;
 pub(super) mod change_conversation;
 pub(super) mod change_email;
 pub(super) mod change_key;
@@ -26,6 +27,7 @@ pub(super) mod export;
 pub(super) mod import;
 mod key;
 pub(super) mod keys;
+pub(super) mod leave_place;
 pub(super) mod link_provider;
 pub(super) mod login;
 pub(super) mod login_passkey;
@@ -34,6 +36,7 @@ pub(super) mod login_second;
 pub(super) mod logout;
 pub(super) mod models;
 pub(super) mod passkey_options;
+pub(super) mod place;
 pub(super) mod regenerate;
 pub(super) mod remove_link;
 pub(super) mod renew_recovery_codes;
@@ -69,7 +72,7 @@ use axum::response::{IntoResponse as _, Response};
 use store::{ConversationId, MessageId, PasskeyId, SessionId, User};
 
 use self::session::SessionView;
-use crate::accounts::{Caller, Password, Peer};
+use crate::accounts::{Caller, Password, Peer, Standing, check_guess, guessed_wrong};
 use crate::answers::check_model;
 use crate::app::App;
 use crate::error::{ApiError, shortened};
@@ -137,8 +140,13 @@ async fn sign_in_response(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let cookie = app.sign_in(&user, peer, headers).await?;
+    let device = app.remember_device(user.id, headers);
     let view = SessionView::of(app, Some(user), headers);
-    Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
+    let mut response = ([(header::SET_COOKIE, cookie)], Json(view)).into_response();
+    if let Some(device) = device {
+        response.headers_mut().append(header::SET_COOKIE, device);
+    }
+    Ok(response)
 }
 
 /// How long after signing in somebody who has no password need not do so again.
@@ -155,7 +163,7 @@ async fn confirm(
     let user = caller.account(app).await?;
     if user.password_hash.is_some() {
         let given = password.ok_or_else(|| wrong_password("the password is needed for this"))?;
-        check_password(app, &user, given, peer).await?;
+        check_password(app, caller, &user, given, peer).await?;
         return Ok(user);
     }
     let age_ms = app.clock.unix_ms().saturating_sub(caller.signed_in_ms);
@@ -173,12 +181,20 @@ fn wrong_password(message: &str) -> ApiError {
 
 /// The caller's own password, asked again before what can't be undone. Counted as a login, so that a stolen session
 /// can't be used to guess it.
-async fn check_password(app: &App, user: &User, given: Password, peer: Peer) -> Result<(), ApiError> {
-    app.accounts.check_login(&user.name, peer, app.clock.monotonic())?;
-    if app.accounts.hasher.verify(given, user.password_hash.clone()).await? {
+async fn check_password(
+    app: &App,
+    caller: Caller,
+    user: &User,
+    given: Password,
+    peer: Peer,
+) -> Result<(), ApiError> {
+    let session = caller.session.into();
+    check_guess(app, &user.name, session, peer)?;
+    let standing = Standing::of_user(user.id);
+    if app.accounts.hasher.verify(given, user.password_hash.clone(), standing).await? {
         return Ok(());
     }
-    app.accounts.login_failed(&user.name, peer, app.clock.monotonic());
+    guessed_wrong(app, &user.name, session, peer);
     app.audit("wrong_password", Some(user.id), peer).await;
     Err(wrong_password("the password is wrong"))
 }

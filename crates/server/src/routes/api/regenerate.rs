@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Standing};
 use crate::answers::{Plan, admit_to_conversation, spawn};
 use crate::app::App;
 use crate::body;
@@ -39,6 +39,7 @@ pub(crate) struct Answer {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
+    standing: Standing,
     OfMessage(conversation_id, beside): OfMessage,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
@@ -50,9 +51,10 @@ pub(crate) async fn handle(
     let worker = App::clone(&app);
     let assistant = app
         .detached(async move {
-            let admitted = admit_to_conversation(&worker, caller.user, &model).await?;
+            let admitted = admit_to_conversation(&worker, (caller.user, standing), &model).await?;
             let tokens_max = admitted.tokens_max;
-            let plan = Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max };
+            let plan =
+                Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max, standing };
             let _starting = worker.answers.starting().await;
             let added = worker.store.add_answer(caller.user, answer).await;
             let assistant = admitted.begun(&worker, added).await?;

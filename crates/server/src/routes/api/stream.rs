@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 
 use super::OfMessage;
 use super::views::MessageView;
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Standing};
 use crate::answers::{Found, Live, News, Seen, find};
 use crate::app::App;
+use crate::bulwark::Listens;
 use crate::error::ApiError;
 use crate::sse;
 
@@ -43,7 +44,8 @@ enum MessagePart {
     responses((
         status = 200,
         description = "Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; \
-            last `done`, the Message as it stays.",
+            last `done`, the Message as it stays. Where the answer may be no larger than so much, for the load or for \
+            whose it is, `reduced`, an AnswerReduced, comes once between them.",
         body = String,
         content_type = "text/event-stream",
     )),
@@ -51,6 +53,7 @@ enum MessagePart {
 pub(crate) async fn handle(
     State(app): State<App>,
     caller: Caller,
+    standing: Standing,
     OfMessage(conversation, message): OfMessage,
 ) -> Result<Response, ApiError> {
     let found = find(&app, caller.user, conversation, message).await?;
@@ -58,7 +61,9 @@ pub(crate) async fn handle(
     Ok(match found {
         Found::Live(live) => {
             let changes = live.changes();
-            sse::respond(Following { live, changes, keep_alive, seen: None, ended: false })
+            let listens = app.bulwark.listen(standing);
+            let listens = listens.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
+            sse::respond(Following { live, changes, keep_alive, seen: None, ended: false, _listens: listens })
         }
         Found::Ended(message) => {
             let view = MessageView::from(*message);
@@ -84,6 +89,7 @@ struct Following {
     /// What this client has; none before it has the snapshot.
     seen: Option<Seen>,
     ended: bool,
+    _listens: Listens,
 }
 
 impl sse::Source for Following {
@@ -114,6 +120,9 @@ impl sse::Source for Following {
 
 fn events(news: News) -> Bytes {
     let mut bytes = BytesMut::new();
+    if let Some(cut) = news.cut {
+        bytes.extend_from_slice(&sse::event("reduced", &cut));
+    }
     for (part, text) in [(MessagePart::Reasoning, news.reasoning), (MessagePart::Content, news.content)] {
         if !text.is_empty() {
             bytes.extend_from_slice(&sse::event("delta", &DeltaView { part, text }));

@@ -10,11 +10,12 @@ use utoipa::ToSchema;
 
 use super::session::SessionView;
 use super::sign_in_response;
-use super::sign_up::{Waiting, check_open};
+use super::sign_up::{Waiting, check_name_is_free, check_open};
 use crate::accounts::{Caller, NoTicket, Peer, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
+use crate::gate::{Turned, Waits};
 
 /// How long a letter's link is good.
 pub(super) const LIFETIME: Duration = Duration::from_hours(24);
@@ -23,6 +24,8 @@ pub(super) const LIFETIME: Duration = Duration::from_hours(24);
 #[schema(as = VerifyAsked)]
 pub(crate) struct Asked {
     ticket: String,
+    /// A place in the waiting list, where a link of before made no account yet.
+    place: Option<String>,
 }
 
 /// An address that waits to be a user's.
@@ -44,7 +47,11 @@ pub(super) struct NewAddress {
     operation_id = "verify",
     tag = "account",
     request_body = Asked,
-    responses((status = 200, body = SessionView), (status = 201, body = SessionView)),
+    responses(
+        (status = 200, body = SessionView),
+        (status = 201, body = SessionView),
+        (status = 202, body = Waits),
+    ),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
@@ -52,10 +59,10 @@ pub(crate) async fn handle(
     caller: Result<Caller, ApiError>,
     headers: HeaderMap,
     body::Json(asked, _room): body::Json<Asked>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Turned> {
     match app.open_ticket::<Waiting>("sign up", &asked.ticket) {
-        Ok(waiting) => make_account(&app, peer, &headers, waiting).await,
-        Err(NoTicket::Expired) => Err(no_ticket(NoTicket::Expired)),
+        Ok(waiting) => make_account(&app, peer, &headers, waiting, asked.place).await,
+        Err(NoTicket::Expired) => Err(no_ticket(NoTicket::Expired).into()),
         Err(NoTicket::Invalid) => {
             let address = app.open_ticket::<NewAddress>("new address", &asked.ticket).map_err(no_ticket)?;
             change_address(&app, peer, address).await?;
@@ -88,15 +95,21 @@ async fn make_account(
     peer: Peer,
     headers: &HeaderMap,
     waiting: Waiting,
-) -> Result<Response, ApiError> {
+    place: Option<String>,
+) -> Result<Response, Turned> {
     check_open(app)?;
     // Before the name: it was this account that took it.
     if app.store.user_by_login(waiting.email.clone()).await?.is_some() {
         return Err(invalid(
             "this link was used already, or the address has an account by other means: sign in",
-        ));
+        )
+        .into());
     }
-    let Waiting { name, email, password_hash, sent_ms } = waiting;
+    let Waiting { name, email, password_hash, sent_ms, place: known, invitation } = waiting;
+    check_name_is_free(app, &name).await?;
+    let shown = place.and_then(|ticket| app.open_place(&ticket, peer));
+    let place = shown.or_else(|| known.map(|held| app.take_place(held, peer)));
+    let pass = app.pass_of_letter(place, invitation.as_deref()).await?;
     let address = app.accounts.fingerprint("sign up", &email.to_lowercase());
     let link = SignUpLink { address, sent_ms, lifetime: LIFETIME };
     let new = NewUser {
@@ -106,11 +119,22 @@ async fn make_account(
         password_hash: Some(password_hash),
         first: false,
     };
-    // Also after the account that it made is deleted.
-    let user = match app.store.add_user_by_link(new, link).await {
-        Err(StoreError::Conflict(_)) => return Err(invalid("this link was used already; ask for another")),
-        added => added?,
-    };
+    let worker = App::clone(app);
+    let made = app.detached(async move {
+        if let Err(turned) = worker.take_account(&pass, peer).await {
+            return Ok(Err(turned));
+        }
+        let added = worker.store.add_user_by_link(new, link).await;
+        if added.is_err() {
+            worker.give_back_account(&pass).await;
+        }
+        match added {
+            // Also after the account that it made is deleted.
+            Err(StoreError::Conflict(_)) => Err(invalid("this link was used already; ask for another")),
+            added => Ok(Ok(added?)),
+        }
+    });
+    let user = made.await??;
     app.welcome(user.id).await;
     app.audit("sign_up", Some(user.id), peer).await;
     let signed_in = sign_in_response(app, user, peer, headers).await?;

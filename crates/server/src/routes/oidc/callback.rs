@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use defence::registration::PlaceId;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
@@ -53,7 +54,15 @@ pub(crate) async fn handle(
     };
     match done {
         Ok((next, cookie)) => Ok(go(&next, cookie.into_iter().chain([forget]))),
+        // They did all right. Behind `#`, as in letters, so that the ticket is sent nowhere.
+        Err(Refusal::Waiting(place)) => {
+            let ticket = app.place_ticket(place, peer)?;
+            let page = format!("/sign-up?provider={}#place={ticket}", known.settings.id);
+            Ok(go(&page, [forget]))
+        }
+        Err(refusal @ Refusal::NoPlace) => Ok(go(&page_of(refusal, false), [forget])),
         Err(refusal) => {
+            app.gatehouse.login(false);
             app.accounts.network_failed(peer, app.clock.monotonic());
             app.audit("provider_login_failed", None, peer).await;
             Ok(go(&page_of(refusal, linking), [forget]))
@@ -89,7 +98,7 @@ async fn arrive(
         Some(_) => return Err(Refusal::Failed),
     }
     let code = code.ok_or(Refusal::Failed)?;
-    let (next, link) = (journey.next.clone(), journey.link);
+    let (next, link, place) = (journey.next.clone(), journey.link, journey.place.map(PlaceId));
     let who = oidc::finish(app, known, journey, code, iss).await?;
     if let Some(link) = link {
         // Whoever set out, and confirmed it, is whoever is here.
@@ -102,13 +111,14 @@ async fn arrive(
         app.tell(&user, Language::of(headers), Subject::ProviderLinked);
         return Ok((next, None));
     }
-    let user = oidc::user_of(app, &known.settings, &who, peer).await?;
+    let user = oidc::user_of(app, &known.settings, &who, peer, place).await?;
     let cookie = app.sign_in(&user, peer, headers).await.map_err(|error| {
         if let Some(note) = error.into_note() {
             tracing::error!(error = note, "somebody could not be signed in");
         }
         Refusal::Failed
     })?;
+    app.gatehouse.login(true);
     app.audit("provider_login", Some(user.id), peer).await;
     Ok((next, Some(cookie)))
 }

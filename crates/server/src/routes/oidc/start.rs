@@ -17,6 +17,8 @@ pub(crate) struct Asked {
     next: Option<String>,
     /// The ticket of `POST /api/account/providers/{id}/link`.
     link: Option<String>,
+    /// The place in the waiting list of somebody who has none yet.
+    place: Option<String>,
 }
 
 pub(crate) async fn handle(
@@ -44,7 +46,8 @@ pub(crate) async fn handle(
         },
         (Some(_), Err(_)) => return Ok(go(&page_of(Refusal::Expired, false), [])),
     };
-    match oidc::begin(&app, &known, next, session).await {
+    let place = asked.place.and_then(|ticket| app.open_place(&ticket, peer));
+    match oidc::begin(&app, &known, next, session, place).await {
         Ok((url, journey)) => {
             let ticket = app.challenge("oidc", &journey, JOURNEY_LIFETIME)?;
             Ok(go(url.as_str(), [journey_cookie(&app, Some(&ticket))]))

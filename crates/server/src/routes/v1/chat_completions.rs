@@ -11,7 +11,7 @@ use wire::chat::{
 use wire::{STREAM_DONE, Usage};
 
 use super::{Naming, wire_number, wire_usage};
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -32,12 +32,16 @@ const ENDPOINT: &str = "/v1/chat/completions";
         status = 200,
         description = "The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. \
             Whoever had to wait may get an error in its place: the status was sent before.",
+        headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
+            whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \
+            answer.")),
         content((ChatCompletion = "application/json"), (String = "text/event-stream")),
     )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ChatCompletionRequest::from_json(&body)?;
@@ -47,14 +51,15 @@ pub(crate) async fn handle(
     let style = Style { logprobs: request.logprobs, functions_form: request.functions_form };
     let model = request.model.clone();
     let order = Order { endpoint: ENDPOINT, model, asked: Asked::Chat(Box::new(asked(request))), answers };
-    let running = begin(&app, client, order).await?;
+    let running = begin(&app, client, standing, order).await?;
     drop(room);
     let naming = Naming::new(&app, "chatcmpl-", &running);
     if streams {
         let chunks = Chunks { naming, style, include_usage, greeted: vec![false; answers] };
         return Ok(stream(&app, running, chunks));
     }
-    whole(&app, completion(running, naming, style, answers)).await
+    let cut = running.cut();
+    Ok(cut.mark(whole(&app, completion(running, naming, style, answers)).await?))
 }
 
 /// How the client wants the answer.

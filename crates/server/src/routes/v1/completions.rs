@@ -14,7 +14,7 @@ use wire::completions::{
 };
 
 use super::{Naming, finish_reason, wire_number, wire_usage};
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -34,12 +34,16 @@ const ENDPOINT: &str = "/v1/completions";
         status = 200,
         description = "The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. \
             Whoever had to wait may get an error in its place: the status was sent before.",
+        headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
+            whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \
+            answer.")),
         content((wire::completions::Completion = "application/json"), (String = "text/event-stream")),
     )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = CompletionRequest::from_json(&body)?;
@@ -53,14 +57,15 @@ pub(crate) async fn handle(
     };
     // The dialogue names fields as the chat has them.
     let named = |error: ApiError| error.renamed("messages", "prompt").renamed("top_logprobs", "logprobs");
-    let mut running = begin(&app, client, order).await.map_err(named)?;
+    let mut running = begin(&app, client, standing, order).await.map_err(named)?;
     let texts = texts(request, &mut running);
     drop(room);
     let naming = Naming::new(&app, "cmpl-", &running);
     if streams {
         return Ok(stream(&app, running, Chunks { naming, include_usage, texts }));
     }
-    whole(&app, completion(running, naming, texts)).await
+    let cut = running.cut();
+    Ok(cut.mark(whole(&app, completion(running, naming, texts)).await?))
 }
 
 fn asked(request: &CompletionRequest) -> Vec<dialogue::CompletionRequest> {

@@ -2,7 +2,7 @@ use axum::Json;
 use axum::extract::State;
 use wire::tokens::{DetokenizeRequest, TokensText};
 
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -20,6 +20,7 @@ use crate::generation::{check, lend};
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Json<TokensText>, ApiError> {
     let DetokenizeRequest { model, tokens } = DetokenizeRequest::from_json(&body)?;
@@ -30,5 +31,5 @@ pub(crate) async fn handle(
         let _room = room;
         dialogue.text_of_tokens(&tokens)
     };
-    Ok(Json(TokensText { prompt: check(&app, &dialogue, work).await? }))
+    Ok(Json(TokensText { prompt: check(&app, &dialogue, standing, work).await? }))
 }

@@ -43,7 +43,9 @@ fn finish_reason(finish: &Finish) -> FinishReason {
         Finish::ToolCalls => FinishReason::ToolCalls,
         Finish::Length => FinishReason::Length,
         Finish::Cancelled => FinishReason::Aborted,
-        Finish::ShuttingDown | Finish::Failed(_) => FinishReason::InsufficientSystemResource,
+        Finish::ShuttingDown | Finish::Displaced | Finish::Failed(_) => {
+            FinishReason::InsufficientSystemResource
+        }
     }
 }
 

@@ -17,10 +17,10 @@ use wire::responses::{
 };
 
 use super::wire_number;
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
-use crate::error::ApiError;
+use crate::error::{ApiError, displaced};
 use crate::generation::{Asked, Ended, Form, Order, Running, Step, begin, stream, translate, whole};
 use crate::sse;
 
@@ -38,12 +38,16 @@ const ENDPOINT: &str = "/v1/responses";
         status = 200,
         description = "The response; with `stream`, events that tell how it comes about. \
             Whoever had to wait may get an error in its place: the status was sent before.",
+        headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
+            whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \
+            answer.")),
         content((ResponseObject = "application/json"), (String = "text/event-stream")),
     )),
 )]
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = ResponsesRequest::from_json(&body)?;
@@ -58,14 +62,15 @@ pub(crate) async fn handle(
         asked: Asked::Chat(Box::new(asked(request))),
         answers: 1,
     };
-    let begun = begin(&app, client, order).await;
+    let begun = begin(&app, client, standing, order).await;
     let running = begun.map_err(|error| error.renamed("messages", "input"))?;
     drop(room);
     let writer = Writer::new(Arc::clone(&app.clock), name, response, streams);
     if streams {
         return Ok(stream(&app, running, writer));
     }
-    whole(&app, whole_response(running, writer)).await
+    let cut = running.cut();
+    Ok(cut.mark(whole(&app, whole_response(running, writer)).await?))
 }
 
 fn asked(mut request: ResponsesRequest) -> ChatRequest {
@@ -307,6 +312,7 @@ impl Writer {
                 self.response.incomplete_details = Some(IncompleteDetails { reason });
             }
             Finish::Cancelled | Finish::ShuttingDown => self.failure = Some(HubError::ShuttingDown.into()),
+            Finish::Displaced => self.failure = Some(displaced()),
             Finish::Failed(why) => self.failure = Some(ApiError::internal(why)),
         }
     }

@@ -2,7 +2,7 @@ use axum::Json;
 use axum::extract::State;
 use wire::tokens::{TokenizeRequest, Tokens};
 
-use crate::accounts::Client;
+use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
 use crate::error::ApiError;
@@ -21,6 +21,7 @@ use crate::generation::{check, lend};
 pub(crate) async fn handle(
     State(app): State<App>,
     client: Client,
+    standing: Standing,
     JsonBytes(body, room): JsonBytes,
 ) -> Result<Json<Tokens>, ApiError> {
     let TokenizeRequest { model, prompt, add_special_tokens, return_token_strs } =
@@ -39,5 +40,5 @@ pub(crate) async fn handle(
             tokens,
         })
     };
-    Ok(Json(check(&app, &dialogue, work).await?))
+    Ok(Json(check(&app, &dialogue, standing, work).await?))
 }

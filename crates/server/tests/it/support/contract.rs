@@ -151,6 +151,7 @@ impl Contract {
         let schema = match (operation["operationId"].as_str().unwrap_or_default(), name) {
             ("stream", "snapshot" | "done") => "Message",
             ("stream", "delta") => "MessageDelta",
+            ("stream", "reduced") => "AnswerReduced",
             ("stream", name) => return Err(format!("there is no event {name:?}")),
             ("chat_completions", "") => "ChatCompletionChunk",
             ("completions", "") => "CompletionChunk",

@@ -16,7 +16,9 @@ use std::time::Duration;
 use base::{Clock as _, ManualClock, Rng};
 use dialogue::{Hub, HubConfig};
 use serde_json::{Value, json};
-use server::{ConnectionLimits, Parts, PasswordCost, PrefixCaps, ServeError, Server, Settings, Tls};
+use server::{
+    ConnectionLimits, Parts, PasswordCost, PrefixCaps, Registration, ServeError, Server, Settings, Tls,
+};
 use store::{MasterKeys, SqliteStore, Store, UserId};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
@@ -60,6 +62,13 @@ impl Default for Setup {
             progress_interval: Duration::from_millis(10),
             // What it costs is no matter here.
             password_cost: PasswordCost { memory_kib: 64, passes: 1 },
+            // Everybody comes from this machine, and the clock stands.
+            registration: Registration {
+                accounts_per_minute: 100_000,
+                accounts_per_address: 100_000,
+                accounts_per_network: 100_000,
+                ..Registration::default()
+            },
             // One connection for each request, and a clock that stands still.
             connections: ConnectionLimits {
                 new: ALL,

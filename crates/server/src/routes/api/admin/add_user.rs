@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::super::words::Role;
 use super::views::UserCardView;
 use super::{check_groups, given_or_random, of_groups};
-use crate::accounts::{Admin, Password, check_email, check_name};
+use crate::accounts::{Admin, Password, Standing, check_email, check_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -51,7 +51,8 @@ pub(crate) async fn handle(
     let email = check_email(asked.email.as_deref())?;
     let groups = check_groups(&asked.groups)?;
     let (password, shown) = given_or_random(&app, asked.password, &name)?;
-    let password_hash = Some(app.accounts.hasher.hash(password, app.random_bytes()).await?);
+    let password_hash =
+        Some(app.accounts.hasher.hash(password, app.random_bytes(), Standing::MACHINE).await?);
     // Only the machine comes here while there is nobody.
     let first = app.store.users_count().await? == 0;
     let role = if first { UserRole::Admin } else { asked.role.map_or(UserRole::User, Into::into) };

@@ -2,6 +2,7 @@
 
 pub(in crate::routes) mod add_credit;
 pub(in crate::routes) mod add_group;
+pub(in crate::routes) mod add_invitations;
 pub(in crate::routes) mod add_user;
 pub(in crate::routes) mod add_user_key;
 pub(in crate::routes) mod audit;
@@ -11,8 +12,10 @@ pub(in crate::routes) mod change_user;
 pub(in crate::routes) mod change_user_key;
 pub(in crate::routes) mod delete_group;
 pub(in crate::routes) mod delete_user;
+pub(in crate::routes) mod gate;
 pub(in crate::routes) mod group;
 pub(in crate::routes) mod groups;
+pub(in crate::routes) mod pin_gate;
 pub(in crate::routes) mod prices;
 pub(in crate::routes) mod reset_factors;
 pub(in crate::routes) mod revoke_user_key;
@@ -34,7 +37,7 @@ mod views;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use serde::Deserialize;
 use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId};
 use utoipa::ToSchema;
@@ -59,6 +62,7 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
     let key = "/api/admin/users/{id}/keys/{key}";
     let groups = "/api/admin/groups";
     let group = "/api/admin/groups/{id}";
+    let gate = "/api/admin/gate";
     vec![
         ("GET", users, Operator, get(users::handle)),
         ("POST", users, Admin, post(add_user::handle)),
@@ -85,6 +89,9 @@ pub(in crate::routes) fn endpoints() -> Vec<Endpoint> {
         ("GET", group, Operator, get(group::handle)),
         ("PATCH", group, Admin, patch(change_group::handle)),
         ("DELETE", group, Admin, delete(delete_group::handle)),
+        ("GET", gate, Operator, get(gate::handle)),
+        ("PUT", gate, Operator, put(pin_gate::handle)),
+        ("POST", "/api/admin/invitations", Admin, post(add_invitations::handle)),
         ("GET", "/api/admin/audit", Operator, get(audit::handle)),
         ("GET", "/api/admin/status", Operator, get(status::handle)),
         ("GET", "/api/admin/backup", Admin, get(backup::handle).head(backup::head)),

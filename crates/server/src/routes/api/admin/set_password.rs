@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::super::end_sessions;
 use super::{OfUser, given_or_random};
-use crate::accounts::{Operator, Password};
+use crate::accounts::{Operator, Password, Standing};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     operator.may_look_after(&user)?;
     operator.must_be_another(id)?;
     let (password, shown) = given_or_random(&app, asked.password, &user.name)?;
-    let hash = app.accounts.hasher.hash(password, app.random_bytes()).await?;
+    let hash = app.accounts.hasher.hash(password, app.random_bytes(), Standing::MACHINE).await?;
     let worker = App::clone(&app);
     let sessions = app
         .detached(async move {

@@ -5,6 +5,9 @@ use store::{AuditRow, Group, Session, UserCard};
 use utoipa::ToSchema;
 
 use super::super::words::Role;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::gate::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
@@ -126,6 +129,8 @@ pub(crate) struct AuditView {
     by_name: Option<String>,
     event: String,
     address: String,
+    /// What the operator wrote about it.
+    note: Option<String>,
 }
 
 impl From<AuditRow> for AuditView {
@@ -139,6 +144,42 @@ impl From<AuditRow> for AuditView {
             by_name: row.by_name,
             event: row.entry.event,
             address: row.entry.address,
+            note: row.entry.note,
         }
+    }
+}
+
+/// The registration gate.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AdminGate)]
+pub(crate) struct GateView {
+    registration: RegistrationView,
+    /// While there is one.
+    incident: Option<IncidentView>,
+    /// The last moves, the newest first; at most 64.
+    moves: Vec<MoveView>,
+    /// The level that is pinned.
+    #[schema(value_type = Option<LevelName>)]
+    pin: Option<String>,
+    /// What the gate was told at its last tick.
+    signals: SignalsView,
+    /// Of the last 60 seconds.
+    accounts_made: u32,
+}
+
+impl GateView {
+    pub(super) async fn of(app: &App) -> Result<Self, ApiError> {
+        // Where no server runs, what the store knows was not read before.
+        app.gatehouse.load(&*app.store, app.moment()).await?;
+        let inside = app.gatehouse.inside(app.clock.monotonic());
+        let StatusView { registration, incident, moves } = app.gate_status();
+        Ok(Self {
+            registration,
+            incident,
+            moves,
+            pin: inside.pin,
+            signals: inside.signals,
+            accounts_made: inside.accounts_made,
+        })
     }
 }

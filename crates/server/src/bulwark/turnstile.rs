@@ -1,0 +1,253 @@
+//! Room for requests, by class: asked before a body is read, before a query and before a hash.
+//!
+//! There are two kinds of room. *Short* requests are let in as far as the server keeps up ([`Adaptive`]): how long its
+//! tasks wait for a core says whether it does. *Long* ones, which wait for a model or bring a file, have slots of their
+//! own, so that they and the short ones never wait for each other. A slot is held until the response begins; what is
+//! streamed from then on is bounded elsewhere ([`berths`](super::berths), [`underway`](super::underway)).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base::Rng;
+use defence::{Adaptive, AdaptiveSettings, Full, Pool, Shares, Shed, Slot};
+
+use crate::accounts::{Machine, Standing, Who};
+use crate::app::App;
+use crate::error::ApiError;
+use crate::metrics::Counted;
+use crate::settings::Defence;
+
+/// After so many seconds a long request may have ended.
+const RETRY_S: u64 = 5;
+
+#[derive(Debug)]
+pub(crate) struct Turnstile {
+    inner: Mutex<Inner>,
+    is_on: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    adaptive: Adaptive,
+    short: Pool<Who>,
+    long: Pool<Who>,
+    slots: u32,
+    rng: Rng,
+}
+
+/// What a request is to the turnstile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Short,
+    Long,
+    /// What asks whether the server lives must not be told that it is busy.
+    Free,
+}
+
+impl Kind {
+    fn of(method: &Method, path: &str) -> Self {
+        const ANSWERS: [&str; 4] = ["/completions", "/responses", "/messages", "/account/import"];
+        match path {
+            "/healthz" | "/readyz" => Self::Free,
+            _ if method == Method::POST
+                && !path.starts_with("/api/conversations")
+                && ANSWERS.iter().any(|end| path.ends_with(end)) =>
+            {
+                Self::Long
+            }
+            _ => Self::Short,
+        }
+    }
+}
+
+/// Why there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    Shed(Shed),
+    Full(Full),
+}
+
+impl NoRoom {
+    /// A word for metrics.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Shed(_) => "overload",
+            Self::Full(Full::Class { .. }) => "request_slots",
+            Self::Full(Full::Key { .. }) => "caller_slots",
+        }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Shed(shed) => {
+                let seconds = shed.retry_after.as_secs_f64().ceil() as u64;
+                Self::busy("overloaded", format!("the server is busy: {shed}")).after(seconds)
+            }
+            NoRoom::Full(full @ Full::Class { .. }) => {
+                Self::busy("overloaded", format!("the server is busy: {full}")).after(RETRY_S)
+            }
+            NoRoom::Full(full @ Full::Key { .. }) => {
+                Self::too_many("too_many_requests_at_once", full.to_string(), RETRY_S)
+            }
+        }
+    }
+}
+
+/// A slot, until it is dropped.
+struct Held {
+    app: App,
+    kind: Kind,
+    slot: Option<Slot<Who>>,
+    _counted: Counted,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let now = self.app.clock.monotonic();
+        let mut inner = self.app.bulwark.turnstile.lock();
+        if self.kind == Kind::Long {
+            inner.long.give_back(slot);
+        } else {
+            inner.short.give_back(slot);
+            inner.adaptive.ended(now);
+        }
+    }
+}
+
+impl Turnstile {
+    pub(super) fn new(settings: &Defence, now: Duration, rng: Rng) -> Self {
+        let slots = settings.requests_max.max(2);
+        let adaptive = AdaptiveSettings {
+            limit_min: (slots / 64).max(2),
+            limit_max: slots,
+            target_delay: settings.delay_max,
+            ..AdaptiveSettings::default()
+        };
+        let pool = || Pool::new(slots, Shares::default(), slots / 2);
+        let inner = Inner { adaptive: Adaptive::new(adaptive, now), short: pool(), long: pool(), slots, rng };
+        Self { inner: Mutex::new(inner), is_on: settings.request_slots }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // What is behind it is good wherever a panic leaves it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Short requests that may be under way at once.
+    pub(super) fn limit(&self) -> u32 {
+        self.lock().adaptive.limit()
+    }
+
+    /// Takes how long a task waited for a core.
+    pub(super) fn waited(&self, delay: Duration, now: Duration) {
+        self.lock().adaptive.began(delay, now);
+    }
+
+    fn take(&self, kind: Kind, standing: Standing, now: Duration) -> Result<Slot<Who>, NoRoom> {
+        let Standing { class, who } = standing;
+        let mut inner = self.lock();
+        if kind == Kind::Long {
+            return inner.long.take(class, who).map_err(NoRoom::Full);
+        }
+        let in_flight = inner.slots - inner.short.free();
+        let Inner { adaptive, rng, short, .. } = &mut *inner;
+        adaptive.admit(class, in_flight, now, rng).map_err(NoRoom::Shed)?;
+        short.take(class, who).map_err(NoRoom::Full)
+    }
+}
+
+/// Lets a request in while there is room for its class. Whoever has the machine always finds some.
+pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Next) -> Response {
+    let kind = Kind::of(request.method(), request.uri().path());
+    let turnstile = &app.bulwark.turnstile;
+    if kind == Kind::Free || !turnstile.is_on || Machine::made(&request) {
+        return next.run(request).await;
+    }
+    let standing = Standing::noted(request.extensions());
+    match turnstile.take(kind, standing, app.clock.monotonic()) {
+        Ok(slot) => {
+            let counted = app.metrics.request_of(standing.class);
+            let held = Held { app: App::clone(&app), kind, slot: Some(slot), _counted: counted };
+            let response = next.run(request).await;
+            drop(held);
+            response
+        }
+        Err(why) => {
+            app.metrics.refused(standing.class, why.word());
+            ApiError::from(why).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use defence::{Class, Prefix};
+
+    use super::*;
+
+    fn of(class: Class, number: u32) -> Standing {
+        let address = std::net::Ipv4Addr::from_bits(number).into();
+        Standing { class, who: Who::Network(Prefix::narrow(address)) }
+    }
+
+    fn turnstile() -> Turnstile {
+        let settings = Defence { requests_max: 100, ..Defence::default() };
+        Turnstile::new(&settings, Duration::ZERO, Rng::from_seed(1))
+    }
+
+    #[test]
+    fn what_waits_for_a_model_has_slots_of_its_own() {
+        let check = |method: Method, path: &str, expected: Kind| {
+            assert_eq!(Kind::of(&method, path), expected, "{path}");
+        };
+        check(Method::POST, "/v1/chat/completions", Kind::Long);
+        check(Method::POST, "/beta/completions", Kind::Long);
+        check(Method::POST, "/v1/responses", Kind::Long);
+        check(Method::POST, "/anthropic/v1/messages", Kind::Long);
+        check(Method::POST, "/api/account/import", Kind::Long);
+        // Its answer is written by a task of its own.
+        check(Method::POST, "/api/conversations/1/messages", Kind::Short);
+        check(Method::GET, "/v1/responses", Kind::Short);
+        check(Method::POST, "/v1/messages/count_tokens", Kind::Short);
+        check(Method::POST, "/api/login", Kind::Short);
+        check(Method::GET, "/healthz", Kind::Free);
+    }
+
+    #[test]
+    fn a_flood_of_strangers_leaves_room_for_users() {
+        let turnstile = turnstile();
+        let mut held = Vec::new();
+        let refused = (0..1000).find_map(|number| {
+            let taken = turnstile.take(Kind::Short, of(Class::Unknown, number), Duration::ZERO);
+            taken.map(|slot| held.push(slot)).err()
+        });
+        let Some(NoRoom::Shed(shed)) = refused else { panic!("{refused:?}") };
+        assert_eq!((held.len(), shed.allowed), (25, 25), "half of what is let in at first, which is half");
+        for number in 0..20 {
+            held.push(turnstile.take(Kind::Short, of(Class::Established, number), Duration::ZERO).unwrap());
+        }
+        let text = ApiError::from(NoRoom::Shed(shed)).message().to_owned();
+        assert!(text.contains("25 requests are under way; allowed for this class: 25"), "{text}");
+        // Those of the other kind are no matter.
+        let _ = turnstile.take(Kind::Long, of(Class::Unknown, 1), Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn one_network_has_not_all_the_slots() {
+        let turnstile = turnstile();
+        let mut held = Vec::new();
+        let refused = (0..100).find_map(|_| {
+            let taken = turnstile.take(Kind::Long, of(Class::Established, 1), Duration::ZERO);
+            taken.map(|slot| held.push(slot)).err()
+        });
+        assert_eq!(refused, Some(NoRoom::Full(Full::Key { allowed: 50, held: 50 })));
+        let _ = turnstile.take(Kind::Long, of(Class::Established, 2), Duration::ZERO).unwrap();
+    }
+}

@@ -1,0 +1,328 @@
+//! A flood of strangers and of new accounts, and the users who are served through it.
+
+use std::time::Duration;
+
+use defence::challenge::solve;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use server::{CapsByClass, Settings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::gate::{NAME, Stranger, change, read_challenge};
+use crate::support::{Client, PASSWORD, Reply, Setup, Site, Streaming, eventually};
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// Behind a proxy, and as a public server is: whoever asks by its name is nobody of this machine.
+async fn served(more: impl FnOnce(&mut Settings)) -> Site {
+    let setup = Setup::with(|settings| {
+        change(settings);
+        more(settings);
+    });
+    Site::gated(setup).await
+}
+
+/// Somebody who signs up now.
+async fn somebody<'a>(site: &'a Site, name: &str, address: &str) -> Stranger<'a> {
+    let stranger = Stranger::at(site, address);
+    let reply = stranger.sign_up(name, &json!({})).await;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    stranger.signed_in(&reply)
+}
+
+/// Time goes by, until whoever has an account is trusted.
+fn much_later(site: &Site) {
+    site.clock.advance(Duration::from_hours(2));
+}
+
+fn question(model: &str) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "How deep do they dive?"}]})
+}
+
+impl Stranger<'_> {
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, "*/*", &Value::Null).await
+    }
+
+    /// Asks for a stream of an answer, and returns when its head is there.
+    async fn open(&self, body: &Value) -> Streaming {
+        let mut body = body.clone();
+        body["stream"] = json!(true);
+        let headers = [
+            ("host", NAME),
+            ("x-forwarded-for", self.address.as_str()),
+            ("content-type", "application/json"),
+            ("cookie", self.cookie.as_deref().unwrap_or_default()),
+        ];
+        let body = serde_json::to_vec(&body).unwrap();
+        Client::new(self.site.address).open("POST", CHAT, &headers, body).await
+    }
+
+    /// Sends the head of a request, whose body is waited for.
+    async fn hold(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.site.address).await.unwrap();
+        let head = format!(
+            "POST /api/login HTTP/1.1\r\nhost: {NAME}\r\nx-forwarded-for: {}\r\ncontent-type: application/json\r\n\
+             content-length: 100\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn log_in(&self, name: &str, password: &str, challenge: Option<&str>) -> Reply {
+        let mut body = json!({"login": name, "password": password});
+        if let Some(challenge) = challenge {
+            body["challenge"] = json!(challenge);
+        }
+        self.post("/api/login", &body).await
+    }
+}
+
+/// What the metrics say of one line.
+async fn metric(site: &Site, name: &str) -> f64 {
+    let text = Client::new(site.address).get("/metrics").await;
+    let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    line.unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn strangers_in_great_number_leave_room_for_users() {
+    let site = served(|settings| settings.defence.requests_max = 32).await;
+    let ishmael = somebody(&site, "ishmael", "198.51.100.1").await;
+    much_later(&site);
+    // What strangers may have of the 17 that are let in at first.
+    let hold = async |number| Stranger::of_many(&site, number).hold().await;
+    let held = join_all((0..8).map(hold)).await;
+    let in_flight = "cachalot_requests_in_flight{class=\"unknown\"}";
+    eventually("they are let in", async || metric(&site, in_flight).await >= 8.0).await;
+
+    let next = Stranger::of_many(&site, 8);
+    let shed = next.get("/api/session").await;
+    shed.is_error(503, "overloaded");
+    assert!((1..=90).contains(&shed.header("retry-after").parse::<u64>().unwrap()), "{:?}", shed.headers);
+    assert!(shed.text().contains("allowed for this class: 8"), "{}", shed.text());
+    // In the form of the API that was asked, before a body is read.
+    let of_anthropic =
+        [("host", NAME), ("x-forwarded-for", &next.address), ("anthropic-version", "2023-06-01")];
+    let shed = Client::new(site.address).request("GET", "/v1/models", &of_anthropic, Vec::new()).await;
+    assert_eq!((shed.json()["type"].as_str(), shed.status > 500), (Some("error"), true), "{}", shed.text());
+
+    // Users don't notice, nor does whoever looks whether the server lives.
+    for _ in 0..5 {
+        assert_eq!(ishmael.get("/api/models").await.status, 200);
+    }
+    assert_eq!(next.get("/healthz").await.status, 200);
+    assert!(
+        metric(&site, "cachalot_requests_shed_total{class=\"unknown\",reason=\"overload\"}").await >= 2.0
+    );
+    drop(held);
+    eventually("there is room again", async || next.get("/api/session").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn who_returns_comes_in_while_passwords_are_stuffed() {
+    let site = served(|_| {}).await;
+    let names: Vec<_> = (0..10).map(|number| format!("returning {number}")).collect();
+    let mut devices = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let address = format!("198.51.100.{number}");
+        let stranger = Stranger::at(&site, &address);
+        let made = stranger.sign_up(name, &json!({})).await;
+        let cookies: Vec<_> =
+            made.headers.get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+        let device = cookies.iter().find(|cookie| cookie.contains("-device=")).expect("it is remembered");
+        assert!(device.contains("HttpOnly; SameSite=Lax; Secure"), "{device}");
+        devices.push(device.split_once(';').unwrap().0.to_owned());
+        site.clock.advance(Duration::from_secs(30));
+    }
+    // From everywhere, for those who are there and those who are not.
+    let mut hashed = 0;
+    for number in 0..300 {
+        let name =
+            if number % 2 == 0 { names[number as usize % 10].clone() } else { format!("nobody {number}") };
+        let guess = Stranger::of_many(&site, number).log_in(&name, "leaked, but long", None).await;
+        assert!([401, 428].contains(&guess.status), "{}", guess.text());
+        hashed += usize::from(guess.status == 401);
+    }
+    assert!(hashed < 150, "{hashed} of 300 were hashed");
+
+    for (number, name) in names.iter().enumerate() {
+        // From where they never were.
+        let elsewhere = Stranger::at(&site, &format!("203.0.113.{number}"));
+        let asked = elsewhere.log_in(name, PASSWORD, None).await;
+        asked.is_error(428, "challenge_required");
+        let answer = solve(&read_challenge(&asked)).unwrap();
+        let came_in = elsewhere.log_in(name, PASSWORD, Some(&answer)).await;
+        assert_eq!(came_in.status, 200, "{}", came_in.text());
+        // Once only, and for nothing else.
+        elsewhere.log_in(name, PASSWORD, Some(&answer)).await.is_error(428, "challenge_failed");
+        let other = Stranger::at(&site, &format!("203.0.113.{}", 100 + number)).challenge().await;
+        elsewhere
+            .log_in(name, PASSWORD, Some(&solve(&other).unwrap()))
+            .await
+            .is_error(428, "challenge_failed");
+    }
+    // A device that is known is asked nothing, wherever it is, and is known for its user alone.
+    let mut known = Stranger::at(&site, "203.0.113.200");
+    known.cookie = Some(devices[3].clone());
+    assert_eq!(known.log_in(&names[3], PASSWORD, None).await.status, 200);
+    known.log_in(&names[4], PASSWORD, None).await.is_error(428, "challenge_required");
+    // Its own failures are its own.
+    for _ in 0..20 {
+        known.log_in(&names[3], "wrong, but long", None).await.is_error(401, "wrong_login");
+    }
+    let refused = known.log_in(&names[3], PASSWORD, None).await;
+    refused.is_error(429, "too_many_attempts");
+    assert!((1..=400).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+}
+
+#[tokio::test]
+async fn new_accounts_have_less_until_they_are_trusted() {
+    let site = served(|settings| {
+        let CapsByClass([unknown, guest, mut new, established]) = settings.defence.caps;
+        (new.in_flight, new.context_tokens, new.output_tokens) = (Some(1), Some(200), Some(5));
+        settings.defence.caps = CapsByClass([unknown, guest, new, established]);
+    })
+    .await;
+    let newcomer = somebody(&site, "newcomer", "198.51.100.1").await;
+    // Less than was asked for is said.
+    let cut = newcomer.post(CHAT, &question("plain")).await;
+    assert_eq!(cut.status, 200, "{}", cut.text());
+    assert_eq!(cut.header("x-cachalot-reduced"), "output_tokens=5");
+    assert_eq!(cut.json()["choices"][0]["finish_reason"], "length");
+    assert_eq!(cut.json()["usage"]["completion_tokens"], 5);
+    let mut stream = newcomer.open(&question("plain")).await;
+    assert_eq!(stream.headers["x-cachalot-reduced"], "output_tokens=5");
+    stream.rest().await;
+    let mut fits = question("plain");
+    fits["max_tokens"] = json!(3);
+    assert_eq!(newcomer.post(CHAT, &fits).await.header("x-cachalot-reduced"), "");
+    // What is too long is refused with what was allowed and what was given.
+    let long = json!({"model": "plain", "messages": [{"role": "user", "content": "a".repeat(300)}]});
+    let refused = newcomer.post(CHAT, &long).await;
+    refused.is_error(400, "context_length_exceeded");
+    assert!(refused.text().contains("allowed: 199"), "{}", refused.text());
+    // One at a time, in conversations too.
+    site.models.gate.allow(1);
+    let first = newcomer.open(&question("endless")).await;
+    assert_eq!(first.status, 200);
+    let refused = newcomer.post(CHAT, &question("plain")).await;
+    refused.is_error(429, "too_many_requests_at_once");
+    assert!(refused.text().contains("2 requests are under way; allowed: 1"), "{}", refused.text());
+    let made = newcomer.post("/api/conversations", &json!({"model": "plain"})).await.json();
+    let messages = format!("/api/conversations/{}/messages", made["id"].as_str().unwrap());
+    let refused = newcomer.post(&messages, &json!({"content": "And now?"})).await;
+    refused.is_error(429, "too_many_requests_at_once");
+    // The work of who goes away ends, and counts no more.
+    drop(first);
+    site.models.gate.open();
+    let goes = async || newcomer.post(CHAT, &fits).await.status == 200;
+    eventually("it is over", goes).await;
+
+    much_later(&site);
+    let whole = newcomer.post(CHAT, &question("plain")).await;
+    assert_eq!((whole.status, whole.header("x-cachalot-reduced")), (200, ""));
+    assert_eq!(whole.json()["choices"][0]["message"]["content"], "Hello, whale! 🐋");
+    assert_eq!(newcomer.post(CHAT, &long).await.status, 200);
+}
+
+#[tokio::test]
+async fn new_accounts_leave_places_at_a_model_to_users() {
+    let site = served(|_| {}).await;
+    let ishmael = somebody(&site, "ishmael", "198.51.100.1").await;
+    much_later(&site);
+    let first = somebody(&site, "first one", "198.51.100.2").await;
+    let second = somebody(&site, "second one", "198.51.100.3").await;
+    // One answer at a time, and one more may wait: that place is kept.
+    site.models.gate.allow(1);
+    let held = first.open(&question("endless")).await;
+    assert_eq!(held.status, 200);
+    let refused = second.post(CHAT, &question("endless")).await;
+    refused.is_error(503, "queue_full");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    let waits = ishmael.open(&question("endless")).await;
+    assert_eq!(waits.status, 200);
+    drop((held, waits));
+    site.models.gate.open();
+}
+
+#[tokio::test]
+async fn answers_get_shorter_under_load_and_say_so() {
+    let site = served(|_| {}).await;
+    let users =
+        [somebody(&site, "ishmael", "198.51.100.1").await, somebody(&site, "queequeg", "198.51.100.2").await];
+    much_later(&site);
+    let newcomer = somebody(&site, "newcomer", "198.51.100.3").await;
+    let calm = newcomer.post(CHAT, &question("thinker")).await;
+    assert_eq!((calm.status, calm.header("x-cachalot-reduced")), (200, ""));
+    // As many wait as run.
+    site.models.gate.allow(1);
+    let held = [users[0].open(&question("endless")).await, users[1].open(&question("endless")).await];
+    assert!(held.iter().all(|held| held.status == 200));
+    let dims = async || {
+        site.clock.advance(Duration::from_millis(500));
+        metric(&site, "cachalot_brownout_level").await >= 2.0
+    };
+    eventually("it gets dim", dims).await;
+
+    let dim = newcomer.post(CHAT, &question("thinker")).await;
+    assert_eq!(
+        (dim.status, dim.header("x-cachalot-reduced")),
+        (200, "thinking_tokens=1024"),
+        "{}",
+        dim.text()
+    );
+    assert_eq!(dim.json()["choices"][0]["message"]["content"], "Two km.");
+    // Whoever was here before thinks as long as ever.
+    let bright = users[0].post(CHAT, &question("thinker")).await;
+    assert_eq!((bright.status, bright.header("x-cachalot-reduced")), (200, ""));
+    // In the web app the stream says it.
+    let made = newcomer.post("/api/conversations", &json!({"model": "thinker"})).await.json();
+    let messages = format!("/api/conversations/{}/messages", made["id"].as_str().unwrap());
+    let turn = newcomer.post(&messages, &json!({"content": "How deep?"})).await;
+    assert_eq!(turn.status, 201, "{}", turn.text());
+    let id = turn.json()["assistant"]["id"].as_str().unwrap().to_owned();
+    let cookie = newcomer.cookie.clone().unwrap();
+    let headers = [("host", NAME), ("x-forwarded-for", "198.51.100.3"), ("cookie", cookie.as_str())];
+    let stream = format!("{messages}/{id}/stream");
+    let events = Client::new(site.address).open("GET", &stream, &headers, Vec::new()).await.rest().await;
+    // Whoever comes when all is over gets all at once.
+    if let Some(reduced) = events.iter().find(|event| event.name == "reduced") {
+        assert_eq!(reduced.json(), json!({"thinking_tokens": 1024}));
+    } else {
+        assert_eq!(events.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["snapshot", "done"]);
+    }
+    drop(held);
+    site.models.gate.open();
+    let lights = async || {
+        site.clock.advance(Duration::from_secs(5));
+        metric(&site, "cachalot_brownout_level").await < 1.0
+    };
+    eventually("it is light again", lights).await;
+}
+
+#[tokio::test]
+async fn a_defence_that_is_off_holds_nobody_up() {
+    let site = served(|settings| {
+        settings.defence.request_slots = false;
+        settings.defence.requests_max = 16;
+        settings.defence.logins = false;
+    })
+    .await;
+    let mut held = Vec::new();
+    for number in 0..40 {
+        held.push(Stranger::of_many(&site, number).hold().await);
+    }
+    assert_eq!(Stranger::of_many(&site, 99).get("/api/session").await.status, 200);
+    for _ in 0..30 {
+        let guess = Stranger::of_many(&site, 7).log_in("captain", "wrong, but long", None).await;
+        guess.is_error(401, "wrong_login");
+    }
+    for mut held in held {
+        held.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        let _ = held.read_to_end(&mut rest).await;
+    }
+}
