@@ -125,7 +125,8 @@ impl Turnstile {
     pub(super) fn new(settings: &Defence, now: Duration, rng: Rng) -> Self {
         let slots = settings.requests_max.max(2);
         let adaptive = AdaptiveSettings {
-            limit_min: (slots / 64).max(2),
+            // Of a slow or busy machine too: as many as one page asks at once, for some users.
+            limit_min: (slots / 16).max(2),
             limit_max: slots,
             target_delay: settings.delay_max,
             ..AdaptiveSettings::default()
