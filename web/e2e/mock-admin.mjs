@@ -28,8 +28,8 @@ let generation = 1;
 
 const nameOf = (id) => users.get(id)?.user.name ?? null;
 
-export function note(event, user_id, { by = null, address = "127.0.0.1", age_ms = 0 } = {}) {
-  const told = { number: log.length + 1, at_ms: Date.now() - age_ms, event, address };
+export function note(event, user_id, { by = null, address = "127.0.0.1", age_ms = 0, text = null } = {}) {
+  const told = { number: log.length + 1, at_ms: Date.now() - age_ms, event, address, note: text };
   log.push({ ...told, user_id, user_name: nameOf(user_id), by_id: by, by_name: nameOf(by) });
 }
 

@@ -208,7 +208,8 @@ export function answerGate(name, body, me, note) {
       return error(422, "invalid_parameter", "no such level", { param: "level" });
     pin = body.level;
     if (pin !== null) move(pin, [{ reason: "pinned" }]);
-    note(pin === null ? "gate_unpinned" : "gate_pinned", null, { by: me.id });
+    const text = pin === null ? (body.reason ?? null) : [pin, body.reason].filter(Boolean).join(": ");
+    note(pin === null ? "gate_unpinned" : "gate_pinned", null, { by: me.id, text });
     return { status: 200, body: view() };
   }
   if (name !== "POST admin/invitations") return undefined;

@@ -5,10 +5,13 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { admin, EVERYONE } from "../src/api/admin";
-import { api } from "../src/api/client";
+import { api, call } from "../src/api/client";
 import { data } from "../src/api/data";
+import { type Challenge, gate, keeper } from "../src/api/gate";
 import { type Period, programs, reference, type Whose } from "../src/api/programs";
 import { security } from "../src/api/security";
+import { solveShare } from "../src/api/solver";
+import type { Schemas } from "../src/api/types";
 import { Contract } from "./contract";
 import { totpCode } from "./totp";
 
@@ -36,7 +39,8 @@ async function watched(path: string, init: RequestInit = {}): Promise<Response> 
   const response = await reach(base + path, { ...init, headers });
   cookie = response.headers.get("set-cookie")?.split(";")[0] ?? cookie;
   const { pathname } = new URL(base + path);
-  if (pathname.startsWith("/api/") && response.headers.get("content-type") !== "text/event-stream") {
+  const isApi = pathname.startsWith("/api/") || pathname === "/status";
+  if (isApi && response.headers.get("content-type") !== "text/event-stream") {
     const text = await response.clone().text();
     const isJson = response.headers.get("content-type") === "application/json";
     const answer = text === "" ? undefined : isJson ? JSON.parse(text) : text;
@@ -46,6 +50,15 @@ async function watched(path: string, init: RequestInit = {}): Promise<Response> 
     asked.push({ request: `${method} ${pathname} -> ${response.status}`, wrongs });
   }
   return response;
+}
+
+/** The answer to a challenge, as the page sends it. */
+async function solved(challenge: Challenge): Promise<string> {
+  let counter = -1;
+  await solveShare({ challenge, first: 0, step: 1 }, (said) => {
+    if ("counter" in said) ({ counter } = said);
+  });
+  return btoa(JSON.stringify({ challenge, solution: { counter } }));
 }
 
 const newestTicket = async (): Promise<string> => {
@@ -225,6 +238,33 @@ it("serves programs as the server does", async () => {
     revokeUserKey: () => programs.revokeUserKey(ada, key),
   });
   expect((await reference()).openapi).toBe("3.1.0");
+});
+
+it("lets newcomers in as the server does", async () => {
+  const { signal } = new AbortController();
+  let place = "";
+  await security.login("ada", PASSWORD);
+  await holds<typeof keeper>({
+    stand: () => keeper.stand(),
+    pin: () => keeper.pin("waiting_list", "a test"),
+    invite: () => keeper.invite(2, 7),
+  });
+  const user = { name: "pip", email: "pip@example.org", password: PASSWORD };
+  await holds<typeof gate>({
+    status: () => gate.status(signal),
+    place: async () => {
+      const { challenge } = await call<Schemas["ChallengeGiven"]>("POST", "/api/challenges", {
+        action: "sign_up",
+      });
+      await expect(security.signUp(user)).rejects.toMatchObject({ status: 428 });
+      const answer = await security.signUp({ ...user, challenge: await solved(challenge) });
+      if (!("waiting" in answer)) throw new Error("there is no place");
+      ({ place } = answer.waiting);
+      await gate.place(place, signal);
+    },
+    leavePlace: () => gate.leavePlace(place),
+  });
+  await keeper.pin(null, "");
 });
 
 it("is looked after as the server is", async () => {

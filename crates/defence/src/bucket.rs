@@ -45,6 +45,12 @@ impl Bucket {
         Ok(())
     }
 
+    /// Puts one back that was taken for nothing.
+    pub fn give_back(&mut self, now: Duration) {
+        self.tokens = (self.available(now) + 1.0).min(self.burst);
+        self.at = self.at.max(now);
+    }
+
     fn wait(&self, missing: f64, left: f64) -> Duration {
         const NEVER: Duration = Duration::from_hours(24);
         if 1.0 + left > self.burst || self.per_second <= 0.0 {
@@ -71,6 +77,12 @@ mod tests {
         assert_eq!(wait, Duration::from_secs(2));
         assert_eq!(bucket.take(0.0, now + wait), Ok(()));
         assert_eq!(bucket.take(2.0, now), Err(Duration::from_hours(24)));
+        bucket.give_back(now);
+        assert_eq!(bucket.take(0.0, now), Ok(()), "what is given back can be taken");
+        for _ in 0..9 {
+            bucket.give_back(now);
+        }
+        assert!((bucket.available(now) - 2.0).abs() < 1e-9, "and is never more than the burst");
         assert!(Bucket::per_minute(0).take(0.0, now).is_err());
     }
 

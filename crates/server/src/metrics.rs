@@ -261,8 +261,8 @@ impl Metrics {
         self.gate.set(number as f64);
     }
 
-    /// Notes what came of somebody's asking for an account: `made`, `letter`, `challenge_required`, `challenge_failed`,
-    /// `email_required`, `waiting` or `no_place`.
+    /// Notes what came of somebody's asking for an account: `made`, `failed` (of those), `letter`, `challenge_required`,
+    /// `challenge_failed`, `email_required`, `waiting` or `no_place`.
     pub(crate) fn registration(&self, outcome: &'static str) {
         let key = Key::from_parts(REGISTRATIONS, vec![Label::new("outcome", outcome)]);
         self.recorder.register_counter(&key, &METADATA).increment(1);

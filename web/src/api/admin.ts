@@ -18,8 +18,7 @@ export type NewGroup = Pick<Group, "name" | "models" | "limits">;
 /** The group that everybody is in; it can't be left or deleted. */
 export const EVERYONE = "00000000-0000-0000-0000-000000000000";
 
-/** With what was written about it, if anything was. */
-export type AuditEntry = Schemas["AuditEntry"] & { note?: string | null };
+export type AuditEntry = Schemas["AuditEntry"];
 export type Status = Schemas["ServerStatus"];
 
 /** The whole key file is rewritten, with every user's key. */

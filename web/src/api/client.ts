@@ -196,7 +196,7 @@ export const messagePath = (conversation: string, message: string): string =>
 export const userPath = (id: string): string => `/api/admin/users/${encodeURIComponent(id)}`;
 
 export type NewMessage = Schemas["AddMessageAsked"];
-export type NewUser = Schemas["SignUpAsked"];
+export type NewUser = Pick<Schemas["SignUpAsked"], "name" | "email" | "password">;
 
 /** What the gate may ask of a new user besides. */
 export interface Admission {

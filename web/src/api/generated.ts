@@ -383,6 +383,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/gate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The registration gate: what everybody sees of it, what it goes by, and the level that is pinned. */
+        get: operations["admin_gate"];
+        /** Holds the registration gate at a level, until it is said otherwise, over restarts too; or lets it run. */
+        put: operations["admin_pin_gate"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/groups": {
         parameters: {
             query?: never;
@@ -418,6 +436,26 @@ export interface paths {
         head?: never;
         /** Another name, other models or limits. Counts at the next answer of its members. */
         patch: operations["admin_change_group"];
+        trace?: never;
+    };
+    "/api/admin/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Invitations: each makes one account, also while only invited people get one. They are nowhere kept until they are
+         *     used.
+         */
+        post: operations["admin_add_invitations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/admin/prices": {
@@ -733,6 +771,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A challenge to be solved: good for some minutes, once, for this action and from the network that asked for it. */
+        post: operations["challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations": {
         parameters: {
             query?: never;
@@ -1005,6 +1060,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/places": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where a place in the waiting list stands. Whoever is called up signs up again with it. */
+        post: operations["place"];
+        /** Gives a place in the waiting list up. One that is gone already is as good as given up. */
+        delete: operations["leave_place"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/reset": {
         parameters: {
             query?: never;
@@ -1141,7 +1214,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A new account, signed in at once; or, where letters are sent, a letter with a link that makes it. */
+        /**
+         * A new account, signed in at once; or, where letters are sent, a letter with a link that makes it.
+         * @description While many ask, a challenge comes first (428, with one in the body), or a place in the waiting list (202 with
+         *     `waiting`), as the level of the registration gate says.
+         */
         post: operations["sign_up"];
         delete?: never;
         options?: never;
@@ -1228,6 +1305,26 @@ export interface paths {
         put?: never;
         /** The text of tokens, special ones spelled out, in `vLLM`'s form. */
         post: operations["detokenize"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the service is: whether new accounts are taken, what happened at the gate and why. For everybody; a browser that
+         *     opens the address gets the page.
+         */
+        get: operations["status"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1462,6 +1559,18 @@ export interface components {
             models?: string[] | null;
             name: string;
         };
+        AdminAddInvitationsAsked: {
+            /**
+             * Format: int32
+             * @description 1 to 100.
+             */
+            count: number;
+            /**
+             * Format: int32
+             * @description For how long they are good: 1 to 90.
+             */
+            days: number;
+        };
         AdminAddUserAsked: {
             email?: string | null;
             groups?: string[];
@@ -1493,8 +1602,32 @@ export interface components {
         AdminDevices: {
             sessions: components["schemas"]["AdminDevice"][];
         };
+        /** @description The registration gate. */
+        AdminGate: {
+            /**
+             * Format: int32
+             * @description Of the last 60 seconds.
+             */
+            accounts_made: number;
+            incident: components["schemas"]["Incident"] | null;
+            /** @description The last moves, the newest first; at most 64. */
+            moves: components["schemas"]["GateMove"][];
+            pin: components["schemas"]["GateLevel"] | null;
+            registration: components["schemas"]["Registration"];
+            /** @description What the gate was told at its last tick. */
+            signals: components["schemas"]["GateSignals"];
+        };
+        AdminInvitations: {
+            /** @description Links are `/sign-up#invitation=` and one of these. */
+            invitations: string[];
+        };
         AdminKeys: {
             keys: components["schemas"]["Key"][];
+        };
+        AdminPinGateAsked: {
+            level?: components["schemas"]["GateLevel"] | null;
+            /** @description For the audit log. */
+            reason?: string | null;
         };
         AdminRotateKeyAsked: Record<string, unknown>;
         AdminSetPasswordAsked: {
@@ -1744,6 +1877,8 @@ export interface components {
             by_id: string | null;
             by_name: string | null;
             event: string;
+            /** @description What the operator wrote about it. */
+            note: string | null;
             /** Format: int64 */
             number: number;
             user_id: string | null;
@@ -1780,6 +1915,17 @@ export interface components {
             /** @description A text of JSON, or what it would say. */
             arguments?: unknown;
             name: string;
+        };
+        /**
+         * @description What the challenge is for.
+         * @enum {string}
+         */
+        ChallengeAction: "sign_up";
+        ChallengeGiven: {
+            challenge: components["schemas"]["Challenge"];
+        };
+        ChallengesAsked: {
+            action: components["schemas"]["ChallengeAction"];
         };
         ChangeConversationAsked: {
             model?: string | null;
@@ -2313,6 +2459,89 @@ export interface components {
             /** @description In the first piece: the tool. */
             name?: string;
         };
+        /**
+         * @description How far the door to new accounts stands open, the widest first.
+         * @enum {string}
+         */
+        GateLevel: "open" | "challenge" | "email_first" | "waiting_list" | "invite_only" | "suspended";
+        /** @description A change of level. */
+        GateMove: {
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            at_ms: number;
+            from: components["schemas"]["GateLevel"];
+            reasons: components["schemas"]["GateReason"][];
+            to: components["schemas"]["GateLevel"];
+        };
+        /** @description Why the gate moved. */
+        GateReason: {
+            /** Format: double */
+            measured?: number;
+            reason: components["schemas"]["GateReasonName"];
+            /** Format: double */
+            threshold?: number;
+        };
+        /**
+         * @description What speaks for a move.
+         * @enum {string}
+         */
+        GateReasonName: "above_forecast" | "demand" | "failed_challenges" | "prefix_concentration" | "asn_concentration" | "failed_logins" | "queue_delay" | "refusals" | "cost_per_account" | "calm" | "pinned";
+        /** @description What the gate was told at its last tick: counts since the one before. */
+        GateSignals: {
+            /**
+             * Format: double
+             * @description By autonomous system; null as there is no table of them.
+             */
+            asn_concentration: number | null;
+            /**
+             * Format: int64
+             * @description Unix milliseconds of the tick.
+             */
+            at_ms: number;
+            /** Format: int32 */
+            attempted: number;
+            /** Format: int32 */
+            challenges_failed: number;
+            /** Format: int32 */
+            challenges_passed: number;
+            /** Format: int32 */
+            completed: number;
+            /**
+             * Format: double
+             * @description 0: not known.
+             */
+            cost_per_account: number;
+            /**
+             * Format: double
+             * @description Attempts of the last 15 seconds as a multiple of the budget.
+             */
+            demand: number;
+            /** Format: int32 */
+            established_answered: number;
+            /** Format: int32 */
+            established_refused: number;
+            /**
+             * Format: double
+             * @description Registrations per minute that are forecast.
+             */
+            forecast_per_minute: number;
+            /** Format: int32 */
+            logins_failed: number;
+            /** Format: int32 */
+            logins_passed: number;
+            /**
+             * Format: double
+             * @description The share of attempts from the eight busiest networks, 0 to 1.
+             */
+            prefix_concentration: number;
+            /**
+             * Format: int64
+             * @description 0: not measured by class.
+             */
+            queue_delay_ms: number;
+        };
         Group: {
             id: string;
             limits: components["schemas"]["Limits"];
@@ -2349,6 +2578,14 @@ export interface components {
              * @description All of what was left out, counted.
              */
             skipped_total: number;
+        };
+        /** @description Something exceptional goes on. */
+        Incident: {
+            /**
+             * Format: int64
+             * @description Unix milliseconds at which it began, as far as can be told.
+             */
+            since_ms: number;
         };
         InputBody: string | components["schemas"]["ResponsesItemBody"][];
         JsonSchemaBody: {
@@ -2607,6 +2844,9 @@ export interface components {
         };
         /** Format: password */
         Password: string;
+        PlaceAsked: {
+            place: string;
+        };
         /** @description Per million tokens. */
         Price: {
             class: string | null;
@@ -2640,6 +2880,34 @@ export interface components {
         RegenerateAsked: {
             model?: string | null;
             thinking?: boolean | null;
+        };
+        /** @description How far the door to new accounts stands open. */
+        Registration: {
+            /**
+             * Format: int32
+             * @description The budget of new accounts.
+             */
+            accounts_per_minute: number;
+            level: components["schemas"]["GateLevel"];
+            /** @description Whether the server takes new accounts. */
+            offered: boolean;
+            /** @description Whether an operator holds it there. */
+            pinned: boolean;
+            /** @description Of the last move. */
+            reasons: components["schemas"]["GateReason"][];
+            /**
+             * Format: int64
+             * @description About how long until everybody is let in again, if it is calm from now on; null if the level is pinned or no
+             *     new accounts are taken at all.
+             */
+            reopens_in_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            since_ms: number;
+            /** @description People in the waiting list. */
+            waiting: number;
         };
         RemoveLinkAsked: {
             password?: components["schemas"]["Password"] | null;
@@ -3122,6 +3390,13 @@ export interface components {
             users: number;
             version: string;
         };
+        /** @description How the service is, for everybody. */
+        ServiceStatus: {
+            incident: components["schemas"]["Incident"] | null;
+            /** @description The last moves of the gate, the newest first; at most 64. */
+            moves: components["schemas"]["GateMove"][];
+            registration: components["schemas"]["Registration"];
+        };
         Session: {
             /** @description Whether letters are sent, so that a sign-up wants an address and a password can be reset. */
             mail: boolean;
@@ -3140,10 +3415,23 @@ export interface components {
             password: components["schemas"]["Password"];
             token: string;
         };
+        /** @description What a sign-up answers that made no account yet. */
+        SignUpAccepted: components["schemas"]["Mailed"] | components["schemas"]["Waits"];
         SignUpAsked: {
+            /** @description The solution of a challenge, in Base64. */
+            challenge?: string | null;
             email?: string | null;
+            /** @description An invitation. */
+            invitation?: string | null;
             name: string;
             password: components["schemas"]["Password"];
+            /** @description A place in the waiting list. */
+            place?: string | null;
+        };
+        /** @description A challenge, where one comes first. */
+        SignUpChallenged: {
+            challenge: components["schemas"]["Challenge"];
+            error: components["schemas"]["ErrorDetail"];
         };
         Skipped: {
             title: string;
@@ -3377,13 +3665,62 @@ export interface components {
             is_available: boolean;
         };
         VerifyAsked: {
+            /** @description A place in the waiting list, where a link of before made no account yet. */
+            place?: string | null;
             ticket: string;
+        };
+        /** @description Where a place in the waiting list stands. */
+        Waiting: {
+            /**
+             * Format: int64
+             * @description About how long it takes until it is.
+             */
+            about_seconds: number | null;
+            /** @description About how many come first. */
+            ahead: number;
+            /**
+             * Format: int64
+             * @description When to ask again.
+             */
+            ask_again_seconds: number;
+            /** @description Whether to sign up again now, with the place. */
+            called_up: boolean;
+            /** @description To be kept by the page: nothing else is known of who waits. */
+            place: string;
+            /**
+             * Format: int64
+             * @description For how long it is called up.
+             */
+            until_seconds?: number;
+        };
+        /** @description What says that somebody waits. */
+        Waits: {
+            waiting: components["schemas"]["Waiting"];
         };
         /**
          * @description What somebody can sign in with.
          * @enum {string}
          */
         WayIn: "password" | "passkey" | "provider";
+        Challenge: {
+            parameters: components["schemas"]["ChallengeParameters"];
+            signature: string;
+        };
+        ChallengeParameters: {
+            algorithm: string;
+            /** Format: int32 */
+            cost: number;
+            data: {
+                [key: string]: string;
+            };
+            /** Format: int32 */
+            expiresAt: number;
+            /** Format: int32 */
+            keyLength: number;
+            keyPrefix: string;
+            nonce: string;
+            salt: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -4162,6 +4499,68 @@ export interface operations {
             };
         };
     };
+    admin_gate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminGate"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    admin_pin_gate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdminPinGateAsked"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminGate"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     admin_groups: {
         parameters: {
             query?: never;
@@ -4306,6 +4705,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    admin_add_invitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdminAddInvitationsAsked"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdminInvitations"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */
@@ -5084,6 +5516,39 @@ export interface operations {
             };
         };
     };
+    challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChallengesAsked"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChallengeGiven"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     conversations: {
         parameters: {
             query?: {
@@ -5729,6 +6194,70 @@ export interface operations {
             };
         };
     };
+    place: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceAsked"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Waits"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    leave_place: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlaceAsked"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     reset: {
         parameters: {
             query?: never;
@@ -6000,7 +6529,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Mailed"];
+                    "application/json": components["schemas"]["SignUpAccepted"];
+                };
+            };
+            /** @description Done. */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignUpChallenged"];
+                };
+            };
+            /** @description Done. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */
@@ -6174,6 +6721,15 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
+            /** @description Done. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Waits"];
+                };
+            };
             /** @description Refused, or failed: what was allowed and what was given. */
             default: {
                 headers: {
@@ -6205,6 +6761,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TokensText"];
+                };
+            };
+            /** @description Refused, or failed: what was allowed and what was given. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    status: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceStatus"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */

@@ -8,6 +8,8 @@ const challenge = (keyPrefix: string, cost = 2): Challenge => ({
   parameters: {
     algorithm: "PBKDF2/SHA-256",
     cost,
+    data: { action: "sign_up", scope: "ab".repeat(16) },
+    expiresAt: 2_000_000_000,
     keyLength: 32,
     keyPrefix,
     nonce: "000102030405060708090a0b0c0d0e0f",

@@ -1,5 +1,4 @@
 import { type Admission, call, type NewUser } from "./client";
-import type { Waiting } from "./gate";
 import type { Schemas, Session } from "./types";
 
 /** How one proves who one is: the requests about it, and their JSON. */
@@ -13,7 +12,7 @@ export type SecondFactor = Schemas["SecondFactor"];
 export type TotpSetup = Schemas["TotpSetup"];
 
 export type LoginAnswer = Schemas["LoggedIn"];
-export type SignUpAnswer = Session | Mailed | { waiting: Waiting };
+export type SignUpAnswer = Session | Schemas["SignUpAccepted"];
 
 type Mailed = Schemas["Mailed"];
 type Codes = Schemas["RecoveryCodes"];
@@ -53,7 +52,7 @@ export const security = {
   signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user),
 
   verify: (ticket: string, place: string | null = null) =>
-    call<Session | { waiting: Waiting }>("POST", "/api/verify", {
+    call<Session | Schemas["Waits"]>("POST", "/api/verify", {
       ticket,
       ...(place === null ? {} : { place }),
     }),

@@ -84,6 +84,11 @@ impl Budget {
         Ok(())
     }
 
+    /// An account that was taken was not made. What it counts against its prefixes stays: a sketch forgets nothing early.
+    pub(crate) fn give_back(&mut self, now: Duration) {
+        self.everybody.give_back(now);
+    }
+
     pub(crate) fn check_prefixes(&self, address: IpAddr, now: Duration) -> Result<(), Spent> {
         // The widest last, so that it is the one that is told.
         let mut found = Ok(());

@@ -14,7 +14,7 @@ use crate::gate::Level;
 use crate::prefix::Prefix;
 
 pub use budget::{BudgetSettings, Spent};
-pub use waiting::{CALLED_UP_FOR, NoPlace, PATIENCE, PlaceId, Standing};
+pub use waiting::{CALLED_UP_FOR, NoPlace, PATIENCE, PlaceId, Standing, Turn};
 
 /// What the registrar is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub struct RegistrarSettings {
     pub places_max: usize,
     /// Places that a /24 or /48 may hold.
     pub places_per_prefix_max: u32,
+    /// Where the rounds of the waiting list begin. Higher than any of an earlier process, as the microseconds of the Unix
+    /// clock are, so that its places come first when they are [restored](Registrar::restore).
+    pub first_round: u64,
 }
 
 impl Default for RegistrarSettings {
@@ -36,6 +39,7 @@ impl Default for RegistrarSettings {
             has_mail: false,
             places_max: 1 << 16,
             places_per_prefix_max: 256,
+            first_round: 0,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Registrar {
     pub fn new(settings: RegistrarSettings, rng: &mut Rng) -> Self {
         Self {
             budget: Budget::new(settings.budget, rng),
-            list: WaitingList::new(settings.places_max, settings.places_per_prefix_max),
+            list: WaitingList::new(settings.places_max, settings.places_per_prefix_max, settings.first_round),
             credit: 0.0,
             ticked: Duration::ZERO,
             rng: rng.fork(),
@@ -182,6 +186,29 @@ impl Registrar {
             Standing::Gone => None,
             standing => Some(self.waits(place, standing)),
         }
+    }
+
+    /// An account for which the answer was [`Answer::Make`] could not be made: its part of the budget is there again, and
+    /// its holder's place is called up again. What it counts against its prefixes stays.
+    pub fn give_back(&mut self, place: Option<PlaceId>, now: Duration) {
+        self.budget.give_back(now);
+        if let Some(place) = place {
+            self.list.call_again(place, now);
+        }
+    }
+
+    /// Puts a place back into the list that an earlier process gave out, where it was: before all that were given out
+    /// since. Once each, and as far as there is room. Who was called up before is called up soon again.
+    ///
+    /// The turn must be what [`turn`](Self::turn) said. That a place was used before the restart is not known: whoever
+    /// comes with it again has it once more, within the budget and their prefix's share.
+    pub fn restore(&mut self, place: PlaceId, turn: Turn, prefix: Prefix, now: Duration) {
+        self.list.restore(place, turn, prefix, now);
+    }
+
+    /// Where a place is in the order in which they are called up; none if it is gone.
+    pub fn turn(&self, place: PlaceId) -> Option<Turn> {
+        self.list.turn(place)
     }
 
     /// The holder of a place needs it no more.

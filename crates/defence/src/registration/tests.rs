@@ -161,3 +161,23 @@ fn the_budget_holds_for_those_who_were_called_up_too() {
     }
     assert!((55..=60).contains(&made), "{made}");
 }
+
+#[test]
+fn what_made_no_account_is_given_back() {
+    let budget = BudgetSettings { per_minute: 4, ..BudgetSettings::default() };
+    let mut registrar =
+        Registrar::new(RegistrarSettings { budget, ..RegistrarSettings::default() }, &mut Rng::from_seed(1));
+    let now = 100 * SECOND;
+    assert_eq!(registrar.register(Level::Open, address(1), Proof::default(), now), Answer::Make);
+    let id = place(registrar.register(Level::Open, address(2), Proof::default(), now));
+    registrar.give_back(None, now);
+    assert_eq!(registrar.register(Level::Open, address(3), Proof::default(), now), Answer::Make);
+    // Whoever was called up is so again.
+    let now = now + 60 * SECOND;
+    assert_eq!(registrar.tick(Level::WaitingList, now), [id]);
+    let proof = Proof { place: Some(id), ..Proof::default() };
+    assert_eq!(registrar.register(Level::WaitingList, address(2), proof, now), Answer::Make);
+    registrar.give_back(Some(id), now);
+    assert_eq!(registrar.register(Level::WaitingList, address(2), proof, now), Answer::Make);
+    assert!(registrar.turn(id).is_none());
+}

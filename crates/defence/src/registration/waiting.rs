@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use base::Rng;
@@ -9,6 +9,16 @@ use crate::prefix::Prefix;
 /// it was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlaceId(pub u64);
+
+/// Where a place is in the order in which they are called up. The server signs it along with the place, so that it can be
+/// put back after a restart ([`Registrar::restore`](crate::Registrar::restore)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// Rounds are called up one after the other; each has at most one place of a prefix.
+    pub round: u64,
+    /// The order within a round; no two places have the same.
+    pub sequence: u64,
+}
 
 /// Where a place stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +35,7 @@ pub enum Standing {
         until: Duration,
     },
     /// There is no such place: it was used, it was called up and not used in time, it had to give way, or the server
-    /// was restarted. Whoever holds it may take another.
+    /// was restarted and it was not [restored](crate::Registrar::restore). Whoever holds it may take another.
     Gone,
 }
 
@@ -59,29 +69,46 @@ pub enum NoPlace {
 /// **Capacity.** The list is bounded. If it is full, the last place of the last round gives way to one of an earlier
 /// round: the last of the prefix with the most places. Where there is no earlier round, some places are looked at in
 /// turn, and one whose holder has not asked after it for [`PATIENCE`] gives way; if none is found, there is no place.
+///
+/// **Restarts.** The list is in memory, and each place is known to its holder by its turn. Rounds and sequence numbers of
+/// a process are higher than those of the ones before, so a place that is put back stands before all that were given out
+/// since, and among others of before as it did.
+///
 /// A bookkeeping, nothing more: it holds no name and no address but the prefix.
 #[derive(Debug)]
 pub(crate) struct WaitingList {
     capacity: usize,
     per_prefix_max: u32,
-    /// The order in which places are called up, by (round, sequence number).
-    queue: BTreeMap<(u64, u64), PlaceId>,
+    /// The order in which places are called up.
+    queue: BTreeMap<Turn, PlaceId>,
     places: HashMap<PlaceId, Place>,
     prefixes: HashMap<Prefix, OfPrefix>,
     /// The round that is being called up.
     round: u64,
     sequence: u64,
+    /// The first round, and the first sequence number, of this process.
+    first_round: u64,
+    /// Places of earlier rounds.
+    restored_waiting: usize,
+    /// All that were ever put back: none is twice. No more than there are places.
+    restored: HashSet<PlaceId>,
     /// Until when each is good.
-    called: HashMap<PlaceId, Duration>,
+    called: HashMap<PlaceId, Called>,
     /// In the order in which they end.
     called_until: VecDeque<(Duration, PlaceId)>,
     /// Places in the order in which they are looked at for one to give way.
     hand: VecDeque<PlaceId>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Called {
+    until: Duration,
+    turn: Turn,
+}
+
 #[derive(Debug)]
 struct Place {
-    at: (u64, u64),
+    at: Turn,
     prefix: Prefix,
     asked: Duration,
 }
@@ -101,15 +128,18 @@ pub const CALLED_UP_FOR: Duration = Duration::from_mins(10);
 const LOOKS: usize = 16;
 
 impl WaitingList {
-    pub(crate) fn new(capacity: usize, per_prefix_max: u32) -> Self {
+    pub(crate) fn new(capacity: usize, per_prefix_max: u32, first_round: u64) -> Self {
         Self {
             capacity,
             per_prefix_max,
             queue: BTreeMap::new(),
             places: HashMap::new(),
             prefixes: HashMap::new(),
-            round: 0,
-            sequence: 0,
+            round: first_round,
+            sequence: first_round,
+            first_round,
+            restored_waiting: 0,
+            restored: HashSet::new(),
             called: HashMap::new(),
             called_until: VecDeque::new(),
             hand: VecDeque::new(),
@@ -138,22 +168,52 @@ impl WaitingList {
             return Err(NoPlace::Full { capacity: self.capacity });
         }
         let id = PlaceId(rng.next_u64());
-        let at = (round, self.sequence);
-        self.sequence += 1;
+        let at = Turn { round, sequence: self.next_sequence() };
+        self.put(id, at, prefix, now);
+        Ok(id)
+    }
+
+    /// Puts a place back that an earlier process gave out, unless there is no room or it was put back before: whoever
+    /// used it since, or lost it, has it no more.
+    pub(crate) fn restore(&mut self, id: PlaceId, at: Turn, prefix: Prefix, now: Duration) {
+        let held = self.prefixes.get(&prefix).map_or(0, |of| of.held);
+        let may_be = at.round < self.first_round
+            && held < self.per_prefix_max
+            && self.restored.len() < self.capacity
+            && !self.restored.contains(&id)
+            && !self.queue.contains_key(&at);
+        if may_be && (self.places.len() < self.capacity || self.make_room(at.round, now)) {
+            self.restored.insert(id);
+            self.put(id, at, prefix, now);
+        }
+    }
+
+    /// The turn of a place, also of one that is called up.
+    pub(crate) fn turn(&self, id: PlaceId) -> Option<Turn> {
+        let waiting = self.places.get(&id).map(|place| place.at);
+        waiting.or_else(|| self.called.get(&id).map(|called| called.turn))
+    }
+
+    fn put(&mut self, id: PlaceId, at: Turn, prefix: Prefix, now: Duration) {
         self.queue.insert(at, id);
         self.places.insert(id, Place { at, prefix, asked: now });
+        self.restored_waiting += usize::from(at.round < self.first_round);
         self.hand.push_back(id);
         self.trim_hand();
         let of = self.prefixes.entry(prefix).or_default();
         of.held += 1;
-        of.round = round;
-        Ok(id)
+        of.round = of.round.max(at.round);
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence - 1
     }
 
     /// Where a place stands; its holder has asked.
     pub(crate) fn ask(&mut self, id: PlaceId, now: Duration) -> Standing {
         self.lapse(now);
-        if let Some(until) = self.called.get(&id) {
+        if let Some(Called { until, .. }) = self.called.get(&id) {
             return Standing::CalledUp { until: *until };
         }
         let Some(place) = self.places.get_mut(&id) else { return Standing::Gone };
@@ -167,11 +227,22 @@ impl WaitingList {
         self.lapse(now);
         let (at, id) = self.queue.first_key_value().map(|(at, id)| (*at, *id))?;
         self.remove(id);
-        self.round = self.round.max(at.0);
-        let until = now + CALLED_UP_FOR;
-        self.called.insert(id, until);
-        self.called_until.push_back((until, id));
+        self.round = self.round.max(at.round);
+        self.call_up(id, at, now);
         Some(id)
+    }
+
+    /// Calls a place up that was used for nothing.
+    pub(crate) fn call_again(&mut self, id: PlaceId, now: Duration) {
+        self.lapse(now);
+        let turn = Turn { round: self.round, sequence: self.next_sequence() };
+        self.call_up(id, turn, now);
+    }
+
+    fn call_up(&mut self, id: PlaceId, turn: Turn, now: Duration) {
+        let until = now + CALLED_UP_FOR;
+        self.called.insert(id, Called { until, turn });
+        self.called_until.push_back((until, id));
     }
 
     /// Its holder needs it no more.
@@ -181,27 +252,34 @@ impl WaitingList {
     }
 
     /// Counted where it is cheap, near the front; else from the numbers, which is as good for somebody who waits.
-    fn ahead(&self, at: (u64, u64)) -> usize {
+    fn ahead(&self, at: Turn) -> usize {
         const COUNTED: usize = 64;
         let counted = self.queue.range(..at).take(COUNTED).count();
         if counted < COUNTED {
             return counted;
         }
-        let (Some(((first_round, first), _)), Some(((last_round, last), _))) =
-            (self.queue.first_key_value(), self.queue.last_key_value())
-        else {
-            return counted;
+        // Far below the rounds of this process are those of the ones before.
+        let own = Turn { round: self.first_round, sequence: 0 };
+        let new = self.places.len() - self.restored_waiting;
+        let (before, like, mut turns) = if at < own {
+            (0, self.restored_waiting, self.queue.range(..own))
+        } else {
+            (self.restored_waiting, new, self.queue.range(own..))
         };
+        let Some((first, _)) = turns.next() else { return counted };
+        let last = turns.next_back().map_or(first, |(last, _)| last);
         // Places of a round come one after another, about as many in each.
-        let rounds = (last_round - first_round + 1) as f64;
-        let within = (at.1 - first.min(&at.1)) as f64 / (last.max(&at.1) - first.min(&at.1)).max(1) as f64;
-        let part = ((at.0 - first_round) as f64 + within) / rounds;
-        counted.max((part.min(1.0) * self.places.len() as f64) as usize)
+        let rounds = (last.round - first.round + 1) as f64;
+        let from = first.sequence.min(at.sequence);
+        let within = (at.sequence - from) as f64 / (last.sequence.max(at.sequence) - from).max(1) as f64;
+        let part = ((at.round - first.round) as f64 + within) / rounds;
+        counted.max(before + (part.min(1.0) * like as f64) as usize)
     }
 
     fn remove(&mut self, id: PlaceId) {
         let Some(place) = self.places.remove(&id) else { return };
         self.queue.remove(&place.at);
+        self.restored_waiting -= usize::from(place.at.round < self.first_round);
         if let Some(of) = self.prefixes.get_mut(&place.prefix) {
             of.held -= 1;
             if of.held == 0 {
@@ -211,7 +289,7 @@ impl WaitingList {
     }
 
     fn make_room(&mut self, round: u64, now: Duration) -> bool {
-        let last = self.queue.last_key_value().map(|((last, _), id)| (*last, *id));
+        let last = self.queue.last_key_value().map(|(last, id)| (last.round, *id));
         let gives_way = last.filter(|(last, _)| *last > round).map(|(_, id)| id);
         let gives_way = gives_way.or_else(|| self.forgotten(now));
         gives_way.inspect(|id| self.remove(*id)).is_some()
@@ -243,15 +321,16 @@ impl WaitingList {
             && until <= now
         {
             self.called_until.pop_front();
-            self.called.remove(&id);
+            // It may have been called up again since.
+            if self.called.get(&id).is_some_and(|called| called.until <= now) {
+                self.called.remove(&id);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use base::Rng;
     use proptest::prelude::*;
 
@@ -270,7 +349,13 @@ mod tests {
 
     impl Run {
         fn new(capacity: usize, per_prefix_max: u32) -> Self {
-            Self { list: WaitingList::new(capacity, per_prefix_max), rng: Rng::from_seed(1) }
+            Self::later(capacity, per_prefix_max, 0)
+        }
+
+        /// A process that began later.
+        fn later(capacity: usize, per_prefix_max: u32, first_round: u64) -> Self {
+            let list = WaitingList::new(capacity, per_prefix_max, first_round);
+            Self { list, rng: Rng::from_seed(first_round + 1) }
         }
 
         fn join(&mut self, number: u32, now: Duration) -> Result<PlaceId, NoPlace> {
@@ -328,6 +413,61 @@ mod tests {
     }
 
     #[test]
+    fn places_of_before_a_restart_come_first_and_in_their_order() {
+        let mut before = Run::new(100, 10);
+        let [called, second] = [1, 2].map(|number| before.join(number, SECOND).unwrap());
+        let further = before.join(1, SECOND).unwrap();
+        assert_eq!(before.list.call(SECOND), Some(called));
+        let turn = |id: PlaceId| before.list.turn(id).unwrap();
+
+        let mut run = Run::later(100, 10, 1_000_000);
+        let new = run.join(3, SECOND).unwrap();
+        for (id, number) in [(further, 1), (second, 2), (called, 1), (second, 2)] {
+            run.list.restore(id, turn(id), prefix(number), SECOND);
+        }
+        assert_eq!((run.list.waiting(), run.list.restored_waiting), (4, 3));
+        assert_eq!(run.list.turn(second), Some(turn(second)));
+        for (ahead, id) in [called, second, further, new].into_iter().enumerate() {
+            assert_eq!(run.list.ask(id, SECOND), Standing::Waiting { ahead });
+        }
+        // What was used is not put back, nor what this process gave out.
+        run.list.leave(second);
+        run.list.restore(second, turn(second), prefix(2), SECOND);
+        let own = run.list.turn(new).unwrap();
+        run.list.leave(new);
+        run.list.restore(new, own, prefix(3), SECOND);
+        assert_eq!([second, new].map(|id| run.list.ask(id, SECOND)), [Standing::Gone; 2]);
+        assert_eq!([(); 3].map(|()| run.list.call(SECOND)), [Some(called), Some(further), None]);
+    }
+
+    #[test]
+    fn what_is_put_back_keeps_to_the_limits() {
+        let mut run = Run::later(3, 2, 100);
+        for sequence in 0..5 {
+            run.list.restore(PlaceId(sequence), Turn { round: sequence, sequence }, prefix(1), SECOND);
+        }
+        assert_eq!(run.list.waiting(), 2, "a prefix has two");
+        let new = run.join(2, SECOND).unwrap();
+        for sequence in 10..15 {
+            run.list.restore(PlaceId(sequence), Turn { round: 5, sequence }, prefix(sequence as u32), SECOND);
+        }
+        assert_eq!((run.list.waiting(), run.list.restored.len()), (3, 3));
+        assert_eq!(run.list.ask(new, SECOND), Standing::Gone, "it gives way to those of before");
+    }
+
+    #[test]
+    fn who_got_nothing_for_their_place_is_called_up_again() {
+        let mut run = Run::new(10, 10);
+        let id = run.join(1, SECOND).unwrap();
+        run.list.call(SECOND);
+        run.list.leave(id);
+        run.list.call_again(id, 9 * SECOND);
+        let until = 9 * SECOND + CALLED_UP_FOR;
+        assert_eq!(run.list.ask(id, until - SECOND), Standing::CalledUp { until });
+        assert_eq!(run.list.ask(id, until), Standing::Gone);
+    }
+
+    #[test]
     fn a_place_far_back_is_told_about_where_it_stands() {
         let mut run = Run::new(10_000, 4);
         let ids: Vec<_> = (0..8000).map(|number| run.join(number / 2, SECOND).unwrap()).collect();
@@ -371,7 +511,7 @@ mod tests {
                 prop_assert!(list.queue.iter().all(|(at, id)| list.places[id].at == *at));
                 // Of a prefix's places each is in a round of its own.
                 let mut rounds = HashSet::new();
-                prop_assert!(list.places.values().all(|place| rounds.insert((place.prefix, place.at.0))));
+                prop_assert!(list.places.values().all(|place| rounds.insert((place.prefix, place.at.round))));
             }
         }
     }

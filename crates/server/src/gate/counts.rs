@@ -69,6 +69,17 @@ impl Minute {
         }
     }
 
+    /// The newest was none.
+    pub(super) fn take_back(&mut self, now: Duration) {
+        self.forget(now);
+        if let Some((_, count)) = self.seconds.back_mut() {
+            *count -= 1;
+            if *count == 0 {
+                self.seconds.pop_back();
+            }
+        }
+    }
+
     pub(super) fn count(&mut self, now: Duration) -> u32 {
         self.forget(now);
         self.seconds.iter().map(|(_, count)| count).sum()
@@ -95,6 +106,11 @@ mod tests {
             assert!(minute.seconds.len() <= 60);
         }
         assert_eq!(minute.count(Duration::from_secs(1030)), 58);
+        for left in (0..58).rev() {
+            minute.take_back(Duration::from_secs(1030));
+            assert_eq!(minute.count(Duration::from_secs(1030)), left);
+        }
+        minute.take_back(Duration::from_secs(1030));
         assert_eq!(minute.count(Duration::from_secs(5000)), 0);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything that decides stands behind one lock, so that however many ask at once, no more accounts are made than the
 //! budget allows: [`State::take_account`] is asked last, when all that is left to do is to hash a password and add the
-//! user. An account that then can't be made has used up its part of the budget. Who has an account never comes here.
+//! user. What an account takes that then can't be made is given back. Who has an account never comes here.
 
 mod counts;
 mod keep;
@@ -11,13 +11,14 @@ mod turned;
 mod view;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::Rng;
 use defence::challenge::LIFETIME;
 use defence::gate::{NoMail, WINDOW};
-use defence::registration::{BudgetSettings, PlaceId};
+use defence::registration::{BudgetSettings, PlaceId, Turn};
 use defence::{
     Answer, Challenge, ChallengeError, Challenges, Claim, Concentration, Difficulty, Gate, GateSettings,
     Level, Moment, Move, Prefix, Proof, Registrar, RegistrarSettings, Signals,
@@ -27,13 +28,14 @@ use store::{GateMove, Store, StoreError};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::keep::keep_gate;
-pub(crate) use self::pass::{Pass, Shown};
+pub(crate) use self::pass::{HeldPlace, Pass, Shown, place_gone};
 pub(crate) use self::turned::{Turned, Waits};
 pub(crate) use self::view::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 use self::counts::{Beside, Counts, Minute};
 use crate::settings::{Registration, Settings};
 
+const NO_ONSET: i64 = i64::MIN;
 /// Moves that are shown.
 const MOVES_MAX: u32 = 64;
 
@@ -62,6 +64,11 @@ pub(crate) struct Gatehouse {
     settings: Registration,
     has_mail: bool,
     inner: Mutex<Inner>,
+    /// The onset of the incident that goes on or ended not long ago, in Unix milliseconds; [`NO_ONSET`] if there is none.
+    /// Beside the lock too, as it is read at every request.
+    onset_ms: AtomicI64,
+    /// Of this process, by which its places are told from those of earlier ones.
+    process: u64,
     /// What is counted at every request, beside the lock.
     beside: Beside,
     /// Whether what the store knows of before was read.
@@ -159,6 +166,8 @@ impl Gatehouse {
             has_mail,
             places_max: registration.places_max,
             places_per_prefix_max: registration.places_per_network_max,
+            // Microseconds: rounds can't be called up as fast as that.
+            first_round: u64::try_from(now.unix_ms).unwrap_or(0).saturating_mul(1000),
         };
         let inner = Inner {
             gate: Gate::new(gate, now.monotonic),
@@ -177,6 +186,8 @@ impl Gatehouse {
             settings: registration,
             has_mail,
             inner: Mutex::new(inner),
+            onset_ms: AtomicI64::new(NO_ONSET),
+            process: rng.next_u64(),
             beside: Beside::default(),
             loaded: OnceCell::new(),
             changing: tokio::sync::Mutex::default(),
@@ -214,9 +225,9 @@ impl Gatehouse {
         self.lock().gate.level()
     }
 
-    /// Unix milliseconds of the onset of the incident that goes on, if one does.
+    /// Unix milliseconds at which the incident began that goes on or ended not long ago, as of the last tick. Takes no lock.
     pub(crate) fn onset_ms(&self) -> Option<i64> {
-        self.lock().gate.onset_ms()
+        Some(self.onset_ms.load(Ordering::Relaxed)).filter(|onset_ms| *onset_ms != NO_ONSET)
     }
 
     /// How often to look whether it is time for a tick.
@@ -286,6 +297,14 @@ impl Gatehouse {
         answer
     }
 
+    /// What [`register`](Self::register) took for an account that could not be made.
+    fn give_back(&self, place: Option<PlaceId>, now: Moment) {
+        let mut inner = self.lock();
+        inner.registrar.give_back(place, now.monotonic);
+        inner.counts.completed = inner.counts.completed.saturating_sub(1);
+        inner.made.take_back(now.monotonic);
+    }
+
     /// What becomes of somebody who would show next that an address is theirs: [`Answer::ShowEmail`] if that is what
     /// they are to do. Takes nothing of the budget, which is taken when the letter was read.
     fn register_by_letter(&self, address: std::net::IpAddr, proof: Proof, now: Moment) -> Answer {
@@ -297,6 +316,18 @@ impl Gatehouse {
         let challenge = proof.challenge || level < Level::Challenge;
         let proof = Proof { challenge, email: false, ..proof };
         inner.registrar.register(level.max(Level::EmailFirst), address, proof, now.monotonic)
+    }
+
+    /// Where a place of this process is in the order of the list, and which process that is.
+    fn turn(&self, place: PlaceId) -> Option<(Turn, u64)> {
+        Some((self.lock().registrar.turn(place)?, self.process))
+    }
+
+    /// Puts a place back that another process gave out, if it is one.
+    fn restore(&self, place: PlaceId, (turn, process): (Turn, u64), prefix: Prefix, now: Moment) {
+        if process != self.process {
+            self.lock().registrar.restore(place, turn, prefix, now.monotonic);
+        }
     }
 
     /// Where a place stands, for its holder.
@@ -323,6 +354,7 @@ impl Gatehouse {
         if let Some(moved) = &moved {
             inner.note(moved);
         }
+        self.onset_ms.store(inner.gate.onset_ms().unwrap_or(NO_ONSET), Ordering::Relaxed);
         let level = inner.gate.level();
         // Who is called up sees it when their page asks.
         inner.registrar.tick(level, now.monotonic);

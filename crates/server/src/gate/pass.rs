@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use defence::registration::PlaceId;
+use defence::registration::{PlaceId, Turn};
 use defence::{Answer, Level, Prefix, Proof};
 use serde::{Deserialize, Serialize};
 
@@ -29,12 +29,22 @@ const PLACE: &str = "place";
 const PLACE_LIFETIME: Duration = Duration::from_hours(24);
 const INVITATION: &str = "invitation";
 
-/// What the ticket of a place says: for whom it is good.
+/// What the ticket of a place says: which it is, and for whom it is good.
 #[derive(Debug, Serialize, Deserialize)]
 struct PlaceTicket {
-    id: u64,
+    held: HeldPlace,
     /// Whoever takes the ticket to another network has no place there.
     prefix: String,
+}
+
+/// A place, and all that it takes to put it back after a restart.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct HeldPlace {
+    id: u64,
+    round: u64,
+    sequence: u64,
+    /// The one that knows it.
+    process: u64,
 }
 
 /// What the ticket of an invitation says.
@@ -151,7 +161,7 @@ impl State {
     }
 
     /// Takes one account of the budget, and the invitation if there is one: from here on it may be made. To be asked
-    /// when nothing else can fail but what is rare; see [`give_back_invitation`](Self::give_back_invitation).
+    /// when nothing else can fail but what is rare; then see [`give_back_account`](Self::give_back_account).
     ///
     /// # Errors
     /// Why there is none.
@@ -174,8 +184,15 @@ impl State {
         }
     }
 
-    /// An account could not be made: who was invited may try again.
-    pub(crate) async fn give_back_invitation(&self, pass: &Pass) {
+    /// An account could not be made that was taken: its part of the budget is another's, and whoever was invited or called
+    /// up may try again.
+    pub(crate) async fn give_back_account(&self, pass: &Pass) {
+        self.metrics.registration("failed");
+        self.gatehouse.give_back(pass.proof.place, self.moment());
+        self.give_back_invitation(pass).await;
+    }
+
+    async fn give_back_invitation(&self, pass: &Pass) {
         if let Some(invitation) = pass.invitation
             && let Err(error) = self.store.give_back_invitation(invitation.id).await
         {
@@ -222,18 +239,36 @@ impl State {
         let Answer::Wait { place, standing, about, ask_again } = answer else { return Ok(None) };
         let ticket = self.place_ticket(place, peer)?;
         let now = self.clock.monotonic();
+        let about = Some(about).filter(|_| self.gatehouse.level() <= Level::WaitingList);
         Ok(Some(WaitingView::new((place, ticket), standing, about, ask_again, now)))
     }
 
     pub(crate) fn place_ticket(&self, place: PlaceId, peer: Peer) -> Result<String, ApiError> {
-        let content = PlaceTicket { id: place.0, prefix: Prefix::wide(peer.ip()).to_string() };
+        // Whoever just heard of it may have used it elsewhere meanwhile.
+        let held = self.held_place(place).ok_or_else(place_gone)?;
+        let content = PlaceTicket { held, prefix: Prefix::wide(peer.ip()).to_string() };
         self.ticket(PLACE, &content, PLACE_LIFETIME)
+    }
+
+    /// What is to be kept of a place by whoever holds it.
+    pub(crate) fn held_place(&self, place: PlaceId) -> Option<HeldPlace> {
+        let (Turn { round, sequence }, process) = self.gatehouse.turn(place)?;
+        Some(HeldPlace { id: place.0, round, sequence, process })
+    }
+
+    /// The place that somebody holds who asks from here. One of before a restart is put back into the list.
+    pub(crate) fn take_place(&self, held: HeldPlace, peer: Peer) -> PlaceId {
+        let HeldPlace { id, round, sequence, process } = held;
+        let (place, prefix) = (PlaceId(id), Prefix::wide(peer.ip()));
+        self.gatehouse.restore(place, (Turn { round, sequence }, process), prefix, self.moment());
+        place
     }
 
     /// The place that a ticket is for, if it is one for whoever asks from here.
     pub(crate) fn open_place(&self, ticket: &str, peer: Peer) -> Option<PlaceId> {
         let content: PlaceTicket = self.open_ticket(PLACE, ticket).ok()?;
-        (content.prefix == Prefix::wide(peer.ip()).to_string()).then_some(PlaceId(content.id))
+        let is_theirs = content.prefix == Prefix::wide(peer.ip()).to_string();
+        is_theirs.then(|| self.take_place(content.held, peer))
     }
 
     /// An invitation that makes one account within `lifetime`.
@@ -242,6 +277,13 @@ impl State {
         let expires_ms = self.clock.unix_ms().saturating_add(lifetime_ms);
         self.ticket(INVITATION, &Invitation { id: self.random_bytes(), expires_ms }, lifetime)
     }
+}
+
+/// One text for a place that was used or lost, and for one that is another's.
+pub(crate) fn place_gone() -> ApiError {
+    let message =
+        "this place in the waiting list is gone, or was given out elsewhere; sign up again for another";
+    ApiError::new(StatusCode::GONE, "place_gone", message)
 }
 
 fn invitation_gone() -> ApiError {

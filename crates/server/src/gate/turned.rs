@@ -40,8 +40,8 @@ pub(crate) struct WaitingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     until_seconds: Option<u64>,
-    /// About how long it takes until it is.
-    about_seconds: u64,
+    /// About how long it takes until it is; null while nobody is called up.
+    about_seconds: Option<u64>,
     /// When to ask again.
     ask_again_seconds: u64,
     /// The same without the ticket, for those whose way here is a redirection.
@@ -53,7 +53,7 @@ impl WaitingView {
     pub(super) fn new(
         (id, place): (PlaceId, String),
         standing: Standing,
-        about: Duration,
+        about: Option<Duration>,
         ask_again: Duration,
         now: Duration,
     ) -> Self {
@@ -67,7 +67,7 @@ impl WaitingView {
             ahead,
             called_up: until.is_some(),
             until_seconds: until,
-            about_seconds: about.as_secs(),
+            about_seconds: about.map(|about| about.as_secs()),
             ask_again_seconds: ask_again.as_secs().max(1),
             id,
         }

@@ -177,7 +177,7 @@ impl Gatehouse {
         let last = inner.moves.front().filter(|moved| moved.to == name);
         let reopens = inner.gate.reopens_in();
         let seconds = reopens.as_secs() + u64::from(reopens.subsec_nanos() > 0);
-        let onset_ms = inner.gate.onset_ms().filter(|_| level > Level::Open);
+        let onset_ms = self.onset_ms().filter(|_| level > Level::Open);
         StatusView {
             registration: RegistrationView {
                 pinned,

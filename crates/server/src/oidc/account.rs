@@ -64,7 +64,25 @@ pub(crate) async fn user_of(
         return Err(Refusal::EmailTaken);
     }
     let pass = app.pass_of_provider(place, peer);
-    app.take_account(&pass, peer).await.map_err(turned)?;
+    // To the end, even if their browser goes away meanwhile.
+    let (worker, provider, who) = (App::clone(app), provider.clone(), who.clone());
+    let made = app.detached(async move {
+        if let Err(refused) = worker.take_account(&pass, peer).await {
+            return Ok(Err(turned(refused)));
+        }
+        let made = make(&worker, &provider, &who).await;
+        if made.is_err() {
+            worker.give_back_account(&pass).await;
+        }
+        Ok(made)
+    });
+    let user = made.await.map_err(|_| Refusal::Failed)??;
+    app.welcome(user.id).await;
+    app.audit("provider_sign_up", Some(user.id), peer).await;
+    Ok(user)
+}
+
+async fn make(app: &App, provider: &Provider, who: &Who) -> Result<User, Refusal> {
     for name in candidates(who, &app.random_name()[..7]) {
         let new = NewUser {
             name,
@@ -74,11 +92,7 @@ pub(crate) async fn user_of(
             first: false,
         };
         match app.store.add_verified_user(new, Some(who.identity(provider))).await {
-            Ok(user) => {
-                app.welcome(user.id).await;
-                app.audit("provider_sign_up", Some(user.id), peer).await;
-                return Ok(user);
-            }
+            Ok(user) => return Ok(user),
             Err(StoreError::Taken { what: "name" }) => {}
             Err(StoreError::Taken { what: "email address" }) => return Err(Refusal::EmailTaken),
             Err(error) => return Err(failed(error)),

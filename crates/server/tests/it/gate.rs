@@ -387,6 +387,45 @@ async fn a_pin_holds_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_place_survives_a_restart_and_comes_before_newer_ones() {
+    let site = served().await;
+    let [first, second] = [7, 8].map(|host| format!("203.0.{host}.7"));
+    let before = Stranger::at(&site, &first).place("suspended").await;
+    site.pin(json!("open")).await;
+    let after = Stranger::at(&site, &second).place("suspended").await;
+    let folder = site.folder.clone();
+    within("the site stops", site.shut_down()).await.unwrap();
+
+    let mut setup = Setup::with(change);
+    setup.administrator = false;
+    setup.folder = Some(folder);
+    let site = setup.serve().await;
+    let [first, second] = [first, second].map(|address| Stranger::at(&site, &address));
+    let newer = Stranger::at(&site, "198.51.100.7");
+    site.pin(json!("open")).await;
+    let newest = newer.place("suspended").await;
+    // In another order than they came.
+    let asked = async |who: &Stranger<'_>, place: &str| {
+        let stands = who.post("/api/places", &json!({"place": place})).await;
+        assert_eq!(stands.status, 200, "{}", stands.text());
+        stands.json()["waiting"].clone()
+    };
+    assert_eq!(asked(&second, &after).await["ahead"], 0);
+    assert_eq!(asked(&first, &before).await["ahead"], 0);
+    assert_eq!(asked(&second, &after).await["ahead"], 1);
+    let last = asked(&newer, &newest).await;
+    assert_eq!((&last["ahead"], &last["about_seconds"]), (&json!(2), &Value::Null));
+    site.pin(json!("waiting_list")).await;
+    site.step(30).await;
+    // With the ticket of before, once.
+    let place = json!({"place": before});
+    assert_eq!(first.sign_up("First", &place).await.status, 201);
+    first.post("/api/places", &place).await.is_error(410, "place_gone");
+    let renewed = asked(&second, &after).await["place"].clone();
+    assert_eq!(second.sign_up("Second", &json!({"place": renewed})).await.status, 201);
+}
+
+#[tokio::test]
 async fn pins_are_checked_and_noted_with_their_reason() {
     let site = served().await;
     let put = async |body: Value| site.control.send("PUT", GATE, &body).await;
@@ -414,6 +453,11 @@ async fn an_invitation_makes_one_account() {
     site.pin(json!("invite_only")).await;
     stranger.sign_up("Pip", &json!({})).await.is_error(428, "challenge_required");
     // A name that is taken uses nothing up.
+    let answer = json!({"challenge": other.solved().await});
+    other.sign_up("captain", &answer).await.is_error(409, "name_taken");
+    site.pin(json!("challenge")).await;
+    assert_eq!(other.sign_up("Starbuck", &answer).await.status, 201);
+    site.pin(json!("invite_only")).await;
     stranger.sign_up("captain", &shown).await.is_error(409, "name_taken");
     assert_eq!(stranger.sign_up("Pip", &shown).await.status, 201);
     for again in [&stranger, &other] {

@@ -38,7 +38,8 @@ const gate = (more: Partial<Gate> = {}): Gate => ({
       to: "waiting_list",
       reasons: [
         { reason: "prefix_concentration", measured: 0.84, threshold: 0.5 },
-        { reason: "tides_of_may", measured: 4, threshold: 2 },
+        // Of a server that knows more.
+        { reason: "tides_of_may" as "calm", measured: 4, threshold: 2 },
       ],
     },
   ],
@@ -46,9 +47,19 @@ const gate = (more: Partial<Gate> = {}): Gate => ({
   signals: {
     at_ms: 0,
     attempted: 41,
+    completed: 7,
+    challenges_passed: 22,
+    challenges_failed: 9,
     prefix_concentration: 0.64,
     asn_concentration: null,
+    logins_passed: 12,
+    logins_failed: 3,
     queue_delay_ms: 35,
+    established_answered: 148,
+    established_refused: 0,
+    cost_per_account: 0,
+    demand: 3.2,
+    forecast_per_minute: 7.5,
   },
   accounts_made: 7,
   ...more,
@@ -90,7 +101,8 @@ it("holds a level once that is confirmed, and lets it run again", async () => {
   await screen.findByText("New accounts are held at “paused”.");
   expect(pin.mock.calls).toEqual([["suspended", "moving house"]]);
   pin.mockResolvedValueOnce(gate());
-  fireEvent.click(screen.getByRole("button", { name: "Let it run" }));
+  // Once the question is gone from the page.
+  fireEvent.click(await screen.findByRole("button", { name: "Let it run" }));
   await screen.findByText("The gate moves by itself again.");
   expect(pin.mock.calls.at(-1)).toEqual([null, ""]);
 });

@@ -1,6 +1,5 @@
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -8,7 +7,7 @@ use crate::accounts::Peer;
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
-use crate::gate::Waits;
+use crate::gate::{Waits, place_gone};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PlaceAsked)]
@@ -30,15 +29,8 @@ pub(crate) async fn handle(
     peer: Peer,
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<Json<Waits>, ApiError> {
-    let place = app.open_place(&asked.place, peer).ok_or_else(gone)?;
-    let answer = app.gatehouse.ask_place(place, app.moment()).ok_or_else(gone)?;
-    let waiting = app.waiting(answer, peer)?.ok_or_else(gone)?;
+    let place = app.open_place(&asked.place, peer).ok_or_else(place_gone)?;
+    let answer = app.gatehouse.ask_place(place, app.moment()).ok_or_else(place_gone)?;
+    let waiting = app.waiting(answer, peer)?.ok_or_else(place_gone)?;
     Ok(Json(Waits { waiting }))
-}
-
-/// One text for a place that was used or lost, and for one that is another's.
-fn gone() -> ApiError {
-    let message =
-        "this place in the waiting list is gone, or was given out elsewhere; sign up again for another";
-    ApiError::new(StatusCode::GONE, "place_gone", message)
 }

@@ -8,13 +8,14 @@ use serde_json::Value;
 use store::{NewUser, StoreError, User, UserRole};
 use utoipa::ToSchema;
 
+use super::challenges::ChallengeShape;
 use super::sign_in_response;
 use super::views::Mailed;
 use crate::accounts::{Password, Peer, Standing, check_email, check_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
-use crate::gate::{Pass, Shown, Turned, Waits};
+use crate::gate::{HeldPlace, Pass, Shown, Turned, Waits};
 use crate::letters::{Language, Letters, Subject, check_address};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,10 +77,11 @@ pub(crate) async fn handle(
         // Nothing would show that it is theirs, and whose it is could be found out by trying.
         app.letters()?;
     }
+    // Before a challenge is used up, or worked at: a name is what is most often taken.
+    check_name_is_free(&app, &name).await?;
     let pass = app.check_shown(&asked.shown(), peer).await?;
     asked.password.check_strength("password", &name)?;
     app.accounts.take_network(peer, app.clock.monotonic())?;
-    check_name_is_free(&app, &name).await?;
     // From here to the end: an account that was taken from the budget is made even if whoever asked for it goes away.
     let worker = App::clone(&app);
     let made = app.detached(async move {
@@ -110,7 +112,7 @@ async fn make(
     }
     .await;
     if made.is_err() {
-        app.give_back_invitation(pass).await;
+        app.give_back_account(pass).await;
     }
     made
 }
@@ -144,8 +146,7 @@ pub(super) enum Accepted {
 #[schema(as = SignUpChallenged)]
 pub(super) struct Challenged {
     error: wire::ErrorDetail,
-    /// In the form of ALTCHA's second protocol.
-    #[schema(value_type = Object)]
+    #[schema(value_type = ChallengeShape)]
     challenge: Value,
 }
 
@@ -169,7 +170,7 @@ pub(super) struct Waiting {
     pub(super) sent_ms: i64,
     /// The place in the waiting list that was shown. It is theirs wherever they read the letter.
     #[serde(default)]
-    pub(super) place: Option<u64>,
+    pub(super) place: Option<HeldPlace>,
     /// The ticket of an invitation.
     #[serde(default)]
     pub(super) invitation: Option<String>,
@@ -185,10 +186,10 @@ async fn by_letter(
 ) -> Result<Response, Turned> {
     app.check_address_given(asked.email.as_deref())?;
     let to = check_address(asked.email.as_deref())?;
+    check_name_is_free(app, &asked.name).await?;
     let pass = app.check_shown(&asked.shown(), peer).await?;
     app.check_letter(&pass, peer)?;
     asked.password.check_strength("password", &asked.name)?;
-    check_name_is_free(app, &asked.name).await?;
     app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;
     let place = letters.place()?;
     let password_hash =
@@ -200,7 +201,7 @@ async fn by_letter(
         email,
         password_hash,
         sent_ms: app.clock.unix_ms(),
-        place: pass.proof.place.map(|place| place.0),
+        place: pass.proof.place.and_then(|place| app.held_place(place)),
         invitation: asked.invitation.filter(|_| pass.invitation.is_some()),
     };
     let ticket = app.ticket("sign up", &waiting, super::verify::LIFETIME)?;

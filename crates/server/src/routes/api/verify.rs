@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use defence::registration::PlaceId;
 use serde::{Deserialize, Serialize};
 use store::{NewUser, SignUpLink, StoreError, UserRole};
 use utoipa::ToSchema;
@@ -108,7 +107,8 @@ async fn make_account(
     }
     let Waiting { name, email, password_hash, sent_ms, place: known, invitation } = waiting;
     check_name_is_free(app, &name).await?;
-    let place = place.and_then(|ticket| app.open_place(&ticket, peer)).or(known.map(PlaceId));
+    let shown = place.and_then(|ticket| app.open_place(&ticket, peer));
+    let place = shown.or_else(|| known.map(|held| app.take_place(held, peer)));
     let pass = app.pass_of_letter(place, invitation.as_deref()).await?;
     let address = app.accounts.fingerprint("sign up", &email.to_lowercase());
     let link = SignUpLink { address, sent_ms, lifetime: LIFETIME };
@@ -126,7 +126,7 @@ async fn make_account(
         }
         let added = worker.store.add_user_by_link(new, link).await;
         if added.is_err() {
-            worker.give_back_invitation(&pass).await;
+            worker.give_back_account(&pass).await;
         }
         match added {
             // Also after the account that it made is deleted.
