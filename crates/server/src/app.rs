@@ -82,13 +82,18 @@ impl State {
             cookie_key: &parts.cookie_key,
             setup_token: parts.setup_token,
         };
+        // What is seen of randomness has nothing to do with what must not be guessed.
+        let mut decoy_salt = [0; 16];
+        parts.rng.fill(&mut decoy_salt);
+        let of_meter = parts.rng.fork();
+        let mut salts = parts.rng.fork();
         Arc::new(Self {
-            accounts: Accounts::new(&start, &mut parts.rng),
+            accounts: Accounts::new(&start, &decoy_salt, &mut salts.fork()),
             letters: Letters::new(&settings),
             providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
-            meter: Meter::new(IdMaker::new(Arc::clone(&parts.clock), parts.rng.fork())),
+            meter: Meter::new(IdMaker::new(Arc::clone(&parts.clock), of_meter)),
             // Each keeps a core busy; the others are left to answers.
             searches: Places::of_searches(cores.div_ceil(2)),
             exports: Places::of_exports(TRANSFERS_MAX),
@@ -98,10 +103,10 @@ impl State {
             bodies_kib: Arc::new(Semaphore::new(
                 settings.bodies_bytes_max.max(settings.body_bytes_max).div_ceil(1024),
             )),
-            bulwark: Bulwark::new(&settings.defence, cores, parts.clock.monotonic(), parts.rng.fork()),
+            bulwark: Bulwark::new(&settings.defence, cores, parts.clock.monotonic(), salts.fork()),
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
-            salts: Mutex::new(parts.rng.fork()),
+            salts: Mutex::new(salts),
             gatehouse: Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut parts.rng.fork()),
             names: Mutex::new(parts.rng),
             cut: watch::Sender::new(false),

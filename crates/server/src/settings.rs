@@ -182,7 +182,7 @@ impl Default for Defence {
             thinking_tokens: Some(8 << 10),
             in_flight: Some(4),
             streams: Some(16),
-            cost: Some(256 << 10),
+            cost: Some(512 << 10),
         };
         let established = Caps { in_flight: Some(128), streams: Some(256), ..Caps::default() };
         let [unknown, guest, ..] = CapsByClass::default().0;

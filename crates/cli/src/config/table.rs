@@ -328,7 +328,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "defence",
         "new_cost_max",
         Whole(1, 1 << 40),
-        Default("262144"),
+        Default("524288"),
         "What all answers under way of a new user may cost together: a token of a prompt is one, a token that is \
          generated four.",
     ),

@@ -22,6 +22,8 @@ use crate::timer::Timer;
 
 /// Numbers that newcomers' addresses go by.
 const NEWCOMERS_FROM: usize = 4000;
+/// The status of an answer that asks for proof of work first.
+const CHALLENGED: u16 = 428;
 /// How long somebody waits who is told to come back and not when.
 const COME_BACK: Duration = Duration::from_secs(1);
 
@@ -75,10 +77,7 @@ async fn log_in(world: &World, user: usize, phase: Phase, at: Duration) -> Login
     let from = accounts::new_address(world.visits.fetch_add(1, Ordering::Relaxed));
     let body = json!({"login": user.name, "password": user.password});
     let limit = (at + world.plan.targets.newcomer).saturating_sub(world.timer.now());
-    let work = async {
-        let mut connection = Connection::open(&world.target, from).await?;
-        connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await
-    };
+    let work = ask_to_come_in(world, from, body);
     let end = match timeout(limit, work).await {
         Ok(Ok(answer)) if answer.status == 200 && answer.cookie.is_some() => End::Done,
         Ok(Ok(answer)) => End::of_answer(&answer),
@@ -86,6 +85,23 @@ async fn log_in(world: &World, user: usize, phase: Phase, at: Duration) -> Login
         Err(_) => End::GaveUp,
     };
     Login { phase, at, waited: world.timer.now().saturating_sub(at), end }
+}
+
+/// The answer to a login; to a second one, if the first was that a challenge is to be solved.
+async fn ask_to_come_in(
+    world: &World,
+    from: std::net::Ipv4Addr,
+    mut body: serde_json::Value,
+) -> Result<Answer, Trouble> {
+    loop {
+        let mut connection = Connection::open(&world.target, from).await?;
+        let answer = connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await?;
+        let challenge = Challenge::find(&answer.body)
+            .filter(|_| answer.status == CHALLENGED && body.get("challenge").is_none());
+        let Some(challenge) = challenge else { return Ok(answer) };
+        let Some(solution) = challenge.solve_as_browser().await else { return Ok(answer) };
+        body["challenge"] = json!(solution);
+    }
 }
 
 /// Somebody honest: solves what a browser is given to solve, in a browser's time, comes back when told to, and takes a

@@ -110,10 +110,8 @@ pub(crate) struct Start<'a> {
 }
 
 impl Accounts {
-    pub(crate) fn new(start: &Start<'_>, rng: &mut Rng) -> Self {
+    pub(crate) fn new(start: &Start<'_>, decoy_salt: &[u8; 16], rng: &mut Rng) -> Self {
         let settings = start.settings;
-        let mut salt = [0; 16];
-        rng.fill(&mut salt);
         let key = TokenKey::new(start.cookie_key);
         let key = if settings.is_https() { key.for_https() } else { key };
         let defence = &settings.defence;
@@ -133,7 +131,7 @@ impl Accounts {
                 settings.password_cost,
                 start.cores.div_ceil(2),
                 shares(defence.hash_shares),
-                &salt,
+                decoy_salt,
             ),
             by_second_factor: Mutex::new(Attempts::new(settings.attempts_at_second_factor, SLOTS)),
             by_network: Mutex::new(Attempts::new(settings.attempts_by_network, SLOTS)),

@@ -54,7 +54,7 @@ impl Standing {
             }),
             None => device_shown(app, headers).map(|_| Credential::Guest),
         };
-        let onset_ms = app.bulwark.onset_ms();
+        let onset_ms = app.gatehouse.onset_ms();
         let class = app.settings.defence.trust.class(credential, onset_ms, app.clock.unix_ms());
         Self { class, who }
     }

@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn without_shares_who_comes_first_has_all() {
         let berths = Berths::new(false);
-        assert_eq!(fill(&berths, of(Class::New, 1)).len(), 40);
+        let first = fill(&berths, of(Class::New, 1));
+        assert_eq!(first.len(), 40);
         assert!(berths.take("m", (40, 8), of(Class::Established, 2)).is_err());
     }
 }

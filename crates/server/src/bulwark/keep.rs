@@ -1,13 +1,10 @@
-//! What is looked at again and again: how long a task waits for a core, the onset of an incident, and what is asked of
-//! models.
+//! What is looked at again and again: how long a task waits for a core, and what is asked of models.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base::{Clock as _, SystemClock};
 use defence::Class;
 
-use super::NO_ONSET;
 use crate::app::App;
 
 /// Pause between two looks.
@@ -28,7 +25,6 @@ pub(crate) async fn keep_bulwark(app: App) {
 fn look(app: &App, late: Duration) {
     let (bulwark, now) = (&app.bulwark, app.clock.monotonic());
     bulwark.turnstile.waited(late, now);
-    bulwark.onset_ms.store(app.gatehouse.onset_ms().unwrap_or(NO_ONSET), Ordering::Relaxed);
     let dimness = bulwark.dim(now);
     let metrics = &app.metrics;
     metrics.brownout(dimness);

@@ -8,7 +8,7 @@
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
 //! before a prompt     Portion: caps, price, brownout          portion.rs, underway.rs
 //! before a model      Berths: places by class, priority       berths.rs, engine's scheduler
-//! all the while       how long tasks wait, the onset          keep.rs
+//! all the while       how long tasks wait, models' load      keep.rs
 //! ```
 
 mod berths;
@@ -18,7 +18,6 @@ mod turns;
 mod turnstile;
 mod underway;
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +37,6 @@ use crate::accounts::{Standing, Who};
 use crate::error::ApiError;
 use crate::settings::Defence;
 
-/// There is no incident.
-const NO_ONSET: i64 = i64::MIN;
 /// Prompts that may wait to be read for each that is, and those of one caller.
 const CHECKS_WAITING: u32 = 1024;
 
@@ -52,8 +49,6 @@ pub(crate) struct Bulwark {
     brownout: Mutex<Brownout>,
     /// Prompts that may be rendered and tokenised at once.
     pub(crate) checks: Turns,
-    /// Unix milliseconds of the onset of the current incident, as the gate said last.
-    onset_ms: AtomicI64,
 }
 
 impl Bulwark {
@@ -66,13 +61,7 @@ impl Bulwark {
             underway: Underway::new(),
             brownout: Mutex::new(Brownout::new(now)),
             checks: Turns::new(cores, CHECKS_WAITING, shares, CHECKS_WAITING / 2),
-            onset_ms: AtomicI64::new(NO_ONSET),
         }
-    }
-
-    /// Unix milliseconds of the onset of the incident that goes on, if one does.
-    pub(crate) fn onset_ms(&self) -> Option<i64> {
-        Some(self.onset_ms.load(Ordering::Relaxed)).filter(|onset_ms| *onset_ms != NO_ONSET)
     }
 
     /// What somebody may ask for. Programs of this machine may do what the machine can.

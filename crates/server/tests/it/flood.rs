@@ -82,7 +82,8 @@ impl Stranger<'_> {
 
 /// What the metrics say of one line.
 async fn metric(site: &Site, name: &str) -> f64 {
-    let text = Client::new(site.address).get("/metrics").await;
+    let text = site.control.get("/metrics").await;
+    assert_eq!(text.status, 200, "{}", text.text());
     let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
     line.unwrap_or(0.0)
 }

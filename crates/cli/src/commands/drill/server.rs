@@ -76,6 +76,9 @@ pub(super) fn cachalot(
 ) -> anyhow::Result<Started> {
     let model = resolve_or_pull(context, model)?;
     let mut settings = BTreeMap::from([
+        // Accounts of before are some seconds old when the attack begins, and those of the attack are not trusted in it.
+        ("defence.sleeper_window_seconds".to_owned(), "2".to_owned()),
+        ("defence.trust_age_seconds".to_owned(), "1".to_owned()),
         ("limits.connections_max".to_owned(), CONNECTIONS_MAX.to_string()),
         ("listen".to_owned(), "127.0.0.1:0".to_owned()),
         ("model".to_owned(), model.path.display().to_string()),
