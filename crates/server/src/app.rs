@@ -81,13 +81,18 @@ impl State {
             cookie_key: &parts.cookie_key,
             setup_token: parts.setup_token,
         };
+        // In the order in which they are drawn.
+        let accounts = Accounts::new(&start, &mut parts.rng);
+        let meter = Meter::new(IdMaker::new(Arc::clone(&parts.clock), parts.rng.fork()));
+        let mut salts = parts.rng.fork();
+        let gatehouse = Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut salts.fork());
         Arc::new(Self {
-            accounts: Accounts::new(&start, &mut parts.rng),
+            accounts,
             letters: Letters::new(&settings),
             providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
-            meter: Meter::new(IdMaker::new(Arc::clone(&parts.clock), parts.rng.fork())),
+            meter,
             // Each keeps a core busy; the others are left to answers.
             searches: Places::of_searches(cores.div_ceil(2)),
             exports: Places::of_exports(TRANSFERS_MAX),
@@ -100,8 +105,8 @@ impl State {
             checks: Arc::new(Semaphore::new(cores)),
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
-            salts: Mutex::new(parts.rng.fork()),
-            gatehouse: Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut parts.rng.fork()),
+            salts: Mutex::new(salts),
+            gatehouse,
             names: Mutex::new(parts.rng),
             cut: watch::Sender::new(false),
             hub: parts.hub,
