@@ -1916,6 +1916,12 @@ export interface components {
             arguments?: unknown;
             name: string;
         };
+        /** @description A proof of work in the form of ALTCHA's second protocol. */
+        Challenge: {
+            parameters: components["schemas"]["ChallengeParameters"];
+            /** @description Hexadecimal, over the parameters. */
+            signature: string;
+        };
         /**
          * @description What the challenge is for.
          * @enum {string}
@@ -1923,6 +1929,34 @@ export interface components {
         ChallengeAction: "sign_up";
         ChallengeGiven: {
             challenge: components["schemas"]["Challenge"];
+        };
+        /** @description A counter is to be found with which the key that is derived begins with `keyPrefix`. */
+        ChallengeParameters: {
+            /** @description `PBKDF2/SHA-256`; its password is the nonce and the counter as four bytes, the highest first. */
+            algorithm: string;
+            /**
+             * Format: int32
+             * @description Iterations.
+             */
+            cost: number;
+            /** @description What the challenge is for. */
+            data: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description Unix seconds.
+             */
+            expiresAt: number;
+            /**
+             * Format: int32
+             * @description Bytes.
+             */
+            keyLength: number;
+            /** @description Hexadecimal digits, as the nonce and the salt are. */
+            keyPrefix: string;
+            nonce: string;
+            salt: string;
         };
         ChallengesAsked: {
             action: components["schemas"]["ChallengeAction"];
@@ -3673,7 +3707,7 @@ export interface components {
         Waiting: {
             /**
              * Format: int64
-             * @description About how long it takes until it is.
+             * @description About how long it takes until it is; null while nobody is called up.
              */
             about_seconds: number | null;
             /** @description About how many come first. */
@@ -3702,25 +3736,6 @@ export interface components {
          * @enum {string}
          */
         WayIn: "password" | "passkey" | "provider";
-        Challenge: {
-            parameters: components["schemas"]["ChallengeParameters"];
-            signature: string;
-        };
-        ChallengeParameters: {
-            algorithm: string;
-            /** Format: int32 */
-            cost: number;
-            data: {
-                [key: string]: string;
-            };
-            /** Format: int32 */
-            expiresAt: number;
-            /** Format: int32 */
-            keyLength: number;
-            keyPrefix: string;
-            nonce: string;
-            salt: string;
-        };
     };
     responses: never;
     parameters: never;
