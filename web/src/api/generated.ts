@@ -961,7 +961,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Name or email address, and password. Where one-time codes are on, the answer asks for one. */
+        /**
+         * Name or email address, and password. Where one-time codes are on, the answer asks for one.
+         * @description While passwords are tried by the many, or for this account, a challenge comes first (428, with one in the body); not
+         *     on a device that somebody has signed in to it with before.
+         */
         post: operations["login"];
         delete?: never;
         options?: never;
@@ -1646,6 +1650,19 @@ export interface components {
             /** @description The tools that it calls; absent if there are none. */
             tool_calls?: components["schemas"]["ToolCall"][];
         };
+        /** @description What was cut, in tokens. Nothing where it is none. */
+        AnswerReduced: {
+            /**
+             * Format: int64
+             * @description Most tokens of the answer with its thought, if that is less than was asked for.
+             */
+            output_tokens?: number;
+            /**
+             * Format: int64
+             * @description Most tokens of thought, if that is less than was asked for.
+             */
+            thinking_tokens?: number;
+        };
         /** @description A block, with the fields of its type. */
         AnthropicBlockBody: {
             content?: components["schemas"]["AnthropicTextsBody"] | null;
@@ -1916,13 +1933,47 @@ export interface components {
             arguments?: unknown;
             name: string;
         };
+        /** @description A proof of work in the form of ALTCHA's second protocol. */
+        Challenge: {
+            parameters: components["schemas"]["ChallengeParameters"];
+            /** @description Hexadecimal, over the parameters. */
+            signature: string;
+        };
         /**
          * @description What the challenge is for.
          * @enum {string}
          */
-        ChallengeAction: "sign_up";
+        ChallengeAction: "sign_up" | "sign_in";
         ChallengeGiven: {
             challenge: components["schemas"]["Challenge"];
+        };
+        /** @description A counter is to be found with which the key that is derived begins with `keyPrefix`. */
+        ChallengeParameters: {
+            /** @description `PBKDF2/SHA-256`; its password is the nonce and the counter as four bytes, the highest first. */
+            algorithm: string;
+            /**
+             * Format: int32
+             * @description Iterations.
+             */
+            cost: number;
+            /** @description What the challenge is for. */
+            data: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description Unix seconds.
+             */
+            expiresAt: number;
+            /**
+             * Format: int32
+             * @description Bytes.
+             */
+            keyLength: number;
+            /** @description Hexadecimal digits, as the nonce and the salt are. */
+            keyPrefix: string;
+            nonce: string;
+            salt: string;
         };
         ChallengesAsked: {
             action: components["schemas"]["ChallengeAction"];
@@ -2648,6 +2699,8 @@ export interface components {
         /** @description Who is signed in, or what more is asked for. */
         LoggedIn: components["schemas"]["Session"] | components["schemas"]["SecondFactorWanted"];
         LoginAsked: {
+            /** @description The solution of a challenge, in Base64. */
+            challenge?: string | null;
             login: string;
             password: components["schemas"]["Password"];
         };
@@ -3673,7 +3726,7 @@ export interface components {
         Waiting: {
             /**
              * Format: int64
-             * @description About how long it takes until it is.
+             * @description About how long it takes until it is; null while nobody is called up.
              */
             about_seconds: number | null;
             /** @description About how many come first. */
@@ -3702,25 +3755,6 @@ export interface components {
          * @enum {string}
          */
         WayIn: "password" | "passkey" | "provider";
-        Challenge: {
-            parameters: components["schemas"]["ChallengeParameters"];
-            signature: string;
-        };
-        ChallengeParameters: {
-            algorithm: string;
-            /** Format: int32 */
-            cost: number;
-            data: {
-                [key: string]: string;
-            };
-            /** Format: int32 */
-            expiresAt: number;
-            /** Format: int32 */
-            keyLength: number;
-            keyPrefix: string;
-            nonce: string;
-            salt: string;
-        };
     };
     responses: never;
     parameters: never;
@@ -3746,6 +3780,8 @@ export interface operations {
             /** @description The message; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5860,7 +5896,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; last `done`, the Message as it stays. */
+            /** @description Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; last `done`, the Message as it stays. Where the answer may be no larger than so much, for the load or for whose it is, `reduced`, an AnswerReduced, comes once between them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6026,6 +6062,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoggedIn"];
+                };
+            };
+            /** @description Done. */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignUpChallenged"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */
@@ -6913,6 +6958,8 @@ export interface operations {
             /** @description The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6947,6 +6994,8 @@ export interface operations {
             /** @description The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7041,6 +7090,8 @@ export interface operations {
             /** @description The response; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
