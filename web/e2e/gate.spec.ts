@@ -164,11 +164,12 @@ test("an operator holds a level, and who is invited comes in all the same, once"
   await page.context().addCookies(server.administrator.cookies);
   await page.goto("/admin/gate");
   await expect(page.getByRole("region", { name: "Now" })).toContainText("moves by itself");
-  await page.getByLabel("paused").check();
+  // Who is invited waits too while all is paused.
+  await page.getByLabel("by invitation only").check();
   await page.getByLabel("Reason").fill("the harbour is full");
   await button(page, "Hold this level").click();
   await page.getByRole("alertdialog").getByRole("button", { name: "Hold it" }).click();
-  await expect(page.getByText("New accounts are held at “paused”.")).toBeVisible();
+  await expect(page.getByText("New accounts are held at “by invitation only”.")).toBeVisible();
   await expect(page.getByRole("region", { name: "Now" })).toContainText("held by an operator");
   await button(page, "Make invitations").click();
   const link =

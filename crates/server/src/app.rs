@@ -82,18 +82,19 @@ impl State {
             cookie_key: &parts.cookie_key,
             setup_token: parts.setup_token,
         };
-        // What is seen of randomness has nothing to do with what must not be guessed.
+        // In the order in which they are drawn.
         let mut decoy_salt = [0; 16];
         parts.rng.fill(&mut decoy_salt);
-        let of_meter = parts.rng.fork();
+        let meter = Meter::new(IdMaker::new(Arc::clone(&parts.clock), parts.rng.fork()));
         let mut salts = parts.rng.fork();
+        let gatehouse = Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut salts.fork());
         Arc::new(Self {
             accounts: Accounts::new(&start, &decoy_salt, &mut salts.fork()),
             letters: Letters::new(&settings),
             providers: Providers::new(&settings),
             metrics: Metrics::new(),
             answers: Answers::new(settings.answers_max),
-            meter: Meter::new(IdMaker::new(Arc::clone(&parts.clock), of_meter)),
+            meter,
             // Each keeps a core busy; the others are left to answers.
             searches: Places::of_searches(cores.div_ceil(2)),
             exports: Places::of_exports(TRANSFERS_MAX),
@@ -107,7 +108,7 @@ impl State {
             started_ms: parts.clock.unix_ms(),
             draining: watch::Sender::new(false),
             salts: Mutex::new(salts),
-            gatehouse: Gatehouse::new(&settings, Moment::now(&*parts.clock), &mut parts.rng.fork()),
+            gatehouse,
             names: Mutex::new(parts.rng),
             cut: watch::Sender::new(false),
             hub: parts.hub,

@@ -6,6 +6,7 @@
 
 mod counts;
 mod keep;
+mod load;
 mod pass;
 mod turned;
 mod view;
@@ -24,7 +25,7 @@ use defence::{
     Level, Moment, Move, Prefix, Proof, Registrar, RegistrarSettings, Signals,
 };
 use serde_json::Value;
-use store::{GateMove, Store, StoreError};
+use store::{GateMove, Store, StoreError, UserId};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::keep::keep_gate;
@@ -33,6 +34,7 @@ pub(crate) use self::turned::{Turned, Waits};
 pub(crate) use self::view::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 use self::counts::{Beside, Counts, Minute};
+use self::load::Load;
 use crate::settings::{Registration, Settings};
 
 const NO_ONSET: i64 = i64::MIN;
@@ -71,6 +73,8 @@ pub(crate) struct Gatehouse {
     process: u64,
     /// What is counted at every request, beside the lock.
     beside: Beside,
+    /// What is counted at every answer of a model.
+    answers: Mutex<Load>,
     /// Whether what the store knows of before was read.
     loaded: OnceCell<()>,
     /// Held by who pins or unpins, so that the store and the gate do it in the same order.
@@ -189,6 +193,7 @@ impl Gatehouse {
             onset_ms: AtomicI64::new(NO_ONSET),
             process: rng.next_u64(),
             beside: Beside::default(),
+            answers: Mutex::default(),
             loaded: OnceCell::new(),
             changing: tokio::sync::Mutex::default(),
         }
@@ -285,6 +290,11 @@ impl Gatehouse {
         self.beside.answered(class, status);
     }
 
+    /// Counts an answer of a model that ended: what it took, and how long it was waited for.
+    pub(crate) fn generated(&self, user: UserId, tokens: u64, queued: Duration, now: Moment) {
+        self.answers().add(user, tokens, queued, now);
+    }
+
     /// What becomes of somebody who asks for an account now.
     fn register(&self, address: std::net::IpAddr, proof: Proof, now: Moment) -> Answer {
         let mut inner = self.lock();
@@ -371,10 +381,8 @@ impl Gatehouse {
             prefix_concentration: inner.prefixes.share(now.monotonic).0,
             // There is no table of autonomous systems.
             asn_concentration: None,
-            // The engine's queue doesn't know whose requests wait, and newcomers' waiting must not close the gate;
-            // nor is it known what the tokens of young accounts cost.
-            queue_delay: Duration::ZERO,
-            cost_per_account: 0.0,
+            queue_delay: self.answers().queue_delay(now.monotonic),
+            cost_per_account: self.answers().cost_per_account(now.monotonic),
             ..self.beside.take()
         }
     }
@@ -391,6 +399,10 @@ impl Gatehouse {
 
     fn unpin(&self, now: Moment) {
         self.lock().gate.unpin(now);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Load> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

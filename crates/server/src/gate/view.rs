@@ -124,11 +124,13 @@ pub(crate) struct SignalsView {
     asn_concentration: Option<f64>,
     logins_passed: u32,
     logins_failed: u32,
-    /// 0: not measured by class.
+    /// What the tenth of those waited at least that waited longest, of users whose account is older than a day and who
+    /// got an answer of a model in the last 15 seconds; 0 if there were few.
     queue_delay_ms: u64,
     established_answered: u32,
     established_refused: u32,
-    /// 0: not known.
+    /// Tokens of an account that is younger than a day as a multiple of those of another, over the last minutes; 0 if
+    /// there were few of either.
     cost_per_account: f64,
     /// Attempts of the last 15 seconds as a multiple of the budget.
     demand: f64,

@@ -218,6 +218,10 @@ impl Metered {
             generation_tokens: tokens.output,
             total: took.total,
         });
+        if let Some(user) = self.user {
+            let asked = tokens.miss.saturating_add(tokens.output);
+            app.gatehouse.generated(user, asked, took.queued, app.moment());
+        }
         NewUsage {
             id: app.meter.id(),
             at_ms: now_ms,

@@ -177,7 +177,7 @@ async fn gate(site: &Site) {
     let answer = solve(&serde_json::from_value(given["challenge"].clone()).unwrap()).unwrap();
     let pin = json!({"level": "waiting_list", "reason": "to see it"});
     ask(client, "PUT", "/api/admin/gate", &pin).await;
-    let asked = json!({"name": "Pip", "password": PASSWORD});
+    let asked = json!({"name": "Pip the second", "password": PASSWORD});
     nobody.post("/api/sign-up", &asked).await.is_error(428, "challenge_required");
     let asked = json!({"name": "Pip the second", "password": PASSWORD, "challenge": answer});
     let waits = ask(&nobody, "POST", "/api/sign-up", &asked).await.json();

@@ -234,7 +234,7 @@ async fn lists_and_look_ups_walk_an_index() {
         (gate::MOVES, "SCAN gate_moves"),
         (
             gate::FORGET_INVITATIONS,
-            "SEARCH used_invitations USING INDEX used_invitations_by_expiry (expires_ms<?)",
+            "SEARCH used_invitations USING COVERING INDEX used_invitations_by_expiry (expires_ms<?)",
         ),
         (rotation::OLD_USERS, "SEARCH users USING INDEX users_by_key_generation (key_generation<?)"),
     ] {

@@ -14,7 +14,10 @@ export function ProofLine({ progress, text, onCancel }: Props) {
   const { t } = useTranslation();
   const line = useRef<HTMLDivElement>(null);
   // On a phone it may be below what is seen.
-  useEffect(() => line.current?.scrollIntoView?.({ block: "nearest" }), []);
+  useEffect(() => {
+    // Newer browsers answer with a promise, which is nothing to clean up by.
+    line.current?.scrollIntoView?.({ block: "nearest" });
+  }, []);
   return (
     <div className="gate-proof" ref={line}>
       <p className="gate-proof-title">{t("gate.proof.title")}</p>

@@ -50,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) administrator: bool,
     /// Of the server's randomness.
     pub(crate) seed: u64,
+    /// What the clock says at the start.
+    pub(crate) began: Duration,
     /// Where it listens.
     pub(crate) listen: Vec<&'static str>,
     pub(crate) tls: Option<Tls>,
@@ -84,6 +86,7 @@ impl Default for Setup {
             folder: None,
             administrator: true,
             seed: 2,
+            began: Duration::ZERO,
             listen: vec!["127.0.0.1:0"],
             tls: None,
         }
@@ -116,6 +119,7 @@ impl Setup {
     pub(crate) async fn serve(self) -> Site {
         let folder = self.folder.unwrap_or_else(|| Arc::new(tempfile::tempdir().unwrap()));
         let clock = Arc::new(ManualClock::new());
+        clock.advance(self.began);
         let path: PathBuf = folder.path().join("chats.db");
         let keys = MasterKeys::in_file(folder.path().join("master.key"));
         let store = SqliteStore::open(&path, keys, clock.clone(), Rng::from_os().unwrap()).await.unwrap();
