@@ -169,6 +169,13 @@ def property_errors(validator: object, patterns: dict, instance: object, _: obje
                 yield from validator.descend(value, schema, path=name, schema_path=pattern)
 
 
+def asserted(schema: dict | bool) -> dict | bool:
+    """A schema without the keywords that describe and forbid nothing: in all drafts here, as since 2019-09."""
+    if isinstance(schema, bool):
+        return schema
+    return {name: value for name, value in schema.items() if name not in ("contentEncoding", "contentMediaType")}
+
+
 def complaint(asked: Asked, text: str) -> str:
     """What is wrong with a whole answer, which is to be JSON, and valid."""
     document = json.loads(text, parse_float=exact)
@@ -181,7 +188,7 @@ def complaint(asked: Asked, text: str) -> str:
         complaints += [error.message] if error else []
     except re.error:
         pass  # Beside additionalProperties Python's own reading counts, and it can't read all.
-    validator = jsonschema_rs.validator_for(asked.schema, validate_formats=True, ignore_unknown_formats=True)
+    validator = jsonschema_rs.validator_for(asserted(asked.schema), validate_formats=True, ignore_unknown_formats=True)
     try:
         error = next(iter(validator.iter_errors(json.loads(text))), None)
         complaints += [error.message] if error else []

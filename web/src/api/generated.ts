@@ -961,7 +961,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Name or email address, and password. Where one-time codes are on, the answer asks for one. */
+        /**
+         * Name or email address, and password. Where one-time codes are on, the answer asks for one.
+         * @description While passwords are tried by the many, or for this account, a challenge comes first (428, with one in the body); not
+         *     on a device that somebody has signed in to it with before.
+         */
         post: operations["login"];
         delete?: never;
         options?: never;
@@ -1646,6 +1650,19 @@ export interface components {
             /** @description The tools that it calls; absent if there are none. */
             tool_calls?: components["schemas"]["ToolCall"][];
         };
+        /** @description What was cut, in tokens. Nothing where it is none. */
+        AnswerReduced: {
+            /**
+             * Format: int64
+             * @description Most tokens of the answer with its thought, if that is less than was asked for.
+             */
+            output_tokens?: number;
+            /**
+             * Format: int64
+             * @description Most tokens of thought, if that is less than was asked for.
+             */
+            thinking_tokens?: number;
+        };
         /** @description A block, with the fields of its type. */
         AnthropicBlockBody: {
             content?: components["schemas"]["AnthropicTextsBody"] | null;
@@ -1926,7 +1943,7 @@ export interface components {
          * @description What the challenge is for.
          * @enum {string}
          */
-        ChallengeAction: "sign_up";
+        ChallengeAction: "sign_up" | "sign_in";
         ChallengeGiven: {
             challenge: components["schemas"]["Challenge"];
         };
@@ -2682,6 +2699,8 @@ export interface components {
         /** @description Who is signed in, or what more is asked for. */
         LoggedIn: components["schemas"]["Session"] | components["schemas"]["SecondFactorWanted"];
         LoginAsked: {
+            /** @description The solution of a challenge, in Base64. */
+            challenge?: string | null;
             login: string;
             password: components["schemas"]["Password"];
         };
@@ -3761,6 +3780,8 @@ export interface operations {
             /** @description The message; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5875,7 +5896,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; last `done`, the Message as it stays. */
+            /** @description Events: first `snapshot`, a Message with everything so far; then `delta`, a MessageDelta each; last `done`, the Message as it stays. Where the answer may be no larger than so much, for the load or for whose it is, `reduced`, an AnswerReduced, comes once between them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6041,6 +6062,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoggedIn"];
+                };
+            };
+            /** @description Done. */
+            428: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignUpChallenged"];
                 };
             };
             /** @description Refused, or failed: what was allowed and what was given. */
@@ -6928,6 +6958,8 @@ export interface operations {
             /** @description The answer; with `stream`, events without a name, each a ChatCompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6962,6 +6994,8 @@ export interface operations {
             /** @description The answers; with `stream`, events without a name, each a CompletionChunk, and a last `[DONE]`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7056,6 +7090,8 @@ export interface operations {
             /** @description The response; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
+                    /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
+                    "x-cachalot-reduced"?: string | null;
                     [name: string]: unknown;
                 };
                 content: {

@@ -275,7 +275,7 @@ fn a_hundred_thousand_random_steps() {
     let one_by_one = SchedulerConfig { step_tokens_max: 1, length_max: 100, ..tiny };
     let (mut preemptions, mut cached_tokens) = (0, 0);
     for (config, seed, steps, arrivals_percent) in [
-        (tiny, 1, 40_000, 8),
+        (tiny, 1, 40_000, 10),
         (small, 2, 25_000, 25),
         (roomy, 3, 20_000, 40),
         (one_by_one, 4, 10_000, 5),
@@ -311,6 +311,7 @@ fn what_was_scored_before_a_preemption_is_only_read_again() {
         let prompt =
             |first: TokenId, tokens: usize| (0..tokens).map(|at| first + at as TokenId % 20).collect();
         world.submit(prompt(1, 96), 5, 1000, Priority::Low);
+        world.step();
         world.submit(prompt(30, 30), answer_tokens, 1000, Priority::High);
         world.drain();
         assert_eq!((world.finished, world.scheduler.preemptions()), (2, 1));

@@ -94,7 +94,7 @@ impl Berths {
             (model.slots, model.running_max) = (slots, running_max);
             model.pool.resize(slots);
         }
-        if self.has_shares {
+        if self.has_shares && who != Who::Machine {
             model.check_own(who)?;
         }
         let slot =
