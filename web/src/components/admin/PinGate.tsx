@@ -8,10 +8,10 @@ import { ActionButton, Outcome, Radios, TextField, useAction, useQuestion } from
 
 const REASON_LENGTH_MAX = 200;
 
-const warnings: Readonly<Partial<Record<Level, "openWarning" | "closedWarning">>> = {
+const warnings: Readonly<Partial<Record<Level, "openWarning" | "closedWarning" | "pausedWarning">>> = {
   open: "openWarning",
   invite_only: "closedWarning",
-  suspended: "closedWarning",
+  suspended: "pausedWarning",
 };
 
 /** Holds the gate at a level, or lets it run. */

@@ -241,12 +241,14 @@ export const fr: AdminCatalogue = {
     pinned: "Les nouveaux comptes sont fixés à « {{level}} ».",
     openWarning: "Plus rien n'arrête alors un afflux d'inscriptions que le budget de comptes.",
     closedWarning: "Sans invitation, personne n'a de compte jusqu'à ce que vous laissiez la porte agir.",
+    pausedWarning:
+      "Personne n'a de compte, même avec une invitation, jusqu'à ce que vous laissiez la porte agir.",
     pinWarning: "La porte ne bouge plus d'elle-même jusqu'à ce que vous la laissiez agir.",
     run: "Laisser agir",
     unpinned: "La porte bouge de nouveau d'elle-même.",
     invitations: "Invitations",
     invitationsText:
-      "Chaque lien crée un compte, à tous les niveaux. Les liens ne sont montrés que maintenant.",
+      "Chaque lien crée un compte, à tous les niveaux sauf « suspendus ». Les liens ne sont montrés que maintenant.",
     count: "Combien",
     countHint: "De 1 à 100.",
     days: "Valables combien de jours",
