@@ -95,7 +95,7 @@ it("holds a level once that is confirmed, and lets it run again", async () => {
   fireEvent.click(screen.getByRole("button", { name: "Hold this level", hidden: true }));
   const question = within(await screen.findByRole("alertdialog"));
   expect(question.getByText("Hold new accounts at “paused”?")).toBeTruthy();
-  expect(question.getByText(/People without an invitation get no account/)).toBeTruthy();
+  expect(question.getByText(/Nobody gets an account until you let it run/)).toBeTruthy();
   expect(pin).not.toHaveBeenCalled();
   fireEvent.click(question.getByRole("button", { name: "Hold it" }));
   await screen.findByText("New accounts are held at “paused”.");
