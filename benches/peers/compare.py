@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--activations", default="8", choices=("8", "16"), help="bits of our activations")
+    parser.add_argument("--activations", default="16", choices=("8", "16"), help="bits of our activations")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     options.threads = [int(count) for count in options.threads.split(",")]

@@ -41,9 +41,9 @@ const TINY: f32 = 1e-30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// One plane: twice as fast where arithmetic bounds a product.
-    #[default]
     Eight,
     /// Two planes.
+    #[default]
     Sixteen,
 }
 
@@ -130,7 +130,7 @@ pub(crate) struct CodeTile<'a, const C: usize> {
 }
 
 impl Activations {
-    /// Empty: no rows. Those to come are rounded to 8 bits.
+    /// Empty: no rows. Those to come are rounded to 16 bits.
     pub fn new() -> Self {
         Self::default()
     }

@@ -21,7 +21,7 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Instruction set; none for the best that the CPU has.
     pub isa: Option<Isa>,
-    /// To how many bits the inputs of integer products are rounded; 8 by default.
+    /// To how many bits the inputs of integer products are rounded; 16 by default.
     pub precision: Precision,
     /// Where the costs of operations are added up; none measures nothing.
     pub profiler: Option<Arc<Profiler>>,

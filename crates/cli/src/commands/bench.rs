@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     /// Instruction set: scalar, avx2 or avx512 [default: the best that the CPU has].
     #[arg(long)]
     isa: Option<String>,
-    /// Bits that the inputs of integer products are rounded to: 8 is faster for prompts, 16 is exact.
-    #[arg(long, default_value = "8", value_parser = ["8", "16"])]
+    /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts.
+    #[arg(long, default_value = "16", value_parser = ["8", "16"])]
     activations: String,
     /// Don't measure what the machine could do at most.
     #[arg(long)]

@@ -175,8 +175,8 @@ impl Checker<'_> {
             model: raw.text("model").map(str::to_owned),
             threads: count("threads"),
             precision: match raw.text("rounding") {
-                Some("16-bit") => Precision::Sixteen,
-                _ => Precision::Eight,
+                Some("8-bit") => Precision::Eight,
+                _ => Precision::Sixteen,
             },
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,

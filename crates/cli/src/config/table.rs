@@ -126,9 +126,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "",
         "rounding",
         OneOf(&["8-bit", "16-bit"]),
-        Default("\"8-bit\""),
-        "What the inputs of matrix products are rounded to: 8-bit reads prompts up to twice as fast, 16-bit \
-         gives the answers of exact arithmetic.",
+        Default("\"16-bit\""),
+        "What the inputs of matrix products are rounded to: 16-bit gives the answers of exact arithmetic, 8-bit \
+         reads prompts up to twice as fast, and small models then say other things at times.",
     ),
     set(
         "",

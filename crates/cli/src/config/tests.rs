@@ -88,7 +88,7 @@ fn nothing_said_is_the_server_s_own_defaults() {
     assert_eq!((config.log_filter.as_str(), config.log_json, config.collector), ("warn", false, None));
     assert!(config.certificate.is_none() && config.warnings.is_empty());
     assert_eq!(config.precision, kernels::Precision::default());
-    assert_eq!(Case::new("rounding = \"16-bit\"").good().precision, kernels::Precision::Sixteen);
+    assert_eq!(Case::new("rounding = \"8-bit\"").good().precision, kernels::Precision::Eight);
     Case::new("rounding = \"4-bit\"").check(&[("1", "rounding must be")]);
     for setting in SETTINGS {
         let is_default = matches!(setting.value, table::Preset::Default(_));
