@@ -337,7 +337,9 @@ fn who_comes_first_takes_a_place_in_a_full_queue_from_who_waits() {
     let (engine, controls) = start(EngineConfig { running_max: 1, waiting_max: 2, ..CONFIG });
     controls.gate.close();
     let of = |priority| engine.submit(Submission { priority, ..submission(prompt(1, 3), 2) });
-    let mut running = of(Priority::Lowest).unwrap();
+    // It goes on for longer than what is asked next takes to be looked at.
+    let longer = Submission { priority: Priority::Lowest, ..submission(prompt(2, 3), 40) };
+    let mut running = engine.submit(longer).unwrap();
     controls.gate.let_through(1);
     while !matches!(running.blocking_next(), Some(SequenceEvent::Token(_))) {}
     let mut waiting = [of(Priority::Normal).unwrap(), of(Priority::Low).unwrap()];

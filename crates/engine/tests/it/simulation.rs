@@ -275,7 +275,7 @@ fn a_hundred_thousand_random_steps() {
     let one_by_one = SchedulerConfig { step_tokens_max: 1, length_max: 100, ..tiny };
     let (mut preemptions, mut cached_tokens) = (0, 0);
     for (config, seed, steps, arrivals_percent) in [
-        (tiny, 1, 40_000, 10),
+        (tiny, 1, 40_000, 12),
         (small, 2, 25_000, 25),
         (roomy, 3, 20_000, 40),
         (one_by_one, 4, 10_000, 5),

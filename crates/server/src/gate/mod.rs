@@ -373,6 +373,11 @@ impl Gatehouse {
 
     fn signals(&self, inner: &mut Inner, now: Moment) -> Signals {
         let counts = std::mem::take(&mut inner.counts);
+        // Two locks within one statement would wait for each other.
+        let (queue_delay, cost_per_account) = {
+            let mut answers = self.answers();
+            (answers.queue_delay(now.monotonic), answers.cost_per_account(now.monotonic))
+        };
         Signals {
             attempted: counts.attempted,
             completed: counts.completed,
@@ -381,8 +386,8 @@ impl Gatehouse {
             prefix_concentration: inner.prefixes.share(now.monotonic).0,
             // There is no table of autonomous systems.
             asn_concentration: None,
-            queue_delay: self.answers().queue_delay(now.monotonic),
-            cost_per_account: self.answers().cost_per_account(now.monotonic),
+            queue_delay,
+            cost_per_account,
             ..self.beside.take()
         }
     }
