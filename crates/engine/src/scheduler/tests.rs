@@ -119,8 +119,8 @@ fn a_step_smaller_than_its_tokens_still_reads_prompts() {
 fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
     let mut bench = Bench::new(CONFIG);
     bench.submit(900, 50, Priority::Low);
-    bench.submit(25, 50, Priority::High);
-    bench.submit(25, 50, Priority::High);
+    bench.submit(25, 50, Priority::Normal);
+    bench.submit(25, 50, Priority::Normal);
     assert_eq!(bench.step(), "1:0..20");
     bench.submit(250, 50, Priority::High);
     assert_eq!(bench.step(), "3:0..20");
@@ -167,48 +167,48 @@ fn admission_keeps_places_and_spare_blocks() {
 
 #[test]
 fn the_lowest_and_youngest_makes_room_and_comes_back() {
-    let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
+    let config = SchedulerConfig { kv_blocks: 11, length_max: 256, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
-    let blocks = |count: usize| count * KV_BLOCK_TOKENS;
-    bench.submit(blocks(2), 100, Priority::High);
-    bench.submit(50, 100, Priority::Low);
-    bench.submit(blocks(1) - 1, 100, Priority::High);
-    assert_eq!(bench.step(), "0:0..64! 2:0..31! 1:0..50!");
-    assert_eq!(bench.scheduler.blocks_free(), 3);
-    for _ in 2..34 {
+    bench.submit(100, 100, Priority::Normal);
+    bench.submit(32, 100, Priority::Low);
+    bench.submit(31, 100, Priority::Normal);
+    assert_eq!(bench.step(), "0:0..100! 2:0..31! 1:0..32!");
+    assert_eq!(bench.scheduler.blocks_free(), 5);
+    for _ in 2..62 {
         bench.step();
     }
     assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.preemptions()), (0, 0));
-    // At its 97th token the first needs a block: the low one goes, though the third is younger.
-    assert_eq!(bench.step(), "0:96..97! 2:63..64!");
+    // At its 161st token the first needs a block: the low one goes, though the third is younger.
+    assert_eq!(bench.step(), "0:160..161! 2:91..92!");
     assert_eq!((bench.scheduler.preemptions(), bench.scheduler.waiting()), (1, 1));
     let (tokens, prompt_tokens) = bench.scheduler.tokens(SequenceId(1)).unwrap();
-    assert_eq!((prompt_tokens, &tokens[50..]), (50, &[7; 33][..]), "its answer is kept");
-    // Its 3 blocks with 3 to spare don't fit yet.
-    assert_eq!(bench.step(), "0:97..98! 2:64..65!");
-    // It is read again when the first is gone, but for the block that nobody needed meanwhile, and goes on where it was.
+    assert_eq!((prompt_tokens, &tokens[32..]), (32, &[7; 61][..]), "its answer is kept");
+    // Its 3 blocks with those to spare don't fit yet.
+    assert_eq!(bench.step(), "0:161..162! 2:92..93!");
+    // It is read again when the first is gone, but for the blocks that nobody needed meanwhile, and goes on where it was.
     bench.scheduler.finish(SequenceId(0), FinishReason::Cancelled, Duration::ZERO);
-    assert_eq!(bench.step(), "2:65..66! 1:32..83!");
+    assert_eq!(bench.step(), "2:93..94! 1:64..93!");
     assert_eq!(bench.started(), [], "it had started before");
-    assert_eq!(bench.step(), "1:83..84! 2:66..67!", "it is now of the class above, where it is older");
+    assert_eq!(bench.step(), "1:93..94! 2:94..95!", "it is now of the class above, where it is older");
 }
 
 #[test]
 fn nobody_is_admitted_in_a_step_that_preempted() {
     let config = SchedulerConfig { kv_blocks: 8, length_max: 256, step_tokens_max: 500, ..CONFIG };
     let mut bench = Bench::new(config);
-    bench.submit(64, 100, Priority::High);
     bench.submit(120, 100, Priority::Low);
-    assert_eq!(bench.step(), "0:0..64! 1:0..120!");
+    assert_eq!(bench.step(), "0:0..120!");
+    bench.submit(64, 100, Priority::High);
+    assert_eq!(bench.step(), "0:120..121! 1:0..64!");
     bench.submit(1, 100, Priority::High);
-    for _ in 2..34 {
+    for _ in 3..35 {
         bench.step();
     }
     assert_eq!((bench.scheduler.blocks_free(), bench.scheduler.waiting()), (0, 1));
-    // The low one gives up its five blocks, the first takes one; the waiting one would fit at once.
-    assert_eq!(bench.step(), "0:96..97!");
+    // The low one gives up its five blocks, the high one takes one; the waiting one would fit at once.
+    assert_eq!(bench.step(), "1:96..97!");
     assert_eq!((bench.scheduler.preemptions(), bench.scheduler.blocks_free()), (1, 4));
-    assert_eq!(bench.step(), "2:0..1! 0:97..98!");
+    assert_eq!(bench.step(), "1:97..98! 2:0..1!");
 }
 
 #[test]
