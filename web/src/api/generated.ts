@@ -2561,7 +2561,8 @@ export interface components {
             completed: number;
             /**
              * Format: double
-             * @description 0: not known.
+             * @description Tokens of an account that is younger than a day as a multiple of those of another, over the last minutes; 0 if
+             *     there were few of either.
              */
             cost_per_account: number;
             /**
@@ -2589,7 +2590,8 @@ export interface components {
             prefix_concentration: number;
             /**
              * Format: int64
-             * @description 0: not measured by class.
+             * @description What the tenth of those waited at least that waited longest, of users whose account is older than a day and who
+             *     got an answer of a model in the last 15 seconds; 0 if there were few.
              */
             queue_delay_ms: number;
         };
