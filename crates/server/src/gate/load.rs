@@ -180,8 +180,10 @@ mod tests {
         for number in 0..8 {
             assert!(load.cost_per_account(at(1).monotonic) == 0.0, "{number} of a kind are few");
             load.add(user(DAY_MS, number), 50, Duration::ZERO, at(1));
-            load.add(user(DAY_MS, number), 50, Duration::ZERO, at(301));
             load.add(user(10 * DAY_MS, number), 700, Duration::ZERO, at(1));
+        }
+        for number in 0..8 {
+            load.add(user(DAY_MS, number), 50, Duration::ZERO, at(301));
         }
         assert!((load.cost_per_account(at(301).monotonic) - 7.0).abs() < 1e-9);
         assert!(load.cost_per_account(at(601).monotonic) == 0.0, "only those who were there since count");
