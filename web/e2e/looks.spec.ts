@@ -89,6 +89,13 @@ test("the theme is there before the first paint, and follows the system until on
   await expect(theme).toHaveAttribute("data-theme", "dark");
 });
 
+test("what is said of parts of the page comes after what is said of all", async ({ page }) => {
+  await page.goto("/");
+  const spaces = (element: Element) => Number.parseFloat(getComputedStyle(element).paddingLeft);
+  expect(await composer(page).evaluate(spaces)).toBeGreaterThan(0);
+  expect(await page.getByRole("button", { name: "New chat" }).first().evaluate(spaces)).toBeGreaterThan(0);
+});
+
 test("the language can be chosen and stays", async ({ page }) => {
   await page.goto("/");
   await chooseInSettings(page, "Français");

@@ -81,7 +81,8 @@ impl Default for ConnectionLimits {
             new_strangers_max: 10_000,
             per_user_max: 256,
             reserved_percent: 50,
-            eviction_age: Duration::from_secs(1),
+            // Time for a head to come, even from far away, and no more: whoever floods has new ones all the time.
+            eviction_age: Duration::from_millis(300),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use base::Rng;
@@ -129,7 +130,7 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
     let (site, own) = match yours {
         Some(target) => (site_of_yours(context, target, cores), None),
         None => {
-            let (site, own) = start(context, &arguments, &off, cores)?;
+            let (site, own) = start(context, &arguments, plan.calm, &off, cores)?;
             (site, Some(own))
         }
     };
@@ -189,11 +190,12 @@ fn site_of_yours(context: &Context, target: Target, cores: Cores) -> Site {
 fn start(
     context: &Context,
     arguments: &Arguments,
+    calm: Duration,
     off: &[String],
     cores: Cores,
 ) -> anyhow::Result<(Site, Own)> {
     let Started { own, address, token, about, settings } = match arguments.target {
-        Kinds::Cachalot => server::cachalot(context, arguments.model.as_deref(), off, &cores.server)?,
+        Kinds::Cachalot => server::cachalot(context, arguments.model.as_deref(), calm, off, &cores.server)?,
         Kinds::Plain => server::plain(&cores.server)?,
     };
     let target = Target::new(address, Admin::Setup(token))?;

@@ -23,6 +23,8 @@ use crate::pull::text::printable;
 pub(super) const HOST: &str = "drill.example";
 /// Connections that it takes at once.
 pub(super) const CONNECTIONS_MAX: u64 = 1024;
+/// What lies between the first accounts and the calm: the drill tries for at least so long what the server can serve.
+const CALIBRATION_MIN: Duration = Duration::from_secs(2);
 /// How long it may take until it listens: a large model is read from disk first.
 const START_MAX: Duration = Duration::from_secs(300);
 /// Lines of its log that are shown when the drill failed.
@@ -71,14 +73,17 @@ pub(super) struct Started {
 pub(super) fn cachalot(
     context: &Context,
     model: Option<&str>,
+    calm: Duration,
     off: &[String],
     cores: &[usize],
 ) -> anyhow::Result<Started> {
     let model = resolve_or_pull(context, model)?;
+    // The drill can't wait until accounts are as old as users' are: those of before are trusted when the attack begins,
+    // those of the attack are not while it lasts.
+    let trust_age = calm + CALIBRATION_MIN;
     let mut settings = BTreeMap::from([
-        // Accounts of before are some seconds old when the attack begins, and those of the attack are not trusted in it.
         ("defence.sleeper_window_seconds".to_owned(), "2".to_owned()),
-        ("defence.trust_age_seconds".to_owned(), "1".to_owned()),
+        ("defence.trust_age_seconds".to_owned(), trust_age.as_secs().to_string()),
         ("limits.connections_max".to_owned(), CONNECTIONS_MAX.to_string()),
         ("listen".to_owned(), "127.0.0.1:0".to_owned()),
         ("model".to_owned(), model.path.display().to_string()),
