@@ -102,9 +102,9 @@ async fn a_head_that_drips_has_no_longer_than_one_that_stops() {
 async fn one_that_is_used_is_kept_and_one_that_idles_is_closed() {
     let site = site(|settings| settings.connections.idle_timeout = SHORT).await;
     let mut stream = TcpStream::connect(site.address).await.unwrap();
-    for _ in 0..8 {
+    for _ in 0..24 {
         ask(&mut stream, "/healthz", "").await.unwrap();
-        sleep(SHORT / 3).await;
+        sleep(SHORT / 10).await;
     }
     assert_eq!(to_the_end(stream).await.as_deref(), Some(""), "in peace");
     closed_for(&site, "idle_timeout").await;
