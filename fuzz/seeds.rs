@@ -156,7 +156,7 @@ fn complete_models() -> [(&'static str, GgufWriter); 3] {
     ];
     for (name, writer) in &models {
         let file = Gguf::from_bytes(writer.finish()).expect("a seed is well-formed");
-        let options = LoadOptions { threads: 1, isa: None };
+        let options = LoadOptions { threads: 1, ..LoadOptions::default() };
         models::load_from(&file, &options).unwrap_or_else(|error| panic!("the seed {name}: {error}"));
     }
     models

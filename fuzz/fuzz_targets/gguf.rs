@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         tokenise(&tokenizer);
     }
     // The portable instruction set: what vectors do is compared with it elsewhere.
-    let options = LoadOptions { threads: 1, isa: kernels::Isa::by_name("scalar") };
+    let options = LoadOptions { threads: 1, isa: kernels::Isa::by_name("scalar"), ..LoadOptions::default() };
     if let Ok(loaded) = load_from(&file, &options) {
         run(loaded);
     }
