@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use defence::{Class, Full, Pool, Shares, Slot};
+use defence::{Class, Full, Pool, Slot};
 use dialogue::{Answer, Dialogue, DialogueError, Priority, Prompt};
 
+use super::shares;
 use crate::accounts::{Standing, Who};
 
 /// What a user has in any case, however many ask.
@@ -82,7 +83,7 @@ impl Berths {
     fn take(&self, name: &str, places: (usize, usize), standing: Standing) -> Result<Berth, Full> {
         let Standing { class, who } = standing;
         let (slots, running_max) = (number(places.0), number(places.1));
-        let shares = if self.has_shares { Shares::default() } else { Shares::NONE };
+        let shares = shares(self.has_shares);
         let mut models = self.lock();
         let model = models.entry(name.to_owned()).or_insert_with(|| Model {
             pool: Pool::new(slots, shares, u32::MAX),

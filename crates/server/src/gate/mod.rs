@@ -24,9 +24,11 @@ use defence::{
     Answer, Challenge, ChallengeError, Challenges, Claim, Concentration, Difficulty, Gate, GateSettings,
     Level, Moment, Move, Prefix, Proof, Registrar, RegistrarSettings, Signals,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use store::{GateMove, Store, StoreError, UserId};
 use tokio::sync::OnceCell;
+use utoipa::ToSchema;
 
 pub(crate) use self::keep::keep_gate;
 pub(crate) use self::pass::{HeldPlace, Pass, Shown, place_gone};
@@ -41,12 +43,12 @@ const NO_ONSET: i64 = i64::MIN;
 /// Moves that are shown.
 const MOVES_MAX: u32 = 64;
 
-/// What a challenge is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the challenge is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = ChallengeAction)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
-    /// To make an account.
     SignUp,
-    /// To try a password.
     SignIn,
 }
 

@@ -14,16 +14,7 @@ use crate::gate::Action;
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChallengesAsked)]
 pub(crate) struct Asked {
-    action: For,
-}
-
-/// What the challenge is for.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[schema(as = ChallengeAction)]
-#[serde(rename_all = "snake_case")]
-enum For {
-    SignUp,
-    SignIn,
+    action: Action,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -79,10 +70,7 @@ pub(crate) async fn handle(
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Json<Given> {
     let (prefix, now) = (Prefix::wide(peer.ip()), app.moment());
-    let action = match asked.action {
-        For::SignUp => Action::SignUp,
-        For::SignIn => Action::SignIn,
-    };
+    let Asked { action } = asked;
     if action == Action::SignUp {
         // Whoever comes back with the answer is not counted again.
         app.gatehouse.attempted(prefix, now);
