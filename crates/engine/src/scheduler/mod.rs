@@ -23,9 +23,9 @@
 //!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place. But for
 //!   such turns, classes below the highest leave it a quarter of the places and of the blocks while anything runs: who
 //!   comes with it waits for no answer of theirs to end.
-//! - **Giving way.** If the next in turn doesn't fit, a running sequence of a lower class, or of a user who had four times
-//!   as much, goes back to the queue for it, one in a step, when it has run for [`RUN_MIN`]. What it has read mostly
-//!   stays in the prefix cache.
+//! - **Giving way.** If the next in turn doesn't fit, a running sequence of a user who had four times as much, or of a
+//!   lower class when it has run for [`RUN_MIN`], goes back to the queue for it, one in a step. What it has read mostly
+//!   stays in the prefix cache. And while a prompt is read, the answers of such wait, [`PASSED_OVER_MAX`] steps at most.
 //! - **Displacement.** Where the queue is full, who comes takes the place of the one of the lowest class below that
 //!   came last, among those that have not begun. What has begun goes on.
 //! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
@@ -64,13 +64,13 @@ const KEPT_ONE_IN: usize = 4;
 pub const PASSED_OVER_MAX: u32 = 8;
 
 /// How long a step's prompts may take while several users are about.
-pub const SHARED_STEP: Duration = Duration::from_millis(25);
+pub const SHARED_STEP: Duration = Duration::from_millis(15);
 /// Tokens of prompts in a step in any case: with fewer, reading the weights costs more than the tokens.
 const SHARED_STEP_TOKENS_MIN: usize = 16;
 /// Weight of the latest step in how long a token of a prompt takes.
 const PACE_WEIGHT: f64 = 0.2;
 
-/// How long a sequence runs before it may have to give way.
+/// How long a sequence runs before it may have to give way to one of a higher class.
 pub const RUN_MIN: Duration = Duration::from_millis(300);
 /// So many doublings more a user must have had to give way to another of the same class.
 const GIVES_WAY_LEVELS: u32 = 2;
@@ -238,7 +238,7 @@ impl Scheduler {
         if !preempted {
             self.admit(now, plan);
         }
-        self.plan_decode(plan);
+        self.plan_decode(now, plan);
         self.plan_prefill(now, plan);
     }
 
@@ -449,11 +449,14 @@ impl Scheduler {
     fn give_way(&mut self, next: SequenceId, now: Duration) -> bool {
         let level = |sequence: &Sequence| self.served.level(sequence.scope, now);
         let Some(next) = self.sequences.get(&next) else { return false };
-        let (class, level_max) = (next.rank().class, level(next) + GIVES_WAY_LEVELS);
+        let class = next.rank().class;
+        // With its prompt it will have had as much as others of its size had before.
+        let level_max = self.served.level_with(next.scope, next.pending(), now) + GIVES_WAY_LEVELS;
         let gives_way = |sequence: &Sequence| {
             let own = sequence.rank().class;
             let had_more = own == class && level(sequence) >= level_max;
-            now.saturating_sub(sequence.admitted) >= RUN_MIN && (own > class || had_more)
+            let has_run = now.saturating_sub(sequence.admitted) >= RUN_MIN;
+            had_more || (own > class && has_run)
         };
         let running = self.running.iter().map(|id| (*id, &self.sequences[id]));
         let those = running.filter(|(_, sequence)| gives_way(sequence));
@@ -487,13 +490,24 @@ impl Scheduler {
         left.min(short.max(SHARED_STEP_TOKENS_MIN))
     }
 
-    /// One row for each sequence that has a single token to run.
-    fn plan_decode(&self, plan: &mut Plan) {
+    /// One row for each sequence that has a single token to run. Those wait for a prompt that goes before them, if they
+    /// have not waited long.
+    fn plan_decode(&mut self, now: Duration, plan: &mut Plan) {
+        let order = |sequence: &Sequence| (sequence.rank().class, self.served.level(sequence.scope, now));
+        let reading = self.running.iter().map(|id| &self.sequences[id]).filter(|it| it.pending() > 1);
+        let first = reading.map(order).min().filter(|_| self.served.is_shared());
         for &id in &self.running {
-            let sequence = &self.sequences[&id];
-            if sequence.pending() == 1 {
-                plan.push(sequence.row(id, 1));
+            let Some(sequence) = self.sequences.get_mut(&id).filter(|it| it.pending() == 1) else { continue };
+            let own = (sequence.rank().class, self.served.level(sequence.scope, now));
+            let waits = first.is_some_and(|(class, level)| {
+                own.0 > class || (own.0 == class && own.1 >= level + GIVES_WAY_LEVELS)
+            });
+            if waits && sequence.steps_passed_over < PASSED_OVER_MAX {
+                sequence.steps_passed_over += 1;
+                continue;
             }
+            sequence.steps_passed_over = 0;
+            plan.push(sequence.row(id, 1));
         }
     }
 

@@ -57,7 +57,12 @@ impl Served {
     /// How much somebody had: 0 for little, and one more for each time that it doubles. Steps are coarse, so that of
     /// two who had about the same the one who came first goes first.
     pub(super) fn level(&self, user: CacheScope, now: Duration) -> u32 {
-        let tokens = self.users.get(&user).map_or(0.0, |had| had.now(now));
+        self.level_with(user, 0, now)
+    }
+
+    /// The same when somebody will have had so many tokens more.
+    pub(super) fn level_with(&self, user: CacheScope, more: usize, now: Duration) -> u32 {
+        let tokens = self.users.get(&user).map_or(0.0, |had| had.now(now)) + more as f64;
         if tokens < LITTLE { 0 } else { 1 + (tokens / LITTLE).log2() as u32 }
     }
 
