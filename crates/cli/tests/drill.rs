@@ -44,7 +44,10 @@ fn a_short_drill_reports_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
     let html = page.to_str().unwrap();
-    let arguments = ["--quick", "--json", "--duration", "3", "--strength", "2", "--html", html];
+    let saved = folder.path().join("all.json");
+    let all = saved.to_str().unwrap();
+    let arguments =
+        ["--quick", "--json", "--duration", "3", "--strength", "2", "--html", html, "--save", all];
     let Output { status, stdout, stderr } =
         drill(&cachalot, folder.path(), &arguments).wait_with_output().unwrap();
     assert!(status.success(), "{}", text(&stderr));
@@ -83,6 +86,8 @@ fn a_short_drill_reports_and_leaves_nothing_behind() {
     }
     let page = std::fs::read_to_string(&page).unwrap();
     assert!(page.contains("<svg") && page.ends_with("</html>\n"));
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(saved).unwrap()).unwrap();
+    assert!(saved["phases"].as_array().is_some_and(|phases| phases.len() == 3), "{saved}");
     assert_eq!(left_behind(folder.path()), Vec::<String>::new());
     assert_eq!(programs_with(folder.path().to_str().unwrap()), Vec::<String>::new());
 }

@@ -24,6 +24,13 @@ impl Bucket {
         Self::new(burst, (f64::from(count) - burst) / 60.0)
     }
 
+    /// From `now` on so many at once, and so many a second. What is in it stays, as far as there is room.
+    pub fn change(&mut self, burst: f64, per_second: f64, now: Duration) {
+        self.tokens = self.available(now).min(burst);
+        self.at = self.at.max(now);
+        (self.burst, self.per_second) = (burst, per_second);
+    }
+
     /// Tokens in it.
     pub fn available(&self, now: Duration) -> f64 {
         let since = now.saturating_sub(self.at).as_secs_f64();
@@ -65,6 +72,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_change_holds_from_then_on() {
+        let mut bucket = Bucket::new(10.0, 10.0);
+        bucket.change(2.0, 1.0, Duration::ZERO);
+        let now = Duration::from_secs(1);
+        let taken = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(0.0, now).is_ok()).count();
+        assert_eq!(taken(&mut bucket, now), 2);
+        bucket.change(10.0, 10.0, now);
+        assert_eq!(taken(&mut bucket, now), 0, "nothing is given for it");
+        assert_eq!(taken(&mut bucket, 2 * now), 10);
+    }
 
     #[test]
     fn who_waits_as_long_as_told_is_let_in() {

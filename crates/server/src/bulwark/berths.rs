@@ -80,6 +80,14 @@ impl Berths {
         Ok(Seated { answer, _berth: berth })
     }
 
+    /// Whether there would be a place for somebody now: before work is done for a prompt that would then be refused.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn look(&self, dialogue: &Dialogue, standing: Standing) -> Result<(), DialogueError> {
+        self.take(dialogue.name(), dialogue.places(), standing).map(drop).map_err(full)
+    }
+
     fn take(&self, name: &str, places: (usize, usize), standing: Standing) -> Result<Berth, Full> {
         let Standing { class, who } = standing;
         let (slots, running_max) = (number(places.0), number(places.1));

@@ -25,6 +25,7 @@ pub(crate) async fn keep_bulwark(app: App) {
 fn look(app: &App, late: Duration) {
     let (bulwark, now) = (&app.bulwark, app.clock.monotonic());
     bulwark.turnstile.waited(late, now);
+    bulwark.strangers.waited(late, now);
     let dimness = bulwark.dim(now);
     let metrics = &app.metrics;
     metrics.brownout(dimness);

@@ -57,12 +57,12 @@ pub(crate) struct Bulwark {
 }
 
 impl Bulwark {
-    pub(crate) fn new(settings: &Defence, cores: usize, now: Duration, rng: Rng) -> Self {
+    pub(crate) fn new(settings: &Defence, cores: usize, now: Duration, mut rng: Rng) -> Self {
         let shares = shares(settings.request_slots);
         Self {
             settings: settings.clone(),
+            strangers: Strangers::new(settings, &mut rng),
             turnstile: Turnstile::new(settings, now, rng),
-            strangers: Strangers::new(settings),
             berths: Berths::new(settings.engine_shares),
             underway: Underway::new(),
             brownout: Mutex::new(Brownout::new(now)),

@@ -1,10 +1,13 @@
 //! How many requests strangers may make in a second, by what they come for, so that who floods one errand is in nobody's
-//! way who has another. And whether so many come that each is looked at before anything is done for it.
+//! way who has another, and visits give way to all else while tasks wait for a core. And whether so many come that each is
+//! looked at before anything is done for it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use defence::{Bucket, Class};
+use base::Rng;
+use defence::{Bucket, Class, Rates};
+use store::UserId;
 
 use crate::settings::Defence;
 
@@ -16,6 +19,19 @@ const HTTP2_PART: f64 = 25.0;
 const ANSWERS: f64 = 500.0;
 /// For how long it is looked, from the last that was too many on.
 const PRESSED: Duration = Duration::from_secs(2);
+
+/// Visits are fewer while a task waits for longer than this.
+const LATE: Duration = Duration::from_millis(10);
+/// What is left of them each time that one does, and what they grow by each time that none does.
+const LESS: f64 = 0.7;
+const MORE: f64 = 1.1;
+/// The part of visits that is left in any case.
+const VISITS_MIN: f64 = 0.04;
+
+/// New connections of one user in a window, while very many come; more are taken for a stranger's.
+const OF_USER_MAX: u64 = 60;
+const OF_USER_WINDOW: Duration = Duration::from_secs(2);
+const OF_USER_COLUMNS: usize = 1 << 12;
 
 /// What a stranger comes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +81,14 @@ struct Inner {
     /// Who has shown a device that somebody signed in with.
     guests: Bucket,
     answers: Bucket,
+    rate: f64,
+    /// The part of visits that there may be now.
+    visits: f64,
+    of_users: Rates,
 }
 
 impl Strangers {
-    pub(super) fn new(settings: &Defence) -> Self {
+    pub(super) fn new(settings: &Defence, rng: &mut Rng) -> Self {
         let rate = f64::from(settings.strangers_per_second.max(1));
         let bucket = || Bucket::new(rate, rate);
         let inner = Inner {
@@ -77,6 +97,9 @@ impl Strangers {
             unknown: [bucket(), bucket(), bucket(), Bucket::new(rate / HTTP2_PART, rate / HTTP2_PART)],
             guests: bucket(),
             answers: Bucket::new(ANSWERS, ANSWERS),
+            rate,
+            visits: 1.0,
+            of_users: Rates::new(OF_USER_WINDOW, OF_USER_COLUMNS, rng),
         };
         Self { inner: Mutex::new(inner), is_on: settings.request_rates }
     }
@@ -96,6 +119,20 @@ impl Strangers {
             inner.pressed_until = now + PRESSED;
         }
         now < inner.pressed_until
+    }
+
+    /// Takes how long a task waited for a core.
+    pub(super) fn waited(&self, delay: Duration, now: Duration) {
+        let mut inner = self.lock();
+        let change = if delay > LATE { LESS } else { MORE };
+        inner.visits = (inner.visits * change).clamp(VISITS_MIN, 1.0);
+        let rate = (inner.rate * inner.visits).max(1.0);
+        inner.unknown[Errand::Visit as usize].change(rate, rate, now);
+    }
+
+    /// Counts a user's new connection; whether it is one of as many as a user has.
+    pub(crate) fn is_usual(&self, user: UserId, now: Duration) -> bool {
+        self.lock().of_users.take(&<[u8; 16]>::from(user), OF_USER_MAX, now).is_ok()
     }
 
     /// Whether one more who is turned away may be told so.
@@ -121,7 +158,8 @@ mod tests {
     use super::*;
 
     fn strangers() -> Strangers {
-        Strangers::new(&Defence { strangers_per_second: 10, ..Defence::default() })
+        let settings = Defence { strangers_per_second: 10, ..Defence::default() };
+        Strangers::new(&settings, &mut Rng::from_seed(1))
     }
 
     #[test]
@@ -147,6 +185,29 @@ mod tests {
         assert!(strangers.is_pressed_by_one_more(now), "for a while");
         now += PRESSED;
         assert!(!strangers.is_pressed_by_one_more(now));
+    }
+
+    #[test]
+    fn visits_give_way_while_tasks_wait_and_come_back() {
+        let strangers = strangers();
+        let let_in = |errand, seconds| {
+            let now = Duration::from_secs(seconds);
+            (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count()
+        };
+        (0..20).for_each(|_| strangers.waited(2 * LATE, Duration::ZERO));
+        assert_eq!((let_in(Errand::Visit, 1), let_in(Errand::SignIn, 1)), (1, 10));
+        (0..50).for_each(|_| strangers.waited(Duration::ZERO, Duration::from_secs(2)));
+        assert_eq!(let_in(Errand::Visit, 3), 10);
+    }
+
+    #[test]
+    fn a_user_has_no_end_of_connections() {
+        let strangers = strangers();
+        let usual = |number: u8| {
+            let user = UserId::from([number; 16]);
+            (0..100).filter(|_| strangers.is_usual(user, Duration::from_secs(9))).count()
+        };
+        assert_eq!([usual(1), usual(2)], [60, 60]);
     }
 
     #[test]

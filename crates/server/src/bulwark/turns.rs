@@ -1,7 +1,7 @@
-//! Turns at something that few can do at once, such as the hash of a password: who is trusted more comes first, and of
-//! the places to wait in each class has its share.
+//! Turns at something that few can do at once, such as the hash of a password: who is trusted more comes first, those who
+//! are trusted as much take turns however often each asks, and of the places to wait in each class has its share.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use defence::{Class, Full, Pool, Shares, Slot};
@@ -23,8 +23,55 @@ struct Inner {
     /// Of those who are at it or wait.
     places: Pool<Who>,
     /// By class.
-    waiting: [VecDeque<oneshot::Sender<()>>; 4],
+    waiting: [Queue; 4],
     passed_over: u32,
+}
+
+/// Those of a class who wait: callers take turns, and each caller's come in their order.
+#[derive(Debug, Default)]
+struct Queue {
+    callers: VecDeque<Who>,
+    /// Of each caller above, never empty.
+    waiting: HashMap<Who, VecDeque<oneshot::Sender<()>>>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.waiting.values().map(VecDeque::len).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    fn push(&mut self, who: Who, sender: oneshot::Sender<()>) {
+        let own = self.waiting.entry(who).or_default();
+        if own.is_empty() {
+            self.callers.push_back(who);
+        }
+        own.push_back(sender);
+    }
+
+    fn pop(&mut self) -> Option<oneshot::Sender<()>> {
+        let who = self.callers.pop_front()?;
+        let own = self.waiting.get_mut(&who)?;
+        let first = own.pop_front();
+        if own.is_empty() {
+            self.waiting.remove(&who);
+        } else {
+            self.callers.push_back(who);
+        }
+        first
+    }
+
+    /// Forgets those who have gone away.
+    fn tidy(&mut self) {
+        self.waiting.retain(|_, own| {
+            own.retain(|sender| !sender.is_closed());
+            !own.is_empty()
+        });
+        self.callers.retain(|who| self.waiting.contains_key(who));
+    }
 }
 
 /// A turn, until it is dropped.
@@ -53,7 +100,7 @@ impl Turns {
 
     /// Those who wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().waiting.iter().map(VecDeque::len).sum()
+        self.lock().waiting.iter().map(Queue::len).sum()
     }
 
     /// A turn, when it comes. Cancel-safe.
@@ -80,7 +127,7 @@ impl Turns {
             None
         } else {
             let (sender, receiver) = oneshot::channel();
-            inner.waiting[standing.class.index()].push_back(sender);
+            inner.waiting[standing.class.index()].push(standing.who, sender);
             Some(receiver)
         };
         Ok((Turn { turns: self.clone(), place: Some(place), has_begun: false }, waiting))
@@ -103,7 +150,7 @@ impl Drop for Asked<'_> {
         let was_given = self.waiting.try_recv().is_ok();
         let mut inner = self.turns.lock();
         // No more wait than there are places.
-        inner.waiting.iter_mut().for_each(|class| class.retain(|sender| !sender.is_closed()));
+        inner.waiting.iter_mut().for_each(Queue::tidy);
         if was_given {
             inner.pass_on();
         }
@@ -114,7 +161,7 @@ impl Inner {
     /// Gives a turn that is over to the next who still waits.
     fn pass_on(&mut self) {
         while let Some(class) = self.next_class() {
-            let Some(sender) = self.waiting[class].pop_front() else { break };
+            let Some(sender) = self.waiting[class].pop() else { break };
             if sender.send(()).is_ok() {
                 return;
             }
@@ -180,6 +227,25 @@ mod tests {
         let Poll::Ready(Ok(second)) = poll(user.as_mut()) else { panic!("it is theirs") };
         drop(second);
         assert!(matches!(poll(stranger.as_mut()), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn who_asks_often_waits_behind_who_asks_once() {
+        let turns = Turns::new(1, 100, Shares::default(), 100);
+        let Poll::Ready(Ok(mut running)) = poll(pin!(turns.take(of(Class::New, 0)))) else { panic!() };
+        let mut often: Vec<_> = (0..3).map(|_| Box::pin(turns.take(of(Class::New, 1)))).collect();
+        assert!(often.iter_mut().all(|turn| poll(turn.as_mut()).is_pending()));
+        let mut once = pin!(turns.take(of(Class::New, 2)));
+        assert!(poll(once.as_mut()).is_pending());
+        // Who goes away is in nobody's way.
+        drop(often.remove(0));
+        drop(running);
+        let Poll::Ready(Ok(first)) = poll(often[0].as_mut()) else { panic!("it came first") };
+        running = first;
+        assert!(poll(often[1].as_mut()).is_pending());
+        drop(running);
+        assert!(poll(often[1].as_mut()).is_pending());
+        assert!(poll(once.as_mut()).is_ready());
     }
 
     #[test]

@@ -49,7 +49,9 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
     let Standing { class, who } = Standing::of(app, peer, &headers);
     match who {
-        Who::User(_) | Who::Machine => Seen::Known,
+        Who::Machine => Seen::Known,
+        Who::User(user) if app.bulwark.strangers.is_usual(user, app.clock.monotonic()) => Seen::Known,
+        Who::User(_) => Seen::Stranger(Class::Unknown, Errand::of(path)),
         Who::Network(_) => Seen::Stranger(class, Errand::of(path)),
     }
 }

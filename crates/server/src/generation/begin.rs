@@ -177,6 +177,8 @@ async fn prepare(
         let counts = app.bulwark.begin(standing, portion.cost(choices))?;
         Ok((portion, counts))
     });
+    let seat = app.bulwark.berths.look(&dialogue, standing);
+    seat.inspect_err(|_| app.metrics.refused(standing.class, "engine"))?;
     let (portion, counts) = priced.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
     let asked = asked.thinking_at_most(portion.thinking_tokens());
     let checked = check(app, &dialogue, standing, move |dialogue| asked.check(dialogue)).await?;

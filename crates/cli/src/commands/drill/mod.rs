@@ -4,7 +4,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ pub(crate) struct Arguments {
     /// Also write the report as a page with plots.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Also write all that was measured, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
 
     /// Decides who comes when, from where, and says what [default: a new one].
     #[arg(long, value_name = "NUMBER")]
@@ -116,8 +120,8 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
         bail!("--target plain has no defences to switch off");
     }
     drill::raise_descriptors(drill::descriptors_needed(&plan, server::CONNECTIONS_MAX))?;
-    if let Some(file) = &arguments.html {
-        // A page that can't be written is better known now than after the drill.
+    for file in arguments.html.iter().chain(&arguments.save) {
+        // What can't be written is better known now than after the drill.
         std::fs::write(file, "").with_context(|| format!("{} can't be written", file.display()))?;
     }
     // What is begun from here on is people's and attackers'; the server is started on other cores.
@@ -233,9 +237,14 @@ async fn attack(
 }
 
 fn print(report: &Report, arguments: &Arguments) -> anyhow::Result<()> {
+    let write = |file: &Path, text: String| {
+        std::fs::write(file, text).with_context(|| format!("{} can't be written", file.display()))
+    };
     if let Some(file) = &arguments.html {
-        std::fs::write(file, report.to_html())
-            .with_context(|| format!("{} can't be written", file.display()))?;
+        write(file, report.to_html())?;
+    }
+    if let Some(file) = &arguments.save {
+        write(file, report.to_json() + "\n")?;
     }
     let mut stdout = std::io::stdout().lock();
     if !arguments.json {
