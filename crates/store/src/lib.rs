@@ -45,8 +45,8 @@ pub use keys::MasterKeys;
 pub use links::{Identity, Link};
 pub use meter::{
     Balance, Credit, CreditKind, CreditPage, CreditPageRequest, Held, MeterStore, NewCredit, NewHold,
-    NewUsage, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum,
-    UsageSumRequest, UsedSince, UserSum, UserSumRequest,
+    UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest,
+    UsedSince, UserSum, UserSumRequest,
 };
 pub use money::{Nanos, ParseNanosError};
 pub use operators::{
