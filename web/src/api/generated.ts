@@ -2543,7 +2543,7 @@ export interface components {
         GateSignals: {
             /**
              * Format: double
-             * @description By autonomous system; null as there is no table of them.
+             * @description The same of the eight busiest autonomous systems; null without a table of them (`defence.asn_file`).
              */
             asn_concentration: number | null;
             /**

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server::{Caps, CapsByClass, ConnectionLimits, Defence, PrefixCaps, Trust};
+use server::{Caps, CapsByClass, ConnectionLimits, Defence, PrefixCaps, Systems, Trust};
 
 use super::Checker;
 
@@ -43,6 +43,22 @@ impl Checker<'_> {
             delay_max: Duration::from_millis(number("delay_ms_max")),
             caps: CapsByClass([unknown, guest, new, Caps { in_flight, streams, ..Caps::default() }]),
             ..defaults
+        }
+    }
+
+    /// The table of autonomous systems, which is read here.
+    pub(super) fn systems(&mut self) -> Option<Systems> {
+        let name = "defence.asn_file";
+        let Some(given) = self.raw.text(name) else {
+            self.useless("registration.accounts_per_asn", name, "");
+            return None;
+        };
+        match Systems::open(&self.raw.place(name).path(given)) {
+            Ok(systems) => Some(systems),
+            Err(error) => {
+                self.mistake(name, &format!("can't be used: {error}"));
+                None
+            }
         }
     }
 

@@ -178,6 +178,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "registration",
+        "accounts_per_asn",
+        Whole(1, 1_000_000),
+        Default("300"),
+        "With defence.asn_file: new accounts in any ten minutes from one autonomous system, whatever networks it has. \
+         300 is half of what 60 a minute are; where one provider serves nearly everybody, more is right.",
+    ),
+    set(
+        "registration",
         "places_max",
         Whole(1, 1 << 24),
         Default("65536"),
@@ -251,6 +259,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Default("true"),
         "Whether answers get shorter while much is asked of a model: those of guests first, then of new users. \
          The response says so (x-cachalot-reduced).",
+    ),
+    set(
+        "defence",
+        "asn_file",
+        Text,
+        Example("\"/var/lib/cachalot/GeoLite2-ASN.mmdb\""),
+        "File in MaxMind's format that says which autonomous system (a provider's network) an address is in. With it \
+         the gate also looks at how many attempts come from few of them, which counts beside another sign of ill \
+         will, and registration.accounts_per_asn holds. It is read once, when the server starts.",
     ),
     set(
         "defence",

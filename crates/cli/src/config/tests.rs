@@ -507,6 +507,25 @@ fn sizes_fit_each_other() {
     Case::new("[log]\nfilter = \"server=loud\"\n").check(&[("2", "log.filter must be levels")]);
 }
 
+#[test]
+fn a_table_of_systems_is_read_when_it_is_named() {
+    let systems = include_bytes!("../../../../golden/systems/systems.mmdb");
+    let of = |file: &[u8], text: &str| {
+        let case = Case::new(text);
+        std::fs::write(case.home.path().join("asn.mmdb"), file).unwrap();
+        case
+    };
+    let text = "[registration]\naccounts_per_asn = 7\n[defence]\nasn_file = \"asn.mmdb\"\n";
+    let registration = of(systems, text).good().settings.registration;
+    assert!(registration.systems.is_some() && registration.accounts_per_asn == 7);
+    of(&systems[..systems.len() - 1], text).check(&[("4", "defence.asn_file can't be used")]);
+    of(include_bytes!("../../../../golden/systems/countries.mmdb"), text)
+        .check(&[("4", "must have the numbers of autonomous systems")]);
+    Case::new(text).check(&[("4", "asn.mmdb can't be read")]);
+    Case::new("[registration]\naccounts_per_asn = 7\n")
+        .check(&[("2", "registration.accounts_per_asn is of no use without defence.asn_file")]);
+}
+
 /// What `explain` writes, as somebody takes all marks from it.
 fn unmarked(text: &str) -> String {
     let lines = text.lines().map(|line| match line.strip_prefix('#') {

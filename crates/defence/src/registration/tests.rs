@@ -4,8 +4,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn address(number: u32) -> IpAddr {
-    std::net::Ipv4Addr::from(0x0a00_0000 | number << 8).into()
+fn address(number: u32) -> Source {
+    IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 | number << 8)).into()
 }
 
 fn registrar(has_mail: bool) -> Registrar {
