@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server::{Caps, CapsByClass, ConnectionLimits, Defence, PrefixCaps, Systems, Trust};
+use server::{Caps, CapsByClass, ConnectionLimits, Defence, LoginLimits, PrefixCaps, Systems, Trust};
 
 use super::Checker;
 
@@ -41,8 +41,23 @@ impl Checker<'_> {
             },
             requests_max: count("requests_max"),
             delay_max: Duration::from_millis(number("delay_ms_max")),
+            login_limits: self.login_limits(),
             caps: CapsByClass([unknown, guest, new, Caps { in_flight, streams, ..Caps::default() }]),
-            ..defaults
+        }
+    }
+
+    /// From how many failed logins on something happens.
+    fn login_limits(&self) -> LoginLimits {
+        let number = |name: &str| self.raw.number(&format!("logins.{name}"));
+        LoginLimits {
+            pair: number("failures_per_account_and_address"),
+            account: number("failures_per_account"),
+            device: number("failures_per_device"),
+            narrow: number("failures_per_address"),
+            wide: number("failures_per_network"),
+            accounts_per_prefix: number("accounts_per_address"),
+            stuffing_failures: number("stuffing_failures"),
+            stuffing_share: number("stuffing_percent"),
         }
     }
 

@@ -241,6 +241,8 @@ impl Checker<'_> {
             ("connections.per_network_max", "connections.per_site_max"),
             ("connections.new_per_site_max", "connections.new_per_address_max"),
             ("connections.new_per_network_max", "connections.new_per_site_max"),
+            ("logins.failures_per_account", "logins.failures_per_account_and_address"),
+            ("logins.failures_per_network", "logins.failures_per_address"),
         ] {
             self.at_least(name, least);
         }

@@ -508,6 +508,34 @@ fn sizes_fit_each_other() {
 }
 
 #[test]
+fn the_limits_of_logins_are_those_that_are_set_or_the_usual_ones() {
+    assert_eq!(Case::new("").good().settings.defence, server::Defence::default());
+    let text = "[logins]\nfailures_per_account_and_address = 1\nfailures_per_account = 2\nfailures_per_device = 3\n\
+                failures_per_address = 4\nfailures_per_network = 5\naccounts_per_address = 6\n\
+                stuffing_failures = 7\nstuffing_percent = 8\n";
+    let limits = Case::new(text).good().settings.defence.login_limits;
+    let expected = server::LoginLimits {
+        pair: 1,
+        account: 2,
+        device: 3,
+        narrow: 4,
+        wide: 5,
+        accounts_per_prefix: 6,
+        stuffing_failures: 7,
+        stuffing_share: 8,
+    };
+    assert_eq!(limits, expected);
+    Case::new("[logins]\nstuffing_percent = 101\nfailures_per_device = 0\nfailures_per_network = 29\n")
+        .check(&[
+            ("2", "logins.stuffing_percent must be a whole number from 1 to 100, got 101"),
+            ("3", "logins.failures_per_device must be a whole number from 1 to 1000000, got 0"),
+            ("4", "there must be room for logins.failures_per_address = 30, got 29"),
+        ]);
+    Case::new("[logins]\nfailures_per_account_and_address = 21\n")
+        .check(&[("2", "there must be room for logins.failures_per_account_and_address = 21, got 20")]);
+}
+
+#[test]
 fn a_table_of_systems_is_read_when_it_is_named() {
     let systems = include_bytes!("../../../../golden/systems/systems.mmdb");
     let of = |file: &[u8], text: &str| {
