@@ -165,6 +165,8 @@ pub struct Defence {
     pub logins: bool,
     /// Turns at hashing passwords by class.
     pub hash_shares: bool,
+    /// Turns at writing to the database by class.
+    pub write_lanes: bool,
     /// Caps by class on what is asked of models and on what each user has under way.
     pub prices: bool,
     /// Shorter answers under load.
@@ -198,6 +200,7 @@ impl Default for Defence {
             engine_shares: true,
             logins: true,
             hash_shares: true,
+            write_lanes: true,
             prices: true,
             brownout: true,
             trust: Trust::default(),

@@ -32,6 +32,7 @@ impl Checker<'_> {
             engine_shares: flag("engine_shares"),
             logins: flag("logins"),
             hash_shares: flag("hash_shares"),
+            write_lanes: flag("write_lanes"),
             prices: flag("prices"),
             brownout: flag("brownout"),
             trust: Trust {

@@ -247,6 +247,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "defence",
+        "write_lanes",
+        Flag,
+        Default("true"),
+        "Whether writes to the database wait in a lane for each class, and of those who are trusted less one at a time \
+         stands before users.",
+    ),
+    set(
+        "defence",
         "prices",
         Flag,
         Default("true"),
