@@ -10,6 +10,7 @@ mod readyz;
 mod status;
 mod user;
 mod v1;
+mod whole;
 
 use std::sync::Arc;
 
