@@ -59,6 +59,17 @@ pub enum Spent {
     },
 }
 
+impl Spent {
+    /// When there is another.
+    pub fn retry_after(self) -> Duration {
+        match self {
+            Self::Everybody { retry_after }
+            | Self::Asn { retry_after, .. }
+            | Self::Prefix { retry_after, .. } => retry_after,
+        }
+    }
+}
+
 /// The window of a network's share.
 const NETWORK_WINDOW: Duration = Duration::from_mins(10);
 /// 640 KiB of counters. The accounts of ten minutes are few against so many columns.

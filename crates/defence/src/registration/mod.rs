@@ -167,11 +167,13 @@ impl Registrar {
                 }
                 Answer::Make
             }
-            Err(
-                Spent::Everybody { retry_after }
-                | Spent::Prefix { retry_after, .. }
-                | Spent::Asn { retry_after, .. },
-            ) => {
+            Err(spent) => {
+                let retry_after = spent.retry_after();
+                if let (true, Some(place), Spent::Prefix { .. } | Spent::Asn { .. }) =
+                    (called, proof.place, spent)
+                {
+                    self.list.extend(place, now);
+                }
                 let answer = self.wait(from.address, proof.place.filter(|_| holds), now);
                 // Who is called up has only the budget before them.
                 match answer {
