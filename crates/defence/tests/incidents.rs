@@ -1,5 +1,6 @@
 //! Ten thousand incidents of random shape in simulated time: attackers and honest people at the gate, the budget and
-//! the waiting list. What fails says the seed and the shape; `SHAPE_SEED=n` runs that one alone and prints its moves.
+//! the waiting list. What fails says the seed and the shape; `SHAPE_SEED=n` runs that one alone and prints its moves; `SHAPES=n` runs so
+//! many.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -14,6 +15,7 @@ use defence::{
     RegistrarSettings, Signals, Source,
 };
 
+/// Which take some ten seconds on two cores.
 const SHAPES: u64 = 10_000;
 /// Seconds before an incident begins.
 const CALM_S: u64 = 40;
@@ -409,8 +411,9 @@ impl World {
         if matches!(shape.kind, Kind::Viral | Kind::Calm) {
             check(self.highest <= Level::WaitingList, format!("it went to {:?}", self.highest))?;
         }
-        let served = f64::from(self.served) / f64::from(self.honest.max(1));
-        check(served >= 0.9, format!("{} of {} honest people were served", self.served, self.honest))
+        // In a calm shape of a small budget nobody may have come.
+        let is_enough = f64::from(self.served) >= 0.9 * f64::from(self.honest);
+        check(is_enough, format!("{} of {} honest people were served", self.served, self.honest))
     }
 }
 
@@ -427,11 +430,13 @@ fn check(seed: u64) -> Result<World, String> {
 
 #[test]
 fn incidents_of_any_shape() {
-    if let Some(seed) = std::env::var("SHAPE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let given = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    if let Some(seed) = given("SHAPE_SEED") {
         let world = check(seed).unwrap_or_else(|failure| panic!("{failure}"));
         println!("{:?}\n{:?}\nserved {} of {}", world.shape, world.moves, world.served, world.honest);
         return;
     }
+    let shapes = given("SHAPES").unwrap_or(SHAPES);
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -440,7 +445,7 @@ fn incidents_of_any_shape() {
             let mut highest = [0_u32; 6];
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= SHAPES {
+                if seed >= shapes {
                     return (failures, highest);
                 }
                 match check(seed) {
@@ -456,7 +461,7 @@ fn incidents_of_any_shape() {
     for failure in failures.iter().take(10) {
         eprintln!("{failure}");
     }
-    assert!(failures.is_empty(), "{} of {SHAPES} shapes failed", failures.len());
+    assert!(failures.is_empty(), "{} of {shapes} shapes failed", failures.len());
     // The shapes are such that every level is the highest of some.
     let highest = |level: Level| results.iter().map(|(_, highest)| highest[level as usize]).sum::<u32>();
     for level in [Level::Open, Level::Challenge, Level::WaitingList, Level::InviteOnly, Level::Suspended] {
