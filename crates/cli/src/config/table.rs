@@ -376,58 +376,58 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "failures_per_account_and_address",
         Whole(1, 1_000_000),
         Default("5"),
-        "Logins with a wrong password for one account from one address (IPv6: /64), from which on the next one there \
-         takes a challenge; from three times as many on it has to wait. Of the last five minutes, like all of these.",
+        "After so many logins with a wrong password for one account from one address (IPv6: /64) the next one takes a \
+         challenge, and after three times as many it has to wait. All of these are numbers of the last five minutes.",
     ),
     set(
         "logins",
         "failures_per_account",
         Whole(1, 1_000_000),
         Default("20"),
-        "The same for one account from everywhere: a challenge, but for devices that its user has signed in with.",
+        "After so many for one account from everywhere: a challenge, but for devices that its user has signed in with.",
     ),
     set(
         "logins",
         "failures_per_device",
         Whole(1, 1_000_000),
         Default("20"),
-        "The same on a device that its user has signed in with: a delay.",
+        "After so many on a device that its user has signed in with: a delay.",
     ),
     set(
         "logins",
         "failures_per_address",
         Whole(1, 1_000_000),
         Default("30"),
-        "The same from one address (IPv6: /64), for any accounts: a challenge; four times as many are a delay.",
+        "After so many from one address (IPv6: /64), for any accounts: a challenge; after four times as many a delay.",
     ),
     set(
         "logins",
         "failures_per_network",
         Whole(1, 1_000_000),
         Default("120"),
-        "The same from a /24 of IPv4, or from a /56 or /48 of IPv6: a challenge.",
+        "After so many from a /24 of IPv4, or from a /56 or /48 of IPv6: a challenge.",
     ),
     set(
         "logins",
         "accounts_per_address",
         Whole(1, 1_000_000),
         Default("6"),
-        "Accounts for which logins failed from one address (IPv6: /64): a challenge.",
+        "After logins for so many accounts failed from one address (IPv6: /64): a challenge.",
     ),
     set(
         "logins",
         "stuffing_failures",
         Whole(1, 1_000_000),
         Default("100"),
-        "Logins that failed at all, from which on they may be passwords that are being tried on a large scale.",
+        "After so many failed logins from everywhere passwords may be tried on a large scale.",
     ),
     set(
         "logins",
         "stuffing_percent",
         Whole(1, 100),
         Default("60"),
-        "They are, if so large a part of all logins failed, in hundredths: a challenge for everybody, but for devices \
-         that are known.",
+        "They are if so large a part of all logins failed, in hundredths: a challenge for everybody, but for devices that \
+         are known.",
     ),
     set("sessions", "lifetime_days", Whole(1, 3650), Default("30"), "How long somebody stays signed in."),
     set(
