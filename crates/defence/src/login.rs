@@ -129,6 +129,14 @@ pub enum LoginReason {
         /// Limit, in hundredths.
         limit_percent: u64,
     },
+    /// More passwords wait to be hashed than strangers should wait for. Whoever counts those says so.
+    #[error("{waiting} passwords wait to be hashed; limit: {limit}")]
+    Crowd {
+        /// Passwords.
+        waiting: u64,
+        /// Limit.
+        limit: u64,
+    },
 }
 
 /// What becomes of a login.

@@ -8,7 +8,7 @@ use crate::plan::Targets;
 use crate::schedule::Phase;
 
 /// How a request of somebody honest ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     /// As it should.
     Done,
@@ -16,8 +16,8 @@ pub(crate) enum End {
     Broken,
     /// The server asked for proof of something before it would serve.
     Challenged,
-    /// The server refused, with this status.
-    Refused(u16),
+    /// The server refused, with this status and code.
+    Refused(u16, String),
     /// No connection, or it broke before the answer began.
     Unreachable,
     /// Whoever asked waited as long as people wait, and went away.
@@ -26,8 +26,8 @@ pub(crate) enum End {
 
 impl End {
     /// Whether the server turned somebody away, rather than being slow.
-    pub(crate) fn is_blocked(self) -> bool {
-        matches!(self, Self::Challenged | Self::Refused(_) | Self::Unreachable)
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self, Self::Challenged | Self::Refused(..) | Self::Unreachable)
     }
 
     /// What an answer that is not the wanted one means.
@@ -35,7 +35,7 @@ impl End {
         if answer.status == 428 || answer.code().contains("challenge") {
             Self::Challenged
         } else {
-            Self::Refused(answer.status)
+            Self::Refused(answer.status, answer.code().to_owned())
         }
     }
 
@@ -43,12 +43,12 @@ impl End {
         Self::Unreachable
     }
 
-    pub(crate) fn name(self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Done => "done".to_owned(),
             Self::Broken => "broken".to_owned(),
             Self::Challenged => "challenged".to_owned(),
-            Self::Refused(status) => format!("refused {status}"),
+            Self::Refused(status, code) => format!("refused {status} {code}").trim_end().to_owned(),
             Self::Unreachable => "unreachable".to_owned(),
             Self::GaveUp => "gave up".to_owned(),
         }
@@ -96,7 +96,7 @@ pub(crate) struct Login {
 }
 
 /// What somebody who wanted an account got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Got {
     Account,
     /// A place in the waiting list.

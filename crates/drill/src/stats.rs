@@ -173,7 +173,7 @@ impl Logins {
 impl Newcomers {
     fn of(sign_ups: &[&SignUp]) -> Self {
         let count = |got: Got| sign_ups.iter().filter(|sign_up| sign_up.got == got).count();
-        let name = |got: Got| match got {
+        let name = |got: &Got| match got {
             Got::Account => "account".to_owned(),
             Got::Place => "place".to_owned(),
             Got::Letter => "letter".to_owned(),
@@ -185,7 +185,7 @@ impl Newcomers {
             places: count(Got::Place),
             challenged: sign_ups.iter().filter(|sign_up| sign_up.challenges > 0).count(),
             took: Times::of(sign_ups.iter().map(|sign_up| sign_up.waited)),
-            ends: tally(sign_ups.iter().map(|sign_up| name(sign_up.got))),
+            ends: tally(sign_ups.iter().map(|sign_up| name(&sign_up.got))),
         }
     }
 }
@@ -406,7 +406,7 @@ mod tests {
 
     fn records(attack: &[(Option<u64>, End)]) -> Records {
         let calm = (0..10).map(|at| chat(Phase::Calm, at, Some(500), End::Done));
-        let attack = (10..).zip(attack).map(|(at, (ttft, end))| chat(Phase::Attack, at, *ttft, *end));
+        let attack = (10..).zip(attack).map(|(at, (ttft, end))| chat(Phase::Attack, at, *ttft, end.clone()));
         Records { chats: calm.chain(attack).collect(), ..Records::default() }
     }
 
@@ -420,23 +420,36 @@ mod tests {
 
     #[test]
     fn goodput_and_latency_are_those_of_the_attack_over_calm() {
-        let (good, slow) = ((Some(500), End::Done), (Some(3000), End::Done));
-        check(&[good; 10], 1.0, 1.0, Some(0.0));
-        check(&[slow; 10], 0.0, 6.0, None);
+        let of = |kinds: &str| -> Vec<_> {
+            let one = |kind| match kind {
+                'g' => (Some(500), End::Done),
+                's' => (Some(3000), End::Done),
+                _ => (None, End::Unreachable),
+            };
+            kinds.chars().map(one).collect()
+        };
+        check(&of("gggggggggg"), 1.0, 1.0, Some(0.0));
+        check(&of("ssssssssss"), 0.0, 6.0, None);
         // Who sees nothing counts as having waited for as long as people wait.
-        check(&[(None, End::Unreachable); 10], 0.0, 12.0, None);
+        check(&of("----------"), 0.0, 12.0, None);
         // Two bad seconds, then as before.
-        check(&[slow, slow, good, good, good, good, good, good, good, good], 0.8, 6.0, Some(2.0));
+        check(&of("ssgggggggg"), 0.8, 6.0, Some(2.0));
         // Good at the beginning is not good in the end.
-        check(&[good, good, good, good, good, slow, slow, slow, slow, slow], 0.5, 6.0, None);
+        check(&of("gggggsssss"), 0.5, 6.0, None);
         // One of them at the end would be chance.
-        check(&[slow, slow, slow, slow, slow, slow, slow, slow, slow, good], 0.1, 6.0, None);
+        check(&of("sssssssssg"), 0.1, 6.0, None);
     }
 
     #[test]
     fn who_is_turned_away_is_counted_and_who_waits_is_not() {
-        let ends =
-            [End::Done, End::Broken, End::Challenged, End::Refused(429), End::Unreachable, End::GaveUp];
+        let ends = [
+            End::Done,
+            End::Broken,
+            End::Challenged,
+            End::Refused(429, String::new()),
+            End::Unreachable,
+            End::GaveUp,
+        ];
         let (summary, _) = summary(&records(&ends.map(|end| (Some(500), end))));
         assert_eq!(summary.established_challenged, Some(1));
         assert_eq!(summary.established_blocked_ratio, Some(0.5));

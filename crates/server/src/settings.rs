@@ -159,6 +159,8 @@ impl Default for Registration {
 pub struct Defence {
     /// Room for requests by class, and as much of it as the server keeps up with.
     pub request_slots: bool,
+    /// So many requests of strangers a second, and a look at who comes first while there are many.
+    pub request_rates: bool,
     /// Places at models by class, and their order in the queue.
     pub engine_shares: bool,
     /// Challenges and delays for those who try passwords.
@@ -175,6 +177,9 @@ pub struct Defence {
     pub trust: Trust,
     /// Requests at once whose response has not begun; and as many more that wait for a model.
     pub requests_max: u32,
+    /// Requests in a second of callers who have shown no account, for each of their errands: to sign in, to sign up, and
+    /// all else.
+    pub strangers_per_second: u32,
     /// How long a task may wait for a core before fewer requests are let in.
     pub delay_max: Duration,
     /// From how many failed logins on something happens.
@@ -197,6 +202,7 @@ impl Default for Defence {
         let [unknown, guest, ..] = CapsByClass::default().0;
         Self {
             request_slots: true,
+            request_rates: true,
             engine_shares: true,
             logins: true,
             hash_shares: true,
@@ -205,6 +211,7 @@ impl Default for Defence {
             brownout: true,
             trust: Trust::default(),
             requests_max: 1024,
+            strangers_per_second: 500,
             delay_max: Duration::from_millis(100),
             login_limits: LoginLimits::default(),
             caps: CapsByClass([unknown, guest, new, established]),

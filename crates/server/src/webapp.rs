@@ -1,11 +1,16 @@
 //! The web app, embedded in the program.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 
 use crate::error::ApiError;
@@ -38,25 +43,33 @@ struct File {
 }
 
 /// The app's files.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct WebApp {
     find: fn(&str) -> Option<File>,
+    /// Compressed files by the hash of what they hold, each made when it is first asked for: to compress them for whoever
+    /// asks would cost a hundred times what it costs to ask.
+    compressed: Mutex<HashMap<[u8; 32], Bytes>>,
 }
+
+/// Smaller files don't get smaller.
+const COMPRESSED_BYTES_MIN: usize = 1024;
 
 impl WebApp {
     /// What was in `web/dist` when the program was built.
     pub(crate) fn embedded() -> Self {
-        Self {
-            find: |path| {
-                let file = Dist::get(path)?;
-                let kind = file.metadata.mimetype().to_owned();
-                Some(File { bytes: file.data, sha256: file.metadata.sha256_hash(), kind })
-            },
-        }
+        Self::of(|path| {
+            let file = Dist::get(path)?;
+            let kind = file.metadata.mimetype().to_owned();
+            Some(File { bytes: file.data, sha256: file.metadata.sha256_hash(), kind })
+        })
+    }
+
+    fn of(find: fn(&str) -> Option<File>) -> Self {
+        Self { find, compressed: Mutex::default() }
     }
 
     /// Answers a request that no endpoint does: a file of the app, or its page, which knows its own routes.
-    pub(crate) fn respond(self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
+    pub(crate) fn respond(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
         let path = path.trim_start_matches('/');
         let is_api = ["api", "v1", "beta", "anthropic"]
             .into_iter()
@@ -70,49 +83,88 @@ impl WebApp {
         if let Some(file) = (self.find)(path).filter(|_| path != "index.html") {
             let policy =
                 if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
-            return respond_with(file, policy, headers);
+            return self.respond_with(file, policy, headers);
         }
         // A name with a dot is a file that is not there: a page in its place would only confuse.
         if path.rsplit('/').next().is_some_and(|name| name.contains('.') && name != "index.html") {
             return ApiError::not_found("there is no such file").into_response();
         }
         match (self.find)("index.html") {
-            Some(page) => respond_with(page, "no-cache", headers),
+            Some(page) => self.respond_with(page, "no-cache", headers),
             None => not_built(),
         }
     }
+
+    /// The file compressed, if that is worth it.
+    fn gzip(&self, file: &File) -> Option<Bytes> {
+        let kind = file.kind.as_str();
+        let is_text = kind.starts_with("text/")
+            || ["javascript", "json", "xml", "wasm"].iter().any(|end| kind.ends_with(end));
+        if !is_text || file.bytes.len() < COMPRESSED_BYTES_MIN {
+            return None;
+        }
+        // What is in it is whole wherever a panic leaves it.
+        let mut compressed = self.compressed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = compressed.get(&file.sha256) {
+            return Some(bytes.clone());
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&file.bytes).ok()?;
+        let bytes = Bytes::from(encoder.finish().ok()?);
+        compressed.insert(file.sha256, bytes.clone());
+        Some(bytes)
+    }
+
+    fn respond_with(&self, file: File, cache: &'static str, headers: &HeaderMap) -> Response {
+        let mut tag = String::from("\"");
+        for byte in &file.sha256[..16] {
+            // Writing to a String can't fail.
+            let _ = write!(tag, "{byte:02x}");
+        }
+        tag.push('"');
+        let gzip = if takes_gzip(headers) { self.gzip(&file) } else { None };
+        // Compressed it is the same, but not byte for byte (RFC 9110, section 8.8.3).
+        let shown_tag = if gzip.is_some() { format!("W/{tag}") } else { tag.clone() };
+        let mut response = Response::new(Body::empty());
+        let fields = response.headers_mut();
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+        fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+        fields.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        if let Ok(tag) = HeaderValue::from_str(&shown_tag) {
+            fields.insert(header::ETAG, tag);
+        }
+        let known =
+            headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
+        if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        let kind =
+            if file.kind.starts_with("text/") { format!("{}; charset=utf-8", file.kind) } else { file.kind };
+        if let Ok(kind) = HeaderValue::from_str(&kind) {
+            fields.insert(header::CONTENT_TYPE, kind);
+        }
+        if let Some(bytes) = gzip {
+            fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            *response.body_mut() = Body::from(bytes);
+            return response;
+        }
+        *response.body_mut() = match file.bytes {
+            Cow::Borrowed(bytes) => Body::from(bytes),
+            Cow::Owned(bytes) => Body::from(bytes),
+        };
+        response
+    }
 }
 
-fn respond_with(file: File, cache: &'static str, headers: &HeaderMap) -> Response {
-    let mut tag = String::from("\"");
-    for byte in &file.sha256[..16] {
-        // Writing to a String can't fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
-    let mut response = Response::new(Body::empty());
-    let fields = response.headers_mut();
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        fields.insert(header::ETAG, tag);
-    }
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
-    // A compressing layer may have weakened the tag on its way out.
-    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return response;
-    }
-    let kind =
-        if file.kind.starts_with("text/") { format!("{}; charset=utf-8", file.kind) } else { file.kind };
-    if let Ok(kind) = HeaderValue::from_str(&kind) {
-        fields.insert(header::CONTENT_TYPE, kind);
-    }
-    *response.body_mut() = match file.bytes {
-        Cow::Borrowed(bytes) => Body::from(bytes),
-        Cow::Owned(bytes) => Body::from(bytes),
-    };
-    response
+/// Whether gzip is among what may be sent, and not with a weight of 0 (RFC 9110, section 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight| weight > 0.0)
+    })
 }
 
 fn not_built() -> Response {
@@ -141,7 +193,7 @@ mod tests {
     }
 
     fn get(find: fn(&str) -> Option<File>, path: &str) -> Response {
-        WebApp { find }.respond(&Method::GET, path, &HeaderMap::new())
+        WebApp::of(find).respond(&Method::GET, path, &HeaderMap::new())
     }
 
     fn field(response: &Response, name: header::HeaderName) -> String {
@@ -173,9 +225,44 @@ mod tests {
         let tag = field(&get(built, "/favicon.svg"), header::ETAG);
         for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}")] {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, known.parse().unwrap())]);
-            assert_eq!(WebApp { find: built }.respond(&Method::GET, "/favicon.svg", &headers).status(), 304);
-            assert_eq!(WebApp { find: built }.respond(&Method::GET, "/", &headers).status(), 200);
+            assert_eq!(WebApp::of(built).respond(&Method::GET, "/favicon.svg", &headers).status(), 304);
+            assert_eq!(WebApp::of(built).respond(&Method::GET, "/", &headers).status(), 200);
         }
+    }
+
+    #[test]
+    fn large_texts_are_compressed_once_for_who_takes_it() {
+        let find = |path: &str| {
+            let file = |kind: &str, byte: u8| File {
+                bytes: Cow::Owned(vec![byte; 5000]),
+                sha256: [byte; 32],
+                kind: kind.to_owned(),
+            };
+            match path {
+                "assets/a.js" => Some(file("text/javascript", 1)),
+                "assets/b.woff2" => Some(file("font/woff2", 2)),
+                _ => None,
+            }
+        };
+        let app = WebApp::of(find);
+        let get = |path: &str, accept: &str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, accept.parse().unwrap())]);
+            app.respond(&Method::GET, path, &headers)
+        };
+        for accept in ["gzip", "br, GZIP;q=0.5"] {
+            let response = get("/assets/a.js", accept);
+            assert_eq!(field(&response, header::CONTENT_ENCODING), "gzip");
+            assert!(field(&response, header::ETAG).starts_with("W/"));
+            assert_eq!(field(&response, header::VARY), "accept-encoding");
+        }
+        for (path, accept) in
+            [("/assets/a.js", "br"), ("/assets/a.js", "gzip;q=0"), ("/assets/b.woff2", "gzip")]
+        {
+            let response = get(path, accept);
+            assert_eq!(field(&response, header::CONTENT_ENCODING), "", "{path} {accept}");
+            assert!(!field(&response, header::ETAG).starts_with("W/"));
+        }
+        assert_eq!(app.compressed.lock().unwrap().len(), 1);
     }
 
     #[test]
@@ -185,7 +272,7 @@ mod tests {
         {
             assert_eq!(get(built, path).status(), 404, "{path}");
         }
-        let response = WebApp { find: built }.respond(&Method::POST, "/", &HeaderMap::new());
+        let response = WebApp::of(built).respond(&Method::POST, "/", &HeaderMap::new());
         assert_eq!(response.status(), 405);
         assert_eq!(field(&response, header::ALLOW), "GET,HEAD");
     }

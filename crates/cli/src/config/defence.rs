@@ -29,6 +29,7 @@ impl Checker<'_> {
         let (in_flight, streams) = (Some(count("user_requests_max")), Some(count("user_streams_max")));
         Defence {
             request_slots: flag("request_slots"),
+            request_rates: flag("request_rates"),
             engine_shares: flag("engine_shares"),
             logins: flag("logins"),
             hash_shares: flag("hash_shares"),
@@ -41,6 +42,7 @@ impl Checker<'_> {
                 sleeper_age: seconds("sleeper_age_seconds"),
             },
             requests_max: count("requests_max"),
+            strangers_per_second: count("strangers_per_second"),
             delay_max: Duration::from_millis(number("delay_ms_max")),
             login_limits: self.login_limits(),
             caps: CapsByClass([unknown, guest, new, Caps { in_flight, streams, ..Caps::default() }]),

@@ -224,6 +224,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "defence",
+        "request_rates",
+        Flag,
+        Default("true"),
+        "Whether strangers have so many requests in a second, and users are let in first, by the first bytes of their \
+         connections, while very many come.",
+    ),
+    set(
+        "defence",
         "engine_shares",
         Flag,
         Default("true"),
@@ -306,6 +314,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Default("1024"),
         "Requests at once whose response has not begun, and as many more that wait for a model. One network or \
          user may have half of them.",
+    ),
+    set(
+        "defence",
+        "strangers_per_second",
+        Whole(1, MIB),
+        Default("500"),
+        "Requests in a second of callers who have shown no account, all together: so many to sign in, so many to sign \
+         up, and so many others.",
     ),
     set(
         "defence",

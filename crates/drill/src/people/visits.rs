@@ -110,6 +110,7 @@ async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> Sign
     let from = address::of_person(NEWCOMERS_FROM + world.visits.fetch_add(1, Ordering::Relaxed));
     let limit = (at + world.plan.targets.newcomer).saturating_sub(world.timer.now());
     let (mut challenges, mut last) = (0, End::GaveUp);
+    let (count, end) = (&mut challenges, &mut last);
     let work = async {
         let mut rng = Rng::from_seed(number);
         let name = format!("{}-newcomer-{number:x}", world.accounts.prefix);
@@ -120,21 +121,21 @@ async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> Sign
                 Ok(answer) if answer.body["waiting"]["place"].is_string() => return Got::Place,
                 Ok(answer) if answer.status == 202 => return Got::Letter,
                 Ok(answer) => {
-                    last = End::of_answer(&answer);
+                    *end = End::of_answer(&answer);
                     if let Some(challenge) = Challenge::find(&answer.body) {
-                        challenges += 1;
+                        *count += 1;
                         match challenge.solve_as_browser().await {
                             Some(solution) => body["challenge"] = json!(solution),
-                            None => return Got::Nothing(last),
+                            None => return Got::Nothing(end.clone()),
                         }
                     } else if matches!(answer.status, 429 | 503) {
                         tokio::time::sleep(answer.retry_after.unwrap_or(COME_BACK)).await;
                     } else {
-                        return Got::Nothing(last);
+                        return Got::Nothing(end.clone());
                     }
                 }
                 Err(trouble) => {
-                    last = End::of_trouble(&trouble);
+                    *end = End::of_trouble(&trouble);
                     tokio::time::sleep(COME_BACK).await;
                 }
             }

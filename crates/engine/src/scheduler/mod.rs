@@ -8,18 +8,24 @@
 //! - **Prefix cache.** Blocks that a sequence has filled are shared with sequences of the same [`CacheScope`] that begin
 //!   with the same tokens, at once and after it has ended, until the pool needs them. A sequence that is admitted
 //!   begins where the cache ends, and computes at least its last token.
+//! - **Users.** What each user, by their [`CacheScope`], had of the model of late is counted. Within a class, who had
+//!   less comes first, in steps of doublings that fade, so that nobody gains by asking more often.
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
-//!   (at least one token) with chunks of prompts, by class, then arrival. A prompt that got nothing for
-//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next.
+//!   (at least one token) with chunks of prompts, by class, then user, then arrival. A prompt that got nothing for
+//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next. While several users are about, steps are kept to
+//!   [`SHARED_STEP`] as far as their prompts go: who comes waits no longer until theirs is begun.
 //! - **Scoring.** Where a prompt's own probability is asked for, its rows want logits at every position, at most
 //!   `scored_rows_max` positions in a step over all sequences. The prefix cache gives it nothing that it has not
 //!   scored itself. A sequence may end there, with no answer.
-//! - **Admission** is from the queue, highest class first, oldest first, while fewer than `running_max` run and
+//! - **Admission** is from the queue, highest class first, who had least first, oldest first, while fewer than `running_max` run and
 //!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
 //!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
 //!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place. But for
 //!   such turns, classes below the highest leave it a quarter of the places and of the blocks while anything runs: who
 //!   comes with it waits for no answer of theirs to end.
+//! - **Giving way.** If the next in turn doesn't fit, a running sequence of a user who had four times as much, or of a
+//!   lower class when it has run for [`RUN_MIN`], goes back to the queue for it, one in a step. What it has read mostly
+//!   stays in the prefix cache. And while a prompt is read, the answers of such wait, [`PASSED_OVER_MAX`] steps at most.
 //! - **Displacement.** Where the queue is full, who comes takes the place of the one of the lowest class below that
 //!   came last, among those that have not begun. What has begun goes on.
 //! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
@@ -27,13 +33,14 @@
 //!   with the tokens it has; when readmitted it is read again from the start, and its listener notices only the
 //!   pause. Nobody is admitted in a step that preempted. Each preemption raises the sequence by one class for
 //!   all the rules above.
-//! - **Progress.** The oldest running sequence of the highest class is never preempted, and a sequence is
-//!   refused at the door if the whole pool could not hold it; so it ends, and then another is the oldest. Three
-//!   preemptions bring any sequence to the highest class, where only older ones go before it. Nothing waits for
-//!   ever.
+//! - **Progress.** The oldest running sequence of the highest class is never preempted for want of blocks, and a
+//!   sequence is refused at the door if the whole pool could not hold it; so it ends, and then another is the oldest.
+//!   Three preemptions bring any sequence to the highest class. There what its user had fades while it waits, until
+//!   only older ones go before it and it gives way to none. Nothing waits for ever.
 
 mod plan;
 mod sequence;
+mod served;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -44,6 +51,7 @@ use models::batch::{Chunk, KV_BLOCK_TOKENS, Wanted};
 
 pub use self::plan::{Picked, Plan, PlanRow, Started};
 use self::sequence::Sequence;
+use self::served::Served;
 use self::waiting::Waiting;
 use crate::blocks::{BlockPool, blocks_for};
 use crate::events::{FinishReason, Priority, SequenceEvent};
@@ -54,6 +62,18 @@ const KEPT_ONE_IN: usize = 4;
 
 /// Times that a waiting class, or a prompt being read, may be passed over before its turn comes.
 pub const PASSED_OVER_MAX: u32 = 8;
+
+/// How long a step's prompts may take while several users are about.
+pub const SHARED_STEP: Duration = Duration::from_millis(15);
+/// Tokens of prompts in a step in any case: with fewer, reading the weights costs more than the tokens.
+const SHARED_STEP_TOKENS_MIN: usize = 16;
+/// Weight of the latest step in how long a token of a prompt takes.
+const PACE_WEIGHT: f64 = 0.2;
+
+/// How long a sequence runs before it may have to give way to one of a higher class.
+pub const RUN_MIN: Duration = Duration::from_millis(300);
+/// So many doublings more a user must have had to give way to another of the same class.
+const GIVES_WAY_LEVELS: u32 = 2;
 
 /// Names a sequence within one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +109,7 @@ pub struct Request {
     pub end_tokens: Vec<TokenId>,
     /// Class.
     pub priority: Priority,
-    /// With whom it shares what it has read.
+    /// With whom it shares what it has read, and in whose name it takes its turns.
     pub scope: CacheScope,
     /// Whether the logits at every position of the prompt are wanted; then all of it is read.
     pub score_prompt: bool,
@@ -117,11 +137,19 @@ pub struct Scheduler {
     running: Vec<SequenceId>,
     /// Sequences that hold none.
     waiting: Waiting,
+    served: Served,
     arrivals: u64,
     preemptions: u64,
+    /// When the step in progress was planned.
+    planned: Duration,
+    /// Seconds that a token of a prompt takes, about; 0 before the first is known.
+    prefill_pace: f64,
     /// Order in which prompts are read in this step: passed-over ones first. Kept for its memory.
-    prefill_order: Vec<(std::cmp::Reverse<u32>, usize)>,
+    prefill_order: Vec<PrefillTurn>,
 }
+
+/// A prompt's turn: how long it was passed over, its class, how much its user had, and its place among the running.
+type PrefillTurn = (std::cmp::Reverse<u32>, usize, u32, usize);
 
 impl Scheduler {
     /// A scheduler with nothing to do.
@@ -149,8 +177,11 @@ impl Scheduler {
             sequences: BTreeMap::new(),
             running: Vec::new(),
             waiting: Waiting::default(),
+            served: Served::default(),
             arrivals: 0,
             preemptions: 0,
+            planned: Duration::ZERO,
+            prefill_pace: 0.0,
             prefill_order: Vec::new(),
         }
     }
@@ -172,7 +203,7 @@ impl Scheduler {
         let id = request.id;
         let sequence = Sequence::new(request, self.arrivals, length_max, now);
         self.arrivals += 1;
-        self.waiting.insert(sequence.rank(), id);
+        self.waiting.insert(sequence.rank(), id, sequence.scope);
         let earlier = self.sequences.insert(id, sequence);
         assert!(earlier.is_none(), "{id:?} is in use");
         Ok(())
@@ -202,12 +233,13 @@ impl Scheduler {
     /// Decides the next step. `plan` is overwritten; it is empty only if there are no sequences.
     pub fn plan(&mut self, now: Duration, plan: &mut Plan) {
         plan.clear();
+        self.planned = now;
         let preempted = self.grow_running();
         if !preempted {
             self.admit(now, plan);
         }
-        self.plan_decode(plan);
-        self.plan_prefill(plan);
+        self.plan_decode(now, plan);
+        self.plan_prefill(now, plan);
     }
 
     /// Takes in what came of a plan: `picked` has one entry per row and is drained; what the listeners should
@@ -223,6 +255,7 @@ impl Scheduler {
         events: &mut Vec<(SequenceId, SequenceEvent)>,
     ) {
         assert_eq!(picked.len(), plan.rows().len(), "one pick per row");
+        self.note_pace(now, plan);
         for (row, picked) in plan.rows().iter().zip(picked.drain(..)) {
             let Some(sequence) = self.sequences.get_mut(&row.id) else { continue };
             sequence.read(row);
@@ -239,6 +272,7 @@ impl Scheduler {
                     Some(FinishReason::EndToken)
                 }
                 Picked::Token(token) => {
+                    self.served.generated(sequence.scope, now);
                     let ended = sequence.push(token.id, now);
                     events.push((row.id, SequenceEvent::Token(token)));
                     ended
@@ -344,64 +378,141 @@ impl Scheduler {
         self.preemptions > preemptions_before
     }
 
-    /// Sends the last in rank back to the queue.
+    /// Sends the last in rank back to the queue, a class higher.
     fn preempt_last(&mut self) -> Option<SequenceId> {
-        let id = self.running.pop()?;
-        let sequence = self.sequences.get_mut(&id)?;
-        self.pool.release(&mut sequence.table);
-        sequence.computed = 0;
-        sequence.preemptions = sequence.preemptions.saturating_add(1);
-        self.waiting.insert(sequence.rank(), id);
-        self.preemptions += 1;
+        let id = *self.running.last()?;
+        self.send_back(id, 1);
         Some(id)
     }
 
-    /// Lets sequences in from the queue while there is room.
+    /// Sends a running sequence back to the queue, so many classes higher.
+    fn send_back(&mut self, id: SequenceId, classes: usize) {
+        self.running.retain(|running| *running != id);
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        self.pool.release(&mut sequence.table);
+        sequence.computed = 0;
+        sequence.preemptions = sequence.preemptions.saturating_add(classes);
+        self.waiting.insert(sequence.rank(), id, sequence.scope);
+        self.preemptions += 1;
+    }
+
+    /// Lets sequences in from the queue while there is room, or somebody gives way.
     fn admit(&mut self, now: Duration, plan: &mut Plan) {
-        while self.running.len() < self.config.running_max {
-            let Some(id) = self.waiting.peek() else { break };
-            let keeps = !self.waiting.is_overdue();
-            let Some(sequence) = self.sequences.get_mut(&id) else { break };
-            let kept_one_in = if keeps && sequence.rank().class > 0 { KEPT_ONE_IN } else { usize::MAX };
-            if self.running.len() >= self.config.running_max - self.config.running_max / kept_one_in {
+        let mut has_given_way = false;
+        while let Some(id) = self.waiting.peek(|user| self.served.level(user, now)) {
+            if self.admit_one(id, now, plan) {
+                continue;
+            }
+            if has_given_way || !self.give_way(id, now) {
                 break;
             }
-            let borrowable = sequence.borrowable();
-            let table = &mut sequence.table;
-            self.pool.lend(table, sequence.scope, &sequence.tokens[..borrowable]);
-            let needed = blocks_for(sequence.tokens.len());
-            let kept = self.config.kv_blocks / kept_one_in;
-            let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 + kept };
-            if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
-                self.pool.release(table);
-                break;
-            }
-            sequence.computed = table.lent() * KV_BLOCK_TOKENS;
-            self.waiting.take();
-            sequence.steps_passed_over = 0;
-            if sequence.started.is_none() {
-                sequence.started = Some(now);
-                sequence.cached_tokens = sequence.computed;
-                plan.started.push(Started { id, queued: now.saturating_sub(sequence.submitted) });
-            }
-            let rank = sequence.rank();
-            let at = self.running.partition_point(|other| self.sequences[other].rank() < rank);
-            self.running.insert(at, id);
+            has_given_way = true;
         }
     }
 
-    /// One row for each sequence that has a single token to run.
-    fn plan_decode(&self, plan: &mut Plan) {
+    /// Lets the next in turn in, if it fits.
+    fn admit_one(&mut self, id: SequenceId, now: Duration, plan: &mut Plan) -> bool {
+        let keeps = !self.waiting.is_overdue();
+        let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+        let kept_one_in = if keeps && sequence.rank().class > 0 { KEPT_ONE_IN } else { usize::MAX };
+        if self.running.len() >= self.config.running_max - self.config.running_max / kept_one_in {
+            return false;
+        }
+        let borrowable = sequence.borrowable();
+        let table = &mut sequence.table;
+        self.pool.lend(table, sequence.scope, &sequence.tokens[..borrowable]);
+        let needed = blocks_for(sequence.tokens.len());
+        let kept = self.config.kv_blocks / kept_one_in;
+        let spare = if self.running.is_empty() { 0 } else { self.running.len() + 1 + kept };
+        if self.pool.free() < needed - table.lent() + spare || !self.pool.grow(table, needed) {
+            self.pool.release(table);
+            return false;
+        }
+        sequence.computed = table.lent() * KV_BLOCK_TOKENS;
+        self.served.read(sequence.scope, sequence.pending(), now);
+        let rank = sequence.rank();
+        self.waiting.take(rank);
+        sequence.steps_passed_over = 0;
+        sequence.admitted = now;
+        if sequence.started.is_none() {
+            sequence.started = Some(now);
+            sequence.cached_tokens = sequence.computed;
+            plan.started.push(Started { id, queued: now.saturating_sub(sequence.submitted) });
+        }
+        let at = self.running.partition_point(|other| self.sequences[other].rank() < rank);
+        self.running.insert(at, id);
+        true
+    }
+
+    /// Sends the running sequence back that gives way to this one: of the lowest class, of whose user had most, the
+    /// youngest. False if none does.
+    fn give_way(&mut self, next: SequenceId, now: Duration) -> bool {
+        let level = |sequence: &Sequence| self.served.level(sequence.scope, now);
+        let Some(next) = self.sequences.get(&next) else { return false };
+        let class = next.rank().class;
+        // With its prompt it will have had as much as others of its size had before.
+        let level_max = self.served.level_with(next.scope, next.pending(), now) + GIVES_WAY_LEVELS;
+        let gives_way = |sequence: &Sequence| {
+            let own = sequence.rank().class;
+            let had_more = own == class && level(sequence) >= level_max;
+            let has_run = now.saturating_sub(sequence.admitted) >= RUN_MIN;
+            had_more || (own > class && has_run)
+        };
+        let running = self.running.iter().map(|id| (*id, &self.sequences[id]));
+        let those = running.filter(|(_, sequence)| gives_way(sequence));
+        let last = those.max_by_key(|(_, sequence)| {
+            let Rank { class, arrival } = sequence.rank();
+            (class, level(sequence), arrival)
+        });
+        let Some((id, _)) = last else { return false };
+        self.send_back(id, 0);
+        true
+    }
+
+    /// Learns from a step that is done how long a token of a prompt takes.
+    fn note_pace(&mut self, now: Duration, plan: &Plan) {
+        let taken = now.saturating_sub(self.planned).as_secs_f64();
+        if plan.tokens() < plan.rows().len() + SHARED_STEP_TOKENS_MIN || taken <= 0.0 {
+            return;
+        }
+        let pace = taken / plan.tokens() as f64;
+        let weight = if self.prefill_pace > 0.0 { PACE_WEIGHT } else { 1.0 };
+        self.prefill_pace += (pace - self.prefill_pace) * weight;
+    }
+
+    /// Tokens of prompts that a step may have besides those in the plan.
+    fn prefill_budget(&self, plan: &Plan) -> usize {
+        let left = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+        if !self.served.is_shared() || self.prefill_pace <= 0.0 {
+            return left;
+        }
+        let short = (SHARED_STEP.as_secs_f64() / self.prefill_pace) as usize;
+        left.min(short.max(SHARED_STEP_TOKENS_MIN))
+    }
+
+    /// One row for each sequence that has a single token to run. Those wait for a prompt that goes before them, if they
+    /// have not waited long.
+    fn plan_decode(&mut self, now: Duration, plan: &mut Plan) {
+        let order = |sequence: &Sequence| (sequence.rank().class, self.served.level(sequence.scope, now));
+        let reading = self.running.iter().map(|id| &self.sequences[id]).filter(|it| it.pending() > 1);
+        let first = reading.map(order).min().filter(|_| self.served.is_shared());
         for &id in &self.running {
-            let sequence = &self.sequences[&id];
-            if sequence.pending() == 1 {
-                plan.push(sequence.row(id, 1));
+            let Some(sequence) = self.sequences.get_mut(&id).filter(|it| it.pending() == 1) else { continue };
+            let own = (sequence.rank().class, self.served.level(sequence.scope, now));
+            let waits = first.is_some_and(|(class, level)| {
+                own.0 > class || (own.0 == class && own.1 >= level + GIVES_WAY_LEVELS)
+            });
+            if waits && sequence.steps_passed_over < PASSED_OVER_MAX {
+                sequence.steps_passed_over += 1;
+                continue;
             }
+            sequence.steps_passed_over = 0;
+            plan.push(sequence.row(id, 1));
         }
     }
 
     /// Chunks of prompts within what the step has left.
-    fn plan_prefill(&mut self, plan: &mut Plan) {
+    fn plan_prefill(&mut self, now: Duration, plan: &mut Plan) {
         let mut order = std::mem::take(&mut self.prefill_order);
         order.clear();
         for (at, id) in self.running.iter().enumerate() {
@@ -409,13 +520,14 @@ impl Scheduler {
             if sequence.pending() > 1 {
                 let passed_over = sequence.steps_passed_over;
                 let urgency = if passed_over >= PASSED_OVER_MAX { passed_over } else { 0 };
-                order.push((std::cmp::Reverse(urgency), at));
+                let level = self.served.level(sequence.scope, now);
+                order.push((std::cmp::Reverse(urgency), sequence.rank().class, level, at));
             }
         }
         order.sort_unstable();
-        let mut budget = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+        let mut budget = self.prefill_budget(plan);
         let mut scored_budget = self.config.scored_rows_max;
-        for &(_, at) in &order {
+        for &(.., at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let scores = sequence.scores();

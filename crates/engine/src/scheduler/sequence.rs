@@ -37,6 +37,8 @@ pub(super) struct Sequence {
     pub(super) steps_passed_over: u32,
     pub(super) submitted: Duration,
     pub(super) started: Option<Duration>,
+    /// Since when it runs, if it does.
+    pub(super) admitted: Duration,
     first_token: Option<Duration>,
 }
 
@@ -61,6 +63,7 @@ impl Sequence {
             steps_passed_over: 0,
             submitted: now,
             started: None,
+            admitted: now,
             first_token: None,
         }
     }

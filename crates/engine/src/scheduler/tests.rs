@@ -131,7 +131,10 @@ fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
     assert_eq!(bench.step(), "2:0..20");
     assert_eq!(bench.step(), "0:0..20");
     assert_eq!(bench.step(), "1:20..25! 3:140..155");
-    assert_eq!(bench.step(), "1:25..26! 3:155..174");
+    assert_eq!(bench.step(), "3:155..175", "the other's answer waits for the prompt");
+    for step in 1..4 {
+        assert_eq!(bench.step(), format!("3:{}..{}", 155 + step * 20, 175 + step * 20));
+    }
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn nobody_is_admitted_in_a_step_that_preempted() {
     bench.submit(120, 100, Priority::Low);
     assert_eq!(bench.step(), "0:0..120!");
     bench.submit(64, 100, Priority::High);
-    assert_eq!(bench.step(), "0:120..121! 1:0..64!");
+    assert_eq!(bench.step(), "1:0..64!", "the low one's answer waits for the prompt");
     bench.submit(1, 100, Priority::High);
     for _ in 3..35 {
         bench.step();
@@ -395,4 +398,75 @@ fn a_place_in_a_full_queue_is_given_up_by_who_has_not_begun() {
     bench.scheduler.assert_conserved();
     let (id, _) = bench.scheduler.make_room(Priority::High, now).unwrap();
     assert_eq!(id, SequenceId(1));
+}
+
+#[test]
+fn within_a_class_who_had_less_goes_first() {
+    let mut bench = Bench::new(SchedulerConfig { running_max: 1, ..CONFIG });
+    let [much, little] = [CacheScope([1; 16]), CacheScope([2; 16])];
+    bench.submit_in(much, 600, 1, Priority::High);
+    while bench.scheduler.running() > 0 || bench.scheduler.waiting() > 0 {
+        bench.step();
+    }
+    bench.submit_in(much, 30, 1, Priority::High);
+    bench.submit_in(much, 30, 1, Priority::High);
+    bench.submit_in(little, 30, 1, Priority::High);
+    assert_eq!(bench.step(), "3:0..20");
+    assert_eq!(bench.step(), "3:20..30!");
+    assert_eq!(bench.step(), "1:0..20", "the earlier of the other two");
+}
+
+#[test]
+fn who_had_much_and_runs_for_long_gives_way_and_goes_on_later() {
+    let mut bench = Bench::new(SchedulerConfig { running_max: 2, step_tokens_max: 512, ..CONFIG });
+    let [much, little] = [CacheScope([1; 16]), CacheScope([2; 16])];
+    bench.submit_in(much, 500, 100, Priority::High);
+    bench.submit_in(much, 500, 100, Priority::High);
+    bench.step();
+    bench.submit_in(little, 3, 2, Priority::High);
+    let plan = bench.step();
+    assert!(plan.contains("2:0..3!") && !plan.contains("1:"), "the younger gave way: {plan}");
+    assert_eq!(bench.scheduler.preemptions(), 1);
+    bench.step();
+    let plan = bench.step();
+    assert!(plan.contains("1:480..500!"), "it begins where the cache ends: {plan}");
+    // Of two who had as much, nobody gives way.
+    bench.steps += RUN_MIN.as_millis() as u64;
+    bench.submit_in(much, 3, 2, Priority::High);
+    bench.step();
+    assert_eq!(bench.scheduler.preemptions(), 1);
+}
+
+#[test]
+fn a_lower_class_gives_way_whatever_it_had() {
+    let mut bench = Bench::new(CONFIG);
+    let ids: Vec<_> = (0..3).map(|_| bench.submit(3, 500, Priority::Low)).collect();
+    bench.submit(3, 500, Priority::High);
+    bench.steps += RUN_MIN.as_millis() as u64;
+    bench.step();
+    bench.submit(3, 500, Priority::High);
+    bench.step();
+    bench.submit(3, 500, Priority::High);
+    bench.steps += RUN_MIN.as_millis() as u64;
+    bench.step();
+    assert_eq!((bench.scheduler.running(), bench.scheduler.preemptions()), (4, 1));
+    assert!(bench.scheduler.waiting.remove(Rank { class: 2, arrival: 2 }, ids[2]), "the youngest");
+}
+
+#[test]
+fn steps_are_short_while_several_users_are_about() {
+    let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 200, ..CONFIG });
+    // A token takes a millisecond.
+    let step = |bench: &mut Bench| {
+        let plan = bench.plan();
+        bench.steps += bench.plan.tokens() as u64;
+        bench.commit(|_| token(7));
+        plan
+    };
+    bench.submit(500, 50, Priority::High);
+    assert_eq!(step(&mut bench), "0:0..200");
+    assert_eq!(step(&mut bench), "0:200..400", "alone");
+    bench.submit(100, 50, Priority::High);
+    assert_eq!(step(&mut bench), "1:0..16", "who had less goes first");
+    assert_eq!(step(&mut bench), "1:16..32");
 }

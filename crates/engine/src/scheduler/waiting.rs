@@ -2,10 +2,12 @@ use std::collections::BTreeMap;
 
 use super::{PASSED_OVER_MAX, Rank, SequenceId};
 use crate::events::Priority;
+use crate::prefix::CacheScope;
 
 const CLASSES: usize = Priority::ALL.len();
 
-/// The queue: by class, then arrival, except that a class passed over often enough has a turn.
+/// The queue: by class, then by how much their users had of late, then arrival, except that a class passed over often
+/// enough has a turn.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     classes: [Class; CLASSES],
@@ -14,7 +16,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 struct Class {
     /// By arrival.
-    queue: BTreeMap<u64, SequenceId>,
+    queue: BTreeMap<u64, (SequenceId, CacheScope)>,
     /// Sequences of higher classes taken since this class had a turn or became non-empty.
     passed_over: u32,
 }
@@ -24,14 +26,14 @@ impl Waiting {
         self.classes.iter().map(|class| class.queue.len()).sum()
     }
 
-    pub(super) fn insert(&mut self, rank: Rank, id: SequenceId) {
-        self.classes[rank.class].queue.insert(rank.arrival, id);
+    pub(super) fn insert(&mut self, rank: Rank, id: SequenceId, user: CacheScope) {
+        self.classes[rank.class].queue.insert(rank.arrival, (id, user));
     }
 
     /// Takes out one sequence wherever it stands; false if it isn't here.
     pub(super) fn remove(&mut self, rank: Rank, id: SequenceId) -> bool {
         let class = &mut self.classes[rank.class];
-        if class.queue.get(&rank.arrival) != Some(&id) {
+        if class.queue.get(&rank.arrival).is_none_or(|(held, _)| *held != id) {
             return false;
         }
         class.queue.remove(&rank.arrival);
@@ -41,10 +43,11 @@ impl Waiting {
         true
     }
 
-    /// Whose turn it is.
-    pub(super) fn peek(&self) -> Option<SequenceId> {
-        let class = &self.classes[self.turn()?];
-        class.queue.first_key_value().map(|(_, id)| *id)
+    /// Whose turn it is, with `level` for how much a user had.
+    pub(super) fn peek(&self, level: impl Fn(CacheScope) -> u32) -> Option<SequenceId> {
+        let queue = &self.classes[self.turn()?].queue;
+        let first = queue.iter().min_by_key(|(arrival, (_, user))| (level(*user), **arrival));
+        first.map(|(_, (id, _))| *id)
     }
 
     /// Whether it is the turn of a class that was passed over too often.
@@ -55,20 +58,21 @@ impl Waiting {
     /// Those of classes below `class`, the lowest class first, and of each the one that came last.
     pub(super) fn below(&self, class: usize) -> impl Iterator<Item = SequenceId> {
         let lower = self.classes.iter().skip(class + 1).rev();
-        lower.flat_map(|class| class.queue.values().rev().copied())
+        lower.flat_map(|class| class.queue.values().rev().map(|(id, _)| *id))
     }
 
     /// Takes out the sequence that [`peek`](Self::peek) shows, and counts the turn.
-    pub(super) fn take(&mut self) -> Option<SequenceId> {
-        let turn = self.turn()?;
-        let (_, id) = self.classes[turn].queue.pop_first()?;
+    pub(super) fn take(&mut self, rank: Rank) {
+        let turn = rank.class;
+        if self.classes[turn].queue.remove(&rank.arrival).is_none() {
+            return;
+        }
         self.classes[turn].passed_over = 0;
         for lower in &mut self.classes[turn + 1..] {
             if !lower.queue.is_empty() {
                 lower.passed_over += 1;
             }
         }
-        Some(id)
     }
 
     /// The class passed over most, if that is often enough, or else the highest that has anyone.
@@ -94,29 +98,41 @@ mod tests {
         let mut arrival = 0;
         for (class, count) in counts.into_iter().enumerate() {
             for _ in 0..count {
-                waiting.insert(Rank { class, arrival }, SequenceId(arrival));
+                waiting.insert(Rank { class, arrival }, SequenceId(arrival), CacheScope::default());
                 arrival += 1;
             }
         }
         waiting
     }
 
-    fn classes_taken(mut waiting: Waiting, bounds: [u64; CLASSES]) -> String {
+    fn class_of(id: SequenceId, counts: [u64; CLASSES]) -> usize {
+        let until = |class: usize| counts[..=class].iter().sum::<u64>();
+        (0..CLASSES).find(|class| id.0 < until(*class)).unwrap()
+    }
+
+    fn classes_taken(mut waiting: Waiting, counts: [u64; CLASSES]) -> String {
         let mut taken = String::new();
-        while let Some(peeked) = waiting.peek() {
-            let id = waiting.take();
-            assert_eq!(id, Some(peeked));
-            let high = peeked.0 < bounds[0];
-            let normal = peeked.0 < bounds[0] + bounds[1];
-            let low = peeked.0 < bounds[0] + bounds[1] + bounds[2];
-            taken.push(match (high, normal, low) {
-                (true, ..) => 'h',
-                (_, true, _) => 'n',
-                (.., true) => 'l',
-                _ => 'z',
-            });
+        while let Some(peeked) = waiting.peek(|_| 0) {
+            let class = class_of(peeked, counts);
+            waiting.take(Rank { class, arrival: peeked.0 });
+            taken.push(['h', 'n', 'l', 'z'][class]);
         }
         taken
+    }
+
+    #[test]
+    fn of_a_class_who_had_least_goes_first() {
+        let mut waiting = Waiting::default();
+        for (arrival, user) in [(0, 3), (1, 1), (2, 3), (3, 1), (4, 0)] {
+            waiting.insert(Rank { class: 1, arrival }, SequenceId(arrival), CacheScope([user; 16]));
+        }
+        waiting.insert(Rank { class: 2, arrival: 5 }, SequenceId(5), CacheScope([0; 16]));
+        let mut order = Vec::new();
+        while let Some(id) = waiting.peek(|user| u32::from(user.0[0])) {
+            order.push(id.0);
+            waiting.take(Rank { class: if id.0 == 5 { 2 } else { 1 }, arrival: id.0 });
+        }
+        assert_eq!(order, [4, 1, 3, 0, 2, 5]);
     }
 
     #[test]
@@ -136,7 +152,7 @@ mod tests {
         assert!(!waiting.remove(Rank { class: 0, arrival: 1 }, SequenceId(1)));
         assert!(!waiting.remove(Rank { class: 1, arrival: 1 }, SequenceId(2)));
         assert!(waiting.remove(Rank { class: 1, arrival: 1 }, SequenceId(1)));
-        assert_eq!((waiting.len(), waiting.peek()), (2, Some(SequenceId(0))));
+        assert_eq!((waiting.len(), waiting.peek(|_| 0)), (2, Some(SequenceId(0))));
     }
 
     #[test]

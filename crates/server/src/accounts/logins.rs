@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use base::Rng;
-use defence::{Class, LoginAnswer, LoginLimits, LoginProof, Logins};
+use defence::{Class, LoginAnswer, LoginLimits, LoginProof, LoginReason, Logins};
 use store::{User, login_key};
 
 use super::device::Device;
@@ -71,20 +71,19 @@ impl State {
     /// [`Turned::Challenge`] where one comes first; an error where it has to wait.
     pub(crate) async fn try_login(&self, tried: Tried<'_>) -> Result<LoginTry, Turned> {
         let Tried { login, peer, standing, device, challenge } = tried;
-        let book = &self.accounts.logins;
         let mut proof = LoginProof::default();
-        let mut answer = book.check(login, peer, proof, self.clock.monotonic());
+        let mut answer = self.login_answer(login, peer, proof);
         if let LoginAnswer::Challenge(_) = answer
             && let Some(shown) = challenge
         {
             proof.challenge = self.is_solved(shown, Action::SignIn, peer).await?;
-            answer = book.check(login, peer, proof, self.clock.monotonic());
+            answer = self.login_answer(login, peer, proof);
         }
         let mut user = None;
         if answer != LoginAnswer::Allow && device.is_some() {
             user = self.store.user_by_login(login.to_owned()).await?;
             proof.known_device = known(device, user.as_ref());
-            answer = book.check(login, peer, proof, self.clock.monotonic());
+            answer = self.login_answer(login, peer, proof);
         }
         match answer {
             LoginAnswer::Allow => {}
@@ -109,6 +108,20 @@ impl State {
             LoginProof { .. } => Class::Unknown,
         };
         Ok(LoginTry { user, standing: standing.at_least(class), proof })
+    }
+
+    /// What the book says; a challenge where others wait for their passwords to be hashed, and nothing was shown that
+    /// comes before them.
+    fn login_answer(&self, login: &str, peer: Peer, proof: LoginProof) -> LoginAnswer {
+        let book = &self.accounts.logins;
+        let answer = book.check(login, peer, proof, self.clock.monotonic());
+        if !book.is_on || answer != LoginAnswer::Allow || proof != LoginProof::default() {
+            return answer;
+        }
+        match self.accounts.hasher.crowd() {
+            Some((waiting, limit)) => LoginAnswer::Challenge(LoginReason::Crowd { waiting, limit }),
+            None => answer,
+        }
     }
 
     /// Notes what came of it.

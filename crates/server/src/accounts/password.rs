@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use defence::Shares;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Standing;
@@ -117,12 +119,17 @@ pub(crate) struct Hasher {
     argon2: Argon2<'static>,
     /// One for each hash being computed, those first who are known.
     turns: Turns,
+    at_once: usize,
     /// Verified for names that don't exist, so that they take as long.
     decoy: String,
     /// Hashes computed since the start.
     computed: AtomicU64,
 }
 
+/// How far hashes stand back behind answers and requests when the cores are busy: a tenth of a core is left to each.
+const NICENESS: i32 = 10;
+/// Hashes that wait for each that is computed from which on strangers have to show that they mean it.
+const CROWD_PER_TURN: usize = 4;
 /// Hashes that may wait for each that is computed.
 const WAITING_PER_TURN: usize = 64;
 
@@ -136,6 +143,7 @@ impl Hasher {
         Self {
             argon2,
             turns: Turns::new(at_once, places, shares, places.div_ceil(2)),
+            at_once,
             decoy,
             computed: AtomicU64::new(0),
         }
@@ -178,6 +186,12 @@ impl Hasher {
         self.computed.load(Ordering::Relaxed)
     }
 
+    /// How many wait, and the limit, if it is so many that strangers would wait for nothing.
+    pub(crate) fn crowd(&self) -> Option<(u64, u64)> {
+        let (waiting, limit) = (self.waiting(), self.at_once * CROWD_PER_TURN);
+        (waiting >= limit).then_some((waiting as u64, limit as u64))
+    }
+
     /// Those who wait for their turn.
     pub(crate) fn waiting(&self) -> usize {
         self.turns.waiting()
@@ -192,11 +206,17 @@ impl Hasher {
             |_| ApiError::busy("busy", "too many people are signing in at once; try again in a moment");
         let turn = self.turns.take(standing).await.map_err(full)?;
         self.computed.fetch_add(1, Ordering::Relaxed);
-        let computed = tokio::task::spawn_blocking(move || {
+        let (sender, computed) = oneshot::channel();
+        // A thread of its own: the system gives it what others leave, and it could not take that back. To start it is a
+        // thousandth of the work.
+        let hashing = thread::Builder::new().name("password".to_owned()).spawn(move || {
+            // Where it may not be nicer, it is as nice as the others.
+            let _ = rustix::process::nice(NICENESS);
             // Given back when the work is done, even if whoever asked for it has gone.
             let _turn = turn;
-            work()
+            let _ = sender.send(work());
         });
+        hashing.map_err(|error| ApiError::internal(format!("no thread for hashing a password: {error}")))?;
         computed.await.map_err(|_| ApiError::internal("hashing a password panicked"))
     }
 }

@@ -3,6 +3,7 @@
 //! asking.
 //!
 //! ```text
+//! first bytes         Strangers: so many a second by errand    strangers.rs, connections/doorman.rs
 //! head of a request   Standing: class by signatures           accounts/standing.rs
 //! before its body     Turnstile: room for requests            turnstile.rs
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
@@ -16,6 +17,7 @@ mod berths;
 mod keep;
 mod lanes;
 mod portion;
+mod strangers;
 mod turns;
 mod turnstile;
 mod underway;
@@ -30,10 +32,12 @@ pub(crate) use self::berths::{Berths, Seated};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Wish};
+pub(crate) use self::strangers::{Counted, Errand};
 pub(crate) use self::turns::Turns;
 pub(crate) use self::turnstile::turnstile;
 pub(crate) use self::underway::{Counts, Listens};
 
+use self::strangers::Strangers;
 use self::turnstile::Turnstile;
 use self::underway::Underway;
 use crate::accounts::{Standing, Who};
@@ -47,6 +51,7 @@ const CHECKS_WAITING: u32 = 1024;
 pub(crate) struct Bulwark {
     settings: Defence,
     turnstile: Turnstile,
+    pub(crate) strangers: Strangers,
     pub(crate) berths: Berths,
     underway: Underway,
     brownout: Mutex<Brownout>,
@@ -60,6 +65,7 @@ impl Bulwark {
         Self {
             settings: settings.clone(),
             turnstile: Turnstile::new(settings, now, rng),
+            strangers: Strangers::new(settings),
             berths: Berths::new(settings.engine_shares),
             underway: Underway::new(),
             brownout: Mutex::new(Brownout::new(now)),

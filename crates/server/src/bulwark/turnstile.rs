@@ -9,16 +9,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base::Rng;
-use defence::{Adaptive, AdaptiveSettings, Full, Pool, Shares, Shed, Slot};
+use defence::{Adaptive, AdaptiveSettings, Class, Full, Pool, Shares, Shed, Slot};
 
+use super::{Counted, Errand};
 use crate::accounts::{Machine, Standing, Who};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::metrics::Counted;
+use crate::metrics::Counted as Counting;
 use crate::settings::Defence;
 
 /// After so many seconds a long request may have ended.
@@ -35,7 +36,6 @@ struct Inner {
     adaptive: Adaptive,
     short: Pool<Who>,
     long: Pool<Who>,
-    slots: u32,
     rng: Rng,
 }
 
@@ -69,6 +69,8 @@ impl Kind {
 enum NoRoom {
     Shed(Shed),
     Full(Full),
+    /// Strangers ask too often, all together.
+    Rate(Duration),
 }
 
 impl NoRoom {
@@ -76,6 +78,7 @@ impl NoRoom {
     fn word(self) -> &'static str {
         match self {
             Self::Shed(_) => "overload",
+            Self::Rate(_) => "request_rate",
             Self::Full(Full::Class { .. }) => "request_slots",
             Self::Full(Full::Key { .. }) => "caller_slots",
         }
@@ -88,6 +91,10 @@ impl From<NoRoom> for ApiError {
             NoRoom::Shed(shed) => {
                 let seconds = shed.retry_after.as_secs_f64().ceil() as u64;
                 Self::busy("overloaded", format!("the server is busy: {shed}")).after(seconds)
+            }
+            NoRoom::Rate(wait) => {
+                let message = "very many strangers ask at once; come back in a few seconds";
+                Self::busy("overloaded", message).after(wait.as_secs_f64().ceil() as u64)
             }
             NoRoom::Full(full @ Full::Class { .. }) => {
                 Self::busy("overloaded", format!("the server is busy: {full}")).after(RETRY_S)
@@ -104,7 +111,7 @@ struct Held {
     app: App,
     kind: Kind,
     slot: Option<Slot<Who>>,
-    _counted: Counted,
+    _counted: Counting,
 }
 
 impl Drop for Held {
@@ -132,7 +139,7 @@ impl Turnstile {
             ..AdaptiveSettings::default()
         };
         let pool = || Pool::new(slots, Shares::default(), slots / 2);
-        let inner = Inner { adaptive: Adaptive::new(adaptive, now), short: pool(), long: pool(), slots, rng };
+        let inner = Inner { adaptive: Adaptive::new(adaptive, now), short: pool(), long: pool(), rng };
         Self { inner: Mutex::new(inner), is_on: settings.request_slots }
     }
 
@@ -157,7 +164,9 @@ impl Turnstile {
         if kind == Kind::Long {
             return inner.long.take(class, who).map_err(NoRoom::Full);
         }
-        let in_flight = inner.slots - inner.short.free();
+        // Of those who are trusted as much or more: what others do is held against nobody.
+        let in_flight = Class::ALL.into_iter().filter(|other| *other >= class);
+        let in_flight = in_flight.map(|other| inner.short.held(other)).sum();
         let Inner { adaptive, rng, short, .. } = &mut *inner;
         adaptive.admit(class, in_flight, now, rng).map_err(NoRoom::Shed)?;
         short.take(class, who).map_err(NoRoom::Full)
@@ -172,7 +181,11 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
         return next.run(request).await;
     }
     let standing = Standing::noted(request.extensions());
-    match turnstile.take(kind, standing, app.clock.monotonic()) {
+    let is_counted = request.extensions().get::<Counted>().is_some();
+    let now = app.clock.monotonic();
+    let errand = Errand::of(request.uri().path());
+    let counted = if is_counted { Ok(()) } else { app.bulwark.strangers.take(standing.class, errand, now) };
+    match counted.map_err(NoRoom::Rate).and_then(|()| turnstile.take(kind, standing, now)) {
         Ok(slot) => {
             let counted = app.metrics.request_of(standing.class);
             let held = Held { app: App::clone(&app), kind, slot: Some(slot), _counted: counted };
@@ -182,14 +195,19 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
         }
         Err(why) => {
             app.metrics.refused(standing.class, why.word());
-            ApiError::from(why).into_response()
+            let mut response = ApiError::from(why).into_response();
+            if standing.class == Class::Unknown {
+                // What else comes on it would only be refused.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use defence::{Class, Prefix};
+    use defence::Prefix;
 
     use super::*;
 

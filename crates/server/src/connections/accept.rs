@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::converse::Opened;
-use super::lobby::Lobby;
+use super::lobby::{Lobby, Look};
 use super::transport::reset;
 use crate::app::App;
 use crate::tls::Handshakes;
@@ -88,7 +88,7 @@ pub(crate) async fn run(
             () = &mut shutdown => break,
             accepted = accept_control(entrance.control.as_ref(), &control_slots) => match accepted {
                 Ok((stream, slot)) => {
-                    let opened = Opened { lobby: Arc::clone(&lobby), router: router.clone() };
+                    let opened = Opened { lobby: Arc::clone(&lobby), router: router.clone(), look: Look::None };
                     connections.spawn(async move {
                         opened.serve_control(stream).await;
                         drop(slot);
@@ -97,9 +97,10 @@ pub(crate) async fn run(
                 Err(error) => pause.after(&error, &lobby).await,
             },
             accepted = accept(&entrance.listeners, turn, &lobby) => match accepted {
-                Ok((stream, address)) => {
+                Ok(accepted) => {
                     pause.over();
-                    admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, stream, address);
+                    let is_pressed = lobby.is_pressed_by_one_more();
+                    admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, accepted, is_pressed);
                 }
                 Err(error) => pause.after(&error, &lobby).await,
             },
@@ -126,17 +127,23 @@ fn admit(
     router: &Router,
     tls: Option<&Arc<Handshakes>>,
     connections: &mut JoinSet<()>,
-    stream: TcpStream,
-    address: SocketAddr,
+    (stream, address): (TcpStream, SocketAddr),
+    is_pressed: bool,
 ) {
     let ip = address.ip().to_canonical();
     let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
-    let Ok(place) = lobby.admit(ip, is_proxy) else { return reset(&stream) };
+    // What TLS hides is seen later, and a proxy's connections are no strangers'.
+    let may_look = is_pressed && tls.is_none() && !is_proxy;
+    let look = if may_look { lobby.look(&stream, address) } else { Look::None };
+    if look == Look::TurnedAway {
+        return;
+    }
+    let Ok(place) = lobby.admit(ip, look.shown(), is_proxy) else { return reset(&stream) };
     // Each event of a stream goes out by itself.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let opened = Opened { lobby: Arc::clone(lobby), router: router.clone() };
+    let opened = Opened { lobby: Arc::clone(lobby), router: router.clone(), look };
     connections.spawn(opened.serve(stream, address, place, tls.cloned()));
 }
 

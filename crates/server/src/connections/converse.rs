@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use super::lobby::{Lobby, Place};
+use super::lobby::{Lobby, Look, Place};
 use super::proxy_protocol;
 use super::requests::{Line, Origin, Requests};
 use super::streams::Streams;
@@ -49,13 +49,15 @@ enum Speaks {
 pub(super) struct Opened {
     pub(super) lobby: Arc<Lobby>,
     pub(super) router: Router,
+    /// What was seen of it when it was accepted.
+    pub(super) look: Look,
 }
 
 impl Opened {
     pub(super) async fn serve_control(self, stream: UnixStream) {
         let _open = self.lobby.app.metrics.connection_opened();
         let stream = WriteDeadline::new(stream, self.lobby.app.settings.write_timeout, None);
-        let line = Line::new(Origin::Control, None, Arc::clone(&self.lobby));
+        let line = Line::new(Origin::Control, None, Arc::clone(&self.lobby), false);
         self.speak(stream, line, Speaks::One).await;
     }
 
@@ -91,6 +93,13 @@ impl Opened {
         draining: &mut watch::Receiver<bool>,
     ) {
         let activity = Arc::clone(&place.activity);
+        let mut look = self.look;
+        if look == Look::Later && stream.readable().await.is_ok() {
+            look = self.lobby.look(&stream, address);
+            if look == Look::TurnedAway {
+                return;
+            }
+        }
         let mut socket = Socket { stream, activity: Arc::clone(&activity) };
         let timeout = self.lobby.app.settings.write_timeout;
         let prepared = async {
@@ -117,7 +126,8 @@ impl Opened {
         };
         let now = self.lobby.now();
         activity.note(|watch| watch.open(now));
-        let line = Line::new(Origin::Network(arrival), Some(place), Arc::clone(&self.lobby));
+        let line =
+            Line::new(Origin::Network(arrival), Some(place), Arc::clone(&self.lobby), look == Look::Counted);
         let lobby = Arc::clone(&self.lobby);
         match stream {
             Prepared::Plain(stream) => {

@@ -1,19 +1,47 @@
 //! What all connections share: the book of them, and what its moves mean for sockets and metrics.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::{Clock as _, SystemClock};
 use defence::Class;
 use store::UserId;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
-use super::roster::{Counts, Id, Refusal, Room, Roster};
+use super::doorman::{self, Seen};
+use super::roster::{Counts, Id, Refusal, Room, Roster, Shown};
+use super::transport::reset;
 use super::watch::{Deadlines, Reason};
 use super::{PrefixCaps, descriptors};
 use crate::app::App;
+
+/// What came of looking at a connection before it is in the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It was not looked at.
+    None,
+    /// There was nothing to be seen yet.
+    Later,
+    /// A stranger's, whose first request is counted.
+    Counted,
+    /// A user's.
+    Known,
+    /// The answer has been given.
+    TurnedAway,
+}
+
+impl Look {
+    pub(super) fn shown(self) -> Shown {
+        match self {
+            Self::None | Self::TurnedAway => Shown::Nothing,
+            Self::Later | Self::Counted => Shown::Errand,
+            Self::Known => Shown::Account,
+        }
+    }
+}
 
 pub(super) struct Lobby {
     pub(super) app: App,
@@ -77,7 +105,12 @@ impl Lobby {
     }
 
     /// Takes a connection in, with the mark by which it leaves.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Result<Place, Refusal> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        shown: Shown,
+        is_proxy: bool,
+    ) -> Result<Place, Refusal> {
         let activity = Arc::new(Activity::new(self.deadlines(), self.now()));
         let now = self.app.clock.monotonic();
         let admitted = {
@@ -86,13 +119,39 @@ impl Lobby {
             if is_proxy {
                 roster.admit_proxy(address, handle, now)
             } else {
-                roster.admit(address, handle, now)
+                roster.admit(address, shown, handle, now)
             }
         };
         let (id, evicted) = admitted.inspect_err(|refusal| self.refused(*refusal))?;
         tell(evicted);
         self.app.metrics.connection_accepted();
         Ok(Place { lobby: Arc::clone(self), id, activity, is_proxy })
+    }
+
+    /// Counts a connection, and says whether so many come that each is to be looked at.
+    pub(super) fn is_pressed_by_one_more(&self) -> bool {
+        self.app.bulwark.strangers.is_pressed_by_one_more(self.app.clock.monotonic())
+    }
+
+    /// Looks at what has come of a connection, and turns strangers away of whom there are too many.
+    pub(super) fn look(&self, stream: &TcpStream, address: SocketAddr) -> Look {
+        let (app, now) = (&self.app, self.app.clock.monotonic());
+        match doorman::look(app, stream, address) {
+            Seen::Nothing => Look::Later,
+            Seen::Known => Look::Known,
+            Seen::Stranger(class, errand) => {
+                if app.bulwark.strangers.take(class, errand, now).is_ok() {
+                    return Look::Counted;
+                }
+                app.metrics.refused(class, "request_rate");
+                if app.bulwark.strangers.may_answer(now) {
+                    doorman::turn_away(stream);
+                } else {
+                    reset(stream);
+                }
+                Look::TurnedAway
+            }
+        }
     }
 
     fn refused(&self, refusal: Refusal) {

@@ -1,6 +1,7 @@
 //! Connections: our own accept loop over hyper, which bounds what anybody can hold and for how long.
 //!
 //! ```text
+//! doorman     users first, by the first bytes, while very many come      doorman.rs
 //! accept      caps and rates by prefix, room by closing idle strangers      accept.rs, lobby.rs, roster/
 //! converse    PROXY header -> TLS -> HTTP/1 or HTTP/2                        converse.rs, proxy_protocol.rs
 //! watch       a deadline for each phase, budgets of resets and frames        watch.rs (pure), activity.rs
@@ -15,6 +16,7 @@ mod activity;
 mod bodies;
 mod converse;
 mod descriptors;
+mod doorman;
 mod limits;
 mod lobby;
 mod proxy_protocol;

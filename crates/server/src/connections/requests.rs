@@ -18,6 +18,7 @@ use super::bodies::{InFlight, Paced, Sent};
 use super::lobby::{Lobby, Place, Through};
 use crate::accounts::{Arrival, Machine, Peer, Standing};
 use crate::app::State;
+use crate::bulwark::Counted;
 use crate::error::ApiError;
 use crate::forwarded::Proxy;
 
@@ -59,11 +60,14 @@ pub(super) struct Line {
     pub(super) lobby: Arc<Lobby>,
     /// Whether a request on it has shown whose it is.
     is_known: AtomicBool,
+    /// Whether its next request was counted when it was accepted.
+    is_counted: AtomicBool,
 }
 
 impl Line {
-    pub(super) fn new(origin: Origin, place: Option<Place>, lobby: Arc<Lobby>) -> Self {
-        Self { origin, place, lobby, is_known: AtomicBool::new(false) }
+    pub(super) fn new(origin: Origin, place: Option<Place>, lobby: Arc<Lobby>, is_counted: bool) -> Self {
+        let (is_known, is_counted) = (AtomicBool::new(false), AtomicBool::new(is_counted));
+        Self { origin, place, lobby, is_known, is_counted }
     }
 
     pub(super) fn lobby(&self) -> &Lobby {
@@ -171,6 +175,9 @@ impl Service<Request<Incoming>> for Requests {
         line.origin.mark(line.lobby.app.settings.proxy.as_ref(), &mut request);
         let standing = line.origin.judge(&line.lobby.app, &mut request);
         line.recognise(standing);
+        if line.is_counted.swap(false, Ordering::Relaxed) {
+            request.extensions_mut().insert(Counted);
+        }
         match named.and_then(|()| through_proxy(&line, &request, standing)) {
             Ok(through) => in_flight.through = through,
             Err(objection) => {

@@ -1,7 +1,9 @@
 //! The `OpenAPI` document of every endpoint, and `GET /openapi.json`, which gives it to whoever asks.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use utoipa::openapi::path::Operation;
@@ -304,6 +306,8 @@ pub fn document() -> String {
     text
 }
 
+/// Made once: it takes some milliseconds, and whoever likes may ask.
 pub(crate) async fn handle() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document())
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().into());
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }

@@ -125,6 +125,87 @@ async fn strangers_in_great_number_leave_room_for_users() {
 }
 
 #[tokio::test]
+async fn strangers_who_flood_one_errand_are_in_nobody_s_way_who_has_another() {
+    let site = served(|settings| settings.defence.strangers_per_second = 10).await;
+    let ishmael = somebody(&site, "ishmael", "198.51.100.1").await;
+    let visit = async |number| Stranger::of_many(&site, number).get("/api/session").await.status;
+    let statuses = join_all((0..20).map(visit)).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 10, "{statuses:?}");
+    let refused = Stranger::of_many(&site, 20).get("/api/session").await;
+    refused.is_error(503, "overloaded");
+    assert_eq!((refused.header("connection"), refused.header("retry-after")), ("close", "1"));
+    // Who comes to sign in, who has signed in, and whoever looks whether the server lives.
+    Stranger::of_many(&site, 21)
+        .log_in("ishmael", "wrong, but long", None)
+        .await
+        .is_error(401, "wrong_login");
+    for _ in 0..20 {
+        assert_eq!(ishmael.get("/api/session").await.status, 200);
+    }
+    assert_eq!(Stranger::of_many(&site, 22).get("/healthz").await.status, 200);
+    site.clock.advance(Duration::from_secs(1));
+    assert_eq!(visit(23).await, 200);
+}
+
+#[tokio::test]
+async fn users_come_in_by_their_first_bytes_while_very_many_come() {
+    let site = served(|settings| {
+        settings.proxy = None;
+        settings.public_url = Some(format!("http://{NAME}/").parse().unwrap());
+        settings.defence.strangers_per_second = 250;
+    })
+    .await;
+    let client = Client::new(site.address);
+    let account = json!({"name": "ishmael", "password": PASSWORD});
+    let json = [("host", NAME), ("content-type", "application/json")];
+    let made = client.request("POST", "/api/sign-up", &json, serde_json::to_vec(&account).unwrap()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let (cookie, _) = made.header("set-cookie").split_once(';').unwrap();
+    // Time stands still, so that these are all in one second.
+    let mut kept = Vec::new();
+    for _ in 0..251 {
+        let mut stream = TcpStream::connect(site.address).await.unwrap();
+        let head = format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        kept.push(text);
+    }
+    let (served, refused): (Vec<_>, Vec<_>) = kept.iter().partition(|text| text.starts_with("HTTP/1.1 200"));
+    assert_eq!((served.len(), refused.len()), (250, 1));
+    assert!(refused[0].contains("503") && refused[0].contains("\"overloaded\""), "{}", refused[0]);
+
+    let page = client.request("GET", "/", &[("host", NAME), ("accept", "text/html")], Vec::new()).await;
+    assert_eq!((page.status, page.header("retry-after"), page.header("connection")), (503, "5", "close"));
+    assert!(page.text().contains("tries again by itself"), "{}", page.text());
+    let guess = json!({"login": "ishmael", "password": "wrong, but long"});
+    let guess = client.request("POST", "/api/login", &json, serde_json::to_vec(&guess).unwrap()).await;
+    guess.is_error(401, "wrong_login");
+    for _ in 0..5 {
+        let own =
+            client.request("GET", "/api/session", &[("host", NAME), ("cookie", cookie)], Vec::new()).await;
+        assert_eq!(own.status, 200, "{}", own.text());
+    }
+    // A forged one is a stranger's.
+    let forged = format!("{}x", cookie);
+    let own = client.request("GET", "/api/session", &[("host", NAME), ("cookie", &forged)], Vec::new()).await;
+    assert_eq!(own.status, 503);
+
+    // One that says nothing yet is not judged until it does.
+    let mut silent = TcpStream::connect(site.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let head =
+        format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    silent.write_all(head.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    silent.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    let refused =
+        metric(&site, "cachalot_requests_shed_total{class=\"unknown\",reason=\"request_rate\"}").await;
+    assert!(refused >= 3.0, "{refused}");
+}
+
+#[tokio::test]
 async fn who_returns_comes_in_while_passwords_are_stuffed() {
     let site = served(|_| {}).await;
     let names: Vec<_> = (0..10).map(|number| format!("returning {number}")).collect();

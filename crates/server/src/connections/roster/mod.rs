@@ -61,6 +61,16 @@ pub(super) enum Room {
     Later,
 }
 
+/// What somebody has shown before their connection is in the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Nothing,
+    /// An errand, of which there are not too many.
+    Errand,
+    /// An account, or that they have the machine.
+    Account,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing<K> {
     /// A declared proxy's own.
@@ -139,17 +149,22 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
     pub(super) fn admit(
         &mut self,
         address: IpAddr,
+        shown: Shown,
         handle: T,
         now: Duration,
     ) -> Result<(Id, Option<T>), Refusal> {
-        let is_familiar = self.check(address, now)?;
+        let is_familiar = shown == Shown::Account || self.check(address, shown, now)?;
         let is_full =
             self.entries.len() >= self.max || (!is_familiar && self.strangers >= self.strangers_max());
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
         self.count(address, now);
-        let id = self.add(Entry { address, standing: Standing::Stranger, idle: Some(now), handle });
+        // A user's has a request on it already, though nobody has read it yet.
+        let idle = (shown != Shown::Account).then_some(now);
+        let id = self.add(Entry { address, standing: Standing::Stranger, idle, handle });
         self.strangers += 1;
-        self.idle.add(address, now, id);
+        if idle.is_some() {
+            self.idle.add(address, now, id);
+        }
         Ok((id, evicted))
     }
 
@@ -167,7 +182,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
 
     /// Counts a proxy's connection for the address that it says it comes from.
     pub(super) fn place(&mut self, id: Id, address: IpAddr, now: Duration) -> Result<Option<T>, Refusal> {
-        let is_familiar = self.check(address, now)?;
+        let is_familiar = self.check(address, Shown::Nothing, now)?;
         let is_full = !is_familiar && self.strangers >= self.strangers_max();
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(evicted) };
@@ -184,7 +199,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
     }
 
     /// Whether another may come from this address, and whether somebody has shown who they are from it.
-    fn check(&self, address: IpAddr, now: Duration) -> Result<bool, Refusal> {
+    fn check(&self, address: IpAddr, shown: Shown, now: Duration) -> Result<bool, Refusal> {
         for prefix in Prefix::all(address) {
             if self.new.estimate(&prefix, now) >= u64::from(self.limits.new.of(prefix)) {
                 return Err(Refusal::New(prefix));
@@ -192,7 +207,8 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         }
         self.by_prefix.check(address, self.limits.open).map_err(Refusal::Open)?;
         let is_familiar = self.familiar.knows(Prefix::narrow(address), now);
-        if !is_familiar && self.new.estimate(&ALL, now) >= u64::from(self.limits.new_strangers_max) {
+        let may_rush = is_familiar || shown != Shown::Nothing;
+        if !may_rush && self.new.estimate(&ALL, now) >= u64::from(self.limits.new_strangers_max) {
             return Err(Refusal::Rush);
         }
         Ok(is_familiar)

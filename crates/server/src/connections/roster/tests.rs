@@ -29,7 +29,7 @@ fn at(address: &str) -> IpAddr {
 }
 
 fn open(book: &mut Book, address: &str, now: Duration) -> Id {
-    let (id, evicted) = book.admit(at(address), "", now).unwrap();
+    let (id, evicted) = book.admit(at(address), Shown::Nothing, "", now).unwrap();
     assert_eq!(evicted, None);
     id
 }
@@ -42,7 +42,8 @@ fn prefix(text: &str) -> Prefix {
 #[test]
 fn each_prefix_has_its_cap() {
     let mut book = book(1000, |limits| limits.open = PrefixCaps { narrow: 2, middle: 3, wide: 4 });
-    let refused = |book: &mut Book, address: &str| book.admit(at(address), "", SECOND).unwrap_err();
+    let refused =
+        |book: &mut Book, address: &str| book.admit(at(address), Shown::Nothing, "", SECOND).unwrap_err();
     let first = open(&mut book, "192.0.2.1", SECOND);
     open(&mut book, "::ffff:192.0.2.1", SECOND);
     assert_eq!(refused(&mut book, "192.0.2.1"), Refusal::Open(prefix("192.0.2.1/32")));
@@ -71,10 +72,10 @@ fn new_ones_have_a_rate() {
         let id = open(&mut book, "192.0.2.1", SECOND);
         book.leave(id);
     }
-    let refused = book.admit(at("192.0.2.1"), "", SECOND).unwrap_err();
+    let refused = book.admit(at("192.0.2.1"), Shown::Nothing, "", SECOND).unwrap_err();
     assert_eq!(refused, Refusal::New(prefix("192.0.2.1/32")));
     open(&mut book, "192.0.2.2", SECOND);
-    let refused = book.admit(at("192.0.2.3"), "", SECOND).unwrap_err();
+    let refused = book.admit(at("192.0.2.3"), Shown::Nothing, "", SECOND).unwrap_err();
     assert_eq!(refused, Refusal::New(prefix("192.0.2.0/24")));
     // Who was refused is not counted: it comes in when the window has passed.
     open(&mut book, "192.0.2.1", SECOND + WINDOW * 5 / 4);
@@ -88,7 +89,7 @@ fn a_rush_of_strangers_is_bounded_wherever_they_come_from() {
     for host in 1..20 {
         open(&mut book, &format!("10.{host}.0.1"), SECOND);
     }
-    assert_eq!(book.admit(at("10.20.0.1"), "", SECOND).unwrap_err(), Refusal::Rush);
+    assert_eq!(book.admit(at("10.20.0.1"), Shown::Nothing, "", SECOND).unwrap_err(), Refusal::Rush);
     // Where somebody has shown who they are, more may.
     open(&mut book, "192.0.2.1", SECOND);
     open(&mut book, "10.20.0.1", SECOND + WINDOW * 5 / 4);
@@ -118,12 +119,12 @@ fn a_part_is_kept_for_users_and_a_floor_for_strangers() {
     for id in &strangers {
         book.busy(*id);
     }
-    assert_eq!(book.admit(at("10.0.1.1"), "", SECOND).unwrap_err(), Refusal::Full);
+    assert_eq!(book.admit(at("10.0.1.1"), Shown::Nothing, "", SECOND).unwrap_err(), Refusal::Full);
     assert_eq!(book.room(SECOND), Room::Now, "it may be somebody who is known");
     // Who shows who they are makes room for another stranger, and their address is familiar from then on.
     assert!(book.recognise(strangers[0], (7, Class::Established), SECOND));
     open(&mut book, "10.0.1.1", SECOND);
-    assert_eq!(book.admit(at("10.0.1.2"), "", SECOND).unwrap_err(), Refusal::Full);
+    assert_eq!(book.admit(at("10.0.1.2"), Shown::Nothing, "", SECOND).unwrap_err(), Refusal::Full);
     for _ in 0..19 {
         let id = open(&mut book, "10.0.0.0", SECOND);
         assert!(book.recognise(id, (7, Class::Established), SECOND) || book.users() == 38);
@@ -140,20 +141,21 @@ fn a_part_is_kept_for_users_and_a_floor_for_strangers() {
 #[test]
 fn the_fullest_prefix_makes_room_first_and_of_it_who_was_idle_longest() {
     let mut book = book(10, |limits| limits.reserved_percent = 0);
-    let (_, none) = book.admit(at("192.0.2.1"), "alone", SECOND).unwrap();
+    let (_, none) = book.admit(at("192.0.2.1"), Shown::Nothing, "alone", SECOND).unwrap();
     assert_eq!(none, None);
     for (number, handle) in ["busy", "old", "new"].into_iter().enumerate() {
         let now = SECOND * (2 + number as u32);
-        let (id, _) = book.admit(at(&format!("198.51.100.{number}")), handle, now).unwrap();
+        let (id, _) = book.admit(at(&format!("198.51.100.{number}")), Shown::Nothing, handle, now).unwrap();
         if handle == "busy" {
             book.busy(id);
         }
     }
     for number in 0..6 {
-        let (id, _) = book.admit(at(&format!("203.0.113.{number}")), "working", 5 * SECOND).unwrap();
+        let (id, _) =
+            book.admit(at(&format!("203.0.113.{number}")), Shown::Nothing, "working", 5 * SECOND).unwrap();
         book.busy(id);
     }
-    let mut next = |seconds: u32| book.admit(at("192.0.9.9"), "newcomer", SECOND * seconds);
+    let mut next = |seconds: u32| book.admit(at("192.0.9.9"), Shown::Nothing, "newcomer", SECOND * seconds);
     assert_eq!(next(5).unwrap().1, Some("old"));
     // One of each now: who was idle longest.
     assert_eq!(next(6).unwrap().1, Some("alone"));
@@ -209,7 +211,7 @@ proptest! {
             match (what, pick) {
                 (0 | 1, _) => {
                     let next = Id(book.next);
-                    let admitted = if what == 0 { book.admit(address, next, now) } else { book.admit_proxy(address, next, now) };
+                    let admitted = if what == 0 { book.admit(address, Shown::Nothing, next, now) } else { book.admit_proxy(address, next, now) };
                     if let Ok((id, evicted)) = admitted {
                         prop_assert!(evicted.is_none_or(|evicted| open.contains(&evicted)));
                         open.retain(|other| Some(*other) != evicted);

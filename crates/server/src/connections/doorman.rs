@@ -1,0 +1,135 @@
+//! Who asks, told from the first bytes of a connection while they are still in the kernel: when so many come that the
+//! server could do nothing else, users are let in by their signatures, and most strangers are told to come back, before
+//! there is a task, a parser or a buffer for them.
+
+use std::net::SocketAddr;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use defence::Class;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::net::TcpStream;
+
+use crate::accounts::{Arrival, Peer, Standing, Who};
+use crate::app::State;
+use crate::bulwark::Errand;
+
+/// Of a request's head. Who sends more is looked at when all of it has come.
+const HEAD_BYTES: usize = 4096;
+const FIELDS_MAX: usize = 64;
+/// How HTTP/2 begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2";
+/// Seconds after which a stranger may come back, as long as a flood has at least.
+const RETRY_S: u64 = 5;
+
+/// What is seen of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing yet, or no whole head.
+    Nothing,
+    /// A user, or whoever has the machine.
+    Known,
+    /// Somebody of this class, with an errand.
+    Stranger(Class, Errand),
+}
+
+/// Looks at what has come of a connection, and leaves it there.
+pub(super) fn look(app: &State, stream: &TcpStream, address: SocketAddr) -> Seen {
+    let mut head = [0; HEAD_BYTES];
+    let read = recv(stream, &mut head[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    let read = read.map_or(0, |(read, _)| read);
+    judge(app, &head[..read], address)
+}
+
+fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
+    if head.starts_with(PREFACE) {
+        return Seen::Stranger(Class::Unknown, Errand::Http2);
+    }
+    let Some((path, headers)) = parse(head) else { return Seen::Nothing };
+    let arrival = Arrival { address, tls: false, is_relayed: false };
+    let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
+    let Standing { class, who } = Standing::of(app, peer, &headers);
+    match who {
+        Who::User(_) | Who::Machine => Seen::Known,
+        Who::Network(_) => Seen::Stranger(class, Errand::of(path)),
+    }
+}
+
+/// The path of a whole head of HTTP/1, and its fields.
+fn parse(head: &[u8]) -> Option<(&str, HeaderMap)> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    if !request.parse(head).is_ok_and(|status| status.is_complete()) {
+        return None;
+    }
+    let mut headers = HeaderMap::with_capacity(request.headers.len());
+    for field in request.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    let path = request.path?;
+    Some((path.split_once('?').map_or(path, |(path, _)| path), headers))
+}
+
+/// Tells a stranger to come back, and is done with the connection. What they sent is read first, as a connection that is
+/// closed with something unread is reset, and the answer lost with it.
+pub(super) fn turn_away(stream: &TcpStream) {
+    let mut rest = [0; HEAD_BYTES];
+    let read = recv(stream, &mut rest[..], RecvFlags::DONTWAIT).map_or(0, |(read, _)| read);
+    let wants_page = wants_page(&rest[..read]);
+    // To whom it can't be written has gone.
+    let _ = send(stream, answer(wants_page).as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// Whether a browser shows what is answered.
+fn wants_page(head: &[u8]) -> bool {
+    head.starts_with(b"GET ") && head.windows(9).any(|bytes| bytes == b"text/html")
+}
+
+fn answer(is_page: bool) -> String {
+    const PAGE: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+                        <meta http-equiv=refresh content=5><title>Busy</title>\
+                        <p>Very many people are here at once. This page tries again by itself in a few seconds.";
+    const ERROR: &str = "{\"error\":{\"message\":\"very many strangers ask at once; come back in a few seconds\",\
+                         \"type\":\"service_unavailable_error\",\"param\":null,\"code\":\"overloaded\"}}";
+    let (kind, body) = if is_page { ("text/html; charset=utf-8", PAGE) } else { ("application/json", ERROR) };
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nretry-after: {RETRY_S}\r\n\
+         cache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+        body.len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_head_is_read_and_nothing_else() {
+        let head =
+            b"POST /api/login?x=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n{}";
+        let (path, headers) = parse(head).unwrap();
+        assert_eq!(path, "/api/login");
+        assert_eq!(headers.get_all("cookie").iter().count(), 2);
+        assert!(parse(&head[..40]).is_none(), "not all of it");
+        assert!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_none());
+        assert!(parse(b"").is_none());
+        assert!(parse(b"GET / HTTP/1.1\r\nCookie: \xff\r\n\r\n").is_some());
+        assert!(parse(b"\x16\x03\x01\x02\x00").is_none());
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_in_their_way() {
+        assert!(wants_page(b"GET / HTTP/1.1\r\nAccept: text/html,*/*\r\n\r\n"));
+        assert!(!wants_page(b"POST / HTTP/1.1\r\nAccept: text/html,*/*\r\n\r\n"));
+        for (is_page, begins) in [(true, "<!doctype html>"), (false, "{\"error\":")] {
+            let answer = answer(is_page);
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+            assert!(body.starts_with(begins), "{body}");
+        }
+        let (_, body) =
+            answer(false).split_once("\r\n\r\n").map(|(head, body)| (head.len(), body.to_owned())).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["error"]["code"], "overloaded");
+    }
+}
