@@ -187,7 +187,7 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
         assert_eq!(own.status, 200, "{}", own.text());
     }
     // A forged one is a stranger's.
-    let forged = format!("{}x", cookie);
+    let forged = format!("{cookie}x");
     let own = client.request("GET", "/api/session", &[("host", NAME), ("cookie", &forged)], Vec::new()).await;
     assert_eq!(own.status, 503);
 
