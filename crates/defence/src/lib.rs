@@ -53,14 +53,14 @@
 //! }
 //!
 //! // Somebody new asks for an account, and is asked for a proof of work, which is bound to where they are.
-//! let answer = registrar.register(gate.level(), address, Proof::default(), clock.monotonic());
+//! let answer = registrar.register(gate.level(), address.into(), Proof::default(), clock.monotonic());
 //! assert_eq!(answer, Answer::SolveChallenge);
 //! let here = (Prefix::wide(address), "sign up");
 //! let difficulty = Difficulty::at(gate.level());
 //! let asked = challenges.issue(difficulty, here, challenge::LIFETIME, clock.unix_ms(), &mut rng);
 //! let solved = challenge::solve(&asked).expect("the browser's widget does this");
 //! let proof = Proof { challenge: challenges.claim(&solved, here, clock.unix_ms())?.is_right(), ..Proof::default() };
-//! match registrar.register(gate.level(), address, proof, clock.monotonic()) {
+//! match registrar.register(gate.level(), address.into(), proof, clock.monotonic()) {
 //!     Answer::Make => { /* hash the password, add the user */ }
 //!     Answer::Wait { place, about, .. } => println!("{place:?}: about {} s", about.as_secs()),
 //!     other => println!("{other:?}"),
@@ -90,6 +90,7 @@ mod rates;
 pub mod registration;
 mod share;
 mod sketch;
+mod source;
 
 pub use adaptive::{Adaptive, AdaptiveSettings, Shed};
 pub use brownout::{Brownout, Dimness, Reduced};
@@ -105,3 +106,4 @@ pub use price::{Caps, CapsByClass, InFlight, Request, TooMuch, Weights};
 pub use rates::Rates;
 pub use registration::{Answer, Proof, Registrar, RegistrarSettings};
 pub use share::{Full, Pool, Shares, Slot};
+pub use source::{Network, Source};

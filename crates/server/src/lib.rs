@@ -38,6 +38,7 @@ pub use data::read_whole;
 pub use defence::{Caps, CapsByClass, LoginLimits, Trust};
 pub use desk::{Desk, DeskParts};
 pub use forwarded::{ForwardedHeader, Proxy};
+pub use gate::{Systems, SystemsError};
 pub use meter::{Hours, Price, Prices, Rate};
 pub use routes::openapi::document as openapi_document;
 pub use routes::{Audience, admin_endpoints, api_paths, program_endpoints};

@@ -28,6 +28,7 @@ const SHED: &str = "cachalot_requests_shed_total";
 const ANSWERS: &str = "cachalot_answers_in_flight";
 const LIMIT: &str = "cachalot_requests_limit";
 const PASSWORD_QUEUE: &str = "cachalot_password_queue_depth";
+const WRITES: &str = "cachalot_database_writes_total";
 const BROWNOUT: &str = "cachalot_brownout_level";
 
 const GATE_LEVEL: &str = "cachalot_gate_level";
@@ -229,6 +230,12 @@ impl Metrics {
     /// Notes how many answers of a class are written or wait.
     pub(crate) fn answers_of(&self, class: Class, count: u32) {
         self.gauge_of(ANSWERS, class).set(f64::from(count));
+    }
+
+    /// Notes how many writes of a class there were.
+    pub(crate) fn writes_of(&self, class: Class, count: u64) {
+        let key = Key::from_parts(WRITES, vec![Label::new("class", class_word(class))]);
+        self.recorder.register_counter(&key, &METADATA).absolute(count);
     }
 
     fn gauge_of(&self, name: &'static str, class: Class) -> Gauge {
@@ -516,6 +523,7 @@ mod tests {
         metrics.refused(Class::New, "overload");
         drop(metrics.request_of(Class::Guest));
         metrics.answers_of(Class::Unknown, 1);
+        metrics.writes_of(Class::New, 3);
         metrics.requests_limit(9);
         metrics.password_queue(2);
         metrics.brownout(Dimness::Severe);

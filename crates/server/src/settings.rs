@@ -8,6 +8,7 @@ use url::Url;
 use crate::accounts::{Allowance, PasswordCost};
 use crate::connections::ConnectionLimits;
 use crate::forwarded::Proxy;
+use crate::gate::Systems;
 use crate::meter::Prices;
 
 /// Sizes and times of a server. Everything that a stranger can grow has its bound here.
@@ -127,6 +128,10 @@ pub struct Registration {
     pub accounts_per_address: u32,
     /// New accounts in any ten minutes from a /24 of IPv4 or a /48 of IPv6.
     pub accounts_per_network: u32,
+    /// New accounts in any ten minutes from one autonomous system, with `systems`.
+    pub accounts_per_asn: u32,
+    /// Which autonomous system an address is in; without it nobody is counted by it.
+    pub systems: Option<Systems>,
     /// Places in the waiting list, some 200 bytes each.
     pub places_max: usize,
     /// Places that a /24 or a /48 may hold.
@@ -141,6 +146,8 @@ impl Default for Registration {
             accounts_per_minute: 60,
             accounts_per_address: 5,
             accounts_per_network: 30,
+            accounts_per_asn: 300,
+            systems: None,
             places_max: 1 << 16,
             places_per_network_max: 256,
         }
@@ -160,6 +167,8 @@ pub struct Defence {
     pub logins: bool,
     /// Turns at hashing passwords by class.
     pub hash_shares: bool,
+    /// Turns at writing to the database by class.
+    pub write_lanes: bool,
     /// Caps by class on what is asked of models and on what each user has under way.
     pub prices: bool,
     /// Shorter answers under load.
@@ -197,6 +206,7 @@ impl Default for Defence {
             engine_shares: true,
             logins: true,
             hash_shares: true,
+            write_lanes: true,
             prices: true,
             brownout: true,
             trust: Trust::default(),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use base::{Clock, Rng, SystemClock};
 use store::{
     CreditKind, IdMaker, KeyId, KeyScope, KeyStore as _, MasterKeys, MeterStore as _, Nanos, NewCredit,
-    NewHold, NewKey, NewUsage, NewUser, OperatorStore as _, SqliteStore, StoreError, StoreFuture, UsageOf,
-    UsagePeriod, UsageRequest, UsageSumRequest, UserId, UserRole, UserStore as _, UserSumRequest,
+    NewHold, NewKey, NewUser, OperatorStore as _, SqliteStore, StoreError, StoreFuture, UsageOf, UsagePeriod,
+    UsageRequest, UsageRow, UsageSumRequest, UserId, UserRole, UserStore as _, UserSumRequest,
 };
 
 const USERS: usize = 1000;
@@ -154,13 +154,13 @@ async fn key(store: &SqliteStore, user: UserId, ids: &IdMaker) -> Result<KeyId, 
     Ok(store.add_key(new, 10).await?.id)
 }
 
-fn usage(ids: &IdMaker, (user, key): (UserId, Option<KeyId>), at_ms: i64, model: usize) -> NewUsage {
-    NewUsage {
+fn usage(ids: &IdMaker, (user, key): (UserId, Option<KeyId>), at_ms: i64, model: usize) -> UsageRow {
+    UsageRow {
         id: ids.next(),
         at_ms,
         user: Some(user),
         key,
-        endpoint: "/v1/chat/completions",
+        endpoint: "/v1/chat/completions".into(),
         model: ["qwen3:1.7b", "smollm2:135m"][model].to_owned(),
         class: "user".to_owned(),
         hit: 500,

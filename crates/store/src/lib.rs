@@ -16,6 +16,7 @@ mod gate;
 mod groups;
 mod id;
 mod keys;
+mod lanes;
 mod links;
 mod meter;
 mod money;
@@ -42,11 +43,12 @@ pub use id::{
     SessionId, UsageId, UserId,
 };
 pub use keys::MasterKeys;
+pub use lanes::{Lane, in_lane, lane};
 pub use links::{Identity, Link};
 pub use meter::{
     Balance, Credit, CreditKind, CreditPage, CreditPageRequest, Held, MeterStore, NewCredit, NewHold,
-    NewUsage, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum,
-    UsageSumRequest, UsedSince, UserSum, UserSumRequest,
+    UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest,
+    UsedSince, UserSum, UserSumRequest,
 };
 pub use money::{Nanos, ParseNanosError};
 pub use operators::{

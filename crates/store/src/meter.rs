@@ -4,6 +4,7 @@
 //! what was held, is taken, and the rest is free again. So no balance is ever negative, however many ask at once. What
 //! is taken, the row that says for what, and the sums over such rows are written in one transaction.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -161,19 +162,19 @@ pub enum Held {
     },
 }
 
-/// What a request took. Nothing that anybody wrote.
+/// What a request took and costs. Nothing that anybody wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewUsage {
+pub struct UsageRow {
     /// Its id.
     pub id: UsageId,
     /// Unix milliseconds.
     pub at_ms: i64,
-    /// Who asked, if they have an account. Who a hold is for is whoever held.
+    /// Who asked, if they have an account that is still there. Who a hold is for is whoever held.
     pub user: Option<UserId>,
-    /// With which key, if with one. With a hold it is the one that was held for.
+    /// With which key, if with one; it may be revoked. With a hold it is the one that was held for.
     pub key: Option<KeyId>,
     /// Where, as a word or a path of the program's own.
-    pub endpoint: &'static str,
+    pub endpoint: Cow<'static, str>,
     /// The model's name.
     pub model: String,
     /// The class of caller that the price was for, a word of the program's own.
@@ -186,7 +187,7 @@ pub struct NewUsage {
     pub output: u64,
     /// Of those, reasoning.
     pub reasoning: u64,
-    /// What it costs. No more is taken than is held.
+    /// What it costs, which is no more than was held; in a row that was kept, what was taken for it.
     pub cost: Nanos,
     /// Milliseconds in the queue.
     pub queued_ms: i64,
@@ -195,43 +196,6 @@ pub struct NewUsage {
     /// Milliseconds from the request to the end.
     pub total_ms: i64,
     /// How it ended, a word of the program's own.
-    pub outcome: String,
-}
-
-/// What a request took and did cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageRow {
-    /// Its id.
-    pub id: UsageId,
-    /// Unix milliseconds.
-    pub at_ms: i64,
-    /// Who asked, if they had an account that is still there.
-    pub user: Option<UserId>,
-    /// With which key, if with one; it may be revoked.
-    pub key: Option<KeyId>,
-    /// Where.
-    pub endpoint: String,
-    /// The model's name.
-    pub model: String,
-    /// The class of caller that the price was for.
-    pub class: String,
-    /// Tokens of the prompt that the prefix cache had.
-    pub hit: u64,
-    /// Tokens of the prompt that it had not.
-    pub miss: u64,
-    /// Tokens generated, reasoning included.
-    pub output: u64,
-    /// Of those, reasoning.
-    pub reasoning: u64,
-    /// What was taken for it.
-    pub cost: Nanos,
-    /// Milliseconds in the queue.
-    pub queued_ms: i64,
-    /// Milliseconds from the request to the first token; `None` if there was none.
-    pub ttft_ms: Option<i64>,
-    /// Milliseconds from the request to the end.
-    pub total_ms: i64,
-    /// How it ended.
     pub outcome: String,
 }
 
@@ -414,7 +378,7 @@ pub trait MeterStore: Send + Sync + Debug {
     /// # Errors
     /// [`StoreError::NotFound`](crate::StoreError::NotFound) if the hold is gone: it was settled or released before, or
     /// its user is deleted; [`StoreError::Conflict`](crate::StoreError::Conflict) if there is a row with this id.
-    fn settle(&self, hold: Option<HoldId>, usage: NewUsage) -> StoreFuture<'_, UsageRow>;
+    fn settle(&self, hold: Option<HoldId>, usage: UsageRow) -> StoreFuture<'_, UsageRow>;
 
     /// Frees what is held: nothing was used.
     ///

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{ConversationId, HoldId, MessageId, NewUsage, ParseIdError, UserId};
+use crate::{ConversationId, HoldId, MessageId, ParseIdError, UsageRow, UserId};
 
 /// A conversation: its settings; the messages hang off it in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,5 +281,5 @@ pub struct Outcome {
     /// How long it took.
     pub timing: Option<Timing>,
     /// What to note of it as usage, and the hold that it is settled from, if there is one.
-    pub metered: Option<(Option<HoldId>, NewUsage)>,
+    pub metered: Option<(Option<HoldId>, UsageRow)>,
 }

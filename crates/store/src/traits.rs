@@ -396,6 +396,9 @@ pub trait StoreHealth: Send + Sync + Debug {
     /// Asks the database for something small.
     fn ping(&self) -> StoreFuture<'_, ()>;
 
+    /// Writes that were begun since it was opened, by [`Lane`](crate::Lane), the last first.
+    fn writes_by_lane(&self) -> [u64; 4];
+
     /// Waits for what is under way, then closes; every later call fails.
     fn close(&self) -> StoreFuture<'_, ()>;
 }

@@ -12,9 +12,8 @@ use std::time::Duration;
 use base::{ManualClock, Rng};
 use store::{
     Balance, CreditKind, CreditPageRequest, Held, HoldId, IdMaker, KeyChange, KeyId, KeyScope, KeyStore as _,
-    MasterKeys, MeterStore as _, Nanos, NewCredit, NewHold, NewKey, NewUsage, NewUser, SqliteStore,
-    StoreError, UsageOf, UsagePeriod, UsageRequest, UsageRow, UsageSumRequest, UserId, UserRole,
-    UserStore as _,
+    MasterKeys, MeterStore as _, Nanos, NewCredit, NewHold, NewKey, NewUser, SqliteStore, StoreError,
+    UsageOf, UsagePeriod, UsageRequest, UsageRow, UsageSumRequest, UserId, UserRole, UserStore as _,
 };
 
 const OPERATIONS: usize = 10_000;
@@ -221,17 +220,17 @@ impl World {
     }
 
     /// Of somebody with some key; what a hold says counts for more.
-    fn new_usage(&mut self) -> NewUsage {
+    fn new_usage(&mut self) -> UsageRow {
         let user = (self.rng.below(4) > 0).then(|| self.user());
         let key = user.and_then(|user| self.key_of(user));
         let output = self.rng.below(1000) as u64;
-        NewUsage {
+        UsageRow {
             id: self.ids.next(),
             // Three days.
             at_ms: self.amount(259_200_000),
             user,
             key,
-            endpoint: "/v1/responses",
+            endpoint: "/v1/responses".into(),
             model: ["a", "b", "c"][self.rng.below(3)].to_owned(),
             class: "user".to_owned(),
             hit: self.rng.below(1000) as u64,
@@ -247,7 +246,7 @@ impl World {
     }
 
     /// What should come of settling.
-    fn settled(&mut self, hold: Option<HoldId>, usage: NewUsage) -> UsageRow {
+    fn settled(&mut self, hold: Option<HoldId>, usage: UsageRow) -> UsageRow {
         let (user, key, cost) = match hold {
             Some(hold) => {
                 let pledge = self.holds.remove(&hold).unwrap();
@@ -264,24 +263,7 @@ impl World {
         if let Some(key) = key.and_then(|key| self.keys.get_mut(&key)) {
             key.spent += cost;
         }
-        let row = UsageRow {
-            id: usage.id,
-            at_ms: usage.at_ms,
-            user,
-            key,
-            endpoint: usage.endpoint.to_owned(),
-            model: usage.model,
-            class: usage.class,
-            hit: usage.hit,
-            miss: usage.miss,
-            output: usage.output,
-            reasoning: usage.reasoning,
-            cost: Nanos(cost),
-            queued_ms: usage.queued_ms,
-            ttft_ms: usage.ttft_ms,
-            total_ms: usage.total_ms,
-            outcome: usage.outcome,
-        };
+        let row = UsageRow { user, key, cost: Nanos(cost), ..usage };
         self.rows.push(row.clone());
         row
     }
@@ -350,7 +332,7 @@ impl World {
         }
     }
 
-    async fn is_noted(&self, usage: &NewUsage) -> bool {
+    async fn is_noted(&self, usage: &UsageRow) -> bool {
         // A turn at the one connection that writes: what was sent to it before has been done or taken back.
         self.store.touch_keys(vec![(KeyId::from([0; 16]), 0)]).await.unwrap();
         let request = UsageRequest {

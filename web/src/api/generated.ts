@@ -1680,6 +1680,28 @@ export interface components {
             /** @description `text`; of the user `tool_result` too; of the assistant `thinking`, `redacted_thinking` and `tool_use`. */
             type: string;
         };
+        /** @description What is added to a block. */
+        AnthropicBlockDelta: {
+            /** @description The text. */
+            thinking: string;
+            /** @enum {string} */
+            type: "thinking_delta";
+        } | {
+            /** @description [`UNSIGNED`](super::UNSIGNED) */
+            signature: string;
+            /** @enum {string} */
+            type: "signature_delta";
+        } | {
+            /** @description The text. */
+            text: string;
+            /** @enum {string} */
+            type: "text_delta";
+        } | {
+            /** @description A piece of JSON; all pieces together are an object. */
+            partial_json: string;
+            /** @enum {string} */
+            type: "input_json_delta";
+        };
         /** @description A part of an answer. */
         AnthropicContentBlock: {
             /** @description [`UNSIGNED`] */
@@ -1764,6 +1786,13 @@ export interface components {
              */
             role: string;
         };
+        /** @description Why an answer ended. */
+        AnthropicMessageEnd: {
+            /** @description Why. */
+            stop_reason: components["schemas"]["AnthropicStopReason"];
+            /** @description The stop sequence that did it. */
+            stop_sequence: string | null;
+        };
         AnthropicMetadataBody: {
             /** @description The client's name for its user. Not used. */
             user_id?: string | null;
@@ -1811,6 +1840,56 @@ export interface components {
          * @enum {string}
          */
         AnthropicStopReason: "end_turn" | "max_tokens" | "stop_sequence" | "tool_use" | "refusal" | "model_context_window_exceeded";
+        /**
+         * @description An event of a stream. `message_start`, then of each block `content_block_start`, `content_block_delta`s and
+         *     `content_block_stop`, then `message_delta` and `message_stop`; `ping` anywhere; `error` in the place of what would
+         *     still have come.
+         */
+        AnthropicStreamEvent: {
+            /** @description The answer without its content. */
+            message: components["schemas"]["AnthropicMessage"];
+            /** @enum {string} */
+            type: "message_start";
+        } | {
+            /** @description The block, empty. */
+            content_block: components["schemas"]["AnthropicContentBlock"];
+            /** @description Which block, from 0. */
+            index: number;
+            /** @enum {string} */
+            type: "content_block_start";
+        } | {
+            /** @description What is added. */
+            delta: components["schemas"]["AnthropicBlockDelta"];
+            /** @description Which block. */
+            index: number;
+            /** @enum {string} */
+            type: "content_block_delta";
+        } | {
+            /** @description Which block. */
+            index: number;
+            /** @enum {string} */
+            type: "content_block_stop";
+        } | {
+            /** @description Why. */
+            delta: components["schemas"]["AnthropicMessageEnd"];
+            /** @enum {string} */
+            type: "message_delta";
+            /** @description What it took; takes the place of what `message_start` said. */
+            usage: components["schemas"]["AnthropicUsage"];
+        } | {
+            /** @enum {string} */
+            type: "message_stop";
+        } | {
+            /** @enum {string} */
+            type: "ping";
+        } | {
+            /** @description What happened. */
+            error: components["schemas"]["AnthropicErrorDetail"];
+            /** @description The request, as the field `request-id` of the response names it. */
+            request_id: string | null;
+            /** @enum {string} */
+            type: "error";
+        };
         AnthropicTextBody: {
             text: string;
             /** @description `text`. */
@@ -2543,7 +2622,7 @@ export interface components {
         GateSignals: {
             /**
              * Format: double
-             * @description By autonomous system; null as there is no table of them.
+             * @description The same of the eight busiest autonomous systems; null without a table of them (`defence.asn_file`).
              */
             asn_concentration: number | null;
             /**
@@ -3181,6 +3260,231 @@ export interface components {
             /** @description For people. */
             message: string;
         };
+        /**
+         * @description An event of a stream, with its number in it. `response.created` and `response.in_progress`; then, for each item,
+         *     `response.output_item.added`, its parts, each from `response.content_part.added` to `response.content_part.done`
+         *     (or the arguments of a call), and `response.output_item.done`; then one of `response.completed`,
+         *     `response.incomplete` and, after an `error`, `response.failed`.
+         */
+        ResponsesResponseEvent: {
+            /** @description Without output. */
+            response: components["schemas"]["ResponsesResponseObject"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.created";
+        } | {
+            /** @description Without output. */
+            response: components["schemas"]["ResponsesResponseObject"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.in_progress";
+        } | {
+            /** @description The item, empty. */
+            item: components["schemas"]["ResponsesOutputItem"];
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.output_item.added";
+        } | {
+            /** @description The item, whole. */
+            item: components["schemas"]["ResponsesOutputItem"];
+            /** @description Which item. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.output_item.done";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description The item. */
+            item_id: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /** @description The part, empty. */
+            part: components["schemas"]["ResponsesContent"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.content_part.added";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description The item. */
+            item_id: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /** @description The part, whole. */
+            part: components["schemas"]["ResponsesContent"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.content_part.done";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description What is added. */
+            delta: string;
+            /** @description The item. */
+            item_id: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.reasoning_text.delta";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description The item. */
+            item_id: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @description All of them. */
+            text: string;
+            /** @enum {string} */
+            type: "response.reasoning_text.done";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description What is added. */
+            delta: string;
+            /** @description The item. */
+            item_id: string;
+            /** @description Of the tokens that begin in it, if they were asked for. */
+            logprobs: components["schemas"]["ResponsesLogprob"][];
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.output_text.delta";
+        } | {
+            /** @description Which part of it; always 0. */
+            content_index: number;
+            /** @description The item. */
+            item_id: string;
+            /** @description Of all tokens, if they were asked for. */
+            logprobs: components["schemas"]["ResponsesLogprob"][];
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @description All of it. */
+            text: string;
+            /** @enum {string} */
+            type: "response.output_text.done";
+        } | {
+            /** @description What is added. */
+            delta: string;
+            /** @description The item. */
+            item_id: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.function_call_arguments.delta";
+        } | {
+            /** @description All of them. */
+            arguments: string;
+            /** @description The item. */
+            item_id: string;
+            /** @description The function. */
+            name: string;
+            /** @description Which item, from 0. */
+            output_index: number;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.function_call_arguments.done";
+        } | {
+            /** @description All of it. */
+            response: components["schemas"]["ResponsesResponseObject"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.completed";
+        } | {
+            /** @description As far as it came. */
+            response: components["schemas"]["ResponsesResponseObject"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.incomplete";
+        } | {
+            /** @description As far as it came. */
+            response: components["schemas"]["ResponsesResponseObject"];
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "response.failed";
+        } | {
+            /** @description For programs. */
+            code: string | null;
+            /** @description For people. */
+            message: string;
+            /** @description The field at fault. */
+            param: string | null;
+            /**
+             * Format: int64
+             * @description From 0, one more each time.
+             */
+            sequence_number: number;
+            /** @enum {string} */
+            type: "error";
+        };
         /** @description A response, whole or as far as it is. */
         ResponsesResponseObject: {
             /** @description Always false. */
@@ -3779,7 +4083,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The message; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
+            /** @description The message; with `stream`, events that tell how it comes about, each an AnthropicStreamEvent whose name is its `type`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */
@@ -7089,7 +7393,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The response; with `stream`, events that tell how it comes about. Whoever had to wait may get an error in its place: the status was sent before. */
+            /** @description The response; with `stream`, events that tell how it comes about, each a ResponsesResponseEvent whose name is its `type`. Whoever had to wait may get an error in its place: the status was sent before. */
             200: {
                 headers: {
                     /** @description What was cut of what was asked for, for the load or for whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the answer. */

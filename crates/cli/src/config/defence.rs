@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use server::{Caps, CapsByClass, ConnectionLimits, Defence, PrefixCaps, Trust};
+use server::{Caps, CapsByClass, ConnectionLimits, Defence, LoginLimits, PrefixCaps, Systems, Trust};
 
 use super::Checker;
 
@@ -33,6 +33,7 @@ impl Checker<'_> {
             engine_shares: flag("engine_shares"),
             logins: flag("logins"),
             hash_shares: flag("hash_shares"),
+            write_lanes: flag("write_lanes"),
             prices: flag("prices"),
             brownout: flag("brownout"),
             trust: Trust {
@@ -43,8 +44,39 @@ impl Checker<'_> {
             requests_max: count("requests_max"),
             strangers_per_second: count("strangers_per_second"),
             delay_max: Duration::from_millis(number("delay_ms_max")),
+            login_limits: self.login_limits(),
             caps: CapsByClass([unknown, guest, new, Caps { in_flight, streams, ..Caps::default() }]),
-            ..defaults
+        }
+    }
+
+    /// From how many failed logins on something happens.
+    fn login_limits(&self) -> LoginLimits {
+        let number = |name: &str| self.raw.number(&format!("logins.{name}"));
+        LoginLimits {
+            pair: number("failures_per_account_and_address"),
+            account: number("failures_per_account"),
+            device: number("failures_per_device"),
+            narrow: number("failures_per_address"),
+            wide: number("failures_per_network"),
+            accounts_per_prefix: number("accounts_per_address"),
+            stuffing_failures: number("stuffing_failures"),
+            stuffing_share: number("stuffing_percent"),
+        }
+    }
+
+    /// The table of autonomous systems, which is read here.
+    pub(super) fn systems(&mut self) -> Option<Systems> {
+        let name = "defence.asn_file";
+        let Some(given) = self.raw.text(name) else {
+            self.useless("registration.accounts_per_asn", name, "");
+            return None;
+        };
+        match Systems::open(&self.raw.place(name).path(given)) {
+            Ok(systems) => Some(systems),
+            Err(error) => {
+                self.mistake(name, &format!("can't be used: {error}"));
+                None
+            }
         }
     }
 

@@ -162,6 +162,7 @@ impl Checker<'_> {
         }
         let collector = self.collector();
         let mut settings = self.settings();
+        settings.registration.systems = self.systems();
         settings.mail = self.mail(edge.public_url.is_some());
         settings.providers = self.providers(edge.public_url.is_some());
         settings.public_url = edge.public_url;
@@ -218,6 +219,7 @@ impl Checker<'_> {
                 accounts_per_minute: number("registration.accounts_per_minute") as u32,
                 accounts_per_address: number("registration.accounts_per_address") as u32,
                 accounts_per_network: number("registration.accounts_per_network") as u32,
+                accounts_per_asn: number("registration.accounts_per_asn") as u32,
                 places_max: size("registration.places_max"),
                 places_per_network_max: number("registration.places_per_network_max") as u32,
                 ..Registration::default()
@@ -239,6 +241,8 @@ impl Checker<'_> {
             ("connections.per_network_max", "connections.per_site_max"),
             ("connections.new_per_site_max", "connections.new_per_address_max"),
             ("connections.new_per_network_max", "connections.new_per_site_max"),
+            ("logins.failures_per_account", "logins.failures_per_account_and_address"),
+            ("logins.failures_per_network", "logins.failures_per_address"),
         ] {
             self.at_least(name, least);
         }

@@ -178,6 +178,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "registration",
+        "accounts_per_asn",
+        Whole(1, 1_000_000),
+        Default("300"),
+        "With defence.asn_file: new accounts in any ten minutes from one autonomous system, whatever networks it has. \
+         300 is half of what 60 a minute are; where one provider serves nearly everybody, more is right.",
+    ),
+    set(
+        "registration",
         "places_max",
         Whole(1, 1 << 24),
         Default("65536"),
@@ -247,6 +255,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "defence",
+        "write_lanes",
+        Flag,
+        Default("true"),
+        "Whether writes to the database wait in a lane for each class, and of those who are trusted less one at a time \
+         stands before users.",
+    ),
+    set(
+        "defence",
         "prices",
         Flag,
         Default("true"),
@@ -259,6 +275,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Default("true"),
         "Whether answers get shorter while much is asked of a model: those of guests first, then of new users. \
          The response says so (x-cachalot-reduced).",
+    ),
+    set(
+        "defence",
+        "asn_file",
+        Text,
+        Example("\"/var/lib/cachalot/GeoLite2-ASN.mmdb\""),
+        "File in MaxMind's format that says which autonomous system (a provider's network) an address is in. With it \
+         the gate also looks at how many attempts come from few of them, which counts beside another sign of ill \
+         will, and registration.accounts_per_asn holds. It is read once, when the server starts.",
     ),
     set(
         "defence",
@@ -361,6 +386,64 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole(1, MIB),
         Default("256"),
         "Streams of answers in conversations that any other user may have open.",
+    ),
+    set(
+        "logins",
+        "failures_per_account_and_address",
+        Whole(1, 1_000_000),
+        Default("5"),
+        "After so many logins with a wrong password for one account from one address (IPv6: /64) the next one takes a \
+         challenge, and after three times as many it has to wait. All of these are numbers of the last five minutes.",
+    ),
+    set(
+        "logins",
+        "failures_per_account",
+        Whole(1, 1_000_000),
+        Default("20"),
+        "After so many for one account from everywhere: a challenge, but for devices that its user has signed in with.",
+    ),
+    set(
+        "logins",
+        "failures_per_device",
+        Whole(1, 1_000_000),
+        Default("20"),
+        "After so many on a device that its user has signed in with: a delay.",
+    ),
+    set(
+        "logins",
+        "failures_per_address",
+        Whole(1, 1_000_000),
+        Default("30"),
+        "After so many from one address (IPv6: /64), for any accounts: a challenge; after four times as many a delay.",
+    ),
+    set(
+        "logins",
+        "failures_per_network",
+        Whole(1, 1_000_000),
+        Default("120"),
+        "After so many from a /24 of IPv4, or from a /56 or /48 of IPv6: a challenge.",
+    ),
+    set(
+        "logins",
+        "accounts_per_address",
+        Whole(1, 1_000_000),
+        Default("6"),
+        "After logins for so many accounts failed from one address (IPv6: /64): a challenge.",
+    ),
+    set(
+        "logins",
+        "stuffing_failures",
+        Whole(1, 1_000_000),
+        Default("100"),
+        "After so many failed logins from everywhere passwords may be tried on a large scale.",
+    ),
+    set(
+        "logins",
+        "stuffing_percent",
+        Whole(1, 100),
+        Default("60"),
+        "They are if so large a part of all logins failed, in hundredths: a challenge for everybody, but for devices that \
+         are known.",
     ),
     set("sessions", "lifetime_days", Whole(1, 3650), Default("30"), "How long somebody stays signed in."),
     set(

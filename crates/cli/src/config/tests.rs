@@ -507,6 +507,53 @@ fn sizes_fit_each_other() {
     Case::new("[log]\nfilter = \"server=loud\"\n").check(&[("2", "log.filter must be levels")]);
 }
 
+#[test]
+fn the_limits_of_logins_are_those_that_are_set_or_the_usual_ones() {
+    assert_eq!(Case::new("").good().settings.defence, server::Defence::default());
+    let text = "[logins]\nfailures_per_account_and_address = 1\nfailures_per_account = 2\nfailures_per_device = 3\n\
+                failures_per_address = 4\nfailures_per_network = 5\naccounts_per_address = 6\n\
+                stuffing_failures = 7\nstuffing_percent = 8\n";
+    let limits = Case::new(text).good().settings.defence.login_limits;
+    let expected = server::LoginLimits {
+        pair: 1,
+        account: 2,
+        device: 3,
+        narrow: 4,
+        wide: 5,
+        accounts_per_prefix: 6,
+        stuffing_failures: 7,
+        stuffing_share: 8,
+    };
+    assert_eq!(limits, expected);
+    Case::new("[logins]\nstuffing_percent = 101\nfailures_per_device = 0\nfailures_per_network = 29\n")
+        .check(&[
+            ("2", "logins.stuffing_percent must be a whole number from 1 to 100, got 101"),
+            ("3", "logins.failures_per_device must be a whole number from 1 to 1000000, got 0"),
+            ("4", "there must be room for logins.failures_per_address = 30, got 29"),
+        ]);
+    Case::new("[logins]\nfailures_per_account_and_address = 21\n")
+        .check(&[("2", "there must be room for logins.failures_per_account_and_address = 21, got 20")]);
+}
+
+#[test]
+fn a_table_of_systems_is_read_when_it_is_named() {
+    let systems = include_bytes!("../../../../golden/systems/systems.mmdb");
+    let of = |file: &[u8], text: &str| {
+        let case = Case::new(text);
+        std::fs::write(case.home.path().join("asn.mmdb"), file).unwrap();
+        case
+    };
+    let text = "[registration]\naccounts_per_asn = 7\n[defence]\nasn_file = \"asn.mmdb\"\n";
+    let registration = of(systems, text).good().settings.registration;
+    assert!(registration.systems.is_some() && registration.accounts_per_asn == 7);
+    of(&systems[..systems.len() - 1], text).check(&[("4", "defence.asn_file can't be used")]);
+    of(include_bytes!("../../../../golden/systems/countries.mmdb"), text)
+        .check(&[("4", "must have the numbers of autonomous systems")]);
+    Case::new(text).check(&[("4", "asn.mmdb can't be read")]);
+    Case::new("[registration]\naccounts_per_asn = 7\n")
+        .check(&[("2", "registration.accounts_per_asn is of no use without defence.asn_file")]);
+}
+
 /// What `explain` writes, as somebody takes all marks from it.
 fn unmarked(text: &str) -> String {
     let lines = text.lines().map(|line| match line.strip_prefix('#') {

@@ -14,8 +14,8 @@ pub struct Thresholds {
     pub failed_challenges: f64,
     /// Attempts from the eight busiest prefixes, if there were at least 64.
     pub prefix_concentration: f64,
-    /// Attempts from the eight busiest autonomous systems, if there were at least 64. Many honest people share few
-    /// providers.
+    /// Attempts from the eight busiest autonomous systems, if there were at least 64. As few providers serve nearly all
+    /// of some countries, it counts only beside ill will of another kind.
     pub asn_concentration: f64,
     /// Logins failed, if at least 50 did.
     pub failed_logins: f64,
@@ -93,10 +93,12 @@ impl Evidence<'_> {
         let reasons = self.reasons(factor);
         let count = |is: fn(&Reason) -> bool| reasons.iter().filter(|reason| is(reason)).count();
         let crowd = count(|reason| matches!(reason, Reason::Demand(_))) > 0;
-        let malice = count(Reason::is_malice);
+        let malice = kinds_of_malice(&reasons);
         let harm = count(Reason::is_harm) > 0;
-        // Failed logins and waiting users alone say nothing about registrations.
-        let alone = |reason: &Reason| !reason.is_harm() && !matches!(reason, Reason::FailedLogins(_));
+        // Failed logins and waiting users alone say nothing about registrations, nor do they where few providers are.
+        let alone = |reason: &Reason| {
+            !reason.is_harm() && !matches!(reason, Reason::FailedLogins(_) | Reason::AsnConcentration(_))
+        };
         let wanted = match (crowd, malice, harm) {
             (true, 1.., true) => Level::Suspended,
             (true, 2.., false) => Level::InviteOnly,
@@ -127,8 +129,6 @@ impl Evidence<'_> {
         );
         let many = sums.attempted >= ATTEMPTS_MIN;
         hold(many, signals.prefix_concentration, limits.prefix_concentration, Reason::PrefixConcentration);
-        let asn = signals.asn_concentration.unwrap_or(0.0);
-        hold(many, asn, limits.asn_concentration, Reason::AsnConcentration);
         hold(
             sums.logins_failed >= FAILED_LOGINS_MIN,
             share(sums.logins_failed, sums.logins_passed),
@@ -140,6 +140,20 @@ impl Evidence<'_> {
         let enough = sums.answered + sums.refused >= REQUESTS_MIN;
         hold(enough, share(sums.refused, sums.answered), limits.refusals, Reason::Refusals);
         hold(true, signals.cost_per_account, limits.cost_per_account, Reason::CostPerAccount);
+        let asn = signals.asn_concentration.unwrap_or(0.0);
+        let threshold = limits.asn_concentration * factor;
+        // Of a crowd nothing is said that sounds like ill will.
+        if many && asn >= threshold && found.iter().any(Reason::is_malice) {
+            found.push(Reason::AsnConcentration(Measured { measured: asn, threshold }));
+        }
         found
     }
+}
+
+/// In how many ways ill will shows. Attempts from few prefixes are from few systems too: that is one way.
+fn kinds_of_malice(reasons: &[Reason]) -> usize {
+    let has = |is: fn(&Reason) -> bool| reasons.iter().any(is);
+    let both = has(|reason| matches!(reason, Reason::PrefixConcentration(_)))
+        && has(|reason| matches!(reason, Reason::AsnConcentration(_)));
+    reasons.iter().filter(|reason| reason.is_malice()).count() - usize::from(both)
 }

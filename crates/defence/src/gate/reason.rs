@@ -26,7 +26,7 @@ pub enum Reason {
     FailedChallenges(Measured),
     /// The share of attempts that came from the eight busiest prefixes.
     PrefixConcentration(Measured),
-    /// The share of attempts that came from the eight busiest autonomous systems.
+    /// The share of attempts that came from the eight busiest autonomous systems. Never the only sign of ill will.
     AsnConcentration(Measured),
     /// The share of logins that failed.
     FailedLogins(Measured),

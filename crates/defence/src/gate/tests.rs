@@ -112,6 +112,36 @@ fn without_harm_two_kinds_of_ill_will_close_it_to_strangers_only() {
 }
 
 #[test]
+fn few_providers_say_something_only_beside_another_sign() {
+    let of_few = Signals { asn_concentration: Some(1.0), ..attempts(100) };
+    let harmed = Signals { queue_delay: Duration::from_secs(9), ..of_few };
+    let failing = Signals { challenges_failed: 90, challenges_passed: 10, ..of_few };
+    let of_prefixes = Signals { prefix_concentration: 0.9, ..of_few };
+    let many = Signals { asn_concentration: Some(0.9), ..failing };
+    for (signals, expected, is_told) in [
+        // A link that goes viral where there is one provider, on a server that can't take so many.
+        (of_few, Level::WaitingList, false),
+        (harmed, Level::WaitingList, false),
+        // The prefixes are the system's.
+        (of_prefixes, Level::WaitingList, true),
+        (failing, Level::InviteOnly, true),
+        (many, Level::WaitingList, false),
+    ] {
+        let mut run = Run::new(false);
+        run.seconds(100, signals);
+        assert_eq!(run.gate.level(), expected, "{signals:?}");
+        let mut reasons = run.gate.moves().flat_map(|moved| &moved.reasons);
+        let told = reasons.any(|reason| matches!(reason, Reason::AsnConcentration(_)));
+        assert_eq!(told, is_told, "{signals:?}");
+    }
+    // Where sign-ups are many and the budget is large, it moves nothing either, even while passwords are tried.
+    let settings = GateSettings { accounts_per_minute: 6000, ..GateSettings::default() };
+    let mut run = Run { gate: Gate::new(settings, Duration::ZERO), now: Duration::ZERO };
+    let usual = Signals { asn_concentration: Some(1.0), logins_failed: 90, ..attempts(20) };
+    assert_eq!(run.seconds(600, usual), []);
+}
+
+#[test]
 fn what_has_nothing_to_do_with_registrations_moves_nothing() {
     let mut run = Run::new(false);
     let stuffing = Signals {

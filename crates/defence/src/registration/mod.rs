@@ -12,6 +12,7 @@ use self::budget::Budget;
 use self::waiting::WaitingList;
 use crate::gate::Level;
 use crate::prefix::Prefix;
+use crate::source::Source;
 
 pub use budget::{BudgetSettings, Spent};
 pub use waiting::{CALLED_UP_FOR, NoPlace, PATIENCE, PlaceId, Standing, Turn};
@@ -132,7 +133,7 @@ impl Registrar {
 
     /// Somebody asks for an account at a level of the gate. Takes from the budget if the answer is [`Answer::Make`],
     /// whatever becomes of it.
-    pub fn register(&mut self, level: Level, address: IpAddr, proof: Proof, now: Duration) -> Answer {
+    pub fn register(&mut self, level: Level, from: Source, proof: Proof, now: Duration) -> Answer {
         let standing = proof.place.map_or(Standing::Gone, |place| self.list.ask(place, now));
         // Who holds a place has shown what was asked for it.
         let holds = standing != Standing::Gone;
@@ -146,7 +147,7 @@ impl Registrar {
             Level::Suspended => false,
         };
         if !may_have_one {
-            return match self.wait(address, proof.place.filter(|_| holds), now) {
+            return match self.wait(from.address, proof.place.filter(|_| holds), now) {
                 // Called up before the gate was closed: until it opens again there is nothing to be had.
                 Answer::Wait { place, standing: standing @ Standing::CalledUp { .. }, .. } => {
                     Answer::Wait { place, standing, about: ASK_AGAIN_MAX, ask_again: ASK_AGAIN_MAX }
@@ -159,15 +160,21 @@ impl Registrar {
             return Answer::ShowEmail;
         }
         let left = if called || proof.invitation { 0.0 } else { self.kept_for_called() };
-        match self.budget.take(address, left, now) {
+        match self.budget.take(from, left, now) {
             Ok(()) => {
                 if let Some(place) = proof.place {
                     self.list.leave(place);
                 }
                 Answer::Make
             }
-            Err(Spent::Everybody { retry_after } | Spent::Prefix { retry_after, .. }) => {
-                let answer = self.wait(address, proof.place.filter(|_| holds), now);
+            Err(spent) => {
+                let retry_after = spent.retry_after();
+                if let (true, Some(place), Spent::Prefix { .. } | Spent::Asn { .. }) =
+                    (called, proof.place, spent)
+                {
+                    self.list.extend(place, now);
+                }
+                let answer = self.wait(from.address, proof.place.filter(|_| holds), now);
                 // Who is called up has only the budget before them.
                 match answer {
                     Answer::Wait { place, standing: standing @ Standing::CalledUp { .. }, .. } => {

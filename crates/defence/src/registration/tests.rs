@@ -4,8 +4,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn address(number: u32) -> IpAddr {
-    std::net::Ipv4Addr::from(0x0a00_0000 | number << 8).into()
+fn address(number: u32) -> Source {
+    IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 | number << 8)).into()
 }
 
 fn registrar(has_mail: bool) -> Registrar {
@@ -180,4 +180,34 @@ fn what_made_no_account_is_given_back() {
     registrar.give_back(Some(id), now);
     assert_eq!(registrar.register(Level::WaitingList, address(2), proof, now), Answer::Make);
     assert!(registrar.turn(id).is_none());
+}
+
+/// A crowd where there is one provider, whose share is half of what is called up: whoever goes on asking gets an account.
+#[test]
+fn who_was_called_up_keeps_the_place_while_their_provider_s_share_is_spent() {
+    let budget = BudgetSettings { per_minute: 12, per_asn: 60, ..BudgetSettings::default() };
+    let settings = RegistrarSettings { budget, ..RegistrarSettings::default() };
+    let mut registrar = Registrar::new(settings, &mut Rng::from_seed(1));
+    let of = |number| Source { asn: Some(64_500), ..address(number) };
+    let mut now = 100 * SECOND;
+    let mut waiting: Vec<_> = (0..150)
+        .map(|number| (number, place(registrar.register(Level::WaitingList, of(number), SOLVED, now))))
+        .collect();
+    let mut made = Vec::new();
+    for _ in 0..60 * 60 {
+        now += SECOND;
+        registrar.tick(Level::WaitingList, now);
+        waiting.retain(|(number, id)| {
+            let proof = Proof { place: Some(*id), ..Proof::default() };
+            match registrar.register(Level::WaitingList, of(*number), proof, now) {
+                Answer::Make => made.push(now),
+                Answer::Wait { .. } => return true,
+                other => panic!("{number}, who was called up: {other:?}"),
+            }
+            false
+        });
+    }
+    assert_eq!((made.len(), waiting.len()), (150, 0));
+    let within = |from: Duration| made.iter().filter(|at| **at >= from && **at < from + 600 * SECOND).count();
+    assert!(made.iter().all(|at| within(*at) <= 60), "no ten minutes have more than the share");
 }

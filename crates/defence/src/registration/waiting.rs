@@ -102,6 +102,7 @@ pub(crate) struct WaitingList {
 
 #[derive(Debug, Clone, Copy)]
 struct Called {
+    since: Duration,
     until: Duration,
     turn: Turn,
 }
@@ -124,6 +125,9 @@ struct OfPrefix {
 pub const PATIENCE: Duration = Duration::from_mins(3);
 /// How long a place that was called up is good.
 pub const CALLED_UP_FOR: Duration = Duration::from_mins(10);
+/// How long it is good in all, for those who come in time and are kept from their account by what others of their network
+/// took.
+const CALLED_UP_MAX: Duration = Duration::from_hours(1);
 /// Places that are looked at for one that may give way.
 const LOOKS: usize = 16;
 
@@ -241,8 +245,21 @@ impl WaitingList {
 
     fn call_up(&mut self, id: PlaceId, turn: Turn, now: Duration) {
         let until = now + CALLED_UP_FOR;
-        self.called.insert(id, Called { until, turn });
+        self.called.insert(id, Called { since: now, until, turn });
         self.called_until.push_back((until, id));
+    }
+
+    /// The holder of a place that was called up has come, and it is not for them that they get nothing yet: it is good
+    /// for longer.
+    pub(crate) fn extend(&mut self, id: PlaceId, now: Duration) {
+        self.lapse(now);
+        let until = now + CALLED_UP_FOR;
+        let Some(called) = self.called.get_mut(&id) else { return };
+        // Not each time that they ask: what is noted for it is freed when it ends.
+        if until <= called.since + CALLED_UP_MAX && until >= called.until + CALLED_UP_FOR / 4 {
+            called.until = until;
+            self.called_until.push_back((until, id));
+        }
     }
 
     /// Its holder needs it no more.
@@ -393,6 +410,26 @@ mod tests {
         assert_eq!(run.list.ask(id, until - SECOND), Standing::CalledUp { until });
         assert_eq!(run.list.ask(id, until), Standing::Gone);
         assert_eq!((run.list.waiting(), run.list.called(), run.list.called_until.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_comes_for_nothing_has_longer_but_not_for_ever() {
+        let mut run = Run::new(10, 10);
+        let places = [1, 2].map(|number| run.join(number, SECOND).unwrap());
+        for id in places {
+            assert_eq!(run.list.call(SECOND), Some(id));
+        }
+        let mut now = SECOND;
+        while run.list.ask(places[0], now) != Standing::Gone {
+            now += SECOND;
+            run.list.extend(places[0], now);
+            assert!(run.list.called_until.len() <= 6, "{}", run.list.called_until.len());
+            let other = run.list.ask(places[1], now);
+            assert_eq!(other == Standing::Gone, now >= SECOND + CALLED_UP_FOR, "who doesn't come has theirs");
+        }
+        assert!(now > CALLED_UP_MAX - CALLED_UP_FOR / 4 && now <= SECOND + CALLED_UP_MAX, "{now:?}");
+        run.list.extend(places[0], now);
+        assert_eq!((run.list.called(), run.list.called_until.len()), (0, 0));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base::Rng;
+use defence::Class;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{AuditEntry, KeyId, NewSession, SessionId, Store, StoreError, User, UserId};
@@ -60,7 +61,7 @@ use ticket::Tickets;
 use token::{SessionToken, TokenKey};
 
 use crate::app::State;
-use crate::bulwark::shares;
+use crate::bulwark::{at_least, shares};
 use crate::error::ApiError;
 use crate::settings::Settings;
 
@@ -308,7 +309,7 @@ impl State {
         };
         // Who makes room for this one is no longer good from now on.
         let now_ms = self.clock.unix_ms();
-        let session = self.store.add_session(new, settings.sessions_max).await?;
+        let session = at_least(Class::New, self.store.add_session(new, settings.sessions_max)).await?;
         self.accounts.load(&*self.store, now_ms, Duration::ZERO).await?;
         let token = SessionToken {
             session: session.id,
@@ -322,15 +323,16 @@ impl State {
 
     /// Notes an event of security. That it can't be noted keeps nobody from their account.
     pub(crate) async fn audit(&self, event: &'static str, user_id: Option<UserId>, peer: Peer) {
-        self.note(AuditEntry {
+        let entry = AuditEntry {
             at_ms: self.clock.unix_ms(),
             user_id,
             by: None,
             event: event.to_owned(),
             address: peer.ip().to_string(),
             note: None,
-        })
-        .await;
+        };
+        let class = if user_id.is_some() { Class::New } else { Class::Unknown };
+        at_least(class, self.note(entry)).await;
     }
 
     pub(crate) async fn note(&self, entry: AuditEntry) {

@@ -6,7 +6,7 @@ use dialogue::{
     AnswerEvent, Begun, CacheScope, ChatRequest, Dialogue, DialogueError, Finish, HubError, Prompt, Thinking,
 };
 use futures_util::FutureExt as _;
-use store::{Message, NewUsage, Outcome, Role, Status, StoreError, Timing, Usage, UserId};
+use store::{Message, Outcome, Role, Status, StoreError, Timing, Usage, UsageRow, UserId};
 use tracing::Instrument as _;
 
 use super::live::millis;
@@ -104,7 +104,7 @@ async fn finish(
     app: &App,
     live: &Live,
     outcome: Outcome,
-    metered: Option<(Option<Hold>, NewUsage)>,
+    metered: Option<(Option<Hold>, UsageRow)>,
 ) -> Message {
     let finished = app.store.finish(outcome).await;
     match (&finished, metered) {

@@ -31,6 +31,9 @@ fn look(app: &App, late: Duration) {
     metrics.brownout(dimness);
     metrics.requests_limit(bulwark.turnstile.limit());
     metrics.password_queue(app.accounts.hasher.waiting());
+    for (class, writes) in super::lanes::counted(app.store.writes_by_lane()) {
+        metrics.writes_of(class, writes);
+    }
     for class in Class::ALL {
         metrics.answers_of(class, bulwark.berths.held(class));
     }

@@ -9,11 +9,13 @@
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
 //! before a prompt     Portion: caps, price, brownout          portion.rs, underway.rs
 //! before a model      Berths: places by class, priority       berths.rs, engine's scheduler
+//! before a write      Lanes: of each class one at a time       lanes.rs, the store's lanes.rs
 //! all the while       how long tasks wait, models' load      keep.rs
 //! ```
 
 mod berths;
 mod keep;
+mod lanes;
 mod portion;
 mod strangers;
 mod turns;
@@ -28,6 +30,7 @@ use defence::{Brownout, Caps, Class, Dimness, Reduced, Shares};
 
 pub(crate) use self::berths::{Berths, Seated};
 pub(crate) use self::keep::keep_bulwark;
+pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Wish};
 pub(crate) use self::strangers::{Counted, Errand};
 pub(crate) use self::turns::Turns;

@@ -71,7 +71,7 @@ fn line(row: &UsageRow, currency: &str) -> String {
         time.map_or_else(String::new, |time| time.to_string()),
         id(row.user.map(|id| id.to_string())),
         id(row.key.map(|id| id.to_string())),
-        row.endpoint.clone(),
+        row.endpoint.clone().into_owned(),
         row.model.clone(),
         row.class.clone(),
     ];

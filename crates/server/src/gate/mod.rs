@@ -8,10 +8,12 @@ mod counts;
 mod keep;
 mod load;
 mod pass;
+mod systems;
 mod turned;
 mod view;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +24,7 @@ use defence::gate::{NoMail, WINDOW};
 use defence::registration::{BudgetSettings, PlaceId, Turn};
 use defence::{
     Answer, Challenge, ChallengeError, Challenges, Claim, Concentration, Difficulty, Gate, GateSettings,
-    Level, Moment, Move, Prefix, Proof, Registrar, RegistrarSettings, Signals,
+    Level, Moment, Move, Network, Prefix, Proof, Registrar, RegistrarSettings, Signals, Source,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -31,12 +33,15 @@ use tokio::sync::OnceCell;
 use utoipa::ToSchema;
 
 pub(crate) use self::keep::keep_gate;
+pub use self::systems::{Systems, SystemsError};
+
 pub(crate) use self::pass::{HeldPlace, Pass, Shown, place_gone};
 pub(crate) use self::turned::{Turned, Waits};
 pub(crate) use self::view::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 use self::counts::{Beside, Counts, Minute};
 use self::load::Load;
+use self::systems::source;
 use crate::settings::{Registration, Settings};
 
 const NO_ONSET: i64 = i64::MIN;
@@ -92,6 +97,8 @@ struct Inner {
     rng: Rng,
     /// Where attempts come from.
     prefixes: Concentration<Prefix>,
+    /// The same by autonomous system, where there is a table of them.
+    networks: Concentration<Network>,
     counts: Counts,
     made: Minute,
     ticked: Duration,
@@ -168,6 +175,7 @@ impl Gatehouse {
                 per_narrow: narrow,
                 per_middle: narrow.saturating_mul(2),
                 per_wide: wide,
+                per_asn: registration.accounts_per_asn,
             },
             has_mail,
             places_max: registration.places_max,
@@ -181,6 +189,7 @@ impl Gatehouse {
             challenges: Challenges::new(rng),
             rng: rng.fork(),
             prefixes: Concentration::new(WINDOW),
+            networks: Concentration::new(WINDOW),
             counts: Counts::default(),
             made: Minute::default(),
             ticked: now.monotonic,
@@ -276,10 +285,16 @@ impl Gatehouse {
     }
 
     /// Counts somebody who asks for an account for the first time.
-    pub(crate) fn attempted(&self, prefix: Prefix, now: Moment) {
+    pub(crate) fn attempted(&self, address: IpAddr, now: Moment) {
+        let from = self.source(address);
         let mut inner = self.lock();
         inner.counts.attempted += 1;
-        inner.prefixes.add(prefix, now.monotonic);
+        inner.prefixes.add(Prefix::wide(address), now.monotonic);
+        inner.networks.add(from.network(), now.monotonic);
+    }
+
+    fn source(&self, address: IpAddr) -> Source {
+        source(self.settings.systems.as_ref(), address)
     }
 
     /// Counts a login.
@@ -298,10 +313,11 @@ impl Gatehouse {
     }
 
     /// What becomes of somebody who asks for an account now.
-    fn register(&self, address: std::net::IpAddr, proof: Proof, now: Moment) -> Answer {
+    fn register(&self, address: IpAddr, proof: Proof, now: Moment) -> Answer {
+        let from = self.source(address);
         let mut inner = self.lock();
         let level = inner.gate.level();
-        let answer = inner.registrar.register(level, address, proof, now.monotonic);
+        let answer = inner.registrar.register(level, from, proof, now.monotonic);
         if answer == Answer::Make {
             inner.counts.completed += 1;
             inner.made.add(now.monotonic);
@@ -319,7 +335,8 @@ impl Gatehouse {
 
     /// What becomes of somebody who would show next that an address is theirs: [`Answer::ShowEmail`] if that is what
     /// they are to do. Takes nothing of the budget, which is taken when the letter was read.
-    fn register_by_letter(&self, address: std::net::IpAddr, proof: Proof, now: Moment) -> Answer {
+    fn register_by_letter(&self, address: IpAddr, proof: Proof, now: Moment) -> Answer {
+        let from = self.source(address);
         let mut inner = self.lock();
         let level = inner.gate.level();
         if proof.invitation && level < Level::Suspended {
@@ -327,7 +344,7 @@ impl Gatehouse {
         }
         let challenge = proof.challenge || level < Level::Challenge;
         let proof = Proof { challenge, email: false, ..proof };
-        inner.registrar.register(level.max(Level::EmailFirst), address, proof, now.monotonic)
+        inner.registrar.register(level.max(Level::EmailFirst), from, proof, now.monotonic)
     }
 
     /// Where a place of this process is in the order of the list, and which process that is.
@@ -380,14 +397,14 @@ impl Gatehouse {
             let mut answers = self.answers();
             (answers.queue_delay(now.monotonic), answers.cost_per_account(now.monotonic))
         };
+        let has_systems = self.settings.systems.is_some();
         Signals {
             attempted: counts.attempted,
             completed: counts.completed,
             challenges_passed: counts.challenges_passed,
             challenges_failed: counts.challenges_failed,
             prefix_concentration: inner.prefixes.share(now.monotonic).0,
-            // There is no table of autonomous systems.
-            asn_concentration: None,
+            asn_concentration: has_systems.then(|| inner.networks.share(now.monotonic).0),
             queue_delay,
             cost_per_account,
             ..self.beside.take()

@@ -69,7 +69,6 @@ impl State {
     /// [`Turned::Challenge`] where one is asked for and there is nothing in its place.
     pub(crate) async fn check_shown(&self, shown: &Shown<'_>, peer: Peer) -> Result<Pass, Turned> {
         let level = self.gatehouse.level();
-        let prefix = Prefix::wide(peer.ip());
         let invitation = self.check_invitation(shown.invitation, level).await?;
         let place = shown.place.and_then(|ticket| self.open_place(ticket, peer));
         let challenge = match shown.challenge {
@@ -82,7 +81,7 @@ impl State {
         }
         let proof = Proof { challenge, email: false, invitation: invitation.is_some(), place };
         if !challenge && place.is_none() && invitation.is_none() {
-            self.gatehouse.attempted(prefix, self.moment());
+            self.gatehouse.attempted(peer.ip(), self.moment());
             if asked_for {
                 return Err(self.challenged_sign_up(peer, false));
             }
@@ -126,7 +125,7 @@ impl State {
     /// What somebody shows for whom a provider vouches: as good as a solved challenge and a letter.
     pub(crate) fn pass_of_provider(&self, place: Option<PlaceId>, peer: Peer) -> Pass {
         if place.is_none() {
-            self.gatehouse.attempted(Prefix::wide(peer.ip()), self.moment());
+            self.gatehouse.attempted(peer.ip(), self.moment());
         }
         Pass { proof: Proof { challenge: true, email: true, invitation: false, place }, invitation: None }
     }

@@ -120,7 +120,7 @@ pub(crate) struct SignalsView {
     challenges_failed: u32,
     /// The share of attempts from the eight busiest networks, 0 to 1.
     prefix_concentration: f64,
-    /// By autonomous system; null as there is no table of them.
+    /// The same of the eight busiest autonomous systems; null without a table of them (`defence.asn_file`).
     asn_concentration: Option<f64>,
     logins_passed: u32,
     logins_failed: u32,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dialogue::Cost;
-use store::{CreditKind, HoldId, IdMaker, KeyId, Nanos, NewCredit, NewUsage, StoreError, UserId};
+use store::{CreditKind, HoldId, IdMaker, KeyId, Nanos, NewCredit, StoreError, UsageRow, UserId};
 use tokio::sync::watch;
 
 pub(crate) use hold::Hold;
@@ -197,13 +197,13 @@ impl Metered {
     }
 
     /// What it took, if a model was asked, to be noted by somebody else with the hold, which is theirs to settle.
-    pub(crate) fn usage_and_hold(mut self, took: Took) -> Option<(Option<Hold>, NewUsage)> {
+    pub(crate) fn usage_and_hold(mut self, took: Took) -> Option<(Option<Hold>, UsageRow)> {
         let hold = self.hold.take();
         self.begun.then(|| (hold, self.usage(took)))
     }
 
     /// The row of usage, once: with it the request is counted.
-    fn usage(&self, took: Took) -> NewUsage {
+    fn usage(&self, took: Took) -> UsageRow {
         let app = &self.open.0;
         let Took { tokens, .. } = took;
         let now_ms = app.clock.unix_ms();
@@ -222,12 +222,12 @@ impl Metered {
             let asked = tokens.miss.saturating_add(tokens.output);
             app.gatehouse.generated(user, asked, took.queued, app.moment());
         }
-        NewUsage {
+        UsageRow {
             id: app.meter.id(),
             at_ms: now_ms,
             user: self.user,
             key: self.key,
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.into(),
             model: self.model.clone(),
             class: self.class.to_owned(),
             hit: tokens.hit,
@@ -259,7 +259,7 @@ impl State {
 }
 
 /// Notes a row, with what is held for it. Tried again while the database is busy.
-pub(crate) async fn settle_row(app: &State, mut hold: Option<Hold>, usage: NewUsage) {
+pub(crate) async fn settle_row(app: &State, mut hold: Option<Hold>, usage: UsageRow) {
     const TRIES: u32 = 4;
     const PAUSE: Duration = Duration::from_millis(100);
     let id: Option<HoldId> = hold.as_ref().map(Hold::id);

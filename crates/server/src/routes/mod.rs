@@ -10,6 +10,7 @@ mod readyz;
 mod status;
 mod user;
 mod v1;
+mod whole;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate as _, Size
 
 use crate::accounts::{authenticate, clients};
 use crate::app::App;
-use crate::bulwark::turnstile;
+use crate::bulwark::{lanes, turnstile};
 use crate::error::ApiError;
 use crate::layers;
 
@@ -41,6 +42,7 @@ pub(crate) fn router(app: &App) -> Router {
         // Bodies have limits of their own: see `body`.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Arc::clone(app), authenticate))
+        .layer(from_fn_with_state(Arc::clone(app), lanes))
         .layer(from_fn_with_state(Arc::clone(app), turnstile))
         .layer(from_fn_with_state(Arc::clone(app), layers::guard))
         .layer(from_fn_with_state(Arc::clone(app), layers::headers))

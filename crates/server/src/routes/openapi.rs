@@ -14,6 +14,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
+use super::whole::put_together;
 use super::{Audience, api};
 use crate::layers::anthropic::asks_anthropic;
 
@@ -127,8 +128,10 @@ use crate::layers::anthropic::asks_anthropic;
     components(schemas(
         wire::ErrorBody,
         wire::anthropic::ErrorReply,
+        wire::anthropic::StreamEvent,
         wire::chat::ChatCompletionChunk,
         wire::completions::CompletionChunk,
+        wire::responses::ResponseEvent,
         api::stream::DeltaView,
         crate::bulwark::Cut,
     )),
@@ -149,7 +152,17 @@ struct Common;
 const ERROR: &str = "ErrorBody";
 const ANTHROPIC_ERROR: &str = "AnthropicErrorReply";
 /// The schemas of what streams hold, which no response names.
-const STREAMED: [&str; 4] = ["ChatCompletionChunk", "CompletionChunk", "MessageDelta", "AnswerReduced"];
+const STREAMED: [&str; 6] = [
+    "ChatCompletionChunk",
+    "CompletionChunk",
+    "AnthropicStreamEvent",
+    "ResponsesResponseEvent",
+    "MessageDelta",
+    "AnswerReduced",
+];
+/// Those of them that are put together of others, and the schemas that are only parts of them.
+const IN_PARTS: [&str; 2] = ["AnthropicStreamEvent", "ResponsesResponseEvent"];
+const PARTS: [&str; 3] = ["ResponsesEventKind", "ResponsesItemPlace", "ResponsesPartPlace"];
 const COOKIE: &str = "session";
 
 impl Modify for Common {
@@ -171,6 +184,12 @@ impl Modify for Common {
             for operation in operations.into_iter().flatten() {
                 complete(operation, path, anybody);
             }
+        }
+        if let Some(components) = &mut document.components {
+            for name in IN_PARTS {
+                put_together(components, name);
+            }
+            components.schemas.retain(|name, _| !PARTS.contains(&name.as_str()));
         }
         require_what_is_written(document);
     }

@@ -187,7 +187,7 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
         assert_eq!(own.status, 200, "{}", own.text());
     }
     // A forged one is a stranger's.
-    let forged = format!("{}x", cookie);
+    let forged = format!("{cookie}x");
     let own = client.request("GET", "/api/session", &[("host", NAME), ("cookie", &forged)], Vec::new()).await;
     assert_eq!(own.status, 503);
 
@@ -408,5 +408,38 @@ async fn a_defence_that_is_off_holds_nobody_up() {
         held.shutdown().await.unwrap();
         let mut rest = Vec::new();
         let _ = held.read_to_end(&mut rest).await;
+    }
+}
+
+/// Whatever strangers have the database write comes in their lane, and what users do in the first.
+#[tokio::test]
+async fn writes_come_in_the_lane_of_whoever_asks() {
+    for is_on in [true, false] {
+        let site = served(|settings| settings.defence.write_lanes = is_on).await;
+        let since = async |before: [u64; 4]| {
+            let after = site.store.writes_by_lane();
+            std::array::from_fn::<_, 4, _>(|lane| after[lane] - before[lane])
+        };
+        let start = site.store.writes_by_lane();
+        let pip = somebody(&site, "Pip", "203.0.113.7").await;
+        // The account itself; then they have shown whose they are.
+        assert_eq!(since(start).await, if is_on { [1, 0, 2, 0] } else { [0, 0, 0, 3] });
+        let start = site.store.writes_by_lane();
+        let wrong = Stranger::at(&site, "198.51.100.7").log_in("pip", "a wrong guess indeed", None).await;
+        assert_eq!(wrong.status, 401);
+        assert_eq!(since(start).await, if is_on { [1, 0, 0, 0] } else { [0, 0, 0, 1] });
+        let start = site.store.writes_by_lane();
+        let begin = async || pip.post("/api/conversations", &json!({})).await.status;
+        assert_eq!(begin().await, 201);
+        assert_eq!(since(start).await, if is_on { [0, 0, 1, 0] } else { [0, 0, 0, 1] });
+        much_later(&site);
+        site.step(2).await;
+        let start = site.store.writes_by_lane();
+        assert_eq!(begin().await, 201);
+        assert_eq!(since(start).await, [0, 0, 0, 1]);
+        let of_strangers = "cachalot_database_writes_total{class=\"unknown\"}";
+        let known = if is_on { site.store.writes_by_lane()[0] as f64 } else { 0.0 };
+        let told = async || (metric(&site, of_strangers).await - known).abs() < 0.5;
+        eventually("writes are counted", told).await;
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use base::Clock as _;
 use defence::challenge::{Challenge, solve};
 use serde_json::{Value, json};
-use server::{Allowance, ForwardedHeader, Proxy, Registration, Settings};
+use server::{Allowance, ForwardedHeader, Proxy, Registration, Settings, Systems};
 
 use crate::support::{Client, PASSWORD, PostOffice, Reply, SETUP_TOKEN, Setup, Site, eventually, within};
 
@@ -15,6 +16,8 @@ use crate::support::{Client, PASSWORD, PostOffice, Reply, SETUP_TOKEN, Setup, Si
 pub(crate) const NAME: &str = "chat.example";
 const LEVELS: [&str; 5] = ["open", "challenge", "waiting_list", "invite_only", "suspended"];
 const GATE: &str = "/api/admin/gate";
+/// A table of the addresses for documentation.
+const SYSTEMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/systems/systems.mmdb");
 /// Accounts a minute.
 const BUDGET: u32 = 12;
 
@@ -133,7 +136,7 @@ impl Site {
     }
 
     /// Lets seconds pass, each with a tick.
-    async fn step(&self, seconds: u32) {
+    pub(crate) async fn step(&self, seconds: u32) {
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
             let now_ms = self.clock.unix_ms();
@@ -280,6 +283,35 @@ async fn an_address_has_its_share_and_then_waits() {
     }
     assert_eq!(statuses, [201, 201, 201, 201, 201, 202, 202]);
     assert_eq!(Stranger::at(&site, "203.0.114.7").sign_up("Neighbour", &json!({})).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_autonomous_system_has_its_share_whatever_networks_it_has() {
+    let site = Site::gated(Setup::with(|settings| {
+        change(settings);
+        settings.registration.systems = Some(Systems::open(Path::new(SYSTEMS)).unwrap());
+        settings.registration.accounts_per_asn = 3;
+    }))
+    .await;
+    let mut statuses = Vec::new();
+    let addresses = ["192.0.2.5", "192.0.2.6", "2001:db8:1::5", "2001:db8:1:2::5", "192.0.2.7"];
+    for (number, address) in addresses.into_iter().enumerate() {
+        statuses.push(
+            Stranger::at(&site, address).sign_up(&format!("Customer {number}"), &json!({})).await.status,
+        );
+        site.step(20).await;
+    }
+    assert_eq!(statuses, [201, 201, 201, 202, 202]);
+    // Another one, and one that the table doesn't have.
+    for (address, name) in [("198.51.100.5", "Another"), ("11.0.0.5", "Unknown")] {
+        assert_eq!(Stranger::at(&site, address).sign_up(name, &json!({})).await.status, 201);
+    }
+    // Operators see how few they are of whom the attempts of the last seconds came.
+    site.step(1).await;
+    let signals = site.gate().await["signals"].clone();
+    assert_eq!(signals["asn_concentration"].as_f64(), Some(1.0), "{signals}");
+    let without = served().await.gate().await["signals"].clone();
+    assert!(without["asn_concentration"].is_null(), "{without}");
 }
 
 #[tokio::test]

@@ -167,3 +167,45 @@ fn an_answer_that_differs_from_the_document_is_found() {
     // What was refused may be anything.
     check(404, &error, json!({"modelz": "m"}), None);
 }
+
+/// The same of what streams hold.
+#[test]
+fn an_event_that_differs_from_the_document_is_found() {
+    let contract = Contract::new(document());
+    let check = |path: &str, name: &str, event: Value, expected: Option<&str>| {
+        let asked = Asked { method: "POST".into(), path: path.into(), body: None };
+        let found = contract.check_event(&asked, name, &event.to_string());
+        match expected {
+            None => assert_eq!(found, Ok(()), "{event}"),
+            Some(expected) => assert!(found.as_ref().is_err_and(|why| why.contains(expected)), "{found:?}"),
+        }
+    };
+    let messages = "/anthropic/v1/messages";
+    let delta =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}});
+    check(messages, "content_block_delta", delta.clone(), None);
+    check(messages, "ping", json!({"type": "ping"}), None);
+    check(messages, "ping", delta, Some("says that it is"));
+    check(messages, "ping", json!({"type": "ping", "more": 1}), Some("oneOf"));
+    check(messages, "pong", json!({"type": "pong"}), Some("oneOf"));
+    let error = json!({
+        "type": "error", "error": {"type": "api_error", "message": "m"}, "request_id": null,
+    });
+    check(messages, "error", error, None);
+    let delta = |more: Value| {
+        let mut event = json!({
+            "type": "response.reasoning_text.delta", "sequence_number": 3, "item_id": "rs_1", "output_index": 0,
+            "content_index": 0, "delta": "a",
+        });
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event
+    };
+    let (path, name) = ("/v1/responses", "response.reasoning_text.delta");
+    check(path, name, delta(json!({})), None);
+    check(path, name, delta(json!({"more": 1})), Some("oneOf"));
+    check(path, name, delta(json!({"sequence_number": null})), Some("oneOf"));
+    check(path, name, delta(json!({"output_index": -1})), Some("oneOf"));
+    let mut without = delta(json!({}));
+    without.as_object_mut().unwrap().remove("item_id");
+    check(path, name, without, Some("oneOf"));
+}

@@ -9,8 +9,8 @@ use super::users::NOT_FOUND as NO_USER;
 use crate::seal::Place;
 use crate::{
     Balance, CreditId, CreditKind, CreditPage, CreditPageRequest, Held, HoldId, KeyId, MeterStore, Nanos,
-    NewCredit, NewHold, NewUsage, StoreError, StoreFuture, UsageOf, UsagePage, UsageRequest, UsageRow,
-    UsageSum, UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
+    NewCredit, NewHold, StoreError, StoreFuture, UsageOf, UsagePage, UsageRequest, UsageRow, UsageSum,
+    UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
 };
 
 const NOT_FOUND: StoreError = StoreError::NotFound { what: "hold" };
@@ -93,7 +93,7 @@ impl MeterStore for SqliteStore {
         })
     }
 
-    fn settle(&self, hold: Option<HoldId>, usage: NewUsage) -> StoreFuture<'_, UsageRow> {
+    fn settle(&self, hold: Option<HoldId>, usage: UsageRow) -> StoreFuture<'_, UsageRow> {
         Box::pin(async move {
             let mut transaction = self.write().await?;
             let row = settle(&mut transaction, hold, usage).await?;
@@ -279,16 +279,16 @@ async fn take_hold(connection: &mut SqliteConnection, hold: HoldId) -> Result<Ta
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     hold: Option<HoldId>,
-    usage: NewUsage,
+    usage: UsageRow,
 ) -> Result<UsageRow, StoreError> {
     let Some(hold) = hold else {
-        return usage::add(connection, NewUsage { cost: Nanos::ZERO, ..usage }).await;
+        return usage::add(connection, UsageRow { cost: Nanos::ZERO, ..usage }).await;
     };
     let held = take_hold(connection, hold).await?;
     // What is held is always there, so nothing gets negative.
     let cost = usage.cost.clamp(Nanos::ZERO, held.amount);
     charge(connection, &held, cost).await?;
-    usage::add(connection, NewUsage { user: Some(held.user), key: held.key, cost, ..usage }).await
+    usage::add(connection, UsageRow { user: Some(held.user), key: held.key, cost, ..usage }).await
 }
 
 /// Takes from what was granted first.

@@ -28,6 +28,7 @@ mod usage;
 mod users;
 
 use std::fs::File;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,13 @@ use base::{Clock, Rng};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::RwLock;
 
 pub use restore::Restore;
 pub use users::login_key;
 
+use crate::lanes::{Entered, Lanes};
 use crate::seal::{Sealer, UserKey};
 use crate::vault::OneAtATime;
 use crate::{IdMaker, MasterKeys, StoreError, StoreFuture, StoreHealth, UserId};
@@ -64,6 +66,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 #[derive(Debug)]
 pub struct SqliteStore {
     writer: SqlitePool,
+    /// In which order those come who write.
+    lanes: Lanes,
     readers: SqlitePool,
     ids: IdMaker,
     sealer: Sealer,
@@ -145,7 +149,19 @@ impl SqliteStore {
         disk: Option<Disk>,
     ) -> Self {
         let (backups, vault) = (OneAtATime::default(), OneAtATime::default());
-        Self { writer, readers, ids, sealer, keys, disk, backups, vault, unwrapping: RwLock::default() }
+        let lanes = Lanes::new();
+        Self {
+            writer,
+            lanes,
+            readers,
+            ids,
+            sealer,
+            keys,
+            disk,
+            backups,
+            vault,
+            unwrapping: RwLock::default(),
+        }
     }
 
     /// Reads the whole database and compares it with itself.
@@ -165,8 +181,11 @@ impl SqliteStore {
         }
     }
 
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        begin(&self.writer).await
+    /// A transaction that writes, when the [lane](crate::lanes) of the task lets it on.
+    async fn write(&self) -> Result<Write<'_>, StoreError> {
+        let entered = self.lanes.enter().await?;
+        let transaction = begin(&self.writer).await?;
+        Ok(Write { transaction, _entered: entered })
     }
 
     /// The key of a user; `None` if there is no such user. To be asked for before a connection is held: with the
@@ -185,6 +204,34 @@ impl SqliteStore {
 
     fn now_ms(&self) -> i64 {
         self.ids.clock().unix_ms()
+    }
+}
+
+/// A transaction that writes, and its place.
+#[derive(Debug)]
+struct Write<'a> {
+    // Ends first.
+    transaction: Transaction<'static, Sqlite>,
+    _entered: Entered<'a>,
+}
+
+impl Write<'_> {
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
     }
 }
 
@@ -234,6 +281,10 @@ impl StoreHealth for SqliteStore {
             sqlx::query("SELECT 1").execute(&self.readers).await?;
             Ok(())
         })
+    }
+
+    fn writes_by_lane(&self) -> [u64; 4] {
+        self.lanes.begun()
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

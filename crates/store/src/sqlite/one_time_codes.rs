@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Row as _, SqliteConnection};
 use zeroize::Zeroizing;
 
-use super::SqliteStore;
 use super::users::{NOT_FOUND as NO_USER, find as find_user};
+use super::{SqliteStore, Write};
 use crate::seal::{Place, UserKey};
 use crate::{NewOneTimeCodes, OneTimeCodeStore, OneTimeCodes, StoreError, StoreFuture, UserId};
 
@@ -119,10 +119,7 @@ impl OneTimeCodeStore for SqliteStore {
 
 impl SqliteStore {
     /// A user's key and then, so that it does not wait for itself, a transaction that writes.
-    async fn begin_with_key(
-        &self,
-        user: UserId,
-    ) -> Result<Option<(Arc<UserKey>, Transaction<'static, Sqlite>)>, StoreError> {
+    async fn begin_with_key(&self, user: UserId) -> Result<Option<(Arc<UserKey>, Write<'_>)>, StoreError> {
         let Some(key) = self.key(user).await? else { return Ok(None) };
         Ok(Some((key, self.write().await?)))
     }

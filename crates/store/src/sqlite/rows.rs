@@ -170,7 +170,7 @@ pub(super) fn usage_row(row: &SqliteRow) -> Result<UsageRow, StoreError> {
         at_ms: row.try_get("at_ms")?,
         user: optional_parsed(row, "user_id", "usage.user_id")?,
         key: optional_parsed(row, "key_id", "usage.key_id")?,
-        endpoint: row.try_get("endpoint")?,
+        endpoint: row.try_get::<String, _>("endpoint")?.into(),
         model: row.try_get("model")?,
         class: row.try_get("class")?,
         hit: count(row, "hit", "usage.hit")?,

@@ -6,8 +6,8 @@ use sqlx::{Row as _, SqliteConnection};
 use super::SqliteStore;
 use super::rows::{count, parsed, signed, usage_columns, usage_row};
 use crate::{
-    Nanos, NewUsage, StoreError, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow,
-    UsageSum, UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
+    Nanos, StoreError, UsageCursor, UsageOf, UsagePage, UsagePeriod, UsageRequest, UsageRow, UsageSum,
+    UsageSumRequest, UsedSince, UserId, UserSum, UserSumRequest,
 };
 
 const MINUTES_OF_QUARTER: i64 = 15;
@@ -20,7 +20,7 @@ const SUMS_MAX: usize = 10_000;
 const BATCH: i64 = 1000;
 
 /// Adds a row, and what is in it to the sums. Of somebody who is gone it is nobody's.
-pub(super) async fn add(connection: &mut SqliteConnection, usage: NewUsage) -> Result<UsageRow, StoreError> {
+pub(super) async fn add(connection: &mut SqliteConnection, usage: UsageRow) -> Result<UsageRow, StoreError> {
     let there = match usage.user {
         Some(user) => {
             sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE id = ?)")
@@ -30,24 +30,8 @@ pub(super) async fn add(connection: &mut SqliteConnection, usage: NewUsage) -> R
         }
         None => false,
     };
-    let row = UsageRow {
-        id: usage.id,
-        at_ms: usage.at_ms,
-        user: usage.user.filter(|_| there),
-        key: usage.key.filter(|_| there),
-        endpoint: usage.endpoint.to_owned(),
-        model: usage.model,
-        class: usage.class,
-        hit: usage.hit,
-        miss: usage.miss,
-        output: usage.output,
-        reasoning: usage.reasoning,
-        cost: usage.cost,
-        queued_ms: usage.queued_ms,
-        ttft_ms: usage.ttft_ms,
-        total_ms: usage.total_ms,
-        outcome: usage.outcome,
-    };
+    let (user, key) = (usage.user.filter(|_| there), usage.key.filter(|_| there));
+    let row = UsageRow { user, key, ..usage };
     insert(connection, &row).await?;
     add_to_sums(connection, &row).await?;
     Ok(row)
@@ -63,7 +47,7 @@ async fn insert(connection: &mut SqliteConnection, row: &UsageRow) -> Result<(),
     .bind(row.at_ms)
     .bind(row.user.map(|user| user.to_string()))
     .bind(row.key.map(|key| key.to_string()))
-    .bind(&row.endpoint)
+    .bind(&*row.endpoint)
     .bind(&row.model)
     .bind(&row.class)
     .bind(signed(row.hit))

@@ -174,6 +174,7 @@ async fn chats<F: Future<Output = Fixture>>(fresh: &impl Fn() -> F) {
         together {
             a_dropped_call_is_done_whole_or_not_at_all
             many_writers_at_once_meet_no_error
+            a_user_s_write_does_not_wait_for_all_of_the_strangers
             closed_is_closed
         }
     }

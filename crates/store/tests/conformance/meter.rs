@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use store::{
     Balance, CreditKind, CreditPageRequest, Held, HoldId, Key, KeyChange, KeyId, KeyScope, Nanos, NewCredit,
-    NewHold, NewKey, NewUsage, Outcome, ParentChoice, Status, StoreError, UsageId, UsageOf, UsagePage,
-    UsagePeriod, UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId, UserSumRequest,
+    NewHold, NewKey, Outcome, ParentChoice, Status, StoreError, UsageId, UsageOf, UsagePage, UsagePeriod,
+    UsageRequest, UsageRow, UsageSum, UsageSumRequest, UsedSince, UserId, UserSumRequest,
 };
 
 use crate::support::{Fixture, new_key};
@@ -31,13 +31,13 @@ fn hold_id(number: u64) -> HoldId {
 }
 
 /// Usage of nobody that costs `cost`.
-pub(crate) fn new_usage(number: u64, cost: i64) -> NewUsage {
-    NewUsage {
+pub(crate) fn new_usage(number: u64, cost: i64) -> UsageRow {
+    UsageRow {
         id: UsageId::from(id(number)),
         at_ms: 0,
         user: None,
         key: None,
-        endpoint: "/v1/chat/completions",
+        endpoint: "/v1/chat/completions".into(),
         model: "m".to_owned(),
         class: "user".to_owned(),
         hit: 1,
@@ -49,27 +49,6 @@ pub(crate) fn new_usage(number: u64, cost: i64) -> NewUsage {
         ttft_ms: Some(6),
         total_ms: 7,
         outcome: "stop".to_owned(),
-    }
-}
-
-fn row(usage: NewUsage) -> UsageRow {
-    UsageRow {
-        id: usage.id,
-        at_ms: usage.at_ms,
-        user: usage.user,
-        key: usage.key,
-        endpoint: usage.endpoint.to_owned(),
-        model: usage.model,
-        class: usage.class,
-        hit: usage.hit,
-        miss: usage.miss,
-        output: usage.output,
-        reasoning: usage.reasoning,
-        cost: usage.cost,
-        queued_ms: usage.queued_ms,
-        ttft_ms: usage.ttft_ms,
-        total_ms: usage.total_ms,
-        outcome: usage.outcome,
     }
 }
 
@@ -324,10 +303,10 @@ pub(crate) async fn what_costs_nothing_is_noted_too(fixture: &Fixture) {
     let (store, owner) = (&fixture.store, fixture.owner);
     let key = fixture.key_of(owner, 1, Some(10)).await.id;
     let local = store.settle(None, new_usage(1, 5)).await.unwrap();
-    assert_eq!(local, row(NewUsage { cost: Nanos::ZERO, ..new_usage(1, 5) }));
-    let usage = NewUsage { user: Some(owner), key: Some(key), ttft_ms: None, ..new_usage(2, 5) };
+    assert_eq!(local, UsageRow { cost: Nanos::ZERO, ..new_usage(1, 5) });
+    let usage = UsageRow { user: Some(owner), key: Some(key), ttft_ms: None, ..new_usage(2, 5) };
     let free = store.settle(None, usage.clone()).await.unwrap();
-    assert_eq!(free, row(NewUsage { cost: Nanos::ZERO, ..usage }));
+    assert_eq!(free, UsageRow { cost: Nanos::ZERO, ..usage });
     let twice = store.settle(None, new_usage(1, 0)).await.unwrap_err();
     assert!(matches!(twice, StoreError::Conflict(_)), "{twice}");
     assert_eq!(fixture.page(UsageOf::Everybody, 10).await.rows, [free.clone(), local]);
@@ -335,7 +314,7 @@ pub(crate) async fn what_costs_nothing_is_noted_too(fixture: &Fixture) {
     assert_eq!(store.key(key).await.unwrap().spent, Nanos::ZERO);
     fixture.assert_balance(owner, Balance::default()).await;
     // Of somebody who is not there it is nobody's.
-    let ghost = NewUsage { user: Some(UserId::from([9; 16])), key: Some(key), ..new_usage(3, 0) };
+    let ghost = UsageRow { user: Some(UserId::from([9; 16])), key: Some(key), ..new_usage(3, 0) };
     let settled = store.settle(None, ghost).await.unwrap();
     assert_eq!((settled.user, settled.key), (None, None));
 }
@@ -345,9 +324,9 @@ pub(crate) async fn rows_come_back_as_they_were_put(fixture: &Fixture) {
     fixture.credit(owner, CreditKind::Grant, 10).await;
     let key = fixture.key_of(owner, 1, None).await.id;
     fixture.hold(owner, Some(key), 1, 9).await;
-    let usage = NewUsage {
+    let usage = UsageRow {
         at_ms: 123_456_789,
-        endpoint: "/anthropic/v1/messages",
+        endpoint: "/anthropic/v1/messages".into(),
         model: "a model:1b".to_owned(),
         class: "night".to_owned(),
         hit: u64::from(u32::MAX) + 1,
@@ -359,7 +338,7 @@ pub(crate) async fn rows_come_back_as_they_were_put(fixture: &Fixture) {
         ..new_usage(1, 9)
     };
     let settled = fixture.store.settle(Some(hold_id(1)), usage.clone()).await.unwrap();
-    assert_eq!(settled, row(NewUsage { user: Some(owner), key: Some(key), ..usage }));
+    assert_eq!(settled, UsageRow { user: Some(owner), key: Some(key), ..usage });
     for of in [UsageOf::Everybody, UsageOf::User(owner), UsageOf::Key(owner, key)] {
         assert_eq!(fixture.page(of, 1).await, UsagePage { rows: vec![settled.clone()], next: None });
     }
@@ -381,7 +360,7 @@ pub(crate) async fn rows_are_paged_from_the_newest(fixture: &Fixture) {
             (None, None),
         ][number as usize % 5];
         let at_ms = (number as i64 * 7) % 20;
-        let usage = NewUsage { user, key, at_ms, ..new_usage(number, 0) };
+        let usage = UsageRow { user, key, at_ms, ..new_usage(number, 0) };
         all.push(store.settle(None, usage).await.unwrap());
     }
     // Of one time the one that was added last comes first.
@@ -430,7 +409,7 @@ pub(crate) async fn sums_are_by_hour_or_day_where_one_is(fixture: &Fixture) {
     let store = &fixture.store;
     // 23:50, 00:10 and 00:50 UTC.
     for (number, at_ms) in [DAY_MS - 600_000, DAY_MS + 600_000, DAY_MS + 3_000_000].into_iter().enumerate() {
-        store.settle(None, NewUsage { at_ms, ..new_usage(number as u64, 0) }).await.unwrap();
+        store.settle(None, UsageRow { at_ms, ..new_usage(number as u64, 0) }).await.unwrap();
     }
     let check = async |by, zone_minutes, expected: &[(i64, u64)]| {
         let sums = fixture.sums(UsageOf::Everybody, by, zone_minutes).await;
@@ -500,7 +479,7 @@ pub(crate) async fn sums_are_over_all_rows(fixture: &Fixture) {
         fixture.credit(user, CreditKind::Grant, 1_000_000).await;
     }
     for number in 0..200 {
-        let usage = NewUsage {
+        let usage = UsageRow {
             at_ms: (number as i64 * 7_777_777) % (3 * DAY_MS),
             model: ["a", "b", "c"][number as usize % 3].to_owned(),
             hit: number,
@@ -542,7 +521,7 @@ pub(crate) async fn users_who_used_the_most_come_first(fixture: &Fixture) {
     {
         fixture.credit(user, CreditKind::Grant, cost).await;
         fixture.hold(user, None, number as u64, cost).await;
-        let usage = NewUsage { at_ms, ..new_usage(number as u64, cost) };
+        let usage = UsageRow { at_ms, ..new_usage(number as u64, cost) };
         store.settle(Some(hold_id(number as u64)), usage).await.unwrap();
     }
     store.settle(None, new_usage(99, 0)).await.unwrap();
@@ -576,7 +555,7 @@ pub(crate) async fn what_was_used_since_a_time_is_counted_by_the_quarter(fixture
     .into_iter()
     .enumerate()
     {
-        let usage = NewUsage { at_ms, user, key, ..new_usage(number as u64, 0) };
+        let usage = UsageRow { at_ms, user, key, ..new_usage(number as u64, 0) };
         store.settle(None, usage).await.unwrap();
     }
     let check = async |of, since_ms, requests| {
@@ -598,7 +577,7 @@ pub(crate) async fn what_was_used_since_a_time_is_counted_by_the_quarter(fixture
 pub(crate) async fn old_rows_go_and_their_sums_stay(fixture: &Fixture) {
     let (store, owner) = (&fixture.store, fixture.owner);
     for number in 0..1005 {
-        let usage = NewUsage { user: Some(owner), at_ms: number as i64, ..new_usage(number, 0) };
+        let usage = UsageRow { user: Some(owner), at_ms: number as i64, ..new_usage(number, 0) };
         store.settle(None, usage).await.unwrap();
     }
     let sums = fixture.sums(UsageOf::User(owner), UsagePeriod::Day, 0).await;
@@ -621,7 +600,7 @@ pub(crate) async fn an_answer_ends_with_its_usage_or_not_at_all(fixture: &Fixtur
     let conversation = fixture.conversation().await;
     let turn = fixture.turn(&conversation, ParentChoice::Root, "how deep?").await;
     let outcome = |hold: Option<HoldId>, number| Outcome {
-        metered: Some((hold, NewUsage { user: Some(owner), ..new_usage(number, 3) })),
+        metered: Some((hold, UsageRow { user: Some(owner), ..new_usage(number, 3) })),
         ..fixture.outcome(turn.assistant.id, "an answer")
     };
     // Without its hold it does not end.
@@ -639,7 +618,7 @@ pub(crate) async fn an_answer_ends_with_its_usage_or_not_at_all(fixture: &Fixtur
     assert!(missing(&error, "message"), "{error}");
     fixture.assert_balance(owner, balance(7, 0, 5)).await;
     let turn = fixture.turn(&conversation, ParentChoice::Root, "and now?").await;
-    let free = NewUsage { user: Some(owner), ..new_usage(3, 3) };
+    let free = UsageRow { user: Some(owner), ..new_usage(3, 3) };
     let free = Outcome { metered: Some((None, free)), ..fixture.outcome(turn.assistant.id, "an answer") };
     store.finish(free).await.unwrap();
     let costs: Vec<_> =
@@ -657,7 +636,7 @@ pub(crate) async fn usage_outlives_its_user_and_is_nobody_s(fixture: &Fixture) {
     fixture.hold(pip, Some(key), 2, 5).await;
     // More than are changed at once.
     for number in 0..1101 {
-        let usage = NewUsage { user: Some(pip), key: Some(key), ..new_usage(1000 + number, 0) };
+        let usage = UsageRow { user: Some(pip), key: Some(key), ..new_usage(1000 + number, 0) };
         store.settle(None, usage).await.unwrap();
     }
     let sums = fixture.sums(UsageOf::Everybody, UsagePeriod::Day, 0).await;

@@ -1,9 +1,11 @@
 //! Many at once, calls that are dropped, and the end.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
-use store::{NewConversation, ParentChoice, Progress, Role, Status};
+use futures_util::future::join_all;
+use store::{AuditEntry, Lane, NewConversation, ParentChoice, Progress, Role, Status, in_lane};
 
 use crate::support::{Fixture, ROOMY};
 
@@ -51,7 +53,40 @@ pub(crate) async fn many_writers_at_once_meet_no_error(fixture: &Fixture) {
         assert_eq!(messages.len(), 8);
         assert!(messages.iter().all(|message| message.status == Status::Complete));
     };
-    futures_util::future::join_all((0..64).map(writer)).await;
+    join_all((0..64).map(writer)).await;
+}
+
+pub(crate) async fn a_user_s_write_does_not_wait_for_all_of_the_strangers(fixture: &Fixture) {
+    const STRANGERS: usize = 300;
+    let before = fixture.store.writes_by_lane();
+    let done = AtomicUsize::new(0);
+    let stranger = |lane| {
+        let entry = AuditEntry {
+            at_ms: 1,
+            user_id: None,
+            by: None,
+            event: "login_failed".to_owned(),
+            address: "192.0.2.7".to_owned(),
+            note: None,
+        };
+        in_lane(lane, async {
+            fixture.store.audit(entry).await.unwrap();
+            done.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let strangers = join_all((0..STRANGERS).map(|number| stranger(Lane::ALL[number % 3])));
+    // They all wait when it comes.
+    let user = async {
+        let conversation = fixture.conversation().await;
+        let done = done.load(Ordering::Relaxed);
+        assert!(done <= 9, "{done} of {STRANGERS} were before it");
+        fixture.store.delete_conversation(fixture.owner, conversation.id).await.unwrap();
+    };
+    tokio::join!(strangers, user);
+    let after = fixture.store.writes_by_lane();
+    let third = STRANGERS as u64 / 3;
+    let made: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    assert_eq!(made, [third, third, third, 2], "everybody's was done");
 }
 
 pub(crate) async fn closed_is_closed(fixture: &Fixture) {

@@ -73,7 +73,7 @@ pub(crate) async fn handle(
     let Asked { action } = asked;
     if action == Action::SignUp {
         // Whoever comes back with the answer is not counted again.
-        app.gatehouse.attempted(prefix, now);
+        app.gatehouse.attempted(peer.ip(), now);
     }
     Json(Given { challenge: app.gatehouse.issue(prefix, action, now) })
 }

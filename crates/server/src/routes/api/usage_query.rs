@@ -186,7 +186,7 @@ impl From<UsageRow> for UsageRowView {
             at_ms: row.at_ms,
             user_id: row.user.map(|id| id.to_string()),
             key_id: row.key.map(|id| id.to_string()),
-            endpoint: row.endpoint,
+            endpoint: row.endpoint.into_owned(),
             model: row.model,
             class: row.class,
             hit_tokens: row.hit,

@@ -36,7 +36,8 @@ const ENDPOINT: &str = "/v1/responses";
     request_body = wire::bodies::ResponsesBody,
     responses((
         status = 200,
-        description = "The response; with `stream`, events that tell how it comes about. \
+        description = "The response; with `stream`, events that tell how it comes about, each a ResponsesResponseEvent whose \
+            name is its `type`. \
             Whoever had to wait may get an error in its place: the status was sent before.",
         headers(("x-cachalot-reduced" = Option<String>, description = "What was cut of what was asked for, for the load or for \
             whose it is, as in `thinking_tokens=512, output_tokens=1024`: most tokens of the thought, and of all of the \

@@ -146,7 +146,7 @@ impl Contract {
         self.valid(&self.document["components"], schema, &answer).map_err(|why| format!("{why}\n{answer}"))
     }
 
-    fn check_event(&self, asked: &Asked, name: &str, data: &str) -> Result<(), String> {
+    pub(crate) fn check_event(&self, asked: &Asked, name: &str, data: &str) -> Result<(), String> {
         let Some(operation) = self.operation(asked) else { return Ok(()) };
         let schema = match (operation["operationId"].as_str().unwrap_or_default(), name) {
             ("stream", "snapshot" | "done") => "Message",
@@ -155,12 +155,17 @@ impl Contract {
             ("stream", name) => return Err(format!("there is no event {name:?}")),
             ("chat_completions", "") => "ChatCompletionChunk",
             ("completions", "") => "CompletionChunk",
+            ("anthropic_messages", _) => "AnthropicStreamEvent",
+            ("responses", _) => "ResponsesResponseEvent",
             _ => return Ok(()),
         };
         if data == wire::STREAM_DONE {
             return Ok(());
         }
         let data: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
+        if schema.ends_with("Event") && data["type"] != name {
+            return Err(format!("it is called {name:?} and says that it is {}", data["type"]));
+        }
         // A stream that breaks says why in the place of a chunk.
         let schema = if name.is_empty() && data["error"].is_object() { "ErrorBody" } else { schema };
         let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
