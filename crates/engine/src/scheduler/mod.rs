@@ -12,7 +12,7 @@
 //!   less comes first, in steps of doublings that fade, so that nobody gains by asking more often.
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
 //!   (at least one token) with chunks of prompts, by class, then user, then arrival. A prompt that got nothing for
-//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next. While several users are about, steps are kept to
+//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next, one such in as many steps. While several users are about, steps are kept to
 //!   [`SHARED_STEP`] as far as their prompts go: who comes waits no longer until theirs is begun.
 //! - **Scoring.** Where a prompt's own probability is asked for, its rows want logits at every position, at most
 //!   `scored_rows_max` positions in a step over all sequences. The prefix cache gives it nothing that it has not
@@ -140,6 +140,8 @@ pub struct Scheduler {
     served: Served,
     arrivals: u64,
     preemptions: u64,
+    /// Steps since one began with a prompt that was passed over.
+    steps_in_order: u32,
     /// When the step in progress was planned.
     planned: Duration,
     /// Seconds that a token of a prompt takes, about; 0 before the first is known.
@@ -180,6 +182,7 @@ impl Scheduler {
             served: Served::default(),
             arrivals: 0,
             preemptions: 0,
+            steps_in_order: 0,
             planned: Duration::ZERO,
             prefill_pace: 0.0,
             prefill_order: Vec::new(),
@@ -403,10 +406,20 @@ impl Scheduler {
             if self.admit_one(id, now, plan) {
                 continue;
             }
-            if has_given_way || !self.give_way(id, now) {
+            if has_given_way {
                 break;
             }
             has_given_way = true;
+            if self.give_way(id, now) {
+                continue;
+            }
+            // A class that was passed over has the next place that is free, and until there is one the first in order may
+            // still take that of somebody who had more.
+            let first = self.waiting.first(|user| self.served.level(user, now));
+            let exchanged = first.filter(|first| *first != id && self.give_way(*first, now));
+            if exchanged.is_none_or(|first| !self.admit_one(first, now, plan)) {
+                break;
+            }
         }
     }
 
@@ -519,12 +532,15 @@ impl Scheduler {
             let sequence = &self.sequences[id];
             if sequence.pending() > 1 {
                 let passed_over = sequence.steps_passed_over;
-                let urgency = if passed_over >= PASSED_OVER_MAX { passed_over } else { 0 };
+                let is_urgent = passed_over >= PASSED_OVER_MAX && self.steps_in_order >= PASSED_OVER_MAX;
+                let urgency = if is_urgent { passed_over } else { 0 };
                 let level = self.served.level(sequence.scope, now);
                 order.push((std::cmp::Reverse(urgency), sequence.rank().class, level, at));
             }
         }
         order.sort_unstable();
+        let is_in_order = order.first().is_none_or(|(urgency, ..)| urgency.0 == 0);
+        self.steps_in_order = if is_in_order { self.steps_in_order.saturating_add(1) } else { 0 };
         let mut budget = self.prefill_budget(plan);
         let mut scored_budget = self.config.scored_rows_max;
         for &(.., at) in &order {

@@ -122,19 +122,22 @@ fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
     bench.submit(25, 50, Priority::Normal);
     bench.submit(25, 50, Priority::Normal);
     assert_eq!(bench.step(), "1:0..20");
-    bench.submit(250, 50, Priority::High);
-    assert_eq!(bench.step(), "3:0..20");
-    for step in 1..7 {
-        assert_eq!(bench.step(), format!("3:{}..{}", step * 20, (step + 1) * 20));
-    }
-    // By now 0 and 2 were passed over eight times, and 1 seven times.
+    bench.submit(600, 50, Priority::High);
+    let mut read = 0;
+    let mut in_order = |bench: &mut Bench, steps: usize| {
+        for _ in 0..steps {
+            assert_eq!(bench.step(), format!("3:{read}..{}", read + 20));
+            read += 20;
+        }
+    };
+    in_order(&mut bench, 7);
+    // By now 0 and 2 were passed over eight times, and 1 seven times. One of them has a turn in nine steps.
     assert_eq!(bench.step(), "2:0..20");
+    in_order(&mut bench, 8);
     assert_eq!(bench.step(), "0:0..20");
-    assert_eq!(bench.step(), "1:20..25! 3:140..155");
-    assert_eq!(bench.step(), "3:155..175", "the other's answer waits for the prompt");
-    for step in 1..4 {
-        assert_eq!(bench.step(), format!("3:{}..{}", 155 + step * 20, 175 + step * 20));
-    }
+    in_order(&mut bench, 8);
+    assert_eq!(bench.step(), "1:20..25! 3:460..475");
+    assert_eq!(bench.step(), "3:475..495", "the other's answer waits for the prompt");
 }
 
 #[test]
@@ -469,4 +472,23 @@ fn steps_are_short_while_several_users_are_about() {
     bench.submit(100, 50, Priority::High);
     assert_eq!(step(&mut bench), "1:0..16", "who had less goes first");
     assert_eq!(step(&mut bench), "1:16..32");
+}
+
+#[test]
+fn a_class_that_was_passed_over_and_does_not_fit_holds_nobody_up() {
+    let mut bench = Bench::new(SchedulerConfig { running_max: 2, step_tokens_max: 512, ..CONFIG });
+    let [much, little] = [CacheScope([1; 16]), CacheScope([2; 16])];
+    bench.submit_in(much, 600, 300, Priority::High);
+    bench.submit_in(much, 600, 300, Priority::High);
+    bench.submit(600, 5, Priority::Low);
+    bench.step();
+    for _ in 0..=PASSED_OVER_MAX {
+        bench.submit_in(little, 2, 1, Priority::High);
+        let plan = bench.step();
+        assert!(plan.contains(":0..2!"), "{plan}");
+        bench.step();
+    }
+    let waits =
+        bench.scheduler.waiting.remove(Rank { class: Priority::Low as usize, arrival: 2 }, SequenceId(2));
+    assert!(!waits, "it had the next place that was free");
 }

@@ -21,6 +21,13 @@ struct Class {
     passed_over: u32,
 }
 
+impl Class {
+    fn first(&self, level: impl Fn(CacheScope) -> u32) -> Option<SequenceId> {
+        let first = self.queue.iter().min_by_key(|(arrival, (_, user))| (level(*user), **arrival));
+        first.map(|(_, (id, _))| *id)
+    }
+}
+
 impl Waiting {
     pub(super) fn len(&self) -> usize {
         self.classes.iter().map(|class| class.queue.len()).sum()
@@ -45,9 +52,12 @@ impl Waiting {
 
     /// Whose turn it is, with `level` for how much a user had.
     pub(super) fn peek(&self, level: impl Fn(CacheScope) -> u32) -> Option<SequenceId> {
-        let queue = &self.classes[self.turn()?].queue;
-        let first = queue.iter().min_by_key(|(arrival, (_, user))| (level(*user), **arrival));
-        first.map(|(_, (id, _))| *id)
+        self.classes[self.turn()?].first(level)
+    }
+
+    /// Whose turn it would be if nobody had been passed over.
+    pub(super) fn first(&self, level: impl Fn(CacheScope) -> u32) -> Option<SequenceId> {
+        self.classes.iter().find(|class| !class.queue.is_empty())?.first(level)
     }
 
     /// Whether it is the turn of a class that was passed over too often.

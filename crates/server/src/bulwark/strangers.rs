@@ -22,6 +22,8 @@ const PRESSED: Duration = Duration::from_secs(2);
 
 /// Visits are fewer while a task waits for longer than this.
 const LATE: Duration = Duration::from_millis(10);
+/// Of those of a second, how many may come at once.
+const VISITS_AT_ONCE: f64 = 0.25;
 /// What is left of them each time that one does, and what they grow by each time that none does.
 const LESS: f64 = 0.7;
 const MORE: f64 = 1.1;
@@ -94,7 +96,12 @@ impl Strangers {
         let inner = Inner {
             arrivals: Bucket::new(CALM_CONNECTIONS, CALM_CONNECTIONS),
             pressed_until: Duration::ZERO,
-            unknown: [bucket(), bucket(), bucket(), Bucket::new(rate / HTTP2_PART, rate / HTTP2_PART)],
+            unknown: [
+                bucket(),
+                bucket(),
+                Bucket::new(rate * VISITS_AT_ONCE, rate),
+                Bucket::new(rate / HTTP2_PART, rate / HTTP2_PART),
+            ],
             guests: bucket(),
             answers: Bucket::new(ANSWERS, ANSWERS),
             rate,
@@ -127,7 +134,7 @@ impl Strangers {
         let change = if delay > LATE { LESS } else { MORE };
         inner.visits = (inner.visits * change).clamp(VISITS_MIN, 1.0);
         let rate = (inner.rate * inner.visits).max(1.0);
-        inner.unknown[Errand::Visit as usize].change(rate, rate, now);
+        inner.unknown[Errand::Visit as usize].change((rate * VISITS_AT_ONCE).max(1.0), rate, now);
     }
 
     /// Counts a user's new connection; whether it is one of as many as a user has.
@@ -167,9 +174,9 @@ mod tests {
         let (strangers, now) = (strangers(), Duration::from_secs(1));
         let let_in =
             |errand, now| (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count();
-        assert_eq!(let_in(Errand::Visit, now), 10);
+        assert_eq!(let_in(Errand::Visit, now), 2);
         assert_eq!(let_in(Errand::SignIn, now), 10);
-        assert_eq!(let_in(Errand::Visit, now + Duration::from_millis(500)), 5);
+        assert_eq!(let_in(Errand::Visit, now + Duration::from_millis(100)), 1);
         assert!(strangers.take(Class::Unknown, Errand::SignUp, now).is_ok());
         assert!(strangers.take(Class::Guest, Errand::Visit, now).is_ok());
         assert!((0..100).all(|_| strangers.take(Class::New, Errand::Visit, now).is_ok()));
@@ -197,7 +204,7 @@ mod tests {
         (0..20).for_each(|_| strangers.waited(2 * LATE, Duration::ZERO));
         assert_eq!((let_in(Errand::Visit, 1), let_in(Errand::SignIn, 1)), (1, 10));
         (0..50).for_each(|_| strangers.waited(Duration::ZERO, Duration::from_secs(2)));
-        assert_eq!(let_in(Errand::Visit, 3), 10);
+        assert_eq!(let_in(Errand::Visit, 3), 2);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::bulwark::Errand;
 /// Of a request's head. Who sends more is looked at when all of it has come.
 const HEAD_BYTES: usize = 4096;
 const FIELDS_MAX: usize = 64;
+/// Part of a head that is shorter than this has not been cut by the network.
+const PART_BYTES_MAX: usize = 512;
 /// How HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2";
 /// Seconds after which a stranger may come back, as long as a flood has at least.
@@ -44,7 +46,12 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     if head.starts_with(PREFACE) {
         return Seen::Stranger(Class::Unknown, Errand::Http2);
     }
-    let Some((path, headers)) = parse(head) else { return Seen::Nothing };
+    let Some((path, headers)) = parse(head) else {
+        // The first segment of a network takes more than this, so that whoever sends less and no whole head does it on
+        // purpose.
+        let is_part = (1..PART_BYTES_MAX).contains(&head.len());
+        return if is_part { Seen::Stranger(Class::Unknown, Errand::Visit) } else { Seen::Nothing };
+    };
     let arrival = Arrival { address, tls: false, is_relayed: false };
     let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
     let Standing { class, who } = Standing::of(app, peer, &headers);

@@ -130,7 +130,7 @@ async fn strangers_who_flood_one_errand_are_in_nobody_s_way_who_has_another() {
     let ishmael = somebody(&site, "ishmael", "198.51.100.1").await;
     let visit = async |number| Stranger::of_many(&site, number).get("/api/session").await.status;
     let statuses = join_all((0..20).map(visit)).await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 10, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 2, "{statuses:?}");
     let refused = Stranger::of_many(&site, 20).get("/api/session").await;
     refused.is_error(503, "overloaded");
     assert_eq!((refused.header("connection"), refused.header("retry-after")), ("close", "1"));
@@ -172,7 +172,7 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
         kept.push(text);
     }
     let (served, refused): (Vec<_>, Vec<_>) = kept.iter().partition(|text| text.starts_with("HTTP/1.1 200"));
-    assert_eq!((served.len(), refused.len()), (250, 1));
+    assert_eq!((served.len(), refused.len()), (62, 189), "a quarter of those of a second");
     assert!(refused[0].contains("503") && refused[0].contains("\"overloaded\""), "{}", refused[0]);
 
     let page = client.request("GET", "/", &[("host", NAME), ("accept", "text/html")], Vec::new()).await;
