@@ -136,8 +136,8 @@ fn prompts_are_read_by_class_then_arrival_and_the_passed_over_have_turns() {
     in_order(&mut bench, 8);
     assert_eq!(bench.step(), "0:0..20");
     in_order(&mut bench, 8);
-    assert_eq!(bench.step(), "1:20..25! 3:460..475");
-    assert_eq!(bench.step(), "3:475..495", "the other's answer waits for the prompt");
+    assert_eq!(bench.step(), "1:20..25! 2:20..25! 0:20..30", "all of them");
+    assert_eq!(bench.step(), "3:460..480", "and the others' answers wait for the prompt");
 }
 
 #[test]

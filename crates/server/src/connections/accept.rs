@@ -133,8 +133,12 @@ fn admit(
     let ip = address.ip().to_canonical();
     let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
     // What TLS hides is seen later, and a proxy's connections are no strangers'.
-    let may_look = is_pressed && tls.is_none() && !is_proxy;
-    let look = if may_look { lobby.look(&stream, address) } else { Look::None };
+    let may_look = lobby.looks() && tls.is_none() && !is_proxy;
+    let look = match (may_look, is_pressed) {
+        (false, _) => Look::None,
+        (true, false) => Look::Unpressed,
+        (true, true) => lobby.look(&stream, address),
+    };
     if look == Look::TurnedAway {
         return;
     }

@@ -126,8 +126,12 @@ impl Opened {
         };
         let now = self.lobby.now();
         activity.note(|watch| watch.open(now));
-        let line =
-            Line::new(Origin::Network(arrival), Some(place), Arc::clone(&self.lobby), look == Look::Counted);
+        let line = Line::new(
+            Origin::Network(arrival),
+            Some(place),
+            Arc::clone(&self.lobby),
+            matches!(look, Look::Counted(_)),
+        );
         let lobby = Arc::clone(&self.lobby);
         match stream {
             Prepared::Plain(stream) => {

@@ -17,16 +17,19 @@ use super::transport::reset;
 use super::watch::{Deadlines, Reason};
 use super::{PrefixCaps, descriptors};
 use crate::app::App;
+use crate::bulwark::Errand;
 
 /// What came of looking at a connection before it is in the book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     /// It was not looked at.
     None,
+    /// It was not, as there are few, and would have been otherwise.
+    Unpressed,
     /// There was nothing to be seen yet.
     Later,
     /// A stranger's, whose first request is counted.
-    Counted,
+    Counted(Errand),
     /// A user's.
     Known,
     /// The answer has been given.
@@ -37,7 +40,8 @@ impl Look {
     pub(super) fn shown(self) -> Shown {
         match self {
             Self::None | Self::TurnedAway => Shown::Nothing,
-            Self::Later | Self::Counted => Shown::Errand,
+            Self::Later | Self::Counted(Errand::Visit | Errand::Http2) => Shown::Visit,
+            Self::Unpressed | Self::Counted(Errand::SignIn | Errand::SignUp) => Shown::Errand,
             Self::Known => Shown::Account,
         }
     }
@@ -133,6 +137,11 @@ impl Lobby {
         self.app.bulwark.strangers.is_pressed_by_one_more(self.app.clock.monotonic())
     }
 
+    /// Whether connections are looked at when many come.
+    pub(super) fn looks(&self) -> bool {
+        self.app.settings.defence.request_rates
+    }
+
     /// Looks at what has come of a connection, and turns strangers away of whom there are too many.
     pub(super) fn look(&self, stream: &TcpStream, address: SocketAddr) -> Look {
         let (app, now) = (&self.app, self.app.clock.monotonic());
@@ -141,7 +150,7 @@ impl Lobby {
             Seen::Known => Look::Known,
             Seen::Stranger(class, errand) => {
                 if app.bulwark.strangers.take(class, errand, now).is_ok() {
-                    return Look::Counted;
+                    return Look::Counted(errand);
                 }
                 app.metrics.refused(class, "request_rate");
                 if app.bulwark.strangers.may_answer(now) {

@@ -33,6 +33,8 @@ const COLUMNS: usize = 1 << 13;
 const FAMILIAR_SETS: usize = 1 << 13;
 /// Part of the connections that users leave to strangers, for everybody was one once: a twentieth.
 const FLOOR: usize = 20;
+/// Part of strangers' connections, in percent, that visits may have while very many come.
+const VISITS_PERCENT: usize = 60;
 
 /// A connection in the book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +67,8 @@ pub(super) enum Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
     Nothing,
+    /// Nothing yet, or that it is a visit, while very many come.
+    Visit,
     /// An errand, of which there are not too many.
     Errand,
     /// An account, or that they have the machine.
@@ -85,6 +89,7 @@ enum Standing<K> {
 struct Entry<K, T> {
     address: IpAddr,
     standing: Standing<K>,
+    is_visit: bool,
     /// Since when there is no request on it.
     idle: Option<Duration>,
     /// By which it is told to close.
@@ -99,6 +104,8 @@ pub(super) struct Roster<K, T> {
     next: u64,
     entries: HashMap<Id, Entry<K, T>>,
     strangers: usize,
+    /// Connections that are no more than visits, while very many come.
+    visits: usize,
     users: usize,
     /// Those of them who are not trusted yet.
     new_users: usize,
@@ -117,6 +124,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
             next: 0,
             entries: HashMap::new(),
             strangers: 0,
+            visits: 0,
             users: 0,
             new_users: 0,
             by_prefix: Counts::default(),
@@ -154,13 +162,16 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         now: Duration,
     ) -> Result<(Id, Option<T>), Refusal> {
         let is_familiar = shown == Shown::Account || self.check(address, shown, now)?;
-        let is_full =
-            self.entries.len() >= self.max || (!is_familiar && self.strangers >= self.strangers_max());
+        let is_visit = shown == Shown::Visit;
+        let is_full = self.entries.len() >= self.max
+            || (!is_familiar && self.strangers >= self.strangers_max())
+            || (is_visit && self.visits >= self.visits_max());
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
         self.count(address, now);
         // A user's has a request on it already, though nobody has read it yet.
         let idle = (shown != Shown::Account).then_some(now);
-        let id = self.add(Entry { address, standing: Standing::Stranger, idle, handle });
+        let id = self.add(Entry { address, standing: Standing::Stranger, is_visit, idle, handle });
+        self.visits += usize::from(is_visit);
         self.strangers += 1;
         if idle.is_some() {
             self.idle.add(address, now, id);
@@ -177,7 +188,10 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
     ) -> Result<(Id, Option<T>), Refusal> {
         let is_full = self.entries.len() >= self.max;
         let evicted = if is_full { Some(self.evict(now).ok_or(Refusal::Full)?) } else { None };
-        Ok((self.add(Entry { address, standing: Standing::Proxy, idle: None, handle }), evicted))
+        Ok((
+            self.add(Entry { address, standing: Standing::Proxy, is_visit: false, idle: None, handle }),
+            evicted,
+        ))
     }
 
     /// Counts a proxy's connection for the address that it says it comes from.
@@ -196,6 +210,11 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
     fn strangers_max(&self) -> usize {
         let reserved = self.max * self.limits.reserved_percent.min(100) as usize / 100;
         (self.max - reserved).max(1)
+    }
+
+    /// What visits leave to strangers who come to sign in or up.
+    fn visits_max(&self) -> usize {
+        (self.strangers_max() * VISITS_PERCENT / 100).max(1)
     }
 
     /// Whether another may come from this address, and whether somebody has shown who they are from it.
@@ -277,6 +296,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
         if held >= self.limits.per_user_max || is_full {
             return false;
         }
+        self.visits -= usize::from(std::mem::take(&mut entry.is_visit));
         entry.standing = if is_new { Standing::NewUser(user) } else { Standing::User(user) };
         self.new_users += usize::from(is_new);
         if let Some(since) = entry.idle.take() {
@@ -297,6 +317,7 @@ impl<K: Eq + Hash + Copy, T> Roster<K, T> {
 
     fn remove(&mut self, id: Id) -> Option<T> {
         let entry = self.entries.remove(&id)?;
+        self.visits -= usize::from(entry.is_visit);
         match entry.standing {
             Standing::Proxy => {}
             Standing::Stranger => {
