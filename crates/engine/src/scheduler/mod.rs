@@ -67,6 +67,10 @@ pub const PASSED_OVER_MAX: u32 = 8;
 pub const SHARED_STEP: Duration = Duration::from_millis(15);
 /// Tokens of prompts in a step in any case: with fewer, reading the weights costs more than the tokens.
 const SHARED_STEP_TOKENS_MIN: usize = 16;
+/// Up to this level a prompt is not cut for that: it is short, and who asks had little.
+const UNCUT_LEVEL_MAX: u32 = 1;
+/// Tokens of such prompts in a step.
+const UNCUT_TOKENS_MAX: usize = 128;
 /// Weight of the latest step in how long a token of a prompt takes.
 const PACE_WEIGHT: f64 = 0.2;
 
@@ -493,9 +497,8 @@ impl Scheduler {
         self.prefill_pace += (pace - self.prefill_pace) * weight;
     }
 
-    /// Tokens of prompts that a step may have besides those in the plan.
-    fn prefill_budget(&self, plan: &Plan) -> usize {
-        let left = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+    /// Tokens of prompts that a step may have of the `left` that there is room for.
+    fn prefill_budget(&self, left: usize) -> usize {
         if !self.served.is_shared() || self.prefill_pace <= 0.0 {
             return left;
         }
@@ -541,13 +544,17 @@ impl Scheduler {
         order.sort_unstable();
         let is_in_order = order.first().is_none_or(|(urgency, ..)| urgency.0 == 0);
         self.steps_in_order = if is_in_order { self.steps_in_order.saturating_add(1) } else { 0 };
-        let mut budget = self.prefill_budget(plan);
+        let left = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
+        let mut budget = self.prefill_budget(left);
+        // What those who had little may have besides.
+        let mut uncut = left.min(UNCUT_TOKENS_MAX).saturating_sub(budget);
         let mut scored_budget = self.config.scored_rows_max;
-        for &(.., at) in &order {
+        for &(_, _, level, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let scores = sequence.scores();
-            let budget_here = if scores { budget.min(scored_budget) } else { budget };
+            let more = if level <= UNCUT_LEVEL_MAX { uncut } else { 0 };
+            let budget_here = if scores { (budget + more).min(scored_budget) } else { budget + more };
             let taken = sequence.pending_alike().min(budget_here);
             if taken == 0 {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
@@ -555,7 +562,10 @@ impl Scheduler {
             }
             sequence.steps_passed_over = 0;
             plan.push(sequence.row(id, taken));
-            budget -= taken;
+            // Of what all may have last.
+            let of_uncut = taken.min(more);
+            uncut -= of_uncut;
+            budget -= taken - of_uncut;
             scored_budget -= if scores { taken } else { 0 };
         }
         self.prefill_order = order;

@@ -469,9 +469,11 @@ fn steps_are_short_while_several_users_are_about() {
     bench.submit(500, 50, Priority::High);
     assert_eq!(step(&mut bench), "0:0..200");
     assert_eq!(step(&mut bench), "0:200..400", "alone");
+    bench.submit(600, 50, Priority::High);
+    assert_eq!(step(&mut bench), "0:400..416");
     bench.submit(100, 50, Priority::High);
-    assert_eq!(step(&mut bench), "1:0..16", "who had less goes first");
-    assert_eq!(step(&mut bench), "1:16..32");
+    assert_eq!(step(&mut bench), "2:0..100! 0:416..432", "who had little is not cut");
+    assert_eq!(step(&mut bench), "2:100..101! 0:432..448");
 }
 
 #[test]
