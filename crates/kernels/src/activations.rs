@@ -47,6 +47,16 @@ pub enum Precision {
     Sixteen,
 }
 
+impl Precision {
+    /// The number of bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
+}
+
 /// What the matrices of a product want of their input. Combine with `|`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use base::{Clock, Rng, TokenId};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::limits::Rate as Spread;
 use kernels::{Isa, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
@@ -42,8 +43,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     isa: Option<String>,
     /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts.
-    #[arg(long, default_value = "16", value_parser = ["8", "16"])]
-    activations: String,
+    #[arg(long, default_value = "16", value_parser = activation_bits())]
+    activations: Precision,
     /// Don't measure what the machine could do at most.
     #[arg(long)]
     no_limits: bool,
@@ -53,6 +54,14 @@ pub(crate) struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// The bits that `--activations` takes, as the precision that they mean.
+fn activation_bits() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["8", "16"]).map(|bits| match bits.as_str() {
+        "8" => Precision::Eight,
+        _ => Precision::Sixteen,
+    })
 }
 
 /// Tokens of a prompt that run in one step, as the engine has it for small models.
@@ -69,7 +78,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let clock = context.clock.as_ref();
     let started = clock.monotonic();
     let profiler = arguments.profile.then(|| Arc::new(Profiler::new(Arc::clone(&context.clock))));
-    let precision = if arguments.activations == "8" { Precision::Eight } else { Precision::Sixteen };
+    let precision = arguments.activations;
     let options = LoadOptions { threads, isa: Some(isa), precision, profiler: profiler.clone() };
     let loaded = models::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))?;
     let load = clock.monotonic() - started;
@@ -132,7 +141,7 @@ fn measure(
         model: path,
         isa: isa.name(),
         threads: arguments.threads.filter(|&threads| threads > 0).unwrap_or_else(cores),
-        activation_bits: if arguments.activations == "8" { 8 } else { 16 },
+        activation_bits: arguments.activations.bits(),
         rounds: arguments.rounds,
         weight_bytes: loaded.info.weight_bytes,
         limits: None,
@@ -235,6 +244,7 @@ fn peak_rss_bytes() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
     use models::batch::{ModelError, ModelInfo};
 
     use super::*;
@@ -286,6 +296,23 @@ mod tests {
         assert_eq!((together.sequences, together.total.tokens, together.each.tokens), (8, 320, 40));
         let (total, each) = (together.total.tokens_s, together.each.tokens_s);
         assert!((total.median - 8.0).abs() < 1e-9 && (each.median - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn bits_of_activations_are_read_as_the_precision_that_has_them() {
+        #[derive(clap::Parser)]
+        struct Bench {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let parse = |words: &[&str]| Bench::try_parse_from([&["bench"], words].concat());
+        assert_eq!(parse(&[]).unwrap().arguments.activations, Precision::Sixteen);
+        for bits in [8, 16] {
+            let parsed = parse(&["--activations", &bits.to_string()]).unwrap();
+            assert_eq!(parsed.arguments.activations.bits(), bits);
+        }
+        let error = parse(&["--activations", "12"]).err().unwrap().to_string();
+        assert!(error.contains("8, 16"), "{error}");
     }
 
     #[test]

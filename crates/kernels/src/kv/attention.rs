@@ -473,7 +473,8 @@ fn attend_split<S: Simd, const R: usize>(
 }
 
 /// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
-/// on.
+/// on. The values were asked for with the scores; in turn this asks for the keys of the next split, so that memory has
+/// work throughout.
 #[inline(always)]
 fn add_values<S: Simd, const R: usize, const V: usize>(
     s: S,
@@ -486,8 +487,11 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
 ) {
     let vectors = o.len() / R / LANES;
     let mut acc = [[s.splat(0.0); V]; R];
+    let end = unit.chunk.position + unit.chunk.rows.len();
     for start in positions.clone().step_by(KV_TILE) {
         let (_, values) = job.tile(unit, start);
+        let ahead =
+            (R <= PREFETCHING_ROWS_MAX && start + SPLIT < end).then(|| job.tile(unit, start + SPLIT).0);
         let count = KV_TILE.min(positions.end - start);
         let mut of_rows = [&[0.0; KV_TILE]; R];
         for r in 0..R {
@@ -498,6 +502,12 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
             let mut x = [s.splat(0.0); V];
             for v in 0..V {
                 x[v] = s.load_f16(&value[first + v]);
+            }
+            if let Some(keys) = ahead {
+                // Two vectors of f16 are a line.
+                for v in (0..V).step_by(2) {
+                    s.prefetch(&keys[(j * vectors + first + v).min(keys.len() - 1)], 0);
+                }
             }
             for r in 0..R {
                 let weight = s.splat(of_rows[r][j]);
