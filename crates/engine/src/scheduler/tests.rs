@@ -466,7 +466,7 @@ fn steps_are_short_while_several_users_are_about() {
         bench.commit(|_| token(7));
         plan
     };
-    bench.submit(500, 50, Priority::High);
+    bench.submit(900, 50, Priority::High);
     assert_eq!(step(&mut bench), "0:0..200");
     assert_eq!(step(&mut bench), "0:200..400", "alone");
     bench.submit(600, 50, Priority::High);
