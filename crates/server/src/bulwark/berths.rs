@@ -133,7 +133,8 @@ impl Model {
     fn check_own(&self, who: Who) -> Result<(), Full> {
         let (held, free) = (self.pool.held_by(&who), self.pool.free());
         let is_alone = self.slots.saturating_sub(free) <= held;
-        let allowed = if is_alone { self.slots - (self.slots / 8).min(LEFT_MAX) } else { (free / 2).max(OWN_MIN) };
+        let allowed =
+            if is_alone { self.slots - (self.slots / 8).min(LEFT_MAX) } else { (free / 2).max(OWN_MIN) };
         if held < allowed { Ok(()) } else { Err(Full::Key { allowed, held }) }
     }
 }
