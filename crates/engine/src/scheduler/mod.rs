@@ -12,14 +12,15 @@
 //!   less comes first, in steps of doublings that fade, so that nobody gains by asking more often.
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
 //!   (at least one token) with chunks of prompts, by class, then user, then arrival. A prompt that got nothing for
-//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next, one such in as many steps. While several users are about, steps are kept to
-//!   [`SHARED_STEP`] as far as their prompts go: who comes waits no longer until theirs is begun.
+//!   [`PASSED_OVER_MAX`] steps in a row comes first in the next, if as many steps have begun in order. While several
+//!   users are about, steps are kept to [`SHARED_STEP`] as far as long prompts go: who comes waits no longer until theirs
+//!   is begun.
 //! - **Scoring.** Where a prompt's own probability is asked for, its rows want logits at every position, at most
 //!   `scored_rows_max` positions in a step over all sequences. The prefix cache gives it nothing that it has not
 //!   scored itself. A sequence may end there, with no answer.
-//! - **Admission** is from the queue, highest class first, who had least first, oldest first, while fewer than `running_max` run and
-//!   the pool has the sequence's blocks plus one for each sequence that would then run. If the next in turn
-//!   doesn't fit, nobody overtakes it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
+//! - **Admission** is from the queue, highest class first, who had least first, oldest first, while fewer than
+//!   `running_max` run and the pool has the sequence's blocks plus one for each sequence that would then run. If the
+//!   next in turn doesn't fit, nobody takes what is free before it. A class that waited while [`PASSED_OVER_MAX`] sequences of higher classes
 //!   were admitted has the next turn, so a flood of one class leaves the others at least every ninth place. But for
 //!   such turns, classes below the highest leave it a quarter of the places and of the blocks while anything runs: who
 //!   comes with it waits for no answer of theirs to end.

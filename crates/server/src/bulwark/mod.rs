@@ -32,7 +32,7 @@ pub(crate) use self::berths::{Berths, Seated};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Wish};
-pub(crate) use self::strangers::{Counted, Errand};
+pub(crate) use self::strangers::{Counted, Errand, too_many};
 pub(crate) use self::turns::Turns;
 pub(crate) use self::turnstile::turnstile;
 pub(crate) use self::underway::{Counts, Listens};

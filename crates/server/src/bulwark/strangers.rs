@@ -9,6 +9,7 @@ use base::Rng;
 use defence::{Bucket, Class, Rates};
 use store::UserId;
 
+use crate::error::ApiError;
 use crate::settings::Defence;
 
 /// New connections in a second from which on it is looked first: as many as a crowd makes that is none.
@@ -63,6 +64,12 @@ impl Errand {
             Self::Visit
         }
     }
+}
+
+/// What a stranger is told when there are too many.
+pub(crate) fn too_many(retry_after: Duration) -> ApiError {
+    let message = "very many strangers ask at once; come back in a few seconds";
+    ApiError::busy("overloaded", message).after(retry_after.as_secs_f64().ceil() as u64)
 }
 
 /// A request that was counted when its connection was accepted: once is enough.

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use base::Rng;
 use defence::{Adaptive, AdaptiveSettings, Class, Full, Pool, Shares, Shed, Slot};
 
-use super::{Counted, Errand};
+use super::{Counted, Errand, too_many};
 use crate::accounts::{Machine, Standing, Who};
 use crate::app::App;
 use crate::error::ApiError;
@@ -92,10 +92,7 @@ impl From<NoRoom> for ApiError {
                 let seconds = shed.retry_after.as_secs_f64().ceil() as u64;
                 Self::busy("overloaded", format!("the server is busy: {shed}")).after(seconds)
             }
-            NoRoom::Rate(wait) => {
-                let message = "very many strangers ask at once; come back in a few seconds";
-                Self::busy("overloaded", message).after(wait.as_secs_f64().ceil() as u64)
-            }
+            NoRoom::Rate(wait) => too_many(wait),
             NoRoom::Full(full @ Full::Class { .. }) => {
                 Self::busy("overloaded", format!("the server is busy: {full}")).after(RETRY_S)
             }

@@ -3,6 +3,7 @@
 //! there is a task, a parser or a buffer for them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use defence::Class;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::accounts::{Arrival, Peer, Standing, Who};
 use crate::app::State;
-use crate::bulwark::Errand;
+use crate::bulwark::{Errand, too_many};
 
 /// Of a request's head. Who sends more is looked at when all of it has come.
 const HEAD_BYTES: usize = 4096;
@@ -20,8 +21,8 @@ const FIELDS_MAX: usize = 64;
 const PART_BYTES_MAX: usize = 512;
 /// How HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2";
-/// Seconds after which a stranger may come back, as long as a flood has at least.
-const RETRY_S: u64 = 5;
+/// After so long a stranger may come back, as long as a flood has at least.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What is seen of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,13 +99,18 @@ fn answer(is_page: bool) -> String {
     const PAGE: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
                         <meta http-equiv=refresh content=5><title>Busy</title>\
                         <p>Very many people are here at once. This page tries again by itself in a few seconds.";
-    const ERROR: &str = "{\"error\":{\"message\":\"very many strangers ask at once; come back in a few seconds\",\
-                         \"type\":\"service_unavailable_error\",\"param\":null,\"code\":\"overloaded\"}}";
-    let (kind, body) = if is_page { ("text/html; charset=utf-8", PAGE) } else { ("application/json", ERROR) };
+    let (kind, body) = if is_page {
+        ("text/html; charset=utf-8", PAGE.to_owned())
+    } else {
+        let error = serde_json::to_string(&too_many(RETRY).body());
+        // It is made of texts.
+        ("application/json", error.unwrap_or_default())
+    };
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nretry-after: {RETRY_S}\r\n\
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nretry-after: {}\r\n\
          cache-control: no-store\r\nconnection: close\r\n\r\n{body}",
         body.len(),
+        RETRY.as_secs(),
     )
 }
 
