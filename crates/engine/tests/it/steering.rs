@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use base::{Rng, TokenId};
 use engine::{
-    Allowed, Engine, EngineConfig, FinishReason, GeneratedToken, SamplingParams, SequenceEvent, Steering,
-    Submission, TokenMask,
+    Allowed, Engine, EngineConfig, FinishReason, GeneratedToken, SamplingParams, Sequence, SequenceEvent,
+    Steering, Submission, TokenMask,
 };
 use proptest::prelude::*;
 
@@ -252,8 +252,9 @@ fn a_steering_that_breaks_in_the_middle_ends_its_sequence_alone() {
 
 #[test]
 fn steered_and_free_sequences_keep_out_of_each_others_way_when_memory_is_short() {
-    let (engine, _) = start(TIGHT);
+    let (engine, controls) = start(TIGHT);
     let length = |number: usize| 30 + number * 5 % 60;
+    controls.gate.close();
     let mut sequences: Vec<_> = (0..40)
         .map(|number| {
             let prompt = prompt(number, length(number));
@@ -265,6 +266,7 @@ fn steered_and_free_sequences_keep_out_of_each_others_way_when_memory_is_short()
             submit(&engine, wanted)
         })
         .collect();
+    controls.gate.open();
     for (number, sequence) in sequences.iter_mut().enumerate() {
         let prompt = prompt(number, length(number));
         let expected = match number % 3 {
@@ -279,7 +281,10 @@ fn steered_and_free_sequences_keep_out_of_each_others_way_when_memory_is_short()
 
 /// The prompt's tokens as an engine weighs them.
 fn weighed(engine: &Engine, submission: Submission) -> (Vec<GeneratedToken>, Vec<TokenId>) {
-    let mut sequence = submit(engine, submission);
+    collect_weighed(&mut submit(engine, submission))
+}
+
+fn collect_weighed(sequence: &mut Sequence) -> (Vec<GeneratedToken>, Vec<TokenId>) {
     let (mut weights, mut tokens) = (Vec::new(), Vec::<TokenId>::new());
     while let Some(event) = sequence.blocking_next() {
         match event {
@@ -357,19 +362,21 @@ fn a_prompt_weighs_what_it_did_when_it_was_generated_step_by_step() {
 
 #[test]
 fn weights_of_prompts_are_whole_when_memory_is_short() {
-    let (engine, _) = start(TIGHT);
-    std::thread::scope(|scope| {
-        for number in 0..24 {
-            let engine = &engine;
-            scope.spawn(move || {
-                let prompt = prompt(number, 20 + number * 3);
-                let wanted = Submission { prompt_logprobs: Some(1), ..submission(prompt.clone(), 40) };
-                let (weights, tokens) = weighed(engine, wanted);
-                check_weights(&prompt, &weights, 1);
-                assert_eq!(tokens, greedy_answer(&prompt, 40));
-            });
-        }
-    });
+    let (engine, controls) = start(TIGHT);
+    let prompt = |number: usize| prompt(number, 20 + number * 3);
+    controls.gate.close();
+    let mut sequences: Vec<_> = (0..24)
+        .map(|number| {
+            let wanted = Submission { prompt_logprobs: Some(1), ..submission(prompt(number), 40) };
+            submit(&engine, wanted)
+        })
+        .collect();
+    controls.gate.open();
+    for (number, sequence) in sequences.iter_mut().enumerate() {
+        let (weights, tokens) = collect_weighed(sequence);
+        check_weights(&prompt(number), &weights, 1);
+        assert_eq!(tokens, greedy_answer(&prompt(number), 40));
+    }
     assert!(engine.stats().preemptions > 0, "nothing had to give way");
     check_idle(&engine);
 }
