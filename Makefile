@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered bench-drill clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -135,6 +135,10 @@ bench-turns: build $(CACHALOT_TEST_MODEL) ## the first token of each turn of a c
 
 bench-steered: build $(CACHALOT_TEST_MODEL) ## what a grammar costs each token; see benches/README.md
 	$(PYTHON) benches/steered.py target/release/cachalot $(CACHALOT_TEST_MODEL)
+
+bench-drill: build $(CACHALOT_TEST_MODEL) ## the attack drill, 30 times: 25 minutes of a machine with nothing else to do; see benches/README.md
+	cargo build --release --locked --package cachalot-drill --example plain
+	$(PYTHON) benches/drill.py target/release/cachalot $(CACHALOT_TEST_MODEL) --plain target/release/examples/plain
 
 clean: ## remove what was built
 	rm -rf target web/dist web/node_modules web/types-tool/node_modules

@@ -30,12 +30,21 @@ pub struct DialogueConfig {
     pub running_max: usize,
     /// Answers that may wait for their turn.
     pub waiting_max: usize,
+    /// Whether the KV cache takes all its memory when the model is loaded, so that the first of many callers at once
+    /// don't wait for the system to clear it.
+    pub kv_claimed: bool,
 }
 
 impl Default for DialogueConfig {
-    /// 2 GiB of KV cache, steps of at most 512 tokens, 8 answers at once, 64 waiting.
+    /// 2 GiB of KV cache, steps of at most 512 tokens, 8 answers at once, 64 waiting; memory is taken as it is used.
     fn default() -> Self {
-        Self { kv_bytes_max: 2 << 30, step_tokens_max: 512, running_max: 8, waiting_max: 64 }
+        Self {
+            kv_bytes_max: 2 << 30,
+            step_tokens_max: 512,
+            running_max: 8,
+            waiting_max: 64,
+            kv_claimed: false,
+        }
     }
 }
 
@@ -65,6 +74,7 @@ impl DialogueConfig {
             step_tokens_max: self.step_tokens_max.min(step_tokens(info.parameters)),
             running_max: self.running_max,
             waiting_max: self.waiting_max,
+            kv_claimed: self.kv_claimed,
         }
     }
 }

@@ -181,6 +181,14 @@ impl Hub {
         loaded.collect()
     }
 
+    /// The model of this name, if it is in memory.
+    pub fn find(&self, name: &str) -> Option<Arc<Dialogue>> {
+        match &self.shared.lock().models.get(name)?.stage {
+            Stage::Loaded(dialogue) => Some(Arc::clone(dialogue)),
+            Stage::Loading(_) => None,
+        }
+    }
+
     /// The model of this name, loaded if it isn't yet. Callers at the same time share one loading, which goes on
     /// when they go away. Keep what is returned while it is used: a model that is kept is not unloaded.
     ///

@@ -56,7 +56,13 @@ fn row(name: &str, passes: &[Duration], sampling: &SamplingParams, steering: Opt
 }
 
 fn microseconds_per_token(pass: Duration, sampling: &SamplingParams, steering: Option<&Fixed>) -> f64 {
-    let config = EngineConfig { kv_blocks: 64, step_tokens_max: 64, running_max: 1, waiting_max: 1 };
+    let config = EngineConfig {
+        kv_blocks: 64,
+        step_tokens_max: 64,
+        running_max: 1,
+        waiting_max: 1,
+        kv_claimed: false,
+    };
     let clock = Arc::new(SystemClock::new());
     let engine = Engine::start(Box::new(Busy::new(pass)), config, clock, Rng::from_seed(1));
     let engine = engine.expect("the config is valid");

@@ -13,7 +13,7 @@ use crate::scheduler::SequenceId;
 use crate::stats::EngineStats;
 use crate::step::StepLoop;
 
-/// Sizes of an engine, all at least 1.
+/// Sizes of an engine, all at least 1, and what it does with its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
     /// Blocks of [`KV_BLOCK_TOKENS`] tokens in the KV pool.
@@ -26,6 +26,9 @@ pub struct EngineConfig {
     /// Sequences that may wait when `running_max` are running. When the pool keeps fewer from running, as many
     /// more may wait: `running_max + waiting_max` is the most that the engine holds.
     pub waiting_max: usize,
+    /// Whether the memory of the KV pool is taken from the system at the start instead of as it is first used. That
+    /// takes longer then, and nobody waits for it later.
+    pub kv_claimed: bool,
 }
 
 impl EngineConfig {
@@ -179,6 +182,9 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         config.validate()?;
         model.allocate_kv(config.kv_blocks)?;
+        if config.kv_claimed {
+            model.claim_kv();
+        }
         let info = Arc::new(model.info().clone());
         let length_max = info.context_length.min(config.kv_blocks.saturating_mul(KV_BLOCK_TOKENS));
         let stats = EngineStats {

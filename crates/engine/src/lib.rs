@@ -19,7 +19,7 @@
 //! # fn example(model: Box<dyn models::batch::Model>) -> Result<(), Box<dyn std::error::Error>> {
 //! use engine::{CacheScope, Engine, EngineConfig, Priority, SamplingParams, SequenceEvent, Submission};
 //!
-//! let config = EngineConfig { kv_blocks: 1024, step_tokens_max: 512, running_max: 16, waiting_max: 256 };
+//! let config = EngineConfig { kv_blocks: 1024, step_tokens_max: 512, running_max: 16, waiting_max: 256, kv_claimed: false };
 //! let clock = std::sync::Arc::new(base::SystemClock::new());
 //! let engine = Engine::start(model, config, clock, base::Rng::from_os()?)?;
 //! let mut sequence = engine.submit(Submission {

@@ -85,7 +85,7 @@ impl StepLoop {
         commands: mpsc::Receiver<Command>,
         shared: Arc<Shared>,
     ) -> Self {
-        let EngineConfig { kv_blocks, step_tokens_max, running_max, waiting_max } = config;
+        let EngineConfig { kv_blocks, step_tokens_max, running_max, waiting_max, .. } = config;
         let stats = EngineStats { blocks_total: kv_blocks, blocks_free: kv_blocks, ..EngineStats::default() };
         let vocab_size = model.info().vocab_size;
         Self {

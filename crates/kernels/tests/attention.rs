@@ -185,6 +185,24 @@ fn bits_do_not_depend_on_other_sequences_of_the_batch() {
 }
 
 #[test]
+fn what_is_stored_stays_when_the_memory_is_claimed() {
+    let sequence = Sequence::random(6, 2, 32, 100);
+    let (isa, pool) = (Isa::best(), Pool::new(1));
+    let shape = sequence.shape(60);
+    let table = sequence.table(5, 59);
+    let mut fresh = KvCache::new(shape);
+    fresh.claim();
+    let first = sequence.run(isa, &pool, &mut fresh, &table, 100);
+    fresh.claim();
+    let mut second = vec![0.0; first.len()];
+    let chunks = [AttentionChunk { rows: 0..100, position: 0, blocks: &table }];
+    attention(isa, &pool, &fresh, 1, &chunks, &sequence.q, SCALE, &mut second);
+    assert!(bits(&first) == bits(&second));
+    let mut none = KvCache::new(KvShape { blocks: 0, ..shape });
+    none.claim();
+}
+
+#[test]
 fn values_beyond_f16_are_stored_as_its_largest() {
     for isa in isas() {
         let pool = Pool::new(1);

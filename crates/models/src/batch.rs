@@ -129,6 +129,9 @@ pub trait Model: Send {
     /// When the memory can't be had.
     fn allocate_kv(&mut self, blocks: usize) -> Result<(), ModelError>;
 
+    /// Takes the memory of the KV cache from the system now, where it would be taken as blocks are first used.
+    fn claim_kv(&mut self) {}
+
     /// Runs one step over several sequences at once.
     ///
     /// `logits` is cleared and filled with `[rows, vocab_size]`, rows in chunk order (within a chunk the last

@@ -145,12 +145,12 @@ impl State {
         let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
-    /// Runs `work` to its end even if the caller, whose client may go away, is dropped. Its writes stay in the caller's lane.
+    /// Runs `work` to its end even if the caller, whose client may go away, is dropped. Its writes stay in the caller's place.
     pub(crate) async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        match tokio::spawn(store::in_lane(store::lane(), work).in_current_span()).await {
+        match tokio::spawn(store::in_place(store::place(), work).in_current_span()).await {
             Ok(result) => result,
             Err(_) => Err(ApiError::internal("a detached task panicked")),
         }

@@ -43,7 +43,7 @@ pub use id::{
     SessionId, UsageId, UserId,
 };
 pub use keys::MasterKeys;
-pub use lanes::{Lane, in_lane, lane};
+pub use lanes::{Lane, Place, in_place, place};
 pub use links::{Identity, Link};
 pub use meter::{
     Balance, Credit, CreditKind, CreditPage, CreditPageRequest, Held, MeterStore, NewCredit, NewHold,

@@ -13,7 +13,7 @@ use models::batch::{Chunk, Model, ModelError, ModelInfo};
 use crate::fake::{Controls, FakeModel, NOT_A_NUMBER, PANICS, REFUSED, SHORT, greedy_answer};
 
 const CONFIG: EngineConfig =
-    EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16 };
+    EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16, kv_claimed: false };
 const CONTEXT: usize = 1024;
 
 pub(crate) fn start(config: EngineConfig) -> (Engine, Controls) {
@@ -487,6 +487,14 @@ fn what_is_wrong_with_a_submission_is_said() {
         let clock = model.controls().clock;
         let started = Engine::start(Box::new(model), config, clock, Rng::from_seed(1));
         assert!(matches!(started, Err(EngineError::Config(error)) if error.allowed == "at least 1"));
+    }
+}
+
+#[test]
+fn memory_of_the_kv_pool_is_claimed_where_that_is_wanted() {
+    for (kv_claimed, blocks) in [(false, 0), (true, CONFIG.kv_blocks)] {
+        let (_engine, controls) = start(EngineConfig { kv_claimed, ..CONFIG });
+        assert_eq!(controls.claimed.load(Ordering::SeqCst), blocks);
     }
 }
 

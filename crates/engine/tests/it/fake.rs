@@ -1,6 +1,7 @@
 //! A model whose next token is a function of all tokens before it, read back from a KV cache of its own, so that
 //! a wrong block table, a lost block or a skipped position shows as a wrong token.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub(crate) struct Controls {
     pub(crate) seen: Arc<Mutex<Vec<Vec<SeenChunk>>>>,
     /// Moves by `step_time` in each step.
     pub(crate) clock: Arc<ManualClock>,
+    /// Blocks whose memory was claimed.
+    pub(crate) claimed: Arc<AtomicUsize>,
 }
 
 pub(crate) struct FakeModel {
@@ -153,6 +156,7 @@ impl FakeModel {
                 gate: Arc::new(Gate::new()),
                 seen: Arc::new(Mutex::new(Vec::new())),
                 clock: Arc::new(ManualClock::new()),
+                claimed: Arc::default(),
             },
             step_time: Duration::from_millis(10),
             dropped: None,
@@ -222,6 +226,10 @@ impl Model for FakeModel {
         self.blocks = blocks;
         self.cache = vec![(usize::MAX, TokenId::MAX); blocks * KV_BLOCK_TOKENS];
         Ok(())
+    }
+
+    fn claim_kv(&mut self) {
+        self.controls.claimed.store(self.blocks, Ordering::SeqCst);
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {

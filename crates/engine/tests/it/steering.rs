@@ -13,10 +13,10 @@ use crate::engine::{answer, check_idle, collect, prompt, start, submission, subm
 use crate::fake::{HASH_START, VOCAB_SIZE, greedy_answer, hash_token, logits_of};
 
 const CONFIG: EngineConfig =
-    EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16 };
+    EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16, kv_claimed: false };
 /// Sequences of full length have to give way to each other.
 const TIGHT: EngineConfig =
-    EngineConfig { kv_blocks: 6, step_tokens_max: 48, running_max: 6, waiting_max: 64 };
+    EngineConfig { kv_blocks: 6, step_tokens_max: 48, running_max: 6, waiting_max: 64, kv_claimed: false };
 
 /// What may follow the tokens that were taken.
 type Ask = dyn Fn(&[TokenId], &mut TokenMask) -> Result<Allowed, String> + Send;

@@ -136,6 +136,10 @@ impl Model for Decoder {
         Ok(())
     }
 
+    fn claim_kv(&mut self) {
+        self.cache.claim();
+    }
+
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
         logits.clear();
         let step = Step::new(chunks, &self.info, self.cache.shape().blocks)?;

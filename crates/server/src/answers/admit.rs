@@ -8,6 +8,7 @@ use super::Place;
 use crate::accounts::Standing;
 use crate::app::{App, State};
 use crate::error::ApiError;
+use crate::generation::look;
 use crate::meter::has_credit;
 
 /// Leave to write one more answer, which is counted.
@@ -28,6 +29,7 @@ pub(crate) async fn admit_to_conversation(
     (user, standing): (UserId, Standing),
     model: &str,
 ) -> Result<Admission, ApiError> {
+    look(app, model, standing)?;
     let counts = app.bulwark.begin(standing, 0);
     let counts = counts.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
     has_credit(app, user, model).await?;

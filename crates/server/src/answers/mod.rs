@@ -35,6 +35,9 @@ pub(crate) struct Answers {
     starting: RwLock<()>,
 }
 
+/// Answers that a user may have written at once in any case, however many others have.
+const OWN_MIN: u32 = 4;
+
 /// After so many seconds an answer may have ended.
 const RETRY_S: u64 = 5;
 
@@ -100,14 +103,22 @@ impl Answers {
         })?;
         let mut taken = lock(&self.taken);
         let theirs = taken.get(&owner).copied().unwrap_or_default();
-        if let Some(at_once) = at_once
-            && theirs >= at_once
+        if let Some(at_once) =
+            at_once.into_iter().chain(self.fair(theirs, taken.len())).find(|max| theirs >= *max)
         {
             let message = format!("{theirs} of your answers are being written, {at_once} may be at once");
             return Err(ApiError::too_many("too_many_answers_at_once", message, RETRY_S));
         }
         taken.insert(owner, theirs + 1);
         Ok(Place { owner, taken: Arc::clone(&self.taken), _permit: permit, counts: None })
+    }
+
+    /// What a user may have who has `theirs` and is one of so many with any, however much their groups give: not what
+    /// others need.
+    fn fair(&self, theirs: u32, users: usize) -> Option<u32> {
+        let is_alone = users <= usize::from(theirs > 0);
+        let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        (!is_alone).then_some((free / 2).max(OWN_MIN))
     }
 
     /// To be held while an answer is stored and spawned.
@@ -227,6 +238,19 @@ async fn end_abandoned(app: &App, owner: UserId, message: Message) -> Result<Mes
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_user_leaves_places_to_others_who_have_some() {
+        let answers = Answers::new(40);
+        let (one, other) = (UserId::from([1; 16]), UserId::from([2; 16]));
+        let fill = |user| std::iter::from_fn(|| answers.reserve(user, None).ok()).collect::<Vec<_>>();
+        assert_eq!(fill(one).len(), 40, "there is nobody else");
+        let _theirs = answers.reserve(other, None).unwrap();
+        let ours = fill(one);
+        assert_eq!(ours.len(), 13, "half of what is then left");
+        assert!(answers.reserve(other, None).is_ok());
+        drop(ours);
+    }
 
     #[test]
     fn places_are_counted_by_whose_they_are_and_leave_nothing_behind() {

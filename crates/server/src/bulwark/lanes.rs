@@ -1,25 +1,36 @@
-//! In which lane the writes of a request come to the database: that of its caller's class. However many strangers sign
-//! up or are refused at once, a user's message waits for one of their writes.
+//! In which lane the writes of a request come to the database: that of its caller's class, where callers take turns.
+//! However many strangers sign up or are refused at once, a user's message waits for one of their writes, and for one of
+//! each other user.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use defence::Class;
-use store::{Lane, in_lane, lane};
+use store::{Lane, Place, in_place, place};
 
 use crate::accounts::Standing;
 use crate::app::App;
 
 /// Gives each request its lane.
 pub(crate) async fn lanes(State(app): State<App>, request: Request, next: Next) -> Response {
-    let class = Standing::noted(request.extensions()).class;
-    let lane = if app.settings.defence.write_lanes { of_class(class) } else { Lane::First };
-    in_lane(lane, next.run(request)).await
+    let standing = Standing::noted(request.extensions());
+    let place = if app.settings.defence.write_lanes { of(standing) } else { Place::default() };
+    in_place(place, next.run(request)).await
 }
 
 /// Does work whose writes come in the lane of this class at least.
 pub(crate) async fn at_least<F: Future>(class: Class, work: F) -> F::Output {
-    in_lane(lane().max(of_class(class)), work).await
+    let place = place();
+    in_place(Place { lane: place.lane.max(of_class(class)), ..place }, work).await
+}
+
+fn of(standing: Standing) -> Place {
+    // Two of one hash share their turns, no more. Users' ids are the server's choice.
+    let mut caller = DefaultHasher::new();
+    standing.who.hash(&mut caller);
+    Place { lane: of_class(standing.class), caller: caller.finish() }
 }
 
 fn of_class(class: Class) -> Lane {
@@ -56,8 +67,8 @@ mod tests {
             (Lane::First, Class::New, Lane::First),
             (Lane::Third, Class::Unknown, Lane::Third),
         ] {
-            let found = in_lane(has, at_least(shows, async { lane() })).await;
-            assert_eq!(found, expected, "{has:?} {shows:?}");
+            let found = in_place(Place { lane: has, caller: 7 }, at_least(shows, async { place() })).await;
+            assert_eq!(found, Place { lane: expected, caller: 7 }, "{has:?} {shows:?}");
         }
         assert_eq!(
             counted([1, 2, 3, 4]).collect::<Vec<_>>(),

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::converse::Opened;
+use super::defer::keep_silent_back;
 use super::lobby::{Lobby, Look};
 use super::transport::reset;
 use crate::app::App;
@@ -80,6 +81,7 @@ pub(crate) async fn run(
     let mut pause = Pause::default();
     let mut shutdown = pin!(shutdown);
     let mut turn = 0;
+    let mut is_kept_back = false;
     loop {
         turn += 1;
         // The machine's own comes first: a flood must not keep its operator out.
@@ -100,6 +102,10 @@ pub(crate) async fn run(
                 Ok(accepted) => {
                     pause.over();
                     let is_pressed = lobby.is_pressed_by_one_more();
+                    if is_kept_back != (is_pressed && lobby.looks()) {
+                        is_kept_back = !is_kept_back;
+                        entrance.listeners.iter().for_each(|it| keep_silent_back(it, is_kept_back));
+                    }
                     admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, accepted, is_pressed);
                 }
                 Err(error) => pause.after(&error, &lobby).await,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! doorman     users first, by the first bytes, while very many come      doorman.rs
+//! defer       while they do, who is silent waits in the kernel          defer.rs
 //! accept      caps and rates by prefix, room by closing idle strangers      accept.rs, lobby.rs, roster/
 //! converse    PROXY header -> TLS -> HTTP/1 or HTTP/2                        converse.rs, proxy_protocol.rs
 //! watch       a deadline for each phase, budgets of resets and frames        watch.rs (pure), activity.rs
@@ -15,6 +16,7 @@ mod accept;
 mod activity;
 mod bodies;
 mod converse;
+mod defer;
 mod descriptors;
 mod doorman;
 mod limits;

@@ -109,6 +109,7 @@ pub(crate) async fn begin(
     order: Order,
 ) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
+    look(app, &model, standing)?;
     let mut leave =
         Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
     let (is_chat, may_shrink) = (!matches!(asked, Asked::Completions(_)), asked.may_shrink());
@@ -141,6 +142,14 @@ pub(crate) async fn begin(
             Err(error)
         }
     }
+}
+
+/// Whether there would be a place at a model for somebody, as far as that is known at once: before anything is read or
+/// written for a request that would then be refused.
+pub(crate) fn look(app: &App, model: &str, standing: Standing) -> Result<(), ApiError> {
+    let Some(dialogue) = app.hub.find(model) else { return Ok(()) };
+    let seat = app.bulwark.berths.look(&dialogue, standing);
+    Ok(seat.inspect_err(|_| app.metrics.refused(standing.class, "engine"))?)
 }
 
 /// The prompts for so many tokens of answers together, as many for each.

@@ -182,7 +182,7 @@ impl SqliteStore {
     }
 
     /// A transaction that writes, when the [lane](crate::lanes) of the task lets it on.
-    async fn write(&self) -> Result<Write<'_>, StoreError> {
+    async fn write(&self) -> Result<Write, StoreError> {
         let entered = self.lanes.enter().await?;
         let transaction = begin(&self.writer).await?;
         Ok(Write { transaction, _entered: entered })
@@ -209,19 +209,19 @@ impl SqliteStore {
 
 /// A transaction that writes, and its place.
 #[derive(Debug)]
-struct Write<'a> {
+struct Write {
     // Ends first.
     transaction: Transaction<'static, Sqlite>,
-    _entered: Entered<'a>,
+    _entered: Entered,
 }
 
-impl Write<'_> {
+impl Write {
     async fn commit(self) -> Result<(), StoreError> {
         Ok(self.transaction.commit().await?)
     }
 }
 
-impl Deref for Write<'_> {
+impl Deref for Write {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
@@ -229,7 +229,7 @@ impl Deref for Write<'_> {
     }
 }
 
-impl DerefMut for Write<'_> {
+impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }

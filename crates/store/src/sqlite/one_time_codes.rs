@@ -119,7 +119,7 @@ impl OneTimeCodeStore for SqliteStore {
 
 impl SqliteStore {
     /// A user's key and then, so that it does not wait for itself, a transaction that writes.
-    async fn begin_with_key(&self, user: UserId) -> Result<Option<(Arc<UserKey>, Write<'_>)>, StoreError> {
+    async fn begin_with_key(&self, user: UserId) -> Result<Option<(Arc<UserKey>, Write)>, StoreError> {
         let Some(key) = self.key(user).await? else { return Ok(None) };
         Ok(Some((key, self.write().await?)))
     }

@@ -1,0 +1,187 @@
+"""The attack drill as a record: five seeds, each defence off in turn, 100 times the strength, a crowd, more and more
+addresses, each kind alone, what a refusal costs, and a plain server beside it.
+
+    python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5]
+
+Each drill is paired with its own calm on the same cores (docs/drill.md). All but the one that watches registration
+reopen and measures costs are `--quick` ones. Nothing else may run on the machine meanwhile. Writes
+benches/record/DATE-MACHINE-drill.md, and beside it a .json with every summary; docs/drill.md says what the figures are.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from serving import RECORD, facts, write_record
+
+# Figure, goal, and whether the goal is the least that it may be.
+FIGURES = [
+    ("goodput_ratio", 0.99, True),
+    ("ttft_p99_ratio", 1.25, False),
+    ("streams_complete_ratio", 1.0, True),
+    ("logins_ok_ratio", 0.99, True),
+    ("established_challenged", 0, False),
+    ("established_blocked_ratio", 0.001, False),
+    ("newcomers_served_ratio", 0.9, True),
+    ("detect_seconds", 3, False),
+    ("restore_seconds", 5, False),
+]
+ALONE = [
+    "http-flood", "rapid-reset", "continuation", "registration-flood", "credential-stuffing", "slowloris", "slow-read",
+    "sse-hoarding", "expensive-prompts", "sleepers", "pulses",
+]
+ABLATIONS = [
+    "connections", "gate", "request_rates", "request_slots", "hash_shares", "write_lanes", "logins", "prices",
+    "engine_shares", "brownout",
+]
+ADDRESSES = [100, 1_000, 10_000, 100_000, 1_000_000]
+
+
+class Drills:
+    """Runs drills, and keeps what they found."""
+
+    def __init__(self, binary: str, model: str) -> None:
+        self.binary, self.model = binary, model
+        self.kept: dict[str, dict] = {}
+        self.loads: list[float] = []
+
+    def run(self, name: str, *arguments: str, environment: dict | None = None, quick: bool = True) -> dict:
+        """The whole report."""
+        self.loads.append(os.getloadavg()[0])
+        with tempfile.TemporaryDirectory() as folder:
+            save = pathlib.Path(folder) / "drill.json"
+            model = [] if "--target" in arguments else ["--model", self.model]
+            short = ["--quick"] if quick else []
+            command = [self.binary, "drill", *short, "--json", "--save", str(save), *model, *arguments]
+            ran = subprocess.run(
+                command, capture_output=True, text=True, env=os.environ | (environment or {}), check=False
+            )
+            if not save.exists() or not save.read_text():
+                raise SystemExit(f"{' '.join(command)}: {ran.stderr}")
+            report = json.loads(save.read_text())
+        it = report["summary"]
+        self.kept[name] = {"arguments": [*short, *arguments], "summary": it, "costs": report["costs"]}
+        print(f"{name}: {json.dumps(it)}", file=sys.stderr, flush=True)
+        return report
+
+
+def text(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value == int(value) else f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.4f}"
+
+
+def met(value: float | None, goal: float, at_least: bool) -> str:
+    if value is None:
+        return ""
+    return " ✓" if (value >= goal if at_least else value <= goal) else " ✗"
+
+
+def row(name: str, summary: dict) -> str:
+    cells = [text(summary[figure]) + met(summary[figure], goal, least) for figure, goal, least in FIGURES]
+    accounts = f"{text(summary['attacker_accounts'])} of {text(summary['account_budget'])}"
+    return f"| {name} | {' | '.join(cells)} | {accounts} |"
+
+
+def table(first: str, rows: list[tuple[str, dict]]) -> str:
+    goals = [f"{'≥' if least else '≤'} {goal:g}" for _, goal, least in FIGURES]
+    head = [
+        f"| {first} | goodput | p99 TTFT | streams whole | logins | challenged | blocked | newcomers | detect, s "
+        "| restore, s | attackers' accounts |",
+        f"|{'---|' * (len(FIGURES) + 2)}",
+        f"| goal | {' | '.join(goals)} | at most the budget |",
+    ]
+    return "\n".join(head + [row(name, summary) for name, summary in rows])
+
+
+def usage(report: dict) -> tuple[float, float]:
+    """The server's most resident memory in MiB, and most descriptors, from the attack's beginning on."""
+    begins = report["plan"]["calm"]
+    of_server = [sample["server"] for sample in report["samples"] if sample["server"] and sample["at_seconds"] > begins]
+    memory = max(it["resident_bytes"] for it in of_server) / 2**20
+    return memory, max(it["descriptors"] for it in of_server)
+
+
+def costs(report: dict) -> str:
+    lines = ["| kind | refused | served | server, µs a refusal | sender, µs an answer |", "|---|---|---|---|---|"]
+    for cost in report["costs"]:
+        refusal = cost["server_micros_per_refusal"]
+        said = text(refusal) if refusal is not None else (cost["why_not"] or "-")
+        sender = text(cost["attacker_micros_per_answer"])
+        lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {said} | {sender} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("binary")
+    parser.add_argument("model")
+    parser.add_argument("--plain", help="the plain server, to compare with")
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    drills = Drills(arguments.binary, arguments.model)
+    seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
+    median = {
+        figure: statistics.median(values) if all(value is not None for value in values) else None
+        for figure in seeds[0][1]["summary"]
+        for values in [[report["summary"][figure] for _, report in seeds]]
+    }
+    long = drills.run("long", "--seed", "1", quick=False)
+    strong = [("100 times", drills.run("strength 100", "--seed", "1", "--strength", "100"))]
+    crowd = drills.run("viral", "--seed", "1", "--attack", "viral")
+    alone = [(kind, drills.run(f"alone: {kind}", "--seed", "1", "--attack", kind)) for kind in ALONE]
+    without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
+    counted = [
+        (count, drills.run(f"{count} addresses", "--seed", "1", "--addresses", str(count))) for count in ADDRESSES
+    ]
+    plain = []
+    if arguments.plain:
+        environment = {"CACHALOT_DRILL_PLAIN": arguments.plain}
+        plain = [("plain axum", drills.run("plain", "--seed", "1", "--target", "plain", environment=environment))]
+    summaries = lambda reports: [(name, report["summary"]) for name, report in reports]  # noqa: E731
+    suspended = any(sample["level"] == "suspended" for sample in crowd["samples"])
+    grown = [
+        f"| {count:,} | {memory:.0f} | {files:.0f} | {text(report['summary']['goodput_ratio'])} |"
+        for count, report in counted
+        for memory, files in [usage(report)]
+    ]
+    it = long["summary"]
+    parts = [
+        "# The attack drill",
+        f"`make bench-drill`. {facts(arguments.binary, arguments.model, drills.loads)}",
+        "Server on half of the cores, people and attackers on the others; ten times what the server can serve of each "
+        "resource unless something else is said. docs/drill.md says what each figure is. With `--quick` a phase has some "
+        "fifteen chats, so that the p99 is the slowest of them.",
+        "## The main mix\n\n" + table("seed", summaries(seeds) + [("median", median)]),
+        "## A minute of each phase\n\n"
+        + table("drill", [("seed 1", it)])
+        + f"\n\nRegistration was open again {text(it['reopen_seconds'])} s after the end (goal: at most 120); the gate "
+        f"moved {long['gate_moves']} times in all.",
+        "## What a refusal costs\n\nEach kind alone for three seconds, after that drill.\n\n" + costs(long),
+        "## Stronger\n\nThe goal for goodput is 0.95 here.\n\n" + table("strength", summaries(strong)),
+        "## A crowd that is no attack\n\n"
+        + table("drill", [("viral, 5 times the newcomers", crowd["summary"])])
+        + f"\n\nRegistration was {'' if suspended else 'never '}suspended.",
+        "## Each kind alone\n\n" + table("kind", summaries(alone)),
+        "## Without one defence\n\nThe main mix, seed 1.\n\n"
+        + table("off", [("none", seeds[0][1]["summary"]), *summaries(without)]),
+        "## More addresses\n\nThe server's process, at most, from the attack's beginning on.\n\n"
+        "| attackers' addresses | resident, MiB | descriptors | goodput |\n|---|---|---|---|\n" + "\n".join(grown),
+    ]
+    if plain:
+        parts.append(
+            "## A plain server\n\naxum without any defence, whose model is a clock and costs nothing (docs/drill.md), "
+            "under the same drill.\n\n" + table("server", [("Cachalot, seed 1", seeds[0][1]["summary"]), *summaries(plain)])
+        )
+    path = write_record("drill", "\n\n".join(parts) + "\n")
+    path.with_suffix(".json").write_text(json.dumps(drills.kept, indent=1) + "\n")
+    print(path.relative_to(RECORD.parent.parent))
+
+
+if __name__ == "__main__":
+    main()
