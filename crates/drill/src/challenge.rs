@@ -81,6 +81,7 @@ impl Challenge {
     /// As a browser solves it: on one thread, which leaves the machine to others, and in a browser's time.
     pub(crate) async fn solve_as_browser(self) -> Option<String> {
         let (say, said) = tokio::sync::oneshot::channel();
+        let began = tokio::time::Instant::now();
         thread::spawn(move || {
             machine::give_way_a_little();
             // Whoever asked may have given up.
@@ -88,7 +89,7 @@ impl Challenge {
         });
         let (solution, took) = said.await.ok()?;
         // What was waited for a core is no browser's time.
-        tokio::time::sleep(took.unwrap_or(Duration::ZERO) * (BROWSER_FACTOR - 1)).await;
+        tokio::time::sleep_until(began + took.unwrap_or(Duration::ZERO) * BROWSER_FACTOR).await;
         solution
     }
 

@@ -56,9 +56,9 @@ pub(crate) fn give_way() {
     let _ = nice(19);
 }
 
-/// Lets people's connections go before this thread, but not attackers.
+/// Lets people's connections go before this thread, but not attackers, however many threads they have.
 pub(crate) fn give_way_a_little() {
-    let _ = nice(10);
+    let _ = nice(2);
 }
 
 /// How long this thread has run, if the system says it.

@@ -70,7 +70,7 @@ pub const SHARED_STEP: Duration = Duration::from_millis(15);
 const SHARED_STEP_TOKENS_MIN: usize = 16;
 /// Up to this level a prompt is not cut for that: it is short, and who asks had little.
 const UNCUT_LEVEL_MAX: u32 = 1;
-/// Tokens of such prompts in a step.
+/// Tokens of prompts in a step that has such.
 const UNCUT_TOKENS_MAX: usize = 128;
 /// Weight of the latest step in how long a token of a prompt takes.
 const PACE_WEIGHT: f64 = 0.2;
@@ -547,15 +547,15 @@ impl Scheduler {
         self.steps_in_order = if is_in_order { self.steps_in_order.saturating_add(1) } else { 0 };
         let left = self.config.step_tokens_max.saturating_sub(plan.tokens()).max(1);
         let mut budget = self.prefill_budget(left);
-        // What those who had little may have besides.
-        let mut uncut = left.min(UNCUT_TOKENS_MAX).saturating_sub(budget);
+        // What those who had little may have, who then leave the others nothing: their step is short.
+        let mut uncut = left.min(UNCUT_TOKENS_MAX).max(budget);
         let mut scored_budget = self.config.scored_rows_max;
         for &(_, _, level, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let scores = sequence.scores();
-            let more = if level <= UNCUT_LEVEL_MAX { uncut } else { 0 };
-            let budget_here = if scores { (budget + more).min(scored_budget) } else { budget + more };
+            let room = if level <= UNCUT_LEVEL_MAX { uncut } else { budget };
+            let budget_here = if scores { room.min(scored_budget) } else { room };
             let taken = sequence.pending_alike().min(budget_here);
             if taken == 0 {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
@@ -563,10 +563,8 @@ impl Scheduler {
             }
             sequence.steps_passed_over = 0;
             plan.push(sequence.row(id, taken));
-            // Of what all may have last.
-            let of_uncut = taken.min(more);
-            uncut -= of_uncut;
-            budget -= taken - of_uncut;
+            uncut = uncut.saturating_sub(taken);
+            budget = budget.saturating_sub(taken);
             scored_budget -= if scores { taken } else { 0 };
         }
         self.prefill_order = order;

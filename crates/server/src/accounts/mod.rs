@@ -309,7 +309,9 @@ impl State {
         };
         // Who makes room for this one is no longer good from now on.
         let now_ms = self.clock.unix_ms();
-        let session = at_least(Class::New, self.store.add_session(new, settings.sessions_max)).await?;
+        let session =
+            at_least(Standing::class_of(self, user), self.store.add_session(new, settings.sessions_max))
+                .await?;
         self.accounts.load(&*self.store, now_ms, Duration::ZERO).await?;
         let token = SessionToken {
             session: session.id,

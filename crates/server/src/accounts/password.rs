@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use defence::Shares;
+use defence::{Class, Shares};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
@@ -126,8 +126,11 @@ pub(crate) struct Hasher {
     computed: AtomicU64,
 }
 
-/// How far hashes stand back behind answers and requests when the cores are busy: a tenth of a core is left to each.
+/// How far hashes of strangers stand back behind answers and requests when the cores are busy: a tenth of a core is left
+/// to each.
 const NICENESS: i32 = 10;
+/// The same of those who have shown something for it. They are few.
+const NICENESS_OF_KNOWN: i32 = 5;
 /// Hashes that wait for each that is computed from which on strangers have to show that they mean it.
 const CROWD_PER_TURN: usize = 4;
 /// Hashes that may wait for each that is computed.
@@ -207,11 +210,12 @@ impl Hasher {
         let turn = self.turns.take(standing).await.map_err(full)?;
         self.computed.fetch_add(1, Ordering::Relaxed);
         let (sender, computed) = oneshot::channel();
+        let niceness = if standing.class > Class::Unknown { NICENESS_OF_KNOWN } else { NICENESS };
         // A thread of its own: the system gives it what others leave, and it could not take that back. To start it is a
         // thousandth of the work.
         let hashing = thread::Builder::new().name("password".to_owned()).spawn(move || {
             // Where it may not be nicer, it is as nice as the others.
-            let _ = rustix::process::nice(NICENESS);
+            let _ = rustix::process::nice(niceness);
             // Given back when the work is done, even if whoever asked for it has gone.
             let _turn = turn;
             let _ = sender.send(work());
@@ -236,7 +240,7 @@ fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Result<String, arg
 mod tests {
     use std::sync::Arc;
 
-    use defence::{Class, Prefix};
+    use defence::Prefix;
 
     use super::*;
     use crate::accounts::Who;

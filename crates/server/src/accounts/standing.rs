@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use defence::{Class, Credential, Prefix};
-use store::{UserId, UserRole};
+use store::{User, UserId, UserRole};
 
 use super::client::account_shown;
 use super::device::device_shown;
@@ -57,6 +57,13 @@ impl Standing {
         let onset_ms = app.gatehouse.onset_ms();
         let class = app.settings.defence.trust.class(credential, onset_ms, app.clock.unix_ms());
         Self { class, who }
+    }
+
+    /// The class of an account of which somebody has just shown that it is theirs.
+    pub(crate) fn class_of(app: &State, user: &User) -> Class {
+        let now_ms = app.clock.unix_ms();
+        let shown = Credential::Account { issued_ms: now_ms, since_ms: Some(user.created_ms) };
+        app.settings.defence.trust.class(Some(shown), app.gatehouse.onset_ms(), now_ms)
     }
 
     /// Somebody who has shown that an account is theirs.

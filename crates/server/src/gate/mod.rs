@@ -255,7 +255,9 @@ impl Gatehouse {
     pub(crate) fn issue(&self, prefix: Prefix, action: Action, now: Moment) -> Challenge {
         let mut inner = self.lock();
         let Inner { gate, challenges, rng, .. } = &mut *inner;
-        let difficulty = Difficulty::at(gate.level());
+        // Whoever signs in has an account already, and is in nobody's way: what keeps guessing slow are limits.
+        let level_max = if action == Action::SignIn { Level::Challenge } else { Level::Suspended };
+        let difficulty = Difficulty::at(gate.level().min(level_max));
         challenges.issue(difficulty, (prefix, action.name()), LIFETIME, now.unix_ms, rng)
     }
 

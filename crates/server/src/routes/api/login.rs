@@ -8,6 +8,7 @@ use super::{login_second, sign_in_response};
 use crate::accounts::{Password, Peer, Standing, Tried, device_shown};
 use crate::app::App;
 use crate::body;
+use crate::bulwark::at_least;
 use crate::error::ApiError;
 use crate::gate::Turned;
 
@@ -73,7 +74,7 @@ pub(crate) async fn handle(
                 app.audit("second_factor_asked", Some(user.id), peer).await;
                 return Ok(login_second::ask(&app, &user)?);
             }
-            app.audit("login", Some(user.id), peer).await;
+            at_least(Standing::class_of(&app, &user), app.audit("login", Some(user.id), peer)).await;
             Ok(sign_in_response(&app, user, peer, &headers).await?)
         }
         None => {
