@@ -129,12 +129,16 @@ impl Berths {
 }
 
 impl Model {
-    /// While others ask too, nobody takes more than half of what is left to them; alone, all but a few.
+    /// While others ask too, nobody takes more than half of what is left to them, or more than are written at once, of
+    /// which they have a part at best; alone, all but a few.
     fn check_own(&self, who: Who) -> Result<(), Full> {
         let (held, free) = (self.pool.held_by(&who), self.pool.free());
         let is_alone = self.slots.saturating_sub(free) <= held;
-        let allowed =
-            if is_alone { self.slots - (self.slots / 8).min(LEFT_MAX) } else { (free / 2).max(OWN_MIN) };
+        let allowed = if is_alone {
+            self.slots - (self.slots / 8).min(LEFT_MAX)
+        } else {
+            (free / 2).min(self.running_max).max(OWN_MIN)
+        };
         if held < allowed { Ok(()) } else { Err(Full::Key { allowed, held }) }
     }
 }
@@ -184,7 +188,7 @@ mod tests {
         drop(alone);
         let _other = berths.take("m", (40, 8), of(Class::Established, 2)).unwrap();
         let beside = fill(&berths, of(Class::Established, 1));
-        assert_eq!(beside.len(), 13, "a third of what there was, and two thirds are left");
+        assert_eq!(beside.len(), 8, "as many as run");
     }
 
     #[test]
