@@ -11,8 +11,8 @@ MODEL is SmolLM2-135M-Instruct Q4_1; OURS is a command that takes TEXT.json, 8 o
 3. so do we by the first file, with the inputs of products rounded to 16 bits and to 8.
 
 All read the same token ids, those of expected.json, in windows of 512 tokens. llama.cpp rounds the inputs of products to
-8 bits (to f16 or bf16 for files in F16 and BF16), and not at all for F32. Like is held to like: ours with 16 bits to its
-perplexity by the dequantised weights, ours with 8 bits to that by the quantised ones.
+8 bits, for the _K formats and IQ4_XS with one scale for 256 columns (to f16 or bf16 for files in F16 and BF16, and not at
+all for F32). That alone moves its perplexity by up to some percent, so ours is held to the one by the dequantised weights.
 
 The formats ending in _K and IQ4_XS take blocks of 256 columns, of which SmolLM2's 576 aren't a multiple; llama.cpp would
 silently take other formats instead. So the model is widened first, to 768 columns and 12 heads: what is added is zero,
@@ -38,8 +38,8 @@ from llama_cpp import llama_cpp as api
 
 HERE = pathlib.Path(__file__).parent
 RECORD = HERE / "formats.json"
-# How far ours may be from llama.cpp's, as a part of it: with 16 bits and with 8.
-TOLERANCES = {"16": ("llama_cpp_f32", 0.001), "8": ("llama_cpp", 0.005)}
+# How far ours may be from llama.cpp's by the dequantised weights, as a part of it.
+TOLERANCES = {"16": 0.001, "8": 0.005}
 # Our name of a format, and llama.cpp's name of the kind of file that has it in all matrices. Q2_K and Q3_K are
 # left out: with all matrices in them this model says nothing that makes sense.
 FORMATS = {
@@ -190,12 +190,12 @@ def main() -> None:
             if "llama_cpp_f32" not in row:
                 quantise(path, plain, "F32")
                 row["llama_cpp_f32"] = llama_cpp_perplexity(plain, windows, arguments.threads)
-            for bits, (peer, tolerance) in TOLERANCES.items():
+            for bits, tolerance in TOLERANCES.items():
                 if f"ours_{bits}" not in row:
                     command = [*arguments.ours, str(HERE / "expected.json"), bits, str(path)]
                     run = subprocess.run(command, check=True, capture_output=True, text=True)
                     row[f"ours_{bits}"] = float(run.stdout)
-                ours, theirs = row[f"ours_{bits}"], row[peer]
+                ours, theirs = row[f"ours_{bits}"], row["llama_cpp_f32"]
                 if not abs(ours / theirs - 1) <= tolerance:
                     failures.append(f"{name} with {bits} bits: {ours} is too far from {theirs}")
             rows[name] = row
