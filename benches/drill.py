@@ -1,7 +1,7 @@
 """The attack drill as a record: five seeds, each defence off in turn, 100 times the strength, a crowd, more and more
-addresses, each kind alone, what a refusal costs, and a plain server beside it.
+addresses, what a refusal costs, and a plain server beside it.
 
-    python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5]
+    python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5] [--alone]
 
 Each drill is paired with its own calm on the same cores (docs/drill.md). All but the one that watches registration
 reopen and measures costs are `--quick` ones. Nothing else may run on the machine meanwhile. Writes
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--plain", help="the plain server, to compare with")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
     seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
@@ -134,7 +135,8 @@ def main() -> None:
     long = drills.run("long", "--seed", "1", quick=False)
     strong = [("100 times", drills.run("strength 100", "--seed", "1", "--strength", "100"))]
     crowd = drills.run("viral", "--seed", "1", "--attack", "viral")
-    alone = [(kind, drills.run(f"alone: {kind}", "--seed", "1", "--attack", kind)) for kind in ALONE]
+    kinds = ALONE if arguments.alone else []
+    alone = [(kind, drills.run(f"alone: {kind}", "--seed", "1", "--attack", kind)) for kind in kinds]
     without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
     counted = [
         (count, drills.run(f"{count} addresses", "--seed", "1", "--addresses", str(count))) for count in ADDRESSES
@@ -167,12 +169,13 @@ def main() -> None:
         "## A crowd that is no attack\n\n"
         + table("drill", [("viral, 5 times the newcomers", crowd["summary"])])
         + f"\n\nRegistration was {'' if suspended else 'never '}suspended.",
-        "## Each kind alone\n\n" + table("kind", summaries(alone)),
         "## Without one defence\n\nThe main mix, seed 1.\n\n"
         + table("off", [("none", seeds[0][1]["summary"]), *summaries(without)]),
         "## More addresses\n\nThe server's process, at most, from the attack's beginning on.\n\n"
         "| attackers' addresses | resident, MiB | descriptors | goodput |\n|---|---|---|---|\n" + "\n".join(grown),
     ]
+    if alone:
+        parts.append("## Each kind alone\n\n" + table("kind", summaries(alone)))
     if plain:
         parts.append(
             "## A plain server\n\naxum without any defence, whose model is a clock and costs nothing (docs/drill.md), "

@@ -39,6 +39,24 @@ impl Avx512 {
     }
 }
 
+/// Proof that this CPU (and its operating system) runs NEON and its int8 dot product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neon(());
+
+impl Neon {
+    /// Asks the CPU.
+    pub fn detect() -> Option<Self> {
+        // The order of bytes in words of activations is that of little-endian machines.
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        if std::arch::is_aarch64_feature_detected!("neon")
+            && std::arch::is_aarch64_feature_detected!("dotprod")
+        {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
 /// An instruction set that this CPU is known to have.
 ///
 /// For a given value, every kernel gives the same bits whatever the batch, the chunks or the threads. Two
@@ -51,19 +69,19 @@ pub enum Isa {
     Avx2(Avx2),
     /// 512-bit vectors and the int8 dot product.
     Avx512(Avx512),
+    /// The 128-bit vectors of 64-bit Arm, with the int8 dot product.
+    Neon(Neon),
 }
 
 impl Isa {
-    /// Every name that [`Self::by_name`] knows, slowest first.
-    pub const NAMES: [&'static str; 3] = ["scalar", "avx2", "avx512"];
+    /// Every name that [`Self::by_name`] knows, those of one kind of CPU slowest first.
+    pub const NAMES: [&'static str; 4] = ["scalar", "avx2", "avx512", "neon"];
 
     /// The fastest that this CPU has.
     pub fn best() -> Self {
-        match (Avx512::detect(), Avx2::detect()) {
-            (Some(proof), _) => Self::Avx512(proof),
-            (None, Some(proof)) => Self::Avx2(proof),
-            (None, None) => Self::Scalar,
-        }
+        let vectors = Avx512::detect().map(Self::Avx512);
+        let vectors = vectors.or_else(|| Avx2::detect().map(Self::Avx2));
+        vectors.or_else(|| Neon::detect().map(Self::Neon)).unwrap_or(Self::Scalar)
     }
 
     /// All that this CPU has, slowest first.
@@ -77,6 +95,7 @@ impl Isa {
             "scalar" => Some(Self::Scalar),
             "avx2" => Avx2::detect().map(Self::Avx2),
             "avx512" => Avx512::detect().map(Self::Avx512),
+            "neon" => Neon::detect().map(Self::Neon),
             _ => None,
         }
     }
@@ -87,6 +106,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2(_) => "avx2",
             Self::Avx512(_) => "avx512",
+            Self::Neon(_) => "neon",
         }
     }
 }

@@ -240,7 +240,8 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
             let lines = &self.weights.lines[panel * blocks * WIDTH..][..blocks * WIDTH];
             let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
             let mut acc = [s.splat(0.0); C];
-            let zero_point = i32::from(self.weights.layout.zero_point);
+            let bias = if WIDTH == 8 { S::EIGHT_BIAS } else { 0 };
+            let zero_point = i32::from(self.weights.layout.zero_point) - bias;
             for block in 0..blocks {
                 let lines = &lines[block * WIDTH..][..WIDTH];
                 let scales = &scales[block * block_scales..][..block_scales];

@@ -33,6 +33,8 @@ fn check_rows(name: &str, len: usize, cols: usize) -> usize {
 
 /// `out[i] = x[i] / sqrt(mean(x[i]^2) + eps) * weight`; x and out are `[n, weight.len()]`.
 ///
+/// A row with a NaN becomes NaN. Where squares add up to more than f32 holds, finite numbers become 0, infinite ones NaN.
+///
 /// # Panics
 /// When lengths don't fit.
 pub fn rms_norm(isa: Isa, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {

@@ -1,4 +1,4 @@
-//! One vector vocabulary over three instruction sets: 16 floats, 16 ints, and the int8 dot products of a panel.
+//! One vector vocabulary over four instruction sets: 16 floats, 16 ints, and the int8 dot products of a panel.
 //!
 //! A kernel is written once, as a [`Kernel`] generic over [`Simd`]; [`Isa::run`] compiles it under each set of
 //! target features. Everything between `run` and the intrinsics is `#[inline(always)]`, so that it ends up in the
@@ -9,6 +9,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use crate::isa::Isa;
@@ -57,9 +59,13 @@ impl Isa {
             Self::Avx2(proof) => avx2::run(proof, kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::run(proof, kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(proof) => neon::run(proof, kernel),
             // No value of the tokens exists elsewhere.
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2(_) | Self::Avx512(_) => kernel.run(Scalar),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon(_) => kernel.run(Scalar),
         }
     }
 }
@@ -74,6 +80,8 @@ pub(crate) trait Simd: Copy {
     const TILE: usize;
     /// The widest tile for which the accumulators of both planes of the activations fit them.
     const TILE_OF_PLANES: usize;
+    /// What [`Self::dots`] takes off 8-bit codes: 128 where products are of signed int8 only.
+    const EIGHT_BIAS: i32 = 0;
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; LANES]) -> Self::F;
@@ -120,7 +128,8 @@ pub(crate) trait Simd: Copy {
     /// Dot products of a group of columns of a panel with C activation rows.
     ///
     /// Shapes: `lines` holds `WIDTH * columns / 32` lines, as [`crate::packed`] lays out codes of `WIDTH` bits; `x[c]`
-    /// the 8 words of four int8 of row c's block, of which those from `first_word` on meet these lines.
+    /// the 8 words of four int8 of row c's block, of which those from `first_word`, 0 or 4, on meet these lines. Codes of
+    /// 8 bits are taken less [`Self::EIGHT_BIAS`].
     ///
     /// ```text
     /// for each word w of the columns, row r, activation row c:

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{bits, check_close, isas, random};
+use common::{adversarial, bits, check_close, isas, random};
 use half::f16;
 use kernels::{AttentionChunk, Isa, KvCache, KvShape, Pool, attention};
 
@@ -40,7 +40,7 @@ impl Sequence {
 
     /// From the definition, over keys and values rounded to f16.
     fn expected(&self) -> Vec<f64> {
-        let half = |x: f32| f64::from(f16::from_f32(x).to_f32());
+        let half = |x: f32| f64::from(f16::from_f32(x.clamp(-65_504.0, 65_504.0)).to_f32());
         let dim = self.head_dim;
         let mut out = Vec::new();
         for token in 0..self.length {
@@ -213,6 +213,81 @@ fn values_beyond_f16_are_stored_as_its_largest() {
         let chunks = [AttentionChunk { rows: 0..1, position: 0, blocks: &[0] }];
         attention(isa, &pool, &cache, 0, &chunks, &[1.0; 3], 1.0, &mut out);
         assert_eq!(bits(&out), bits(&[65_504.0, -65_504.0, 5.0]), "{isa:?}");
+    }
+}
+
+/// Keys that are all alike give every position the same weight, however large the scores; one far key takes it all.
+#[test]
+fn attention_of_extremes_matches_f64() {
+    let pool = Pool::new(1);
+    for (heads, kv_heads, head_dim, length) in [(4, 2, 20, 70), (3, 1, 7, 33)] {
+        let (cols, kv_cols) = (heads * head_dim, kv_heads * head_dim);
+        let mut pairs = Vec::new();
+        for (q_name, q) in adversarial(length * cols) {
+            for (k_name, k) in adversarial(kv_cols) {
+                pairs.push((format!("{q_name} times {k_name}"), q.clone(), k.repeat(length)));
+            }
+        }
+        let (_, far) = adversarial(length * kv_cols).swap_remove(5);
+        pairs.push(("random times one large".to_owned(), random(length * cols, 1.0), far));
+        let values = adversarial(length * kv_cols);
+        for (pair, (name, q, k)) in pairs.into_iter().enumerate() {
+            let (v_name, v) = values[(pair + pair / 10) % values.len()].clone();
+            let sequence = Sequence { heads, kv_heads, head_dim, length, q, k, v };
+            let expected = sequence.expected();
+            let largest =
+                sequence.v.iter().fold(0.0_f64, |largest, &x| largest.max(f64::from(x.abs()).min(65_504.0)));
+            for isa in isas() {
+                let shape = sequence.shape(2 * length.div_ceil(32) + 1);
+                let mut cache = poisoned(isa, &pool, shape);
+                let table = sequence.table(1, shape.blocks as u32);
+                let out = sequence.run(isa, &pool, &mut cache, &table, length);
+                let what = format!("{isa:?} {heads}/{kv_heads} heads of {head_dim}: {name}, {v_name}");
+                check_close(&what, &out, &expected, &vec![largest; out.len()], 1e-5);
+            }
+        }
+    }
+}
+
+/// A NaN makes NaN of what sees it, and leaves other heads and, in a value, other dimensions as they are. In a value it
+/// may also reach earlier rows of its own chunk, whose weight for it is 0.
+#[test]
+fn nan_reaches_all_that_sees_it_and_no_other_head() {
+    let pool = Pool::new(1);
+    let (heads, kv_heads, head_dim, length) = (4, 2, 20, 300);
+    let group = heads / kv_heads;
+    let clean = Sequence::random(heads, kv_heads, head_dim, length);
+    let (bad_head, bad_dim) = (1, 17);
+    for (isa, bad) in isas().into_iter().flat_map(|isa| [0, 31, 100, 299].map(|bad| (isa, bad))) {
+        let run = |q: &[f32], k: &[f32], v: &[f32]| {
+            let (q, k, v) = (q.to_vec(), k.to_vec(), v.to_vec());
+            let sequence = Sequence { heads, kv_heads, head_dim, length, q, k, v };
+            let shape = sequence.shape(20);
+            sequence.run(isa, &pool, &mut poisoned(isa, &pool, shape), &sequence.table(1, 19), 100)
+        };
+        let expected = run(&clean.q, &clean.k, &clean.v);
+        let with_nan = |x: &[f32], at: usize| {
+            let mut x = x.to_vec();
+            x[at] = f32::NAN;
+            x
+        };
+        let kv_at = bad * kv_heads * head_dim + bad_head * head_dim + bad_dim;
+        let q_at = bad * heads * head_dim + bad_head * head_dim + bad_dim;
+        let of_query = run(&with_nan(&clean.q, q_at), &clean.k, &clean.v);
+        let of_key = run(&clean.q, &with_nan(&clean.k, kv_at), &clean.v);
+        let of_value = run(&clean.q, &clean.k, &with_nan(&clean.v, kv_at));
+        for (at, expected) in expected.iter().enumerate() {
+            let (row, head, dim) = (at / (heads * head_dim), at / head_dim % heads, at % head_dim);
+            let of_head = head / group == bad_head;
+            let check = |what: &str, out: f32, must: bool, may: bool| {
+                let right = if must { out.is_nan() } else { out.to_bits() == expected.to_bits() };
+                assert!(right || may && out.is_nan(), "{isa:?} {bad} {what}: {row} {head} {dim} is {out}");
+            };
+            check("query", of_query[at], row == bad && head == bad_head, false);
+            check("key", of_key[at], row >= bad && of_head, false);
+            let sees = of_head && dim == bad_dim;
+            check("value", of_value[at], row >= bad && sees, row / 100 == bad / 100 && sees);
+        }
     }
 }
 

@@ -50,6 +50,9 @@ pub struct AttentionChunk<'a> {
 /// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks'
 /// rows are `0..n` in order. Keys and values of all positions that rows see must have been written.
 ///
+/// A NaN makes NaN of what sees it: in a query its row of one head, in a key the rows from its position on, in a value one
+/// dimension of these rows, and perhaps of earlier ones of their chunk.
+///
 /// # Panics
 /// When lengths don't fit, heads aren't a multiple of the cache's, chunks leave out rows, or a block table is too
 /// short or names a block that isn't there.

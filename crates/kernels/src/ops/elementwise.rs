@@ -97,7 +97,8 @@ pub fn silu_mul(isa: Isa, pool: &Pool, gate: &[f32], up: &[f32], out: &mut [f32]
     });
 }
 
-/// `x = e^(x - max) / sum`, one row. A row of which some number is NaN becomes NaN; an empty one stays so.
+/// `x = e^(x - max) / sum`, one row. A row of which some number is NaN becomes NaN; so does
+/// one of -inf alone, and +inf where it stands. An empty one stays so.
 pub fn softmax(isa: Isa, x: &mut [f32]) {
     struct Softmax<'a>(&'a mut [f32]);
     impl Kernel for Softmax<'_> {

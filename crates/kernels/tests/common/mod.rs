@@ -34,6 +34,8 @@ pub fn adversarial(len: usize) -> Vec<(&'static str, Vec<f32>)> {
         ("large", some.iter().map(|x| x * 1e15).collect()),
         ("small", some.iter().map(|x| x * 1e-15).collect()),
         ("denormal", some.iter().map(|x| x * 1e-39).collect()),
+        // In steps of a block whose largest is 127: half a step from a code, so that the low plane is -128 or 127.
+        ("rounded furthest", (0..len).map(|i| [127.0, 125.5, -126.5, 126.5, -125.5][i % 5]).collect()),
     ]
 }
 
@@ -145,13 +147,17 @@ pub struct FloatMatrix {
 impl FloatMatrix {
     /// Random numbers that the layout holds exactly.
     pub fn random(rows: usize, cols: usize, layout: SourceLayout) -> Self {
-        let narrow = |x: f32| match layout {
-            SourceLayout::F16 => f16::from_f32(x).to_f32(),
+        Self::of(rows, cols, layout, &random(rows * cols, 1.5))
+    }
+
+    /// The finite numbers of the layout that are nearest to some.
+    pub fn of(rows: usize, cols: usize, layout: SourceLayout, values: &[f32]) -> Self {
+        let narrow = |&x: &f32| match layout {
+            SourceLayout::F16 => f16::from_f32(x.clamp(-65_504.0, 65_504.0)).to_f32(),
             SourceLayout::Bf16 => bf16::from_f32(x).to_f32(),
             _ => x,
         };
-        let values = random(rows * cols, 1.5).into_iter().map(narrow).collect();
-        Self { layout, cols, values, rows }
+        Self { layout, cols, values: values.iter().map(narrow).collect(), rows }
     }
 
     pub fn row(&self, row: usize) -> &[f32] {
