@@ -106,6 +106,9 @@ pub(crate) trait Simd: Copy {
     fn largest(self, x: Self::F) -> f32;
 
     fn zero_i(self) -> Self::I;
+    fn splat_i(self, x: i32) -> Self::I;
+    /// Wrapping.
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn to_f32(self, x: Self::I) -> Self::F;
     /// `zero_point * negative_sum` in all lanes, exactly; both fit 16 bits.
     fn offset(self, zero_point: i32, negative_sum: i32) -> Self::I;
@@ -113,6 +116,11 @@ pub(crate) trait Simd: Copy {
     fn join_planes(self, high: Self::I, low: Self::I) -> Self::I;
     /// The largest bit pattern of |x|: orders NaN above infinity above all numbers.
     fn largest_magnitude(self, a: Self::F, b: Self::F) -> u32;
+    /// The larger of |a| and |b| by bit patterns: NaN above infinity above all numbers.
+    fn larger_magnitude(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Rounds `x * factor` to integers (ties to even) and cuts these into two planes: `256 * high + low`. The products
+    /// are at most 127 * 256 in magnitude, or NaN (any value may come out). Gives the integers.
+    fn cut(self, x: Self::F, factor: Self::F, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> Self::I;
     /// Rounds `x * factor` to int8 (ties to even, saturating) and gives the sum of the 16. The products are at most
     /// about 127 in magnitude, or NaN (any value may come out).
     fn quantize(self, x: Self::F, factor: Self::F, out: &mut [i8; LANES]) -> i32;

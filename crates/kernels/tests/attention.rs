@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{bits, check_close, isas, random};
+use common::{adversarial, bits, isas, random};
 use half::f16;
-use kernels::{AttentionChunk, Isa, KvCache, KvShape, Pool, attention};
+use kernels::{AttentionChunk, Isa, KvCache, KvFormat, KvShape, Pool, attention};
 
 /// A sequence's queries, keys and values, `[length, heads * head_dim]` each.
 struct Sequence {
@@ -18,6 +18,23 @@ struct Sequence {
 }
 
 const SCALE: f32 = 0.17;
+const FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
+/// What both kinds of cache store larger numbers as.
+const LARGEST: f32 = 65_504.0;
+
+/// A head's key or value as a cache gives it back.
+fn stored(format: KvFormat, x: &[f32]) -> Vec<f64> {
+    let x = x.iter().map(|x| x.clamp(-LARGEST, LARGEST));
+    let largest = x.clone().fold(0.0, |largest, x| x.abs().max(largest));
+    let scale = largest / 127.0;
+    let of = |x: f32| match format {
+        KvFormat::F16 => f64::from(f16::from_f32(x).to_f32()),
+        KvFormat::Q8 if largest < 1e-30 => 0.0,
+        // As the kernels have it: in f32, ties to even.
+        KvFormat::Q8 => f64::from((x * (127.0 / largest)).round_ties_even()) * f64::from(scale),
+    };
+    x.map(of).collect()
+}
 
 impl Sequence {
     fn random(heads: usize, kv_heads: usize, head_dim: usize, length: usize) -> Self {
@@ -26,8 +43,9 @@ impl Sequence {
         Self { heads, kv_heads, head_dim, length, q, k, v }
     }
 
-    fn shape(&self, blocks: usize) -> KvShape {
-        KvShape { layers: 2, kv_heads: self.kv_heads, head_dim: self.head_dim, block_tokens: 32, blocks }
+    fn shape(&self, format: KvFormat, blocks: usize) -> KvShape {
+        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
+        KvShape { layers: 2, kv_heads, head_dim, block_tokens: 32, blocks, format }
     }
 
     fn kv_cols(&self) -> usize {
@@ -38,30 +56,73 @@ impl Sequence {
         self.heads * self.head_dim
     }
 
-    /// From the definition, over keys and values rounded to f16.
-    fn expected(&self) -> Vec<f64> {
-        let half = |x: f32| f64::from(f16::from_f32(x).to_f32());
+    /// From the definition, over keys and values as they are stored; each number with how far from it a result may be.
+    ///
+    /// With f16 that is 1e-5 of the largest value, for sums in f32. With int8, queries are rounded to 16 bits too, so that
+    /// a score is off by `d = sum |k| * max |q| / 65024` at most, and a weight by a factor of e^d; and weights (times the
+    /// values' scales) by 1 / 65024 of the largest of a split, so that a value of each position is.
+    fn expected(&self, format: KvFormat) -> Vec<(f64, f64)> {
         let dim = self.head_dim;
+        let read = |x: &[f32]| x.chunks(dim).flat_map(|x| stored(format, x)).collect::<Vec<_>>();
+        let (k, v) = (read(&self.k), read(&self.v));
         let mut out = Vec::new();
         for token in 0..self.length {
             for head in 0..self.heads {
                 let kv = head / (self.heads / self.kv_heads) * dim;
                 let q = &self.q[token * self.cols() + head * dim..][..dim];
+                let key = |position: usize| &k[position * self.kv_cols() + kv..][..dim];
+                let value = |position: usize| &v[position * self.kv_cols() + kv..][..dim];
                 let score = |position: usize| {
-                    let k = &self.k[position * self.kv_cols() + kv..][..dim];
-                    q.iter().zip(k).map(|(&q, &k)| f64::from(q) * half(k)).sum::<f64>() * f64::from(SCALE)
+                    let k = key(position).iter();
+                    q.iter().zip(k).map(|(&q, &k)| f64::from(q) * k).sum::<f64>() * f64::from(SCALE)
                 };
                 let scores: Vec<f64> = (0..=token).map(score).collect();
                 let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
                 let sum: f64 = weights.iter().sum();
+                let magnitude = |x: &[f64]| x.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+                let value_max = (0..=token).map(|p| magnitude(value(p))).fold(0.0, f64::max);
+                let mut allowed = 1e-5 * value_max;
+                if format == KvFormat::Q8 {
+                    let q_max = q.iter().fold(0.0_f64, |largest, &q| largest.max(f64::from(q.abs())));
+                    let of_key = |p: usize| key(p).iter().map(|k| k.abs()).sum::<f64>();
+                    let k_sum = (0..=token).map(of_key).fold(0.0, f64::max);
+                    let score_error = k_sum * q_max * f64::from(SCALE) / 65_024.0;
+                    allowed += 2.0 * score_error.exp_m1() * value_max;
+                    for (first, split) in weights.chunks(256).enumerate() {
+                        let of = |(p, w): (usize, &f64)| w * magnitude(value(256 * first + p));
+                        let largest = split.iter().enumerate().map(of).fold(0.0, f64::max);
+                        allowed += split.len() as f64 * largest / 65_024.0 / sum;
+                    }
+                }
                 for d in 0..dim {
-                    let value = |(p, w): (usize, &f64)| w * half(self.v[p * self.kv_cols() + kv + d]);
-                    out.push(weights.iter().enumerate().map(value).sum::<f64>() / sum);
+                    let of = |(p, w): (usize, &f64)| w * value(p)[d];
+                    out.push((weights.iter().enumerate().map(of).sum::<f64>() / sum, allowed));
                 }
             }
         }
         out
+    }
+
+    /// Fails unless attention over each kind of cache is what it should be on each instruction set.
+    fn check(&self, what: &str) {
+        let pool = Pool::new(2);
+        let blocks = 2 * self.length.div_ceil(32) as u32 + 1;
+        for format in FORMATS {
+            let expected = self.expected(format);
+            for isa in isas() {
+                let mut cache = poisoned(isa, &pool, self.shape(format, blocks as usize));
+                let out = self.run(isa, &pool, &mut cache, &self.table(1, blocks), self.length);
+                assert_eq!(out.len(), expected.len());
+                for (i, (&out, &(expected, allowed))) in out.iter().zip(&expected).enumerate() {
+                    let error = (f64::from(out) - expected).abs();
+                    assert!(
+                        error <= allowed + f64::from(f32::MIN_POSITIVE),
+                        "{what} {format:?} {isa:?}: [{i}] is {out}, not {expected}: off by {error:e}, allowed {allowed:e}"
+                    );
+                }
+            }
+        }
     }
 
     /// The blocks of a table, in an order that no code could assume, leaving some blocks to others.
@@ -101,7 +162,6 @@ fn poisoned(isa: Isa, pool: &Pool, shape: KvShape) -> KvCache {
 
 #[test]
 fn attention_matches_f64_whatever_the_shape() {
-    let pool = Pool::new(2);
     for (heads, kv_heads, head_dim, length) in [
         (1, 1, 4, 1),
         (2, 1, 8, 33),
@@ -113,16 +173,31 @@ fn attention_matches_f64_whatever_the_shape() {
         (3, 1, 128, 300),
         (13, 1, 20, 17),
     ] {
-        let sequence = Sequence::random(heads, kv_heads, head_dim, length);
-        let expected = sequence.expected();
-        let blocks = 2 * length.div_ceil(32) as u32 + 1;
-        for isa in isas() {
-            let mut cache = poisoned(isa, &pool, sequence.shape(blocks as usize));
-            let out = sequence.run(isa, &pool, &mut cache, &sequence.table(1, blocks), length);
-            let magnitudes = vec![1.0; out.len()];
-            let what = format!("{isa:?} {heads}/{kv_heads} heads of {head_dim}, {length} tokens");
-            check_close(&what, &out, &expected, &magnitudes, 1e-5);
-        }
+        let what = format!("{heads}/{kv_heads} heads of {head_dim}, {length} tokens");
+        Sequence::random(heads, kv_heads, head_dim, length).check(&what);
+    }
+}
+
+#[test]
+fn attention_matches_f64_whatever_the_numbers() {
+    let (heads, kv_heads, head_dim, length) = (6, 2, 36, 40);
+    let kv = length * kv_heads * head_dim;
+    for (what, x) in adversarial(kv) {
+        let mut sequence = Sequence::random(heads, kv_heads, head_dim, length);
+        sequence.v.clone_from(&x);
+        sequence.check(&format!("{what} values"));
+        let mut sequence = Sequence::random(heads, kv_heads, head_dim, length);
+        // Scores of millions would leave f32 no digits for their differences.
+        let largest = x.iter().fold(1.0_f32, |largest, x| largest.max(x.abs().min(LARGEST)));
+        sequence.q.iter_mut().for_each(|q| *q /= largest);
+        sequence.k = x;
+        sequence.check(&format!("{what} keys"));
+        let mut sequence = Sequence::random(heads, kv_heads, head_dim, length);
+        sequence.k.iter_mut().for_each(|k| *k *= 1e-3);
+        let q = adversarial(sequence.q.len()).into_iter().find(|(name, _)| *name == what);
+        // 1e15 times anything is beyond what softmax is for.
+        sequence.q = q.expect("the same names").1.iter().map(|q| q.clamp(-1e4, 1e4)).collect();
+        sequence.check(&format!("{what} queries"));
     }
 }
 
@@ -130,8 +205,8 @@ fn attention_matches_f64_whatever_the_shape() {
 fn bits_do_not_depend_on_chunks_or_threads() {
     // Long enough for three splits.
     let sequence = Sequence::random(6, 2, 32, 600);
-    for isa in isas() {
-        let shape = sequence.shape(60);
+    for (isa, format) in isas().into_iter().flat_map(|isa| FORMATS.map(|format| (isa, format))) {
+        let shape = sequence.shape(format, 60);
         let table = sequence.table(5, 59);
         let pool = Pool::new(1);
         let whole = bits(&sequence.run(isa, &pool, &mut poisoned(isa, &pool, shape), &table, 600));
@@ -139,7 +214,7 @@ fn bits_do_not_depend_on_chunks_or_threads() {
             let pool = Pool::new(threads);
             let mut cache = poisoned(isa, &pool, shape);
             let out = sequence.run(isa, &pool, &mut cache, &table, chunk);
-            assert!(bits(&out) == whole, "{isa:?} {threads} threads, chunks of {chunk}");
+            assert!(bits(&out) == whole, "{isa:?} {format:?} {threads} threads, chunks of {chunk}");
         }
     }
 }
@@ -148,9 +223,9 @@ fn bits_do_not_depend_on_chunks_or_threads() {
 fn bits_do_not_depend_on_other_sequences_of_the_batch() {
     let sequences: Vec<Sequence> =
         [300, 40, 1, 513].iter().map(|&length| Sequence::random(6, 2, 16, length)).collect();
-    for isa in isas() {
+    for (isa, format) in isas().into_iter().flat_map(|isa| FORMATS.map(|format| (isa, format))) {
         let pool = Pool::new(2);
-        let mut cache = poisoned(isa, &pool, sequences[0].shape(64));
+        let mut cache = poisoned(isa, &pool, sequences[0].shape(format, 64));
         let mut next = 0;
         let tables: Vec<Vec<u32>> = sequences
             .iter()
@@ -179,29 +254,133 @@ fn bits_do_not_depend_on_other_sequences_of_the_batch() {
         for threads in [1, 2, 3] {
             let mut out = vec![0.0; q.len()];
             attention(isa, &Pool::new(threads), &cache, 1, &chunks, &q, SCALE, &mut out);
-            assert!(bits(&out) == bits(&expected), "{isa:?} {threads} threads");
+            assert!(bits(&out) == bits(&expected), "{isa:?} {format:?} {threads} threads");
+        }
+    }
+}
+
+/// What a query of ones gets of a sequence of one head, whose keys and values are `rows`, at its last position.
+fn last(isa: Isa, format: KvFormat, rows: &[(&[f32], &[f32])], seen: usize) -> Vec<f32> {
+    let (pool, head_dim) = (Pool::new(1), rows[0].0.len());
+    let shape = KvShape { layers: 1, kv_heads: 1, head_dim, block_tokens: 32, blocks: 1, format };
+    let mut cache = KvCache::new(shape);
+    let of = |part: fn(&(&[f32], &[f32])) -> Vec<f32>| rows.iter().flat_map(part).collect::<Vec<f32>>();
+    let (k, v) = (of(|row| row.0.to_vec()), of(|row| row.1.to_vec()));
+    cache.write(isa, &pool, 0, &[0], 0, &k, &v);
+    let mut out = vec![0.0; head_dim];
+    let chunks = [AttentionChunk { rows: 0..1, position: seen - 1, blocks: &[0] }];
+    attention(isa, &pool, &cache, 0, &chunks, &vec![1.0; head_dim], 1.0, &mut out);
+    out
+}
+
+/// One position's value comes back as it is stored: f16's rounding, or within half of 1/127 of the largest magnitude.
+#[test]
+fn what_was_written_is_read() {
+    for isa in isas() {
+        for (what, x) in adversarial(48) {
+            for format in FORMATS {
+                let out = last(isa, format, &[(&x, &x)], 1);
+                let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs().min(LARGEST)));
+                for (&out, (&x, stored)) in out.iter().zip(x.iter().zip(stored(format, &x))) {
+                    let x = x.clamp(-LARGEST, LARGEST);
+                    let what = format!("{what} {isa:?} {format:?}: {out} of {x}");
+                    // Weights of 16 bits, one of them: 2^-16 of the largest.
+                    assert!((f64::from(out) - stored).abs() <= 1.6e-5 * f64::from(largest), "{what}");
+                    let allowed = match format {
+                        // Half a unit in the last place, of denormals half of 2^-24.
+                        KvFormat::F16 => (x.abs() / 2048.0).max(1.0 / 33_554_432.0),
+                        KvFormat::Q8 => (0.501 / 127.0 * largest).max(1e-30),
+                    };
+                    assert!((out - x).abs() <= allowed, "{what}, allowed {allowed:e}");
+                }
+            }
         }
     }
 }
 
 #[test]
-fn values_beyond_f16_are_stored_as_its_largest() {
+fn numbers_beyond_f16_are_stored_as_its_largest() {
+    let infinity = f32::INFINITY;
     for isa in isas() {
-        let pool = Pool::new(1);
-        let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 3, block_tokens: 32, blocks: 1 };
-        let mut cache = KvCache::new(shape);
-        cache.write(isa, &pool, 0, &[0], 0, &[0.0; 3], &[1e30, -1e30, 5.0]);
-        let mut out = [0.0; 3];
-        let chunks = [AttentionChunk { rows: 0..1, position: 0, blocks: &[0] }];
-        attention(isa, &pool, &cache, 0, &chunks, &[1.0; 3], 1.0, &mut out);
-        assert_eq!(bits(&out), bits(&[65_504.0, -65_504.0, 5.0]), "{isa:?}");
+        for v in [[1e30, -1e30, 5.0], [infinity, -infinity, 5.0]] {
+            let out = last(isa, KvFormat::F16, &[(&[0.0; 3], &v)], 1);
+            assert_eq!(bits(&out), bits(&[LARGEST, -LARGEST, 5.0]), "{isa:?}");
+            let out = last(isa, KvFormat::Q8, &[(&[0.0; 3], &v)], 1);
+            // What is small beside them is lost.
+            let off = |out: f32, expected: f32| (out - expected).abs() > 2.0;
+            assert!(
+                !off(out[0], LARGEST) && !off(out[1], -LARGEST) && out[2].abs() < 1e-30,
+                "{isa:?} {out:?}"
+            );
+            // A key of infinity takes all the weight that a large one would.
+            for format in FORMATS {
+                let rows: [(&[f32], &[f32]); 2] =
+                    [(&[infinity, 0.0, 0.0], &[1.0; 3]), (&[0.0; 3], &[2.0; 3])];
+                let out = last(isa, format, &rows, 2);
+                assert!(out.iter().all(|out| (out - 1.0).abs() < 1e-4), "{isa:?} {format:?} {out:?}");
+            }
+        }
     }
 }
 
 #[test]
+fn nan_is_seen_by_those_who_see_its_position() {
+    let (nan, some) = ([f32::NAN, 1.0, 1.0], [0.5_f32; 3]);
+    for isa in isas() {
+        for format in FORMATS {
+            let of_value: [(&[f32], &[f32]); 3] = [(&some, &some), (&some, &nan), (&some, &some)];
+            let of_key: [(&[f32], &[f32]); 3] = [(&some, &some), (&nan, &some), (&some, &some)];
+            for (what, rows) in [("value", of_value), ("key", of_key)] {
+                let before = last(isa, format, &rows, 1);
+                assert!(
+                    before.iter().all(|out| (out - 0.5).abs() < 1e-3),
+                    "{isa:?} {format:?} {what} {before:?}"
+                );
+                for seen in [2, 3] {
+                    let out = last(isa, format, &rows, seen);
+                    // A value of f16 has it in one dimension, of int8 in all.
+                    let count = if what == "value" && format == KvFormat::F16 { 1 } else { 3 };
+                    let found = out.iter().filter(|out| out.is_nan()).count();
+                    assert_eq!(found, count, "{isa:?} {format:?} {what} {out:?}");
+                }
+            }
+        }
+    }
+}
+
+/// 512 dimensions of the largest codes: the sums come as near to the end of 32 bits as they can.
+#[test]
+fn sums_of_the_largest_codes_fit() {
+    let x = vec![1.0; 512];
+    let mut sequence = Sequence::random(1, 1, 512, 300);
+    sequence.k.fill(1.0);
+    sequence.v.fill(1.0);
+    sequence.q.fill(1.0);
+    sequence.check("ones");
+    sequence.k.fill(-1.0);
+    sequence.v.fill(-1.0);
+    sequence.check("minus ones");
+    for isa in isas() {
+        assert!(last(isa, KvFormat::Q8, &[(&x, &x)], 1).iter().all(|out| (out - 1.0).abs() < 1e-4));
+    }
+    let shape = KvShape { format: KvFormat::Q8, ..sequence.shape(KvFormat::F16, 1) };
+    assert!(std::panic::catch_unwind(|| KvCache::new(KvShape { head_dim: 513, ..shape })).is_err());
+    KvCache::new(KvShape { head_dim: 513, format: KvFormat::F16, ..shape });
+}
+
+/// Int8 takes a little more than half of f16's bytes.
+#[test]
+fn bytes_of_both_kinds() {
+    let sequence = Sequence::random(1, 1, 64, 1);
+    let bytes = |format| KvCache::bytes_of(sequence.shape(format, 1)) / 32 / 2;
+    assert_eq!(FORMATS.map(bytes), [256, 136]);
+}
+
+#[test]
 fn block_tables_are_checked() {
-    let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 4, block_tokens: 32, blocks: 3 };
     let panics = |table: &'static [u32], position: usize, tokens: usize| {
+        let format = KvFormat::default();
+        let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 4, block_tokens: 32, blocks: 3, format };
         let write = std::panic::catch_unwind(|| {
             let x = vec![0.0; 4 * tokens];
             KvCache::new(shape).write(Isa::Scalar, &Pool::new(1), 0, table, position, &x, &x);

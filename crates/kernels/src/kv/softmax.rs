@@ -81,11 +81,10 @@ pub(super) fn score<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Turns one row's scores, whole vectors of which the first `seen` count, into weights.
+/// The largest of one row's scores, whole vectors of which the first `seen` count; the others become -inf.
 #[inline(always)]
-pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32], seen: usize) -> State {
+pub(super) fn largest_seen<S: Simd>(s: S, vectors: &mut [[f32; LANES]], seen: usize) -> f32 {
     let unseen = s.splat(f32::NEG_INFINITY);
-    let vectors = scores.as_chunks_mut::<LANES>().0;
     let mut largest = unseen;
     for (v, vector) in vectors.iter_mut().enumerate() {
         if seen < (v + 1) * LANES {
@@ -94,7 +93,14 @@ pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32], seen: usize) -> State {
         largest = s.max(s.load(vector), largest);
     }
     let largest = s.largest(largest);
-    let m = if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY };
+    if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY }
+}
+
+/// Turns one row's scores, whole vectors of which the first `seen` count, into weights.
+#[inline(always)]
+pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32], seen: usize) -> State {
+    let vectors = scores.as_chunks_mut::<LANES>().0;
+    let m = largest_seen(s, vectors, seen);
     // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
     let shift = s.splat(if m == f32::NEG_INFINITY { 0.0 } else { m });
     let mut sum = s.splat(0.0);
