@@ -73,10 +73,10 @@ pub struct KvShape {
 /// scale = max_d |x[d]| / 127;   code[d] = round(x[d] / scale), stored as code + 128
 /// ```
 ///
-/// so that each number is off by half a scale at most. If all are below 1e-30 in magnitude, they are zeros; if one is
-/// NaN, all are. Shape: `[layers][blocks][kv_heads]` of keys `[block_tokens / 16][head_dim / 4][16 positions]` of 4
+/// so that each number is off by half a scale at most. If all are below 1e-30 (of a value 1e-18) in magnitude, they are
+/// zeros; if one is NaN, all are. Shape: `[layers][blocks][kv_heads]` of keys `[block_tokens / 16][head_dim / 4][16 positions]` of 4
 /// dimensions, then values `[block_tokens / 16][head_dim / 16][4][16 dimensions]` of 4 positions (dimensions rounded
-/// up); scales `[layers][blocks][kv_heads][keys, values][block_tokens]`. A line of 64 codes feeds 16 dot products of
+/// up); scales `[layers][blocks][kv_heads][3][block_tokens]`: of keys, logarithms and inverses of those of values. A line of 64 codes feeds 16 dot products of
 /// four.
 #[derive(Debug)]
 pub struct KvCache {
@@ -248,20 +248,17 @@ impl Parts<'_> {
                 let scales_at = index * eight::scale_vectors(shape) + tile;
                 #[expect(unsafe_code, reason = "tasks write disjoint parts")]
                 // SAFETY: as above.
-                let [[key_scales], [value_scales]] =
-                    (unsafe { [scales.part(scales_at, 1), scales.part(scales_at + tiles, 1)] })
-                else {
-                    unreachable!("one of each was asked for")
-                };
-                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-                // SAFETY: as above.
                 let (keys, values) = unsafe {
                     (
                         codes.part(head + tile * key_len, key_len),
                         codes.part(head + tiles * key_len + tile * value_len, value_len),
                     )
                 };
-                let to = EightsMut { keys, values, key_scales, value_scales };
+                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+                // SAFETY: as above.
+                let [key_scales, value_logs, value_inverses] =
+                    [0, 1, 2].map(|kind| unsafe { &mut scales.part(scales_at + kind * tiles, 1)[0] });
+                let to = EightsMut { keys, values, key_scales, value_logs, value_inverses };
                 isa.run(WriteEights { to, rows });
             }
         }

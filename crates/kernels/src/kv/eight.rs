@@ -1,29 +1,33 @@
 //! Attention over a cache of int8: integer dot products of keys and values with queries and weights of 16 bits.
 //!
-//! A query row is rounded to 16 bits as a whole, and so are the weights of a row in a split, in two planes of int8:
+//! A query row is rounded to 16 bits as a whole, and so are the weights of a row in a split, in two planes of int8.
+//! Weights are taken times the values' scales, whose logarithms join the scores:
 //!
 //! ```text
 //! q[d] ~ a (256 high[d] + low[d]),   a = max |q| / 32512
-//! score[j] = a key_scale[j] sum_d q'[d] (code[j][d] - 128)
+//! s[j] = a key_scale[j] sum_d q'[d] (code[j][d] - 128) + log2 value_scale[j]
 //!
-//! p[j] value_scale[j] ~ b w[j],   w[j] = 256 high[j] + low[j] >= 0,   b = max_j p[j] value_scale[j] / 32512
-//! o[d] = b sum_j w[j] (code[j][d] - 128)
+//! m = max_j s[j];  w[j] = round(32512 * 2^(s[j] - m)) = 256 high[j] + low[j]
+//! l = sum_j 2^(s[j] - m) / value_scale[j];  o[d] = sum_j w[j] (code[j][d] - 128) / 32512
 //! ```
 //!
-//! The sums are exact: |code - 128| is at most 127 and |q'| and w at most 32512, so that 512 dimensions and 256
-//! positions fit 32 bits, and what wraps on the way wraps back. The 128s are taken off by one number for each row.
-//! Weights of positions that a row doesn't see are 0, and whatever a stale block holds is an integer, so that nothing
-//! else need be left out.
+//! so that the largest weight has all 16 bits, l and o are those of the plain softmax, times a power of two that is
+//! the same for both. The integer sums are exact: |code - 128| is at most 127 and |q'| and w at most 32512, so that 512
+//! dimensions and 256 positions fit 32 bits, and what wraps on the way wraps back. The 128s are taken off by one number
+//! for each row. Weights of positions that a row doesn't see are 0, and whatever a stale block holds is an integer or a
+//! finite inverse, so that nothing else need be left out.
 
 use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
-use super::softmax::{EMPTY, State, largest_seen};
+use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
 use super::{KV_TILE, KvShape, Rows, clamp, padded};
 use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part};
 
-/// Magnitudes below this are zero: their reciprocal would overflow.
+/// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
+/// Magnitudes of values below this are zero: a weight times a scale must not vanish where the weight doesn't.
+const TINY_VALUE: f32 = 1e-18;
 /// Magnitudes of what is rounded to 16 bits: 127 * 256, so that both planes fit int8.
 const WHOLE_MAX: f32 = 32_512.0;
 /// Words of four columns in a block.
@@ -46,7 +50,7 @@ pub(super) fn lines(shape: KvShape) -> usize {
 
 /// Vectors of scales of a head in a block.
 pub(super) fn scale_vectors(shape: KvShape) -> usize {
-    2 * shape.block_tokens / LANES
+    3 * shape.block_tokens / LANES
 }
 
 /// Keys and values of neighbouring positions of one head, or where those of 16 are written.
@@ -58,8 +62,10 @@ pub(super) struct Eights<'a> {
     values: &'a [Line],
     /// `[tiles of 16]`.
     key_scales: &'a [[f32; LANES]],
-    /// `[tiles of 16]`.
-    value_scales: &'a [[f32; LANES]],
+    /// `[tiles of 16]`: logarithms, base 2, of the values' scales.
+    value_logs: &'a [[f32; LANES]],
+    /// `[tiles of 16]`: 1 / the values' scales.
+    value_inverses: &'a [[f32; LANES]],
 }
 
 impl<'a> Eights<'a> {
@@ -68,7 +74,8 @@ impl<'a> Eights<'a> {
         let tiles = shape.block_tokens / LANES;
         let (keys, values) = lines.split_at(tiles * lines_of_tile(shape.head_dim).0);
         let (key_scales, value_scales) = scales.split_at(tiles);
-        Self { keys, values, key_scales, value_scales }
+        let (value_logs, value_inverses) = value_scales.split_at(tiles);
+        Self { keys, values, key_scales, value_logs, value_inverses }
     }
 
     /// The 32 positions from `start`, a multiple of 32, on.
@@ -80,7 +87,8 @@ impl<'a> Eights<'a> {
             keys: &self.keys[first * keys..][..TILES * keys],
             values: &self.values[first * values..][..TILES * values],
             key_scales: &self.key_scales[first..][..TILES],
-            value_scales: &self.value_scales[first..][..TILES],
+            value_logs: &self.value_logs[first..][..TILES],
+            value_inverses: &self.value_inverses[first..][..TILES],
         }
     }
 }
@@ -100,7 +108,8 @@ pub(super) struct EightsMut<'a> {
     /// `[padded / 16][4]`.
     pub(super) values: &'a mut [Line],
     pub(super) key_scales: &'a mut [f32; LANES],
-    pub(super) value_scales: &'a mut [f32; LANES],
+    pub(super) value_logs: &'a mut [f32; LANES],
+    pub(super) value_inverses: &'a mut [f32; LANES],
 }
 
 pub(super) struct WriteEights<'a> {
@@ -113,10 +122,10 @@ impl Kernel for WriteEights<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let EightsMut { keys, values, key_scales, value_scales } = self.to;
+        let EightsMut { keys, values, key_scales, value_logs, value_inverses } = self.to;
         for (row, lane) in self.rows.lanes.clone().enumerate() {
             let (k, v) = self.rows.get(row);
-            let (scale, factor) = scale_of(largest(s, k), 127.0);
+            let (scale, factor) = scale_of(largest(s, k), 127.0, TINY);
             key_scales[lane] = scale;
             for (part, x) in k.chunks(LANES).enumerate() {
                 let codes = codes(s, x, factor);
@@ -124,8 +133,11 @@ impl Kernel for WriteEights<'_> {
                     line.0[4 * lane..][..4].copy_from_slice(word);
                 }
             }
-            let (scale, factor) = scale_of(largest(s, v), 127.0);
-            value_scales[lane] = scale;
+            let (scale, factor) = scale_of(largest(s, v), 127.0, TINY_VALUE);
+            // Zeros have any scale.
+            value_logs[lane] = if factor == 0.0 { 0.0 } else { scale.log2() };
+            // Not NaN even if the logarithm is, as those who don't see the position multiply it with 0.
+            value_inverses[lane] = if scale > 0.0 { 1.0 / scale } else { 1.0 };
             for (part, x) in v.chunks(LANES).enumerate() {
                 let codes = codes(s, x, factor);
                 let line = &mut values[part * VALUE_LINES + lane / 4].0;
@@ -147,10 +159,10 @@ fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
     f32::from_bits(s.largest_magnitude(largest, largest))
 }
 
-/// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`.
+/// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`; zeros if that is below `tiny`.
 #[inline(always)]
-fn scale_of(largest: f32, code_max: f32) -> (f32, f32) {
-    if largest < TINY { (0.0, 0.0) } else { (largest / code_max, code_max / largest) }
+fn scale_of(largest: f32, code_max: f32, tiny: f32) -> (f32, f32) {
+    if largest < tiny { (0.0, 0.0) } else { (largest / code_max, code_max / largest) }
 }
 
 /// The codes of up to 16 numbers as they are stored.
@@ -185,17 +197,17 @@ fn offset<S: Simd>(s: S, wholes: S::I) -> i32 {
     (s.sum(s.to_f32(wholes)) as i32).wrapping_mul(-128)
 }
 
-/// Keys and values of int8. The queries of a head are the words `[planes][blocks][R]`, and the numbers `[2][R]`: scales
-/// and what is to be added to the integer sums.
+/// Keys and values of int8. The queries of a head are the words `[planes][blocks][R]` and, in the first of eight, `[R]`
+/// of what the integer sums begin with; and the numbers `[R]`, their scales.
 pub(super) struct Eight;
 
 impl Format for Eight {
     fn query_numbers(_: usize, rows: usize) -> usize {
-        2 * rows
+        rows
     }
 
     fn query_words(head_dim: usize, rows: usize) -> usize {
-        2 * head_dim.div_ceil(BLOCK) * rows
+        (2 * head_dim.div_ceil(BLOCK) + 1) * rows
     }
 
     fn weight_words(rows: usize) -> usize {
@@ -212,7 +224,8 @@ impl Format for Eight {
     ) {
         q.fill(0.0);
         words.fill([0; 8]);
-        let (high, low) = words.split_at_mut(words.len() / 2);
+        let (planes, offsets) = words.split_at_mut(words.len() - R);
+        let (high, low) = planes.split_at_mut(planes.len() / 2);
         let scale = s.splat(job.scale);
         for (r, row) in unit.rows.clone().enumerate() {
             let x = job.query(unit, row);
@@ -221,7 +234,7 @@ impl Format for Eight {
                 largest = s.larger_magnitude(s.mul(load_part(s, part), scale), largest);
             }
             let largest = f32::from_bits(s.largest_magnitude(largest, largest));
-            let (step, factor) = scale_of(largest, WHOLE_MAX);
+            let (step, factor) = scale_of(largest, WHOLE_MAX, TINY);
             let mut sums = s.zero_i();
             for (part, x) in x.chunks(LANES).enumerate() {
                 let at = part / 2 * R + r;
@@ -231,8 +244,7 @@ impl Format for Eight {
                 sums = s.add_i(sums, whole);
             }
             q[r] = step;
-            // Exact: at most 128 * 512 * 32512, with seven zero bits at the end.
-            q[R + r] = offset(s, sums) as f32;
+            offsets[r][0] = offset(s, sums);
         }
     }
 
@@ -250,14 +262,18 @@ impl Format for Eight {
         let (key_len, value_len) = lines_of_tile(job.cache.shape().head_dim);
         // Keys of the tile after next, and values for the time when all scores are there.
         let ahead = (R <= PREFETCHING_ROWS_MAX)
-            .then(|| (tile(job, unit, (start + 2 * KV_TILE).min(unit.last_tile())).keys, of.values));
+            .then(|| (tile(job, unit, (start + 2 * KV_TILE).min(unit.last_tile())), of.values));
         for half in 0..KV_TILE / LANES {
-            if let Some((keys, values)) = ahead {
-                prefetch(s, &keys[half * key_len..][..key_len]);
+            if let Some((ahead, values)) = ahead {
+                prefetch(s, &ahead.keys[half * key_len..][..key_len]);
+                for scales in [ahead.key_scales, ahead.value_logs, ahead.value_inverses] {
+                    s.prefetch(&scales[half], 0);
+                }
                 prefetch(s, &values[half * value_len..][..value_len]);
             }
             let keys = &of.keys[half * key_len..][..key_len];
-            score::<S, R>(s, q, words, keys, &of.key_scales[half], &mut scores[half * LANES..]);
+            let scales = [&of.key_scales[half], &of.value_logs[half]];
+            score::<S, R>(s, q, words, keys, scales, &mut scores[half * LANES..]);
         }
     }
 
@@ -273,22 +289,28 @@ impl Format for Eight {
         o: &mut [f32],
     ) -> [State; R] {
         let vectors = o.len() / R / LANES;
-        let mut value_scales = [[0.0; LANES]; SPLIT / LANES];
+        let mut inverses = [[0.0; LANES]; SPLIT / LANES];
         for start in positions.clone().step_by(KV_TILE) {
-            let first = (start - positions.start) / LANES;
-            value_scales[first..][..KV_TILE / LANES].copy_from_slice(tile(job, unit, start).value_scales);
+            let (first, of) = ((start - positions.start) / LANES, tile(job, unit, start).value_inverses);
+            (inverses[first], inverses[first + 1]) = (of[0], of[1]);
         }
         let (high, low) = words.split_at_mut(words.len() / 2);
-        let mut weights = Weights::<R> { high: &[], low: &[], scales: [0.0; R], offsets: [0; R] };
-        let mut states = [EMPTY; R];
-        for r in 0..R {
-            let scores = &mut scores[r * SPLIT..][..positions.len().next_multiple_of(KV_TILE)];
-            let seen = limits[r].saturating_sub(positions.start).min(positions.len());
-            let (state, scale, offset) =
-                weigh(s, scores, seen, &value_scales, [&mut high[r..], &mut low[r..]], R);
-            (states[r], weights.scales[r], weights.offsets[r]) = (state, scale, offset);
+        let (high, low) = (high.as_chunks_mut::<R>().0, low.as_chunks_mut::<R>().0);
+        let (mut states, mut offsets) = ([EMPTY; R], [0; R]);
+        let split =
+            Split { seen: limits.map(|limit| limit.saturating_sub(positions.start)), inverses: &inverses };
+        let vectors_seen = positions.len().next_multiple_of(KV_TILE) / LANES;
+        for first in (0..R).step_by(rows_at_once(R)) {
+            let scores = &mut scores[first * SPLIT..];
+            let (states, offsets) = (&mut states[first..], &mut offsets[first..]);
+            match rows_at_once(R) {
+                4 => weigh::<S, R, 4>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                3 => weigh::<S, R, 3>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                2 => weigh::<S, R, 2>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                _ => weigh::<S, R, 1>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+            }
         }
-        (weights.high, weights.low) = (high.as_chunks().0, low.as_chunks().0);
+        let weights = Weights::<R> { high, low, offsets };
         let mut vector = 0;
         // As many dimensions at a time as the registers hold sums of.
         while S::TILE >= 12 && R <= 3 && vector + 4 <= vectors {
@@ -314,20 +336,23 @@ fn prefetch<S: Simd>(s: S, lines: &[Line]) {
     }
 }
 
-/// Scores of 16 positions.
+/// Scores of 16 positions; `scales` are those of their keys, and the logarithms of those of their values.
 #[inline(always)]
 fn score<S: Simd, const R: usize>(
     s: S,
     q: &[f32],
     words: &[[i32; 8]],
     keys: &[Line],
-    key_scales: &[f32; LANES],
+    scales: [&[f32; LANES]; 2],
     scores: &mut [f32],
 ) {
-    let (scales, offsets) = q.split_at(R);
-    let (high_words, low_words) = words.split_at(words.len() / 2);
+    let (planes, offsets) = words.split_at(words.len() - R);
+    let (high_words, low_words) = planes.split_at(planes.len() / 2);
     let (high_words, low_words) = (high_words.as_chunks::<R>().0, low_words.as_chunks::<R>().0);
     let (mut high, mut low) = ([s.zero_i(); R], [s.zero_i(); R]);
+    for r in 0..R {
+        low[r] = s.splat_i(offsets[r][0]);
+    }
     let (blocks, rest) = keys.as_chunks::<WORDS>();
     for (block, lines) in blocks.iter().enumerate() {
         let x = [&high_words[block], &low_words[block]];
@@ -337,13 +362,21 @@ fn score<S: Simd, const R: usize>(
         let x = [&high_words[blocks.len()], &low_words[blocks.len()]];
         s.dots_of_planes::<8, R>(rest, x, 0, [&mut high, &mut low]);
     }
-    let key_scales = s.load(key_scales);
+    let scales = [s.load(scales[0]), s.load(scales[1])];
     for r in 0..R {
-        let total = s.add_i(s.join_planes(high[r], low[r]), s.splat_i(offsets[r] as i32));
-        let score = s.mul(s.mul(s.to_f32(total), s.splat(scales[r])), key_scales);
+        let total = s.to_f32(s.join_planes(high[r], low[r]));
+        let score = s.fma(s.mul(total, s.splat(q[r])), scales[0], scales[1]);
         let to = scores[r * SPLIT..].first_chunk_mut().expect("a split is whole vectors");
         s.store(score, to);
     }
+}
+
+/// What the weights of a split depend on beside its scores.
+struct Split<'a, const R: usize> {
+    /// Positions that each row sees.
+    seen: [usize; R],
+    /// 1 / the scales of the values.
+    inverses: &'a [[f32; LANES]; SPLIT / LANES],
 }
 
 /// The weights of a split's positions, times the values' scales, as integers.
@@ -352,48 +385,47 @@ struct Weights<'a, const R: usize> {
     high: &'a [[[i32; 8]; R]],
     /// `[tiles]`: the low plane likewise.
     low: &'a [[[i32; 8]; R]],
-    /// What each row's integers are to be multiplied with.
-    scales: [f32; R],
-    /// What is to be added to each row's sums.
+    /// What each row's sums begin with.
     offsets: [i32; R],
 }
 
-/// Turns one row's scores, whole tiles of which the first `seen` count, into weights: tile t's become word `t * step` of
-/// both planes. Gives their scale and offset beside the softmax.
+/// Turns the first `count` vectors of scores of N rows from the `first`-th on, whose scores `scores` begins with, into
+/// weights; several rows at a time, as each step of one waits for the step before.
+#[expect(clippy::too_many_arguments, reason = "inputs, where they are, and three outputs")]
 #[inline(always)]
-fn weigh<S: Simd>(
+fn weigh<S: Simd, const R: usize, const N: usize>(
     s: S,
+    split: &Split<'_, R>,
     scores: &mut [f32],
-    seen: usize,
-    value_scales: &[[f32; LANES]; SPLIT / LANES],
-    planes: [&mut [[i32; 8]]; 2],
-    step: usize,
-) -> (State, f32, i32) {
-    let vectors = scores.as_chunks_mut::<LANES>().0;
-    let m = largest_seen(s, vectors, seen);
-    // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
-    let shift = s.splat(if m == f32::NEG_INFINITY { 0.0 } else { m });
-    let (mut sum, mut largest) = (s.splat(0.0), s.splat(0.0));
-    for (v, vector) in vectors.iter_mut().enumerate() {
-        let weights = exp2(s, s.sub(s.load(vector), shift));
-        sum = s.add(sum, weights);
-        let mut scaled = s.mul(weights, s.load(&value_scales[v]));
-        if seen < (v + 1) * LANES {
-            // The scale may be that of a stale block, even NaN.
-            scaled = s.first(seen.saturating_sub(v * LANES), scaled, s.splat(0.0));
+    count: usize,
+    first: usize,
+    planes: [&mut [[[i32; 8]; R]]; 2],
+    states: &mut [State],
+    offsets: &mut [i32],
+) {
+    let seen = split.seen[first..].first_chunk::<N>().expect("R is a multiple of N");
+    let m = largest_seen::<S, N>(s, scores, count, seen);
+    let (mut shifts, mut sums, mut wholes) = ([s.splat(0.0); N], [s.splat(0.0); N], [s.zero_i(); N]);
+    for n in 0..N {
+        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
+        shifts[n] = s.splat(if m[n] == f32::NEG_INFINITY { 0.0 } else { m[n] });
+    }
+    let (factor, [high, low]) = (s.splat(WHOLE_MAX), planes);
+    for (v, inverses) in split.inverses.iter().enumerate().take(count) {
+        let (high, low, inverses) = (&mut high[v / 2], &mut low[v / 2], s.load(inverses));
+        for n in 0..N {
+            let vector = scores[n * SPLIT + v * LANES..].first_chunk().expect("a split is whole vectors");
+            let weights = exp2(s, s.sub(s.load(vector), shifts[n]));
+            sums[n] = s.fma(weights, inverses, sums[n]);
+            let planes = [&mut high[first + n], &mut low[first + n]];
+            let whole = cut(s, weights, factor, planes, v % 2 * WORDS / 2);
+            wholes[n] = s.add_i(wholes[n], whole);
         }
-        largest = s.larger_magnitude(scaled, largest);
-        s.store(scaled, vector);
     }
-    let (scale, factor) = scale_of(f32::from_bits(s.largest_magnitude(largest, largest)), WHOLE_MAX);
-    let (factor, mut wholes) = (s.splat(factor), s.zero_i());
-    let [high, low] = planes;
-    for (v, vector) in vectors.iter().enumerate() {
-        let at = v / 2 * step;
-        let whole = cut(s, s.load(vector), factor, [&mut high[at], &mut low[at]], v % 2 * WORDS / 2);
-        wholes = s.add_i(wholes, whole);
+    for n in 0..N {
+        states[n] = State { m: m[n], l: s.sum(sums[n]) };
+        offsets[n] = offset(s, wholes[n]);
     }
-    (State { m, l: s.sum(sum) }, scale, offset(s, wholes))
 }
 
 /// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
@@ -411,6 +443,11 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
 ) {
     let vectors = o.len() / R / LANES;
     let (mut high, mut low) = ([[s.zero_i(); R]; V], [[s.zero_i(); R]; V]);
+    for v in 0..V {
+        for r in 0..R {
+            low[v][r] = s.splat_i(weights.offsets[r]);
+        }
+    }
     for (index, start) in positions.step_by(KV_TILE).enumerate() {
         let values = tile(job, unit, start).values.as_chunks::<VALUE_LINES>().0;
         let x = [&weights.high[index], &weights.low[index]];
@@ -431,8 +468,8 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
     let o = o.as_chunks_mut::<LANES>().0;
     for r in 0..R {
         for v in 0..V {
-            let total = s.add_i(s.join_planes(high[v][r], low[v][r]), s.splat_i(weights.offsets[r]));
-            s.store(s.mul(s.to_f32(total), s.splat(weights.scales[r])), &mut o[r * vectors + first + v]);
+            let total = s.to_f32(s.join_planes(high[v][r], low[v][r]));
+            s.store(s.mul(total, s.splat(1.0 / WHOLE_MAX)), &mut o[r * vectors + first + v]);
         }
     }
 }

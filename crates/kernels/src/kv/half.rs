@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
-use super::softmax::{EMPTY, State, score, weigh};
+use super::softmax::{EMPTY, State, rows_at_once, score, weigh};
 use super::{KV_TILE, padded};
 use crate::simd::{LANES, Simd};
 
@@ -76,9 +76,16 @@ impl Format for Half {
     ) -> [State; R] {
         let vectors = o.len() / R / LANES;
         let mut states = [EMPTY; R];
-        for r in 0..R {
-            let scores = &mut scores[r * SPLIT..][..positions.len().next_multiple_of(LANES)];
-            states[r] = weigh(s, scores, limits[r].saturating_sub(positions.start).min(positions.len()));
+        let (count, start) = (positions.len().div_ceil(LANES), positions.start);
+        let seen = limits.map(|limit| limit.saturating_sub(start));
+        for first in (0..R).step_by(rows_at_once(R)) {
+            let (scores, seen, states) = (&mut scores[first * SPLIT..], &seen[first..], &mut states[first..]);
+            match rows_at_once(R) {
+                4 => weigh::<S, 4>(s, scores, count, chunk(seen), states),
+                3 => weigh::<S, 3>(s, scores, count, chunk(seen), states),
+                2 => weigh::<S, 2>(s, scores, count, chunk(seen), states),
+                _ => weigh::<S, 1>(s, scores, count, chunk(seen), states),
+            }
         }
         let mut vector = 0;
         // As many dimensions at a time as the registers hold sums of.
@@ -159,4 +166,10 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
             s.store(acc[r][v], &mut o[r * vectors + first + v]);
         }
     }
+}
+
+/// The first N rows' numbers of positions.
+#[inline(always)]
+fn chunk<const N: usize>(seen: &[usize]) -> &[usize; N] {
+    seen.first_chunk().expect("R is a multiple of N")
 }
