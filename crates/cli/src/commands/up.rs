@@ -130,7 +130,9 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
         _ => None,
     };
 
-    let loader = Loader::new(context, config.threads, DialogueConfig::default()).rounding(config.precision);
+    let loader = Loader::new(context, config.threads, DialogueConfig::default())
+        .rounding(config.precision)
+        .keeping(config.kv_format);
     let default_model = model.name.clone();
     let source = LibrarySource::new(&context.home, loader, model)?;
     let loaded_max = config.loaded_max.get();

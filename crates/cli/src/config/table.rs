@@ -132,6 +132,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     set(
         "",
+        "kv_cache",
+        OneOf(&["f16", "q8"]),
+        Default("\"f16\""),
+        "How the keys and values of texts are kept: q8 takes little more than half the memory of f16, so that twice as \
+         much text fits, and reads and continues long texts faster, with a loss of a quarter of what 8-bit rounding \
+         costs.",
+    ),
+    set(
+        "",
         "loaded_max",
         Whole(1, 1000),
         Default("2"),

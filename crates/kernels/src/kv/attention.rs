@@ -19,7 +19,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::eight::Eight;
+use super::eight::{Eight, rotate};
 use super::half::Half;
 use super::softmax::{EMPTY, State};
 use super::{KV_TILE, KvCache, KvFormat, check_blocks, padded};
@@ -339,14 +339,18 @@ impl<'a> Job<'a> {
         &self.q[self.place(unit, row)..][..self.cache.shape().head_dim]
     }
 
-    /// `out = o / l` for one row.
+    /// `out = o / l` for one row; o is lost.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, unit: &Unit<'_>, row: usize, l: f32, o: &[f32]) {
+    fn finish<S: Simd>(&self, s: S, unit: &Unit<'_>, row: usize, l: f32, o: &mut [f32]) {
+        let o = o.as_chunks_mut::<LANES>().0;
+        if self.cache.shape().format == KvFormat::Q8 {
+            rotate(s, o);
+        }
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
         // SAFETY: each row of each head belongs to one unit, and each unit is finished by one task.
         let out = unsafe { self.out.part(self.place(unit, row), self.cache.shape().head_dim) };
         let factor = s.splat(1.0 / l);
-        for (out, o) in out.chunks_mut(LANES).zip(o.as_chunks::<LANES>().0) {
+        for (out, o) in out.chunks_mut(LANES).zip(o) {
             store_part(s, s.mul(s.load(o), factor), out);
         }
     }
@@ -373,7 +377,7 @@ impl Kernel for Merge<'_> {
                 let state = State { m: part[r], l: part[widest + r] };
                 total.merge(s, &mut total_o, state, &part[2 * widest + r * width..][..width]);
             }
-            self.job.finish(s, self.unit, row, total.l, &total_o);
+            self.job.finish(s, self.unit, row, total.l, &mut total_o);
         }
         give_scratch(total_o);
     }
@@ -461,7 +465,7 @@ impl<const R: usize, F: Format> Kernel for Attend<'_, R, F> {
         }
         if self.parts.is_none() {
             for (r, row) in unit.rows.clone().enumerate() {
-                job.finish(s, unit, row, total[r].l, &total_o[r * width..][..width]);
+                job.finish(s, unit, row, total[r].l, &mut total_o[r * width..][..width]);
             }
         }
         give_words(word_scratch);

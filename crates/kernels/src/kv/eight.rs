@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
 use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
-use super::{KV_TILE, KvShape, Rows, clamp, padded};
+use super::{EIGHT_DIM_MAX, KV_TILE, KvShape, Rows, clamp, padded};
 use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part};
 
 /// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
@@ -39,7 +39,7 @@ const TILES: usize = SPLIT / KV_TILE;
 
 /// Lines that the keys of 16 positions take, and those of their values.
 pub(super) fn lines_of_tile(head_dim: usize) -> (usize, usize) {
-    (head_dim.div_ceil(4), padded(head_dim) / LANES * VALUE_LINES)
+    (padded(head_dim) / 4, padded(head_dim) / LANES * VALUE_LINES)
 }
 
 /// Lines of a head in a block.
@@ -125,20 +125,22 @@ impl Kernel for WriteEights<'_> {
         let EightsMut { keys, values, key_scales, value_logs, value_inverses } = self.to;
         for (row, lane) in self.rows.lanes.clone().enumerate() {
             let (k, v) = self.rows.get(row);
-            let (scale, factor) = scale_of(largest(s, k), 127.0, TINY);
+            let k = Rotated::new(s, k, true);
+            let (scale, factor) = scale_of(k.largest(s), 127.0, TINY);
             key_scales[lane] = scale;
-            for (part, x) in k.chunks(LANES).enumerate() {
+            for (part, x) in k.vectors().iter().enumerate() {
                 let codes = codes(s, x, factor);
                 for (line, word) in keys[part * 4..].iter_mut().zip(codes.as_chunks::<4>().0) {
                     line.0[4 * lane..][..4].copy_from_slice(word);
                 }
             }
-            let (scale, factor) = scale_of(largest(s, v), 127.0, TINY_VALUE);
+            let v = Rotated::new(s, v, true);
+            let (scale, factor) = scale_of(v.largest(s), 127.0, TINY_VALUE);
             // Zeros have any scale.
             value_logs[lane] = if factor == 0.0 { 0.0 } else { scale.log2() };
             // Not NaN even if the logarithm is, as those who don't see the position multiply it with 0.
             value_inverses[lane] = if scale > 0.0 { 1.0 / scale } else { 1.0 };
-            for (part, x) in v.chunks(LANES).enumerate() {
+            for (part, x) in v.vectors().iter().enumerate() {
                 let codes = codes(s, x, factor);
                 let line = &mut values[part * VALUE_LINES + lane / 4].0;
                 for d in 0..LANES {
@@ -149,14 +151,86 @@ impl Kernel for WriteEights<'_> {
     }
 }
 
-/// The largest magnitude within f16's range, or NaN if there is one.
-#[inline(always)]
-fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut largest = s.splat(0.0);
-    for part in x.chunks(LANES) {
-        largest = s.larger_magnitude(clamp(s, load_part(s, part)), largest);
+/// Signs of the Hadamard matrix of 16 rows, which is its own transpose.
+const HADAMARD: [[f32; LANES]; LANES] = {
+    let mut rows = [[1.0; LANES]; LANES];
+    let mut i = 0;
+    while i < LANES * LANES {
+        if (i / LANES & i % LANES).count_ones() % 2 == 1 {
+            rows[i / LANES][i % LANES] = -1.0;
+        }
+        i += 1;
     }
-    f32::from_bits(s.largest_magnitude(largest, largest))
+    rows
+};
+
+/// Vectors that are mixed with each other: the largest power of two that divides their number.
+fn mixed(vectors: usize) -> usize {
+    1 << vectors.trailing_zeros()
+}
+
+/// Multiplies with the Hadamard matrix: each output is a sum, with signs, of the 16 numbers of each of the vectors that
+/// are mixed. Twice is once times how many these are.
+#[inline(always)]
+pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
+    let group = mixed(vectors.len());
+    let mut distance = 1;
+    while distance < group {
+        for i in 0..vectors.len() {
+            if i & distance == 0 {
+                let (a, b) = (s.load(&vectors[i]), s.load(&vectors[i + distance]));
+                s.store(s.add(a, b), &mut vectors[i]);
+                s.store(s.sub(a, b), &mut vectors[i + distance]);
+            }
+        }
+        distance *= 2;
+    }
+    for vector in vectors {
+        let x = *vector;
+        let mut sum = s.mul(s.splat(x[0]), s.load(&HADAMARD[0]));
+        for d in 1..LANES {
+            sum = s.fma(s.splat(x[d]), s.load(&HADAMARD[d]), sum);
+        }
+        s.store(sum, vector);
+    }
+}
+
+/// A head's key, value or query, rotated.
+struct Rotated {
+    x: [[f32; LANES]; EIGHT_DIM_MAX / LANES],
+    len: usize,
+}
+
+impl Rotated {
+    /// What is to be stored is brought to f16's range and divided by the numbers mixed, so that rotating it again, or
+    /// its product with what is rotated too, gives what one would have without.
+    #[inline(always)]
+    fn new<S: Simd>(s: S, from: &[f32], store: bool) -> Self {
+        let mut rotated = Self { x: [[0.0; LANES]; EIGHT_DIM_MAX / LANES], len: from.len().div_ceil(LANES) };
+        let vectors = &mut rotated.x[..rotated.len];
+        let factor = if store { 1.0 / (LANES * mixed(vectors.len())) as f32 } else { 1.0 };
+        for (to, from) in vectors.iter_mut().zip(from.chunks(LANES)) {
+            let x = load_part(s, from);
+            s.store(s.mul(if store { clamp(s, x) } else { x }, s.splat(factor)), to);
+        }
+        rotate(s, vectors);
+        rotated
+    }
+
+    #[inline(always)]
+    fn vectors(&self) -> &[[f32; LANES]] {
+        &self.x[..self.len]
+    }
+
+    /// The largest magnitude, or NaN if there is one.
+    #[inline(always)]
+    fn largest<S: Simd>(&self, s: S) -> f32 {
+        let mut largest = s.splat(0.0);
+        for vector in self.vectors() {
+            largest = s.larger_magnitude(s.load(vector), largest);
+        }
+        f32::from_bits(s.largest_magnitude(largest, largest))
+    }
 }
 
 /// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`; zeros if that is below `tiny`.
@@ -165,11 +239,11 @@ fn scale_of(largest: f32, code_max: f32, tiny: f32) -> (f32, f32) {
     if largest < tiny { (0.0, 0.0) } else { (largest / code_max, code_max / largest) }
 }
 
-/// The codes of up to 16 numbers as they are stored.
+/// The codes of 16 numbers as they are stored.
 #[inline(always)]
-fn codes<S: Simd>(s: S, x: &[f32], factor: f32) -> [u8; LANES] {
+fn codes<S: Simd>(s: S, x: &[f32; LANES], factor: f32) -> [u8; LANES] {
     let mut codes = [0_i8; LANES];
-    s.quantize(clamp(s, load_part(s, x)), s.splat(factor), &mut codes);
+    s.quantize(s.load(x), s.splat(factor), &mut codes);
     let mut stored = [0; LANES];
     for (stored, code) in stored.iter_mut().zip(codes) {
         *stored = code as u8 ^ 128;
@@ -226,24 +300,17 @@ impl Format for Eight {
         words.fill([0; 8]);
         let (planes, offsets) = words.split_at_mut(words.len() - R);
         let (high, low) = planes.split_at_mut(planes.len() / 2);
-        let scale = s.splat(job.scale);
         for (r, row) in unit.rows.clone().enumerate() {
-            let x = job.query(unit, row);
-            let mut largest = s.splat(0.0);
-            for part in x.chunks(LANES) {
-                largest = s.larger_magnitude(s.mul(load_part(s, part), scale), largest);
-            }
-            let largest = f32::from_bits(s.largest_magnitude(largest, largest));
-            let (step, factor) = scale_of(largest, WHOLE_MAX, TINY);
+            let x = Rotated::new(s, job.query(unit, row), false);
+            let (step, factor) = scale_of(x.largest(s), WHOLE_MAX, TINY);
             let mut sums = s.zero_i();
-            for (part, x) in x.chunks(LANES).enumerate() {
+            for (part, x) in x.vectors().iter().enumerate() {
                 let at = part / 2 * R + r;
                 let planes = [&mut high[at], &mut low[at]];
-                let whole =
-                    cut(s, s.mul(load_part(s, x), scale), s.splat(factor), planes, part % 2 * WORDS / 2);
+                let whole = cut(s, s.load(x), s.splat(factor), planes, part % 2 * WORDS / 2);
                 sums = s.add_i(sums, whole);
             }
-            q[r] = step;
+            q[r] = step * job.scale;
             offsets[r][0] = offset(s, sums);
         }
     }
