@@ -67,17 +67,20 @@ pub struct KvShape {
 /// `[block_tokens][head_dim rounded up to 16]`. A load of keys gives one dimension of 16 positions, a load of values 16
 /// dimensions of one position: both feed 16 lanes without a shuffle.
 ///
-/// As int8, for the key (and likewise for the value) of a head at a position:
+/// As int8, the key (and likewise the value) x of a head at a position is rotated and then rounded:
 ///
 /// ```text
-/// scale = max_d |x[d]| / 127;   code[d] = round(x[d] / scale), stored as code + 128
+/// y = H x / n,   H the Hadamard matrix of the n numbers that are mixed: 16, times the largest power of two of them that
+///                divides the head's vectors of 16; so that x = H y
+/// scale = max_d |y[d]| / 127;   code[d] = round(y[d] / scale), stored as code + 128
 /// ```
 ///
-/// so that each number is off by half a scale at most. If all are below 1e-30 (of a value 1e-18) in magnitude, they are
-/// zeros; if one is NaN, all are. Shape: `[layers][blocks][kv_heads]` of keys `[block_tokens / 16][head_dim / 4][16 positions]` of 4
-/// dimensions, then values `[block_tokens / 16][head_dim / 16][4][16 dimensions]` of 4 positions (dimensions rounded
-/// up); scales `[layers][blocks][kv_heads][3][block_tokens]`: of keys, logarithms and inverses of those of values. A line of 64 codes feeds 16 dot products of
-/// four.
+/// Each of the mixed numbers is off by half a scale at most, and of x by n times that, seldom by much more than the root
+/// of n. If all of y are below 1e-30 (of a value 1e-18) in magnitude, they are zeros; if a number is NaN, all of the head
+/// are. Shape: `[layers][blocks][kv_heads]` of keys `[block_tokens / 16][head_dim / 4][16 positions]` of 4 dimensions,
+/// then values `[block_tokens / 16][head_dim / 16][4][16 dimensions]` of 4 positions (`head_dim` rounded up to 16);
+/// scales `[layers][blocks][kv_heads][3][block_tokens]`: of keys, logarithms and inverses of those of values. A line of
+/// 64 codes feeds 16 dot products of four.
 #[derive(Debug)]
 pub struct KvCache {
     shape: KvShape,

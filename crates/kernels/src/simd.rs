@@ -204,6 +204,9 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 /// Up to 16 numbers, the missing ones 0.
 #[inline(always)]
 pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
+    if let Ok(whole) = x.try_into() {
+        return s.load(whole);
+    }
     let mut padded = [0.0; LANES];
     padded[..x.len()].copy_from_slice(x);
     s.load(&padded)
@@ -212,6 +215,9 @@ pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
 /// The first `out.len()`, at most 16, lanes.
 #[inline(always)]
 pub(crate) fn store_part<S: Simd>(s: S, x: S::F, out: &mut [f32]) {
+    if let Ok(whole) = (&mut *out).try_into() {
+        return s.store(x, whole);
+    }
     let mut padded = [0.0; LANES];
     s.store(x, &mut padded);
     out.copy_from_slice(&padded[..out.len()]);

@@ -1,5 +1,9 @@
 //! Attention over a cache of int8: integer dot products of keys and values with queries and weights of 16 bits.
 //!
+//! Keys and values are rotated by a Hadamard matrix before they are rounded (Ashkboos et al. 2024, QuaRot): a few numbers
+//! that are far larger than the others, as keys have them, are spread over all, and the scale, which the largest sets, is
+//! smaller. Queries are rotated likewise, which leaves scores as they are, and sums of values are rotated back at the end.
+//!
 //! A query row is rounded to 16 bits as a whole, and so are the weights of a row in a split, in two planes of int8.
 //! Weights are taken times the values' scales, whose logarithms join the scores:
 //!
@@ -21,7 +25,8 @@ use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
 use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
-use super::{EIGHT_DIM_MAX, KV_TILE, KvShape, Rows, clamp, padded};
+use super::{KV_TILE, KvShape, Rows, clamp, padded};
+use crate::memory::{give_scratch, take_scratch};
 use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part};
 
 /// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
@@ -123,24 +128,24 @@ impl Kernel for WriteEights<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let EightsMut { keys, values, key_scales, value_logs, value_inverses } = self.to;
+        let mut scratch = take_scratch(padded(self.rows.head_dim));
+        let rotated = scratch.as_chunks_mut().0;
         for (row, lane) in self.rows.lanes.clone().enumerate() {
             let (k, v) = self.rows.get(row);
-            let k = Rotated::new(s, k, true);
-            let (scale, factor) = scale_of(k.largest(s), 127.0, TINY);
+            let (scale, factor) = scale_of(rotate_into(s, k, true, rotated), 127.0, TINY);
             key_scales[lane] = scale;
-            for (part, x) in k.vectors().iter().enumerate() {
+            for (part, x) in rotated.iter().enumerate() {
                 let codes = codes(s, x, factor);
                 for (line, word) in keys[part * 4..].iter_mut().zip(codes.as_chunks::<4>().0) {
                     line.0[4 * lane..][..4].copy_from_slice(word);
                 }
             }
-            let v = Rotated::new(s, v, true);
-            let (scale, factor) = scale_of(v.largest(s), 127.0, TINY_VALUE);
+            let (scale, factor) = scale_of(rotate_into(s, v, true, rotated), 127.0, TINY_VALUE);
             // Zeros have any scale.
             value_logs[lane] = if factor == 0.0 { 0.0 } else { scale.log2() };
             // Not NaN even if the logarithm is, as those who don't see the position multiply it with 0.
             value_inverses[lane] = if scale > 0.0 { 1.0 / scale } else { 1.0 };
-            for (part, x) in v.vectors().iter().enumerate() {
+            for (part, x) in rotated.iter().enumerate() {
                 let codes = codes(s, x, factor);
                 let line = &mut values[part * VALUE_LINES + lane / 4].0;
                 for d in 0..LANES {
@@ -148,6 +153,7 @@ impl Kernel for WriteEights<'_> {
                 }
             }
         }
+        give_scratch(scratch);
     }
 }
 
@@ -195,42 +201,22 @@ pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
     }
 }
 
-/// A head's key, value or query, rotated.
-struct Rotated {
-    x: [[f32; LANES]; EIGHT_DIM_MAX / LANES],
-    len: usize,
-}
-
-impl Rotated {
-    /// What is to be stored is brought to f16's range and divided by the numbers mixed, so that rotating it again, or
-    /// its product with what is rotated too, gives what one would have without.
-    #[inline(always)]
-    fn new<S: Simd>(s: S, from: &[f32], store: bool) -> Self {
-        let mut rotated = Self { x: [[0.0; LANES]; EIGHT_DIM_MAX / LANES], len: from.len().div_ceil(LANES) };
-        let vectors = &mut rotated.x[..rotated.len];
-        let factor = if store { 1.0 / (LANES * mixed(vectors.len())) as f32 } else { 1.0 };
-        for (to, from) in vectors.iter_mut().zip(from.chunks(LANES)) {
-            let x = load_part(s, from);
-            s.store(s.mul(if store { clamp(s, x) } else { x }, s.splat(factor)), to);
-        }
-        rotate(s, vectors);
-        rotated
+/// Rotates a head's key, value or query into `to`, `[padded / 16]`. What is to be stored is brought to f16's range and
+/// divided by the numbers mixed, so that rotating it again, or its product with what is rotated too, gives what one would
+/// have without. Gives the largest magnitude, or NaN if there is one.
+#[inline(always)]
+fn rotate_into<S: Simd>(s: S, from: &[f32], store: bool, to: &mut [[f32; LANES]]) -> f32 {
+    let factor = s.splat(if store { 1.0 / (LANES * mixed(to.len())) as f32 } else { 1.0 });
+    for (to, from) in to.iter_mut().zip(from.chunks(LANES)) {
+        let x = load_part(s, from);
+        s.store(s.mul(if store { clamp(s, x) } else { x }, factor), to);
     }
-
-    #[inline(always)]
-    fn vectors(&self) -> &[[f32; LANES]] {
-        &self.x[..self.len]
+    rotate(s, to);
+    let mut largest = s.splat(0.0);
+    for vector in to {
+        largest = s.larger_magnitude(s.load(vector), largest);
     }
-
-    /// The largest magnitude, or NaN if there is one.
-    #[inline(always)]
-    fn largest<S: Simd>(&self, s: S) -> f32 {
-        let mut largest = s.splat(0.0);
-        for vector in self.vectors() {
-            largest = s.larger_magnitude(s.load(vector), largest);
-        }
-        f32::from_bits(s.largest_magnitude(largest, largest))
-    }
+    f32::from_bits(s.largest_magnitude(largest, largest))
 }
 
 /// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`; zeros if that is below `tiny`.
@@ -300,11 +286,13 @@ impl Format for Eight {
         words.fill([0; 8]);
         let (planes, offsets) = words.split_at_mut(words.len() - R);
         let (high, low) = planes.split_at_mut(planes.len() / 2);
+        let mut scratch = take_scratch(padded(job.cache.shape().head_dim));
+        let rotated = scratch.as_chunks_mut().0;
         for (r, row) in unit.rows.clone().enumerate() {
-            let x = Rotated::new(s, job.query(unit, row), false);
-            let (step, factor) = scale_of(x.largest(s), WHOLE_MAX, TINY);
+            let (step, factor) =
+                scale_of(rotate_into(s, job.query(unit, row), false, rotated), WHOLE_MAX, TINY);
             let mut sums = s.zero_i();
-            for (part, x) in x.vectors().iter().enumerate() {
+            for (part, x) in rotated.iter().enumerate() {
                 let at = part / 2 * R + r;
                 let planes = [&mut high[at], &mut low[at]];
                 let whole = cut(s, s.load(x), s.splat(factor), planes, part % 2 * WORDS / 2);
@@ -313,6 +301,7 @@ impl Format for Eight {
             q[r] = step * job.scale;
             offsets[r][0] = offset(s, sums);
         }
+        give_scratch(scratch);
     }
 
     #[inline(always)]
