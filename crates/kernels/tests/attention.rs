@@ -29,7 +29,7 @@ fn rotate(x: &[f32]) -> Vec<f32> {
     x.resize(x.len().next_multiple_of(16), 0.0);
     let group = 1 << (x.len() / 16).trailing_zeros();
     for distance in (0..).map(|power| 1 << power).take_while(|&distance| distance < group) {
-        for i in (0..x.len()).filter(|i| i / 16 & distance == 0) {
+        for i in (0..x.len()).filter(|i| (i / 16) & distance == 0) {
             (x[i], x[i + 16 * distance]) = (x[i] + x[i + 16 * distance], x[i] - x[i + 16 * distance]);
         }
     }
@@ -51,7 +51,9 @@ fn held(format: KvFormat, x: &[f32]) -> Vec<f64> {
         return x.into_iter().map(|x| f64::from(f16::from_f32(x).to_f32())).collect();
     }
     let factor = 1.0 / mixed(x.len());
-    x.iter_mut().for_each(|x| *x *= factor);
+    for x in &mut x {
+        *x *= factor;
+    }
     let x = rotate(&x);
     let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let (scale, factor) = if largest < 1e-30 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
@@ -140,10 +142,11 @@ impl Sequence {
                     allowed += split.len() as f64 * f64::from(mixed(dim)) * largest / 65_024.0 / sum;
                 }
             }
-            for d in 0..dim {
+            let weighted = |d: usize| {
                 let of = |(p, w): (usize, &f64)| w * v[at(p)][d];
-                out.push((weights.iter().enumerate().map(of).sum::<f64>() / sum, allowed));
-            }
+                weights.iter().enumerate().map(of).sum::<f64>()
+            };
+            out.extend((0..dim).map(|d| (weighted(d) / sum, allowed)));
         }
         out
     }

@@ -162,7 +162,7 @@ const HADAMARD: [[f32; LANES]; LANES] = {
     let mut rows = [[1.0; LANES]; LANES];
     let mut i = 0;
     while i < LANES * LANES {
-        if (i / LANES & i % LANES).count_ones() % 2 == 1 {
+        if ((i / LANES) & (i % LANES)).count_ones() % 2 == 1 {
             rows[i / LANES][i % LANES] = -1.0;
         }
         i += 1;
