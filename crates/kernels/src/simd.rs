@@ -96,6 +96,8 @@ pub(crate) trait Simd: Copy {
     fn first(self, count: usize, a: Self::F, b: Self::F) -> Self::F;
     /// Swaps the two lanes of each pair: 1, 0, 3, 2, ...
     fn swap_pairs(self, a: Self::F) -> Self::F;
+    /// Gives each lane that of the index with the bit D, one of 1, 2, 4 and 8, flipped.
+    fn exchange<const D: usize>(self, a: Self::F) -> Self::F;
     /// To the nearest integer, ties to even; exact for |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
     /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p in [0.5, 2]. NaN in n gives NaN if p is NaN.

@@ -22,20 +22,18 @@ const FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
 /// What both kinds of cache store larger numbers as.
 const LARGEST: f32 = 65_504.0;
 
-/// Times the Hadamard matrix, as the kernels add it up: the largest power of two of vectors of 16 with each other, and
+/// Times the Hadamard matrix, as the kernels add it up: the largest power of two of vectors of 16 with each other, then
 /// each within itself.
 fn rotate(x: &[f32]) -> Vec<f32> {
     let mut x = x.to_vec();
     x.resize(x.len().next_multiple_of(16), 0.0);
-    let group = 1 << (x.len() / 16).trailing_zeros();
-    for distance in (0..).map(|power| 1 << power).take_while(|&distance| distance < group) {
-        for i in (0..x.len()).filter(|i| (i / 16) & distance == 0) {
-            (x[i], x[i + 16 * distance]) = (x[i] + x[i + 16 * distance], x[i] - x[i + 16 * distance]);
+    let among = (0..(x.len() / 16).trailing_zeros()).map(|power| 16 << power);
+    for distance in among.chain([1, 2, 4, 8]) {
+        for i in (0..x.len()).filter(|i| i & distance == 0) {
+            (x[i], x[i + distance]) = (x[i] + x[i + distance], x[i] - x[i + distance]);
         }
     }
-    let sign = |i: usize, j: usize| if (i & j).count_ones() % 2 == 1 { -1.0 } else { 1.0 };
-    let of = |x: &[f32], i: usize| (0..16).fold(0.0, |sum, j| sum + sign(i, j) * x[j]);
-    x.chunks(16).flat_map(|x| (0..16).map(move |i| of(x, i))).collect()
+    x
 }
 
 /// How many numbers [`rotate`] mixes: rotating twice multiplies with this.

@@ -157,17 +157,17 @@ impl Kernel for WriteEights<'_> {
     }
 }
 
-/// Signs of the Hadamard matrix of 16 rows, which is its own transpose.
-const HADAMARD: [[f32; LANES]; LANES] = {
-    let mut rows = [[1.0; LANES]; LANES];
+/// For the bits 1, 2, 4 and 8 of a lane's index: -1 where it is set.
+const SIGNS: [[f32; LANES]; 4] = {
+    let mut signs = [[1.0; LANES]; 4];
     let mut i = 0;
-    while i < LANES * LANES {
-        if ((i / LANES) & (i % LANES)).count_ones() % 2 == 1 {
-            rows[i / LANES][i % LANES] = -1.0;
+    while i < 4 * LANES {
+        if (i % LANES) & (1 << (i / LANES)) != 0 {
+            signs[i / LANES][i % LANES] = -1.0;
         }
         i += 1;
     }
-    rows
+    signs
 };
 
 /// Vectors that are mixed with each other: the largest power of two that divides their number.
@@ -192,12 +192,12 @@ pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
         distance *= 2;
     }
     for vector in vectors {
-        let x = *vector;
-        let mut sum = s.mul(s.splat(x[0]), s.load(&HADAMARD[0]));
-        for d in 1..LANES {
-            sum = s.fma(s.splat(x[d]), s.load(&HADAMARD[d]), sum);
-        }
-        s.store(sum, vector);
+        let mut x = s.load(vector);
+        x = s.fma(x, s.load(&SIGNS[0]), s.exchange::<1>(x));
+        x = s.fma(x, s.load(&SIGNS[1]), s.exchange::<2>(x));
+        x = s.fma(x, s.load(&SIGNS[2]), s.exchange::<4>(x));
+        x = s.fma(x, s.load(&SIGNS[3]), s.exchange::<8>(x));
+        s.store(x, vector);
     }
 }
 

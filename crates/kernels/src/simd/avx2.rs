@@ -219,6 +219,18 @@ impl Simd for Avx2 {
         unsafe { [_mm256_permute_ps::<0b10_11_00_01>(a[0]), _mm256_permute_ps::<0b10_11_00_01>(a[1])] }
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: F) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            match D {
+                1 => [_mm256_permute_ps::<0b10_11_00_01>(a[0]), _mm256_permute_ps::<0b10_11_00_01>(a[1])],
+                2 => [_mm256_permute_ps::<0b01_00_11_10>(a[0]), _mm256_permute_ps::<0b01_00_11_10>(a[1])],
+                4 => [_mm256_permute2f128_ps::<0b01>(a[0], a[0]), _mm256_permute2f128_ps::<0b01>(a[1], a[1])],
+                _ => [a[1], a[0]],
+            }
+        }
+    }
+    #[inline(always)]
     fn round(self, x: F) -> F {
         // SAFETY: see the impl.
         unsafe {

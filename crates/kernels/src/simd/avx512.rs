@@ -148,6 +148,18 @@ impl Simd for Avx512 {
         unsafe { _mm512_permute_ps::<0b10_11_00_01>(a) }
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            match D {
+                1 => _mm512_permute_ps::<0b10_11_00_01>(a),
+                2 => _mm512_permute_ps::<0b01_00_11_10>(a),
+                4 => _mm512_shuffle_f32x4::<0b10_11_00_01>(a, a),
+                _ => _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a),
+            }
+        }
+    }
+    #[inline(always)]
     fn round(self, x: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x) }

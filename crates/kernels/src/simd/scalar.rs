@@ -108,6 +108,10 @@ impl Simd for Scalar {
         a
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: F) -> F {
+        std::array::from_fn(|lane| a[lane ^ D])
+    }
+    #[inline(always)]
     fn round(self, x: F) -> F {
         // Adding 1.5 * 2^23 leaves no fraction bits.
         const MAGIC: f32 = 12_582_912.0;
