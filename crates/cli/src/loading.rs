@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base::{Clock, Rng};
 use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, SamplingParams, Thinking};
-use kernels::Precision;
+use kernels::{KvFormat, Precision};
 use models::LoadOptions;
 use models::catalog::{Catalog, CatalogEntry, ThinkingStyle};
 use models::library::{Library, LibraryError, ResolvedModel};
@@ -46,14 +46,15 @@ pub(crate) struct Loader {
     clock: Arc<dyn Clock>,
     threads: Option<NonZeroUsize>,
     precision: Precision,
+    kv_format: KvFormat,
     config: DialogueConfig,
 }
 
 impl Loader {
     /// Loads with this many threads, or one per core.
     pub(crate) fn new(context: &Context, threads: Option<NonZeroUsize>, config: DialogueConfig) -> Self {
-        let precision = Precision::default();
-        Self { clock: Arc::clone(&context.clock), threads, precision, config }
+        let (precision, kv_format) = (Precision::default(), KvFormat::default());
+        Self { clock: Arc::clone(&context.clock), threads, precision, kv_format, config }
     }
 
     /// The same, but activations are rounded as `precision` says.
@@ -61,11 +62,17 @@ impl Loader {
         Self { precision, ..self }
     }
 
+    /// The same, but keys and values are kept as `kv_format` says.
+    pub(crate) fn keeping(self, kv_format: KvFormat) -> Self {
+        Self { kv_format, ..self }
+    }
+
     /// Loads a model. Takes seconds, for large ones a minute.
     pub(crate) fn load(&self, model: &ResolvedModel) -> anyhow::Result<Dialogue> {
         let what = || format!("{} can't be loaded", model.path.display());
         let threads = self.threads.map_or(0, NonZeroUsize::get);
-        let options = LoadOptions { threads, precision: self.precision, ..LoadOptions::default() };
+        let Self { precision, kv_format, .. } = *self;
+        let options = LoadOptions { threads, precision, kv_format, ..LoadOptions::default() };
         let loaded = models::load(&model.path, &options).with_context(what)?;
         let rng = Rng::from_os().context("the operating system has no randomness to give")?;
         let profile = profile(&model.name, model.entry.as_ref());

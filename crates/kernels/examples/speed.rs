@@ -3,16 +3,15 @@
 //! Prints GB/s of weights for products with few rows and G int8 operations/s for many, at the shapes of
 //! SmolLM2-135M, cycling through enough matrices that they come from the third-level cache or from memory as they
 //! do in a forward pass. `what` is any of the letters l (limits), g (products), h (with
-//! 8-bit inputs), a (attention), o (small steps), p (the
-//! pool);
-//! `filter` is a part of a product's name.
+//! 8-bit inputs), a (attention), q (attention over an 8-bit cache), o (small steps), p (the pool);
+//! `filter` is a part of a product's or an attention's name.
 
 use std::time::Duration;
 
 use base::{Clock, Rng, SystemClock};
 use kernels::{
-    Activations, Arena, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvShape, PackedMatrix,
-    Pool, Precision, RowSource, SourceLayout, attention, limits, matmul, ops,
+    Activations, Arena, AttentionChunk, CodeLayout, CodeRow, CodeWidth, Isa, KvCache, KvFormat, KvShape,
+    PackedMatrix, Pool, Precision, RowSource, SourceLayout, attention, limits, matmul, ops,
 };
 
 /// A matrix of random codes.
@@ -123,7 +122,7 @@ fn products(isa: Isa, threads: usize, precision: Precision, filter: &str) {
     }
 }
 
-fn attentions(isa: Isa, threads: usize) {
+fn attentions(isa: Isa, threads: usize, format: KvFormat, filter: &str) {
     let clock = SystemClock::new();
     let pool = Pool::new(threads);
     for (name, heads, kv_heads, head_dim, tokens, past) in [
@@ -131,13 +130,20 @@ fn attentions(isa: Isa, threads: usize) {
         ("smollm2 decode 2048", 9, 3, 64, 1, 2047),
         ("smollm2 prefill 512", 9, 3, 64, 512, 0),
         ("smollm2 prefill 512 at 2048", 9, 3, 64, 512, 2048),
+        ("smollm2 decode 8192", 9, 3, 64, 1, 8191),
+        ("smollm2 prefill 512 at 7680", 9, 3, 64, 512, 7680),
         ("qwen 0.5b decode 2048", 14, 2, 64, 1, 2047),
         ("qwen 0.5b prefill 512", 14, 2, 64, 512, 0),
+        ("qwen3 0.6b decode 2048", 16, 8, 128, 1, 2047),
     ] {
+        if !name.contains(filter) {
+            continue;
+        }
         let length: usize = past + tokens;
         let blocks = length.div_ceil(32);
         let layers = if tokens == 1 { 30 } else { 4 };
-        let mut cache = KvCache::new(KvShape { layers, kv_heads, head_dim, block_tokens: 32, blocks });
+        let mut cache =
+            KvCache::new(KvShape { layers, kv_heads, head_dim, block_tokens: 32, blocks, format });
         let table: Vec<u32> = (0..blocks as u32).collect();
         let k = random(length * kv_heads * head_dim);
         for layer in 0..layers {
@@ -159,7 +165,7 @@ fn attentions(isa: Isa, threads: usize) {
         println!(
             "{name:28} {:9.2} us  {:6.1} GB/s of cache  {:6.1} GFLOP/s   write {:7.2} us",
             seconds * 1e6,
-            (length * kv_heads * head_dim * 4) as f64 / seconds / 1e9,
+            (cache.bytes() / layers) as f64 / seconds / 1e9,
             4.0 * pairs * (heads * head_dim) as f64 / seconds / 1e9,
             write * 1e6
         );
@@ -258,10 +264,11 @@ fn main() {
             'l' => machine(isa, threads),
             'g' => products(isa, threads, Precision::Sixteen, &filter),
             'h' => products(isa, threads, Precision::Eight, &filter),
-            'a' => attentions(isa, threads),
+            'a' => attentions(isa, threads, KvFormat::F16, &filter),
+            'q' => attentions(isa, threads, KvFormat::Q8, &filter),
             'o' => steps(isa, threads),
             'p' => regions(threads),
-            other => println!("{other}: l, g, h, a, o and p are allowed"),
+            other => println!("{other}: l, g, h, a, q, o and p are allowed"),
         }
     }
 }

@@ -30,7 +30,7 @@ mod simd;
 
 pub use activations::{Activations, Needs, Precision};
 pub use isa::{Avx2, Avx512, Isa, Neon};
-pub use kv::{AttentionChunk, KvCache, KvShape, attention};
+pub use kv::{AttentionChunk, KvCache, KvFormat, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
 pub use memory::Arena;
 pub use packed::{CodeLayout, CodeRow, CodeWidth, PackedMatrix, RowSource, SourceLayout};

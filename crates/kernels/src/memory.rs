@@ -265,6 +265,7 @@ impl<'a, T> Disjoint<'a, T> {
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static WORDS: RefCell<Vec<Vec<[i32; 8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer of `len` floats of any value, from those that this thread has used before.
@@ -276,12 +277,26 @@ pub(crate) fn take_scratch(len: usize) -> Vec<f32> {
 
 /// Keeps a buffer for the next [`take_scratch`].
 pub(crate) fn give_scratch(buffer: Vec<f32>) {
+    SCRATCH.with_borrow_mut(|kept| keep(kept, buffer));
+}
+
+/// A buffer of `len` words of any value, as [`take_scratch`] gives floats.
+pub(crate) fn take_words(len: usize) -> Vec<[i32; 8]> {
+    let mut buffer = WORDS.with_borrow_mut(Vec::pop).unwrap_or_default();
+    buffer.resize(len, [0; 8]);
+    buffer
+}
+
+/// Keeps a buffer for the next [`take_words`].
+pub(crate) fn give_words(buffer: Vec<[i32; 8]>) {
+    WORDS.with_borrow_mut(|kept| keep(kept, buffer));
+}
+
+fn keep<T>(kept: &mut Vec<Vec<T>>, buffer: Vec<T>) {
     const KEPT_MAX: usize = 8;
-    SCRATCH.with_borrow_mut(|kept| {
-        if kept.len() < KEPT_MAX {
-            kept.push(buffer);
-        }
-    });
+    if kept.len() < KEPT_MAX {
+        kept.push(buffer);
+    }
 }
 
 #[cfg(test)]

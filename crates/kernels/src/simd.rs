@@ -104,6 +104,8 @@ pub(crate) trait Simd: Copy {
     fn first(self, count: usize, a: Self::F, b: Self::F) -> Self::F;
     /// Swaps the two lanes of each pair: 1, 0, 3, 2, ...
     fn swap_pairs(self, a: Self::F) -> Self::F;
+    /// Gives each lane that of the index with the bit D, one of 1, 2, 4 and 8, flipped.
+    fn exchange<const D: usize>(self, a: Self::F) -> Self::F;
     /// To the nearest integer, ties to even; exact for |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
     /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p in [0.5, 2]. NaN in n gives NaN if p is NaN.
@@ -114,6 +116,9 @@ pub(crate) trait Simd: Copy {
     fn largest(self, x: Self::F) -> f32;
 
     fn zero_i(self) -> Self::I;
+    fn splat_i(self, x: i32) -> Self::I;
+    /// Wrapping.
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn to_f32(self, x: Self::I) -> Self::F;
     /// `zero_point * negative_sum` in all lanes, exactly; both fit 16 bits.
     fn offset(self, zero_point: i32, negative_sum: i32) -> Self::I;
@@ -121,6 +126,11 @@ pub(crate) trait Simd: Copy {
     fn join_planes(self, high: Self::I, low: Self::I) -> Self::I;
     /// The largest bit pattern of |x|: orders NaN above infinity above all numbers.
     fn largest_magnitude(self, a: Self::F, b: Self::F) -> u32;
+    /// The larger of |a| and |b| by bit patterns: NaN above infinity above all numbers.
+    fn larger_magnitude(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Rounds `x * factor` to integers (ties to even) and cuts these into two planes: `256 * high + low`. The products
+    /// are at most 127 * 256 in magnitude, or NaN (any value may come out). Gives the integers.
+    fn cut(self, x: Self::F, factor: Self::F, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> Self::I;
     /// Rounds `x * factor` to int8 (ties to even, saturating) and gives the sum of the 16. The products are at most
     /// about 127 in magnitude, or NaN (any value may come out).
     fn quantize(self, x: Self::F, factor: Self::F, out: &mut [i8; LANES]) -> i32;
@@ -205,6 +215,9 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 /// Up to 16 numbers, the missing ones 0.
 #[inline(always)]
 pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
+    if let Ok(whole) = x.try_into() {
+        return s.load(whole);
+    }
     let mut padded = [0.0; LANES];
     padded[..x.len()].copy_from_slice(x);
     s.load(&padded)
@@ -213,6 +226,9 @@ pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
 /// The first `out.len()`, at most 16, lanes.
 #[inline(always)]
 pub(crate) fn store_part<S: Simd>(s: S, x: S::F, out: &mut [f32]) {
+    if let Ok(whole) = (&mut *out).try_into() {
+        return s.store(x, whole);
+    }
     let mut padded = [0.0; LANES];
     s.store(x, &mut padded);
     out.copy_from_slice(&padded[..out.len()]);
@@ -277,6 +293,113 @@ mod tests {
                 assert!(
                     lanes[0].to_bits() == 0 && lanes[1].is_nan() && lanes[2].to_bits() == 1.0_f32.to_bits()
                 );
+            }
+        }
+    }
+
+    /// The integers and both planes of 16 numbers.
+    struct Cut<'a>(&'a [f32; LANES], f32);
+
+    impl Kernel for Cut<'_> {
+        type Output = ([f32; LANES], [i8; LANES], [i8; LANES]);
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let (mut wholes, mut high, mut low) = ([0.0; LANES], [0; LANES], [0; LANES]);
+            let whole = s.cut(s.load(self.0), s.splat(self.1), &mut high, &mut low);
+            // Added to a number and taken off again, for these two as well.
+            let whole = s.add_i(s.add_i(whole, s.splat_i(1 << 20)), s.splat_i(-1 << 20));
+            s.store(s.to_f32(whole), &mut wholes);
+            (wholes, high, low)
+        }
+    }
+
+    #[test]
+    fn integers_are_rounded_to_even_and_cut_into_planes() {
+        // Halves of all integers within the range, and so all ties.
+        let numbers: Vec<f32> = (-65_024..=65_024).map(|i| i as f32).collect();
+        let numbers = numbers.chunks(LANES).step_by(if cfg!(miri) { 997 } else { 1 });
+        for (isa, numbers) in
+            Isa::available().into_iter().flat_map(|isa| numbers.clone().map(move |x| (isa, x)))
+        {
+            let mut x = [65_024.0; LANES];
+            x[..numbers.len()].copy_from_slice(numbers);
+            let (wholes, high, low) = isa.run(Cut(&x, 0.5));
+            for (lane, x) in x.into_iter().enumerate() {
+                let expected = (f64::from(x) / 2.0).round_ties_even();
+                let planes = 256 * i32::from(high[lane]) + i32::from(low[lane]);
+                let whole = f64::from(wholes[lane]);
+                assert!(
+                    whole.to_bits() == (expected + 0.0).to_bits() && planes == expected as i32,
+                    "{isa:?} {x} / 2: {whole}, in planes {planes}"
+                );
+            }
+        }
+    }
+
+    /// Exchanges of 16 lanes, by 1, 2, 4 and 8.
+    struct Exchanges<'a>(&'a [f32; LANES]);
+
+    impl Kernel for Exchanges<'_> {
+        type Output = [[f32; LANES]; 4];
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let (x, mut out) = (s.load(self.0), [[0.0; LANES]; 4]);
+            s.store(s.exchange::<1>(x), &mut out[0]);
+            s.store(s.exchange::<2>(x), &mut out[1]);
+            s.store(s.exchange::<4>(x), &mut out[2]);
+            s.store(s.exchange::<8>(x), &mut out[3]);
+            out
+        }
+    }
+
+    /// The larger magnitudes of two vectors.
+    struct Larger<'a>(&'a [f32; LANES], &'a [f32; LANES]);
+
+    impl Kernel for Larger<'_> {
+        type Output = [f32; LANES];
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let mut out = [0.0; LANES];
+            s.store(s.larger_magnitude(s.load(self.0), s.load(self.1)), &mut out);
+            out
+        }
+    }
+
+    #[test]
+    fn lanes_are_exchanged_and_magnitudes_compared_by_their_bits() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let extremes = [
+            0.0,
+            -0.0,
+            1e-40,
+            -1e-40,
+            1.0,
+            -1.5,
+            2.0,
+            -3.0,
+            f32::MAX,
+            f32::MIN,
+            inf,
+            -inf,
+            nan,
+            -nan,
+            5.0,
+            -7.0,
+        ];
+        for isa in Isa::available() {
+            let lanes = std::array::from_fn(|lane| lane as f32);
+            for (power, exchanged) in isa.run(Exchanges(&lanes)).into_iter().enumerate() {
+                let expected = std::array::from_fn(|lane| (lane ^ 1 << power) as f32);
+                assert!(exchanged == expected, "{isa:?} by {}: {exchanged:?}", 1 << power);
+            }
+            for turns in 0..LANES {
+                let mut other = extremes;
+                other.rotate_left(turns);
+                let larger = isa.run(Larger(&extremes, &other));
+                for ((larger, a), b) in larger.into_iter().zip(extremes).zip(other) {
+                    let expected = a.abs().to_bits().max(b.abs().to_bits());
+                    assert!(larger.to_bits() == expected, "{isa:?} {a} {b}: {larger}");
+                }
             }
         }
     }

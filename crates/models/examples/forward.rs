@@ -1,11 +1,11 @@
 //! Measures a model's forward pass without the rest of the program: `cargo run --release -p cachalot-models --example
-//! forward -- MODEL [threads] [prompt] [new] [rounds] [8|16] [isa]`. Prints tokens/s and where the time goes.
+//! forward -- MODEL [threads] [prompt] [new] [rounds] [8|16] [isa] [f16|q8]`. Prints tokens/s and where the time goes.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use base::{Clock, Rng, SystemClock, TokenId};
-use kernels::{Isa, Precision};
+use kernels::{Isa, KvFormat, Precision};
 use models::LoadOptions;
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Wanted};
 use models::profile::{Cost, Profiler};
@@ -35,9 +35,10 @@ fn main() {
     let (threads, prompt, new, rounds) = (number(1, 2), number(2, 512), number(3, 128), number(4, 3));
     let precision = if number(5, 16) == 8 { Precision::Eight } else { Precision::Sixteen };
     let isa = arguments.get(6).and_then(|name| Isa::by_name(name));
+    let kv_format = if arguments.get(7).is_some_and(|x| x == "q8") { KvFormat::Q8 } else { KvFormat::F16 };
     let clock = Arc::new(SystemClock::new());
     let profiler = Arc::new(Profiler::new(Arc::clone(&clock) as Arc<dyn Clock>));
-    let options = LoadOptions { threads, isa, precision, profiler: Some(Arc::clone(&profiler)) };
+    let options = LoadOptions { threads, isa, precision, kv_format, profiler: Some(Arc::clone(&profiler)) };
     let mut loaded = models::load(Path::new(path), &options).expect("a model");
     let model = loaded.model.as_mut();
     let blocks: Vec<BlockId> = (0..(prompt + new).div_ceil(KV_BLOCK_TOKENS) as BlockId).collect();

@@ -2,7 +2,7 @@
 //!
 //! TEXT.json is as `golden/perplexity/make.py` writes it: `tokens`, and `window`, after so many of which the model forgets
 //! what it has read. The first token of a window isn't scored. Prints a line with the perplexity for each model, whose
-//! inputs of products are rounded to 8 or 16 bits.
+//! inputs of products are rounded to 8 or 16 bits; keys and values are kept as f16.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ fn main() {
     let tokens: Vec<TokenId> = serde_json::from_value(text["tokens"].clone()).expect("token ids");
     let window: usize = serde_json::from_value(text["window"].clone()).expect("a number of tokens");
     for path in paths {
-        let options = LoadOptions { threads: 2, isa: None, precision, profiler: None };
+        let options = LoadOptions { threads: 2, precision, ..LoadOptions::default() };
         let mut loaded = models::load(Path::new(path), &options).expect("a model");
         println!("{:.6}", perplexity(&mut loaded, &tokens, window));
     }

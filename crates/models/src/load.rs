@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kernels::{Isa, Pool, Precision};
+use kernels::{Isa, KvFormat, Pool, Precision};
 
 use crate::architectures::{self, ArchitectureError};
 use crate::batch::{Model, ModelInfo};
@@ -23,6 +23,8 @@ pub struct LoadOptions {
     pub isa: Option<Isa>,
     /// To how many bits the inputs of integer products are rounded; 16 by default.
     pub precision: Precision,
+    /// How the KV cache keeps numbers; f16 by default.
+    pub kv_format: KvFormat,
     /// Where the costs of operations are added up; none measures nothing.
     pub profiler: Option<Arc<Profiler>>,
 }
@@ -117,6 +119,7 @@ fn load_model(file: &Gguf, architecture: &str, options: &LoadOptions) -> Result<
         isa,
         pool: Arc::new(Pool::new(threads)),
         precision: options.precision,
+        kv_format: options.kv_format,
         profiler: options.profiler.clone(),
     };
     let weights = Weights::new(file, isa, &compute.pool);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use base::{Clock, Rng, TokenId};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::limits::Rate as Spread;
-use kernels::{Isa, Precision};
+use kernels::{Isa, KvFormat, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
 use models::profile::Profiler;
 use models::{LoadOptions, LoadedModel};
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts.
     #[arg(long, default_value = "16", value_parser = activation_bits())]
     activations: Precision,
+    /// How keys and values are kept: q8 takes little more than half the bytes of f16.
+    #[arg(long, default_value = KvFormat::F16.name(), value_parser = kv_format())]
+    kv: KvFormat,
     /// Don't measure what the machine could do at most.
     #[arg(long)]
     no_limits: bool,
@@ -64,6 +67,11 @@ fn activation_bits() -> impl TypedValueParser<Value = Precision> {
     })
 }
 
+fn kv_format() -> impl TypedValueParser<Value = KvFormat> {
+    PossibleValuesParser::new([KvFormat::F16, KvFormat::Q8].map(KvFormat::name))
+        .map(|name| if name == KvFormat::Q8.name() { KvFormat::Q8 } else { KvFormat::F16 })
+}
+
 /// Tokens of a prompt that run in one step, as the engine has it for small models.
 const CHUNK_TOKENS: usize = 512;
 
@@ -78,8 +86,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let clock = context.clock.as_ref();
     let started = clock.monotonic();
     let profiler = arguments.profile.then(|| Arc::new(Profiler::new(Arc::clone(&context.clock))));
-    let precision = arguments.activations;
-    let options = LoadOptions { threads, isa: Some(isa), precision, profiler: profiler.clone() };
+    let (precision, kv_format) = (arguments.activations, arguments.kv);
+    let options = LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: profiler.clone() };
     let loaded = models::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))?;
     let load = clock.monotonic() - started;
     let work = loaded.model.work();
@@ -142,6 +150,7 @@ fn measure(
         isa: isa.name(),
         threads: arguments.threads.filter(|&threads| threads > 0).unwrap_or_else(cores),
         activation_bits: arguments.activations.bits(),
+        kv: arguments.kv.name(),
         rounds: arguments.rounds,
         weight_bytes: loaded.info.weight_bytes,
         limits: None,
@@ -313,6 +322,22 @@ mod tests {
         }
         let error = parse(&["--activations", "12"]).err().unwrap().to_string();
         assert!(error.contains("8, 16"), "{error}");
+    }
+
+    #[test]
+    fn kinds_of_cache_are_read_by_their_names() {
+        #[derive(clap::Parser)]
+        struct Bench {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        let parse = |words: &[&str]| Bench::try_parse_from([&["bench"], words].concat());
+        assert_eq!(parse(&[]).unwrap().arguments.kv, KvFormat::F16);
+        for format in [KvFormat::F16, KvFormat::Q8] {
+            assert_eq!(parse(&["--kv", format.name()]).unwrap().arguments.kv, format);
+        }
+        let error = parse(&["--kv", "q4"]).err().unwrap().to_string();
+        assert!(error.contains("f16, q8"), "{error}");
     }
 
     #[test]

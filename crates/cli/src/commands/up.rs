@@ -133,7 +133,8 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
     // Where anybody may come, many may come at once.
     let kv_claimed = config.settings.public_url.is_some();
     let sizes = DialogueConfig { kv_claimed, ..DialogueConfig::default() };
-    let loader = Loader::new(context, config.threads, sizes).rounding(config.precision);
+    let loader =
+        Loader::new(context, config.threads, sizes).rounding(config.precision).keeping(config.kv_format);
     let default_model = model.name.clone();
     let source = LibrarySource::new(&context.home, loader, model)?;
     let loaded_max = config.loaded_max.get();

@@ -23,7 +23,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kernels::Precision;
+use kernels::{KvFormat, Precision};
 use server::{Acme, Allowance, ConnectionLimits, PasswordCost, PrefixCaps, Registration, Settings, Tls};
 use store::Limits;
 use url::Url;
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<NonZeroUsize>,
     /// Of activations, see [`kernels::Activations`].
     pub(crate) precision: Precision,
+    /// Of the KV cache.
+    pub(crate) kv_format: KvFormat,
     pub(crate) loaded_max: NonZeroUsize,
     pub(crate) log_filter: String,
     /// Whether each line that is logged is a JSON object.
@@ -178,6 +180,10 @@ impl Checker<'_> {
             precision: match raw.text("rounding") {
                 Some("8-bit") => Precision::Eight,
                 _ => Precision::Sixteen,
+            },
+            kv_format: match raw.text("kv_cache") {
+                Some("q8") => KvFormat::Q8,
+                _ => KvFormat::F16,
             },
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,

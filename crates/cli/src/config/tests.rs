@@ -90,6 +90,9 @@ fn nothing_said_is_the_server_s_own_defaults() {
     assert_eq!(config.precision, kernels::Precision::default());
     assert_eq!(Case::new("rounding = \"8-bit\"").good().precision, kernels::Precision::Eight);
     Case::new("rounding = \"4-bit\"").check(&[("1", "rounding must be")]);
+    assert_eq!(config.kv_format, kernels::KvFormat::default());
+    assert_eq!(Case::new("kv_cache = \"q8\"").good().kv_format, kernels::KvFormat::Q8);
+    Case::new("kv_cache = \"q4\"").check(&[("1", "kv_cache must be")]);
     for setting in SETTINGS {
         let is_default = matches!(setting.value, table::Preset::Default(_));
         assert_eq!(setting.default_value().is_some(), is_default, "{}", setting.name());

@@ -16,12 +16,15 @@
 //! in the same order afterwards; if there are enough of them, a task takes all KV heads of its positions, so that the
 //! cache is read from front to back, which is what a processor's own prefetching follows.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::softmax::{EMPTY, State, score, weigh};
-use super::{KV_TILE, KvCache, check_blocks, padded};
+use super::eight::{Eight, rotate};
+use super::half::Half;
+use super::softmax::{EMPTY, State};
+use super::{KV_TILE, KvCache, KvFormat, check_blocks, padded};
 use crate::isa::Isa;
-use crate::memory::{Disjoint, give_scratch, take_scratch};
+use crate::memory::{Disjoint, give_scratch, give_words, take_scratch, take_words};
 use crate::pool::Pool;
 use crate::simd::{Kernel, LANES, Simd, store_part};
 
@@ -32,7 +35,7 @@ const TILES_PER_THREAD: usize = 6;
 /// Tasks for each thread from which on a task takes all KV heads of its positions.
 const FUSED_TASKS_PER_THREAD: usize = 2;
 /// Query rows of a tile up to which memory, not arithmetic, bounds it, so that prefetching pays.
-const PREFETCHING_ROWS_MAX: usize = 8;
+pub(super) const PREFETCHING_ROWS_MAX: usize = 8;
 /// Values that a task merges, at least.
 const MERGED_VALUES: usize = 16 << 10;
 
@@ -50,8 +53,8 @@ pub struct AttentionChunk<'a> {
 /// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks'
 /// rows are `0..n` in order. Keys and values of all positions that rows see must have been written.
 ///
-/// A NaN makes NaN of what sees it: in a query its row of one head, in a key the rows from its position on, in a value one
-/// dimension of these rows, and perhaps of earlier ones of their chunk.
+/// A NaN makes NaN of what sees it: in a query its row of one head, in a key the rows from its position on, in a value these
+/// rows too: of f16 one dimension, and perhaps of earlier rows of their chunk; of int8 all dimensions.
 ///
 /// # Panics
 /// When lengths don't fit, heads aren't a multiple of the cache's, chunks leave out rows, or a block table is too
@@ -137,9 +140,54 @@ fn widest(isa: Isa) -> usize {
     isa.run(Widest)
 }
 
-struct Job<'a> {
-    cache: &'a KvCache,
-    layer: usize,
+/// The parts of attention that depend on how keys and values are kept. R is the number of rows that a tile has room
+/// for; scores of the rows of a tile are `[R][SPLIT]`.
+pub(super) trait Format: Sync {
+    /// Numbers that the queries of one head take, for tiles of `rows` rows.
+    fn query_numbers(head_dim: usize, rows: usize) -> usize;
+    /// Words that they take.
+    fn query_words(head_dim: usize, rows: usize) -> usize;
+    /// Words that the weights of a split take.
+    fn weight_words(rows: usize) -> usize;
+
+    /// Prepares the queries of a unit; rows that it hasn't give no scores that anybody looks at.
+    fn fill_queries<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        q: &mut [f32],
+        words: &mut [[i32; 8]],
+    );
+
+    /// Scores of the 32 positions from `start` on; `scores` begins at them.
+    fn score_tile<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        start: usize,
+        q: &[f32],
+        words: &[[i32; 8]],
+        scores: &mut [f32],
+    );
+
+    /// Softmax over `positions`, which begin at a split, of `scores`, which are lost; row r sees those below
+    /// `limits[r]`. `o`, `[R][padded]`, becomes the weighted sums of values.
+    #[expect(clippy::too_many_arguments, reason = "inputs, where they are, and what is made of them")]
+    fn attend_split<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        positions: Range<usize>,
+        limits: &[usize; R],
+        scores: &mut [f32],
+        words: &mut [[i32; 8]],
+        o: &mut [f32],
+    ) -> [State; R];
+}
+
+pub(super) struct Job<'a> {
+    pub(super) cache: &'a KvCache,
+    pub(super) layer: usize,
     chunks: &'a [AttentionChunk<'a>],
     q: &'a [f32],
     out: Disjoint<'a, f32>,
@@ -148,7 +196,7 @@ struct Job<'a> {
     /// Query heads of a KV head.
     group: usize,
     /// Scale of the scores, in units of 2^x.
-    scale: f32,
+    pub(super) scale: f32,
     /// Query rows of the widest tile.
     widest: usize,
     /// Whether the splits of a tile are tasks of their own.
@@ -158,14 +206,26 @@ struct Job<'a> {
 }
 
 /// A tile of query rows of one KV head.
-struct Unit<'a> {
-    chunk: &'a AttentionChunk<'a>,
-    kv_head: usize,
+pub(super) struct Unit<'a> {
+    pub(super) chunk: &'a AttentionChunk<'a>,
+    pub(super) kv_head: usize,
     /// Which of the chunk's `tokens * group` rows, token by token.
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
 }
 
 impl<'a> Unit<'a> {
+    /// Positions that the sequence has.
+    #[inline(always)]
+    pub(super) fn end(&self) -> usize {
+        self.chunk.position + self.chunk.rows.len()
+    }
+
+    /// Where the last 32 positions that the sequence has begin.
+    #[inline(always)]
+    pub(super) fn last_tile(&self) -> usize {
+        (self.end() - 1) / KV_TILE * KV_TILE
+    }
+
     /// The same rows of the `further`-th next KV head.
     #[inline(always)]
     fn of_head(&self, further: usize) -> Unit<'a> {
@@ -231,14 +291,28 @@ impl<'a> Job<'a> {
     }
 
     fn attend(&self, isa: Isa, unit: &Unit<'_>, splits: Range<usize>, parts: Option<PartPlace<'_>>) {
+        match self.cache.shape().format {
+            KvFormat::F16 => self.attend_as::<Half>(isa, unit, splits, parts),
+            KvFormat::Q8 => self.attend_as::<Eight>(isa, unit, splits, parts),
+        }
+    }
+
+    fn attend_as<F: Format>(
+        &self,
+        isa: Isa,
+        unit: &Unit<'_>,
+        splits: Range<usize>,
+        parts: Option<PartPlace<'_>>,
+    ) {
+        let (job, format) = (self, PhantomData::<F>);
         match unit.rows.len() {
-            1 => isa.run(Attend::<1> { job: self, unit, splits, parts }),
-            2 => isa.run(Attend::<2> { job: self, unit, splits, parts }),
-            3 => isa.run(Attend::<3> { job: self, unit, splits, parts }),
-            4 => isa.run(Attend::<4> { job: self, unit, splits, parts }),
-            5 | 6 => isa.run(Attend::<6> { job: self, unit, splits, parts }),
-            7 | 8 => isa.run(Attend::<8> { job: self, unit, splits, parts }),
-            _ => isa.run(Attend::<12> { job: self, unit, splits, parts }),
+            1 => isa.run(Attend::<1, F> { job, unit, splits, parts, format }),
+            2 => isa.run(Attend::<2, F> { job, unit, splits, parts, format }),
+            3 => isa.run(Attend::<3, F> { job, unit, splits, parts, format }),
+            4 => isa.run(Attend::<4, F> { job, unit, splits, parts, format }),
+            5 | 6 => isa.run(Attend::<6, F> { job, unit, splits, parts, format }),
+            7 | 8 => isa.run(Attend::<8, F> { job, unit, splits, parts, format }),
+            _ => isa.run(Attend::<12, F> { job, unit, splits, parts, format }),
         }
     }
 
@@ -256,31 +330,30 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Keys and values of the 32 positions from `start`, a multiple of 32, on.
-    #[inline(always)]
-    fn tile(&self, unit: &Unit<'_>, start: usize) -> (&[[u16; LANES]], &[[u16; LANES]]) {
-        let shape = self.cache.shape();
-        let block = unit.chunk.blocks[start / shape.block_tokens];
-        let (keys, values) = self.cache.head(self.layer, block, unit.kv_head);
-        let (offset, vectors) = (start % shape.block_tokens, padded(shape.head_dim) / LANES);
-        let keys = &keys[offset / LANES * shape.head_dim..][..KV_TILE / LANES * shape.head_dim];
-        (keys, &values[offset * vectors..][..KV_TILE * vectors])
-    }
-
     /// Where row `row` of a unit's chunk stands in q and out.
     fn place(&self, unit: &Unit<'_>, row: usize) -> usize {
         let (token, head) = (row / self.group, unit.kv_head * self.group + row % self.group);
         (unit.chunk.rows.start + token) * self.cols + head * self.cache.shape().head_dim
     }
 
-    /// `out = o / l` for one row.
+    /// The query of row `row` of a unit's chunk.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, unit: &Unit<'_>, row: usize, l: f32, o: &[f32]) {
+    pub(super) fn query(&self, unit: &Unit<'_>, row: usize) -> &[f32] {
+        &self.q[self.place(unit, row)..][..self.cache.shape().head_dim]
+    }
+
+    /// `out = o / l` for one row; o is lost.
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, unit: &Unit<'_>, row: usize, l: f32, o: &mut [f32]) {
+        let o = o.as_chunks_mut::<LANES>().0;
+        if self.cache.shape().format == KvFormat::Q8 {
+            rotate(s, o);
+        }
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
         // SAFETY: each row of each head belongs to one unit, and each unit is finished by one task.
         let out = unsafe { self.out.part(self.place(unit, row), self.cache.shape().head_dim) };
         let factor = s.splat(1.0 / l);
-        for (out, o) in out.chunks_mut(LANES).zip(o.as_chunks::<LANES>().0) {
+        for (out, o) in out.chunks_mut(LANES).zip(o) {
             store_part(s, s.mul(s.load(o), factor), out);
         }
     }
@@ -307,7 +380,7 @@ impl Kernel for Merge<'_> {
                 let state = State { m: part[r], l: part[widest + r] };
                 total.merge(s, &mut total_o, state, &part[2 * widest + r * width..][..width]);
             }
-            self.job.finish(s, self.unit, row, total.l, &total_o);
+            self.job.finish(s, self.unit, row, total.l, &mut total_o);
         }
         give_scratch(total_o);
     }
@@ -323,14 +396,15 @@ struct PartPlace<'a> {
 
 /// Some splits of a unit, whose rows are at most R; writes the rows. Or one split of `heads_per_task` units, the KV
 /// heads from the unit's on; writes a part of each.
-struct Attend<'a, const R: usize> {
+struct Attend<'a, const R: usize, F> {
     job: &'a Job<'a>,
     unit: &'a Unit<'a>,
     splits: Range<usize>,
     parts: Option<PartPlace<'a>>,
+    format: PhantomData<F>,
 }
 
-impl<const R: usize> Kernel for Attend<'_, R> {
+impl<const R: usize, F: Format> Kernel for Attend<'_, R, F> {
     type Output = ();
 
     #[inline(always)]
@@ -339,19 +413,22 @@ impl<const R: usize> Kernel for Attend<'_, R> {
         let (job, unit) = (self.job, self.unit);
         let head_dim = job.cache.shape().head_dim;
         let (heads, width) = (job.heads_per_task, padded(head_dim));
-        // q [heads][head_dim][R], scores [heads][R][SPLIT], o [R][width], o of the splits before [R][width].
-        let mut scratch = take_scratch(R * (heads * (head_dim + SPLIT) + 2 * width));
-        let (q, rest) = scratch.split_at_mut(R * heads * head_dim);
+        let (numbers, words) = (F::query_numbers(head_dim, R), F::query_words(head_dim, R));
+        // q [heads] of them, scores [heads][R][SPLIT], o [R][width], o of the splits before [R][width].
+        let mut scratch = take_scratch(heads * (numbers + R * SPLIT) + 2 * R * width);
+        let (q, rest) = scratch.split_at_mut(heads * numbers);
         let (scores, rest) = rest.split_at_mut(R * heads * SPLIT);
         let (o, total_o) = rest.split_at_mut(R * width);
+        let mut word_scratch = take_words(heads * words + F::weight_words(R));
+        let (q_words, weight_words) = word_scratch.split_at_mut(heads * words);
         let mut limits = [0; R];
         for (r, row) in unit.rows.clone().enumerate() {
             limits[r] = unit.chunk.position + row / job.group + 1;
         }
-        for (head, q) in q.chunks_exact_mut(R * head_dim).enumerate() {
-            fill_queries::<R>(job, &unit.of_head(head), q);
+        for head in 0..heads {
+            let (q, q_words) = (&mut q[head * numbers..][..numbers], &mut q_words[head * words..][..words]);
+            F::fill_queries::<S, R>(s, job, &unit.of_head(head), q, q_words);
         }
-        let q = q.as_chunks::<R>().0;
         let last = limits[unit.rows.len() - 1];
         let mut total = [EMPTY; R];
         for split in self.splits {
@@ -359,20 +436,23 @@ impl<const R: usize> Kernel for Attend<'_, R> {
             for start in positions.clone().step_by(KV_TILE) {
                 for head in 0..heads {
                     let scores = &mut scores[head * R * SPLIT + start - positions.start..];
-                    score_tile::<S, R>(
-                        s,
-                        job,
-                        &unit.of_head(head),
-                        start,
-                        &q[head * head_dim..][..head_dim],
-                        scores,
-                    );
+                    let (q, q_words) = (&q[head * numbers..][..numbers], &q_words[head * words..][..words]);
+                    F::score_tile::<S, R>(s, job, &unit.of_head(head), start, q, q_words, scores);
                 }
             }
             for head in 0..heads {
                 let scores = &mut scores[head * R * SPLIT..][..R * SPLIT];
-                let states =
-                    attend_split::<S, R>(s, job, &unit.of_head(head), positions.clone(), &limits, scores, o);
+                let unit_of_head = unit.of_head(head);
+                let states = F::attend_split::<S, R>(
+                    s,
+                    job,
+                    &unit_of_head,
+                    positions.clone(),
+                    &limits,
+                    scores,
+                    weight_words,
+                    o,
+                );
                 if let Some(PartPlace { parts, first, step }) = self.parts {
                     #[expect(unsafe_code, reason = "tasks write disjoint parts")]
                     // SAFETY: each pair of a unit and a split has a part of its own, and one task has the pair.
@@ -388,22 +468,11 @@ impl<const R: usize> Kernel for Attend<'_, R> {
         }
         if self.parts.is_none() {
             for (r, row) in unit.rows.clone().enumerate() {
-                job.finish(s, unit, row, total[r].l, &total_o[r * width..][..width]);
+                job.finish(s, unit, row, total[r].l, &mut total_o[r * width..][..width]);
             }
         }
+        give_words(word_scratch);
         give_scratch(scratch);
-    }
-}
-
-/// The scaled queries of a unit, `[head_dim][R]`; those of rows that it hasn't are 0.
-#[inline(always)]
-fn fill_queries<const R: usize>(job: &Job<'_>, unit: &Unit<'_>, q: &mut [f32]) {
-    q.fill(0.0);
-    for (r, row) in unit.rows.clone().enumerate() {
-        let from = &job.q[job.place(unit, row)..][..q.len() / R];
-        for (d, &x) in from.iter().enumerate() {
-            q[d * R + r] = x * job.scale;
-        }
     }
 }
 
@@ -415,115 +484,4 @@ fn write_part<const R: usize>(widest: usize, states: &[State; R], o: &[f32], par
         part[widest + r] = state.l;
     }
     part[2 * widest..][..o.len()].copy_from_slice(o);
-}
-
-/// Scores of the 32 positions from `start` on; `scores` begins at them, and its rows are `SPLIT` apart.
-#[inline(always)]
-fn score_tile<S: Simd, const R: usize>(
-    s: S,
-    job: &Job<'_>,
-    unit: &Unit<'_>,
-    start: usize,
-    q: &[[f32; R]],
-    scores: &mut [f32],
-) {
-    let (keys, values) = job.tile(unit, start);
-    // Prefetching goes on into the next split, up to the last tile that the sequence has.
-    let last_tile = (unit.chunk.position + unit.chunk.rows.len() - 1) / KV_TILE * KV_TILE;
-    let (keys_ahead, _) = job.tile(unit, (start + 2 * KV_TILE).min(last_tile));
-    // Keys of the tile after next, and values for the time when all scores are there.
-    let ahead = if R <= PREFETCHING_ROWS_MAX { Some([keys_ahead, values]) } else { None };
-    if S::TILE >= 12 {
-        score::<S, R, 2>(s, q, keys, 0, ahead, scores);
-    } else {
-        score::<S, R, 1>(s, q, &keys[..q.len()], 0, ahead, scores);
-        score::<S, R, 1>(s, q, &keys[q.len()..], LANES, None, scores);
-    }
-}
-
-/// Softmax over `positions`, which begin at a split, of `scores`, `[R][SPLIT]`; o is `[R][width]`.
-#[inline(always)]
-fn attend_split<S: Simd, const R: usize>(
-    s: S,
-    job: &Job<'_>,
-    unit: &Unit<'_>,
-    positions: Range<usize>,
-    limits: &[usize; R],
-    scores: &mut [f32],
-    o: &mut [f32],
-) -> [State; R] {
-    let vectors = o.len() / R / LANES;
-    let mut states = [EMPTY; R];
-    for r in 0..R {
-        let scores = &mut scores[r * SPLIT..][..positions.len().next_multiple_of(LANES)];
-        states[r] = weigh(s, scores, limits[r].saturating_sub(positions.start).min(positions.len()));
-    }
-    let mut vector = 0;
-    // As many dimensions at a time as the registers hold sums of.
-    while S::TILE >= 12 && R <= 6 && vector + 4 <= vectors {
-        add_values::<S, R, 4>(s, job, unit, positions.clone(), scores, vector, o);
-        vector += 4;
-    }
-    while S::TILE >= 12 && vector + 2 <= vectors {
-        add_values::<S, R, 2>(s, job, unit, positions.clone(), scores, vector, o);
-        vector += 2;
-    }
-    while vector < vectors {
-        add_values::<S, R, 1>(s, job, unit, positions.clone(), scores, vector, o);
-        vector += 1;
-    }
-    states
-}
-
-/// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
-/// on. The values were asked for with the scores; in turn this asks for the keys of the next split, so that memory has
-/// work throughout.
-#[inline(always)]
-fn add_values<S: Simd, const R: usize, const V: usize>(
-    s: S,
-    job: &Job<'_>,
-    unit: &Unit<'_>,
-    positions: Range<usize>,
-    weights: &[f32],
-    first: usize,
-    o: &mut [f32],
-) {
-    let vectors = o.len() / R / LANES;
-    let mut acc = [[s.splat(0.0); V]; R];
-    let end = unit.chunk.position + unit.chunk.rows.len();
-    for start in positions.clone().step_by(KV_TILE) {
-        let (_, values) = job.tile(unit, start);
-        let ahead =
-            (R <= PREFETCHING_ROWS_MAX && start + SPLIT < end).then(|| job.tile(unit, start + SPLIT).0);
-        let count = KV_TILE.min(positions.end - start);
-        let mut of_rows = [&[0.0; KV_TILE]; R];
-        for r in 0..R {
-            let weights = weights[r * SPLIT + start - positions.start..].first_chunk();
-            of_rows[r] = weights.expect("a split is whole tiles");
-        }
-        for (j, value) in values.chunks_exact(vectors).take(count).enumerate() {
-            let mut x = [s.splat(0.0); V];
-            for v in 0..V {
-                x[v] = s.load_f16(&value[first + v]);
-            }
-            if let Some(keys) = ahead {
-                // Two vectors of f16 are a line.
-                for v in (0..V).step_by(2) {
-                    s.prefetch(&keys[(j * vectors + first + v).min(keys.len() - 1)], 0);
-                }
-            }
-            for r in 0..R {
-                let weight = s.splat(of_rows[r][j]);
-                for v in 0..V {
-                    acc[r][v] = s.fma(weight, x[v], acc[r][v]);
-                }
-            }
-        }
-    }
-    let o = o.as_chunks_mut::<LANES>().0;
-    for r in 0..R {
-        for v in 0..V {
-            s.store(acc[r][v], &mut o[r * vectors + first + v]);
-        }
-    }
 }

@@ -81,27 +81,72 @@ pub(super) fn score<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Turns one row's scores, whole vectors of which the first `seen` count, into weights.
+/// Of R rows, how many are turned into weights at a time: a divisor of R.
+pub(super) const fn rows_at_once(rows: usize) -> usize {
+    match rows {
+        4 | 8 | 12 => 4,
+        3 | 6 => 3,
+        2 => 2,
+        _ => 1,
+    }
+}
+
+/// The largest of each of N rows' scores, rows `SPLIT` apart, `count` vectors each, of which the first `seen` scores
+/// count; the others become -inf.
 #[inline(always)]
-pub(super) fn weigh<S: Simd>(s: S, scores: &mut [f32], seen: usize) -> State {
+pub(super) fn largest_seen<S: Simd, const N: usize>(
+    s: S,
+    scores: &mut [f32],
+    count: usize,
+    seen: &[usize; N],
+) -> [f32; N] {
     let unseen = s.splat(f32::NEG_INFINITY);
-    let vectors = scores.as_chunks_mut::<LANES>().0;
-    let mut largest = unseen;
-    for (v, vector) in vectors.iter_mut().enumerate() {
-        if seen < (v + 1) * LANES {
-            s.store(s.first(seen.saturating_sub(v * LANES), s.load(vector), unseen), vector);
+    for n in 0..N {
+        let vectors = scores[n * SPLIT..][..count * LANES].as_chunks_mut::<LANES>().0;
+        for (v, vector) in vectors.iter_mut().enumerate().skip(seen[n] / LANES) {
+            s.store(s.first(seen[n].saturating_sub(v * LANES), s.load(vector), unseen), vector);
         }
-        largest = s.max(s.load(vector), largest);
     }
-    let largest = s.largest(largest);
-    let m = if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY };
-    // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
-    let shift = s.splat(if m == f32::NEG_INFINITY { 0.0 } else { m });
-    let mut sum = s.splat(0.0);
-    for vector in vectors {
-        let weights = exp2(s, s.sub(s.load(vector), shift));
-        s.store(weights, vector);
-        sum = s.add(sum, weights);
+    let mut largest = [unseen; N];
+    for v in 0..count {
+        for n in 0..N {
+            let vector = scores[n * SPLIT + v * LANES..].first_chunk().expect("a split is whole vectors");
+            largest[n] = s.max(s.load(vector), largest[n]);
+        }
     }
-    State { m, l: s.sum(sum) }
+    let mut m = [f32::NEG_INFINITY; N];
+    for n in 0..N {
+        let largest = s.largest(largest[n]);
+        m[n] = if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY };
+    }
+    m
+}
+
+/// Turns the first `count` vectors of scores of N rows, of which the first `seen` scores count, into weights; several
+/// rows at a time, as each step of one waits for the step before.
+#[inline(always)]
+pub(super) fn weigh<S: Simd, const N: usize>(
+    s: S,
+    scores: &mut [f32],
+    count: usize,
+    seen: &[usize; N],
+    states: &mut [State],
+) {
+    let m = largest_seen(s, scores, count, seen);
+    let (mut shifts, mut sums) = ([s.splat(0.0); N], [s.splat(0.0); N]);
+    for n in 0..N {
+        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
+        shifts[n] = s.splat(if m[n] == f32::NEG_INFINITY { 0.0 } else { m[n] });
+    }
+    for v in 0..count {
+        for n in 0..N {
+            let vector = scores[n * SPLIT + v * LANES..].first_chunk_mut().expect("a split is whole vectors");
+            let weights = exp2(s, s.sub(s.load(vector), shifts[n]));
+            s.store(weights, vector);
+            sums[n] = s.add(sums[n], weights);
+        }
+    }
+    for n in 0..N {
+        states[n] = State { m: m[n], l: s.sum(sums[n]) };
+    }
 }

@@ -31,6 +31,18 @@ fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
     unsafe { _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)) }
 }
 
+/// 16 integers as int8, saturating.
+#[expect(unsafe_code, reason = "intrinsics")]
+#[inline(always)]
+fn narrow(_proof: Avx2, x: I) -> __m128i {
+    // SAFETY: the proof shows AVX2.
+    unsafe {
+        // Packing works within 128-bit halves: the middle quarters come out exchanged.
+        let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
+        _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+    }
+}
+
 /// One part of the codes of word `word` of half a panel's rows, a byte each: the low four bits, or those above.
 #[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
 #[inline(always)]
@@ -207,6 +219,18 @@ impl Simd for Avx2 {
         unsafe { [_mm256_permute_ps::<0b10_11_00_01>(a[0]), _mm256_permute_ps::<0b10_11_00_01>(a[1])] }
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: F) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            match D {
+                1 => [_mm256_permute_ps::<0b10_11_00_01>(a[0]), _mm256_permute_ps::<0b10_11_00_01>(a[1])],
+                2 => [_mm256_permute_ps::<0b01_00_11_10>(a[0]), _mm256_permute_ps::<0b01_00_11_10>(a[1])],
+                4 => [_mm256_permute2f128_ps::<0b01>(a[0], a[0]), _mm256_permute2f128_ps::<0b01>(a[1], a[1])],
+                _ => [a[1], a[0]],
+            }
+        }
+    }
+    #[inline(always)]
     fn round(self, x: F) -> F {
         // SAFETY: see the impl.
         unsafe {
@@ -263,6 +287,16 @@ impl Simd for Avx2 {
         unsafe { [_mm256_setzero_si256(); 2] }
     }
     #[inline(always)]
+    fn splat_i(self, x: i32) -> I {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_set1_epi32(x); 2] }
+    }
+    #[inline(always)]
+    fn add_i(self, a: I, b: I) -> I {
+        // SAFETY: see the impl.
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+    #[inline(always)]
     fn to_f32(self, x: I) -> F {
         // SAFETY: see the impl.
         unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
@@ -296,15 +330,44 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn larger_magnitude(self, a: F, b: F) -> F {
+        // SAFETY: see the impl.
+        unsafe {
+            let magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fff_ffff));
+            let mut larger = a;
+            for half in 0..2 {
+                let a = _mm256_castps_si256(_mm256_and_ps(a[half], magnitude));
+                let b = _mm256_castps_si256(_mm256_and_ps(b[half], magnitude));
+                larger[half] = _mm256_castsi256_ps(_mm256_max_epi32(a, b));
+            }
+            larger
+        }
+    }
+    #[inline(always)]
+    fn cut(self, x: F, factor: F, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> I {
+        // SAFETY: see the impl.
+        unsafe {
+            let mut whole = [_mm256_setzero_si256(); 2];
+            let (mut above, mut below) = (whole, whole);
+            for half in 0..2 {
+                whole[half] = _mm256_cvtps_epi32(_mm256_mul_ps(x[half], factor[half]));
+                let rounded = _mm256_add_epi32(whole[half], _mm256_set1_epi32(128));
+                above[half] = _mm256_srai_epi32::<8>(rounded);
+                // The low eight bits as a signed number.
+                below[half] = _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(whole[half]));
+            }
+            _mm_storeu_si128(high.as_mut_ptr().cast(), narrow(self, above));
+            _mm_storeu_si128(low.as_mut_ptr().cast(), narrow(self, below));
+            whole
+        }
+    }
+    #[inline(always)]
     fn quantize(self, x: F, factor: F, out: &mut [i8; LANES]) -> i32 {
         // SAFETY: see the impl.
         unsafe {
             let low = _mm256_cvtps_epi32(_mm256_mul_ps(x[0], factor[0]));
             let high = _mm256_cvtps_epi32(_mm256_mul_ps(x[1], factor[1]));
-            // Packing works within 128-bit halves: the middle quarters come out exchanged.
-            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            let codes =
-                _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            let codes = narrow(self, [low, high]);
             _mm_storeu_si128(out.as_mut_ptr().cast(), codes);
             // Flipping the sign bit adds 128 to each, which the sum of bytes takes as unsigned.
             let sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());

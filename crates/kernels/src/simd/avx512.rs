@@ -148,6 +148,18 @@ impl Simd for Avx512 {
         unsafe { _mm512_permute_ps::<0b10_11_00_01>(a) }
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            match D {
+                1 => _mm512_permute_ps::<0b10_11_00_01>(a),
+                2 => _mm512_permute_ps::<0b01_00_11_10>(a),
+                4 => _mm512_shuffle_f32x4::<0b10_11_00_01>(a, a),
+                _ => _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a),
+            }
+        }
+    }
+    #[inline(always)]
     fn round(self, x: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x) }
@@ -187,6 +199,16 @@ impl Simd for Avx512 {
         unsafe { _mm512_setzero_si512() }
     }
     #[inline(always)]
+    fn splat_i(self, x: i32) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn add_i(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
     fn to_f32(self, x: __m512i) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_cvtepi32_ps(x) }
@@ -210,6 +232,28 @@ impl Simd for Avx512 {
             let a = _mm512_and_si512(_mm512_castps_si512(a), magnitude);
             let b = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
             _mm512_reduce_max_epi32(_mm512_max_epi32(a, b)) as u32
+        }
+    }
+    #[inline(always)]
+    fn larger_magnitude(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+            let a = _mm512_and_si512(_mm512_castps_si512(a), magnitude);
+            let b = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
+            _mm512_castsi512_ps(_mm512_max_epi32(a, b))
+        }
+    }
+    #[inline(always)]
+    fn cut(self, x: __m512, factor: __m512, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> __m512i {
+        // SAFETY: see the impl.
+        unsafe {
+            let whole = _mm512_cvtps_epi32(_mm512_mul_ps(x, factor));
+            let above = _mm512_srai_epi32::<8>(_mm512_add_epi32(whole, _mm512_set1_epi32(128)));
+            // Narrowing keeps the low eight bits.
+            _mm_storeu_si128(high.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(above));
+            _mm_storeu_si128(low.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(whole));
+            whole
         }
     }
     #[inline(always)]

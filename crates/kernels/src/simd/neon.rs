@@ -34,6 +34,18 @@ fn map(a: F, b: F, f: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> F {
     [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
 }
 
+/// The low eight bits of 16 integers.
+#[expect(unsafe_code, reason = "intrinsics")]
+#[inline(always)]
+fn low_bytes(_proof: Neon, x: I) -> int8x16_t {
+    // SAFETY: the proof shows NEON.
+    unsafe {
+        let first = vcombine_s16(vmovn_s32(x[0]), vmovn_s32(x[1]));
+        let second = vcombine_s16(vmovn_s32(x[2]), vmovn_s32(x[3]));
+        vcombine_s8(vmovn_s16(first), vmovn_s16(second))
+    }
+}
+
 /// `sums[r] + sum_i codes[4 r + i] * x[4 LANE + i]`, for x as 16 int8.
 #[expect(unsafe_code, reason = "an instruction without a stable intrinsic")]
 #[inline(always)]
@@ -255,6 +267,17 @@ impl Simd for Neon {
         a.map(|a| unsafe { vrev64q_f32(a) })
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: F) -> F {
+        match D {
+            // SAFETY: see the impl.
+            1 => a.map(|a| unsafe { vrev64q_f32(a) }),
+            // SAFETY: see the impl.
+            2 => a.map(|a| unsafe { vextq_f32::<2>(a, a) }),
+            4 => [a[1], a[0], a[3], a[2]],
+            _ => [a[2], a[3], a[0], a[1]],
+        }
+    }
+    #[inline(always)]
     fn round(self, x: F) -> F {
         // SAFETY: see the impl.
         x.map(|x| unsafe { vrndnq_f32(x) })
@@ -297,6 +320,17 @@ impl Simd for Neon {
         unsafe { [vdupq_n_s32(0); 4] }
     }
     #[inline(always)]
+    fn splat_i(self, x: i32) -> I {
+        // SAFETY: see the impl.
+        unsafe { [vdupq_n_s32(x); 4] }
+    }
+    #[inline(always)]
+    fn add_i(self, a: I, b: I) -> I {
+        // SAFETY: see the impl.
+        let add = |quarter: usize| unsafe { vaddq_s32(a[quarter], b[quarter]) };
+        [add(0), add(1), add(2), add(3)]
+    }
+    #[inline(always)]
     fn to_f32(self, x: I) -> F {
         // SAFETY: see the impl.
         x.map(|x| unsafe { vcvtq_f32_s32(x) })
@@ -322,6 +356,30 @@ impl Simd for Neon {
             }
             vmaxvq_u32(largest)
         }
+    }
+    #[inline(always)]
+    fn larger_magnitude(self, a: F, b: F) -> F {
+        map(a, b, |a, b| {
+            // SAFETY: see the impl.
+            unsafe {
+                let (a, b) = (vreinterpretq_u32_f32(vabsq_f32(a)), vreinterpretq_u32_f32(vabsq_f32(b)));
+                vreinterpretq_f32_u32(vmaxq_u32(a, b))
+            }
+        })
+    }
+    #[inline(always)]
+    fn cut(self, x: F, factor: F, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> I {
+        // SAFETY: see the impl.
+        let whole = |quarter: usize| unsafe { vcvtnq_s32_f32(vmulq_f32(x[quarter], factor[quarter])) };
+        let whole = [whole(0), whole(1), whole(2), whole(3)];
+        // SAFETY: see the impl.
+        unsafe {
+            // (whole + 128) >> 8.
+            let above = whole.map(|whole| vrshrq_n_s32::<8>(whole));
+            vst1q_s8(high.as_mut_ptr(), low_bytes(self, above));
+            vst1q_s8(low.as_mut_ptr(), low_bytes(self, whole));
+        }
+        whole
     }
     #[inline(always)]
     fn quantize(self, x: F, factor: F, out: &mut [i8; LANES]) -> i32 {

@@ -108,6 +108,10 @@ impl Simd for Scalar {
         a
     }
     #[inline(always)]
+    fn exchange<const D: usize>(self, a: F) -> F {
+        std::array::from_fn(|lane| a[lane ^ D])
+    }
+    #[inline(always)]
     fn round(self, x: F) -> F {
         // Adding 1.5 * 2^23 leaves no fraction bits.
         const MAGIC: f32 = 12_582_912.0;
@@ -137,6 +141,14 @@ impl Simd for Scalar {
         [0; LANES]
     }
     #[inline(always)]
+    fn splat_i(self, x: i32) -> I {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn add_i(self, a: I, b: I) -> I {
+        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+    }
+    #[inline(always)]
     fn to_f32(self, x: I) -> F {
         x.map(|x| x as f32)
     }
@@ -151,6 +163,17 @@ impl Simd for Scalar {
     #[inline(always)]
     fn largest_magnitude(self, a: F, b: F) -> u32 {
         a.iter().chain(&b).fold(0, |largest, x| largest.max(x.to_bits() & 0x7fff_ffff))
+    }
+    #[inline(always)]
+    fn larger_magnitude(self, a: F, b: F) -> F {
+        map(a, b, |a, b| f32::from_bits((a.to_bits() & 0x7fff_ffff).max(b.to_bits() & 0x7fff_ffff)))
+    }
+    #[inline(always)]
+    fn cut(self, x: F, factor: F, high: &mut [i8; LANES], low: &mut [i8; LANES]) -> I {
+        let whole = self.round(self.mul(x, factor)).map(|x| x as i32);
+        *high = whole.map(|whole| (whole.wrapping_add(128) >> 8) as i8);
+        *low = whole.map(|whole| whole as i8);
+        whole
     }
     #[inline(always)]
     fn quantize(self, x: F, factor: F, out: &mut [i8; LANES]) -> i32 {

@@ -1,6 +1,6 @@
-use kernels::{AttentionChunk, Needs};
+use kernels::{AttentionChunk, KvCache, KvShape, Needs};
 
-use crate::batch::Work;
+use crate::batch::{KV_BLOCK_TOKENS, Work};
 use crate::layers::config::DecoderConfig;
 use crate::layers::linear::{Linear, project};
 use crate::layers::norm::RmsNorm;
@@ -98,7 +98,9 @@ impl Attention {
         });
         attended.resize(q.len(), 0.0);
         let scale = 1.0 / (self.head_dim as f32).sqrt();
-        let cost = || self.attention_cost(&chunks);
+        let token_bytes =
+            KvCache::bytes_of(KvShape { layers: 1, blocks: 1, ..cache.shape() }) / KV_BLOCK_TOKENS;
+        let cost = || self.attention_cost(&chunks, token_bytes);
         compute.time("attention", cost, || {
             kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
         });
@@ -110,13 +112,13 @@ impl Attention {
     }
 
     /// Bytes of keys and values that the chunks see, each once, and the multiplications and additions of all queries.
-    fn attention_cost(&self, chunks: &[AttentionChunk<'_>]) -> (usize, usize) {
+    fn attention_cost(&self, chunks: &[AttentionChunk<'_>], token_bytes: usize) -> (usize, usize) {
         let end = |chunk: &AttentionChunk<'_>| chunk.position + chunk.rows.len();
         // Row i of a chunk sees `position + i + 1` positions.
         let pairs = |chunk: &AttentionChunk<'_>| chunk.rows.len() * (chunk.position + end(chunk) + 1) / 2;
         let seen: usize = chunks.iter().map(end).sum();
         let pairs: usize = chunks.iter().map(pairs).sum();
-        (seen * 2 * self.k.rows() * size_of::<u16>(), pairs * 4 * self.q.rows())
+        (seen * token_bytes, pairs * 4 * self.q.rows())
     }
 
     /// What one token costs.

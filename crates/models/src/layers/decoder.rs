@@ -59,6 +59,7 @@ impl Decoder {
             head_dim: config.head_dim,
             block_tokens: KV_BLOCK_TOKENS,
             blocks: 0,
+            format: compute.kv_format,
         };
         let head_bytes = head.as_ref().map_or(0, PackedMatrix::bytes);
         let block_work: Work = blocks.iter().map(Block::work).sum();

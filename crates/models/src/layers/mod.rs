@@ -12,16 +12,18 @@ pub(crate) mod step;
 
 use std::sync::Arc;
 
-use kernels::{Activations, Isa, KvCache, Needs, Pool, Precision};
+use kernels::{Activations, Isa, KvCache, KvFormat, Needs, Pool, Precision};
 
 use crate::profile::Profiler;
 
-/// What a layer computes with: the instruction set, the threads, the rounding, and who looks at the time.
+/// What a layer computes with: the instruction set, the threads, the rounding, the kind of cache, and who looks at the
+/// time.
 #[derive(Debug, Clone)]
 pub(crate) struct Compute {
     pub(crate) isa: Isa,
     pub(crate) pool: Arc<Pool>,
     pub(crate) precision: Precision,
+    pub(crate) kv_format: KvFormat,
     pub(crate) profiler: Option<Arc<Profiler>>,
 }
 

@@ -1,11 +1,11 @@
 //! Greedy continuations must not depend on how they are computed.
 
 use base::TokenId;
-use kernels::Isa;
+use kernels::{Isa, KvFormat, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
 
 use crate::reference::{prompts, smollm};
-use crate::runner::{CHUNKS, Runner, THREADS, first, isas, load, margin};
+use crate::runner::{CHUNKS, Runner, THREADS, first, isas, load, load_rounding, margin};
 
 /// Tokens generated after each prompt.
 const GENERATED: usize = 24;
@@ -50,14 +50,18 @@ fn assert_same_bits(given: &Continuation, expected: &Continuation, how: &str) {
     }
 }
 
-fn check_ways(name: &str, isa: Isa, ways: &[(usize, usize)]) {
+/// With both kinds of cache.
+const KV_FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
+
+fn check_ways(name: &str, isa: Isa, kv_format: KvFormat, ways: &[(usize, usize)]) {
     let mut expected: Option<Continuation> = None;
     for &(threads, chunk) in ways {
-        let mut loaded = load(&smollm(), isa, threads);
+        let mut loaded = load_rounding(&smollm(), isa, threads, Precision::Sixteen, kv_format);
         let given = continue_greedily(&mut *loaded.model, &prompt(name), chunk);
         match &expected {
             Some(expected) => {
-                let how = format!("{name}, {}, {threads} threads, chunks of {chunk}", isa.name());
+                let how =
+                    format!("{name}, {}, {kv_format:?}, {threads} threads, chunks of {chunk}", isa.name());
                 assert_same_bits(&given, expected, &how);
             }
             None => expected = Some(given),
@@ -69,7 +73,9 @@ fn check_ways(name: &str, isa: Isa, ways: &[(usize, usize)]) {
 fn greedy_answers_to_a_short_prompt_do_not_depend_on_threads_or_chunks() {
     let ways: Vec<_> = THREADS.iter().flat_map(|&threads| CHUNKS.map(|chunk| (threads, chunk))).collect();
     for isa in isas() {
-        check_ways("chat-short", isa, &ways);
+        for kv_format in KV_FORMATS {
+            check_ways("chat-short", isa, kv_format, &ways);
+        }
     }
 }
 
@@ -78,7 +84,9 @@ fn greedy_answers_to_a_short_prompt_do_not_depend_on_threads_or_chunks() {
 #[test]
 fn greedy_answers_to_a_long_prompt_do_not_depend_on_threads_or_chunks() {
     for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        check_ways("english-long", isa, &[(1, 512), (2, 512), (2, 7), (2, 1)]);
+        for kv_format in KV_FORMATS {
+            check_ways("english-long", isa, kv_format, &[(1, 512), (2, 512), (2, 7), (2, 1)]);
+        }
     }
 }
 
@@ -125,7 +133,13 @@ struct Member {
 #[test]
 fn eight_sequences_at_once_answer_as_each_does_alone() {
     let isa = Isa::best();
-    let mut loaded = load(&smollm(), isa, 2);
+    for kv_format in KV_FORMATS {
+        let mut loaded = load_rounding(&smollm(), isa, 2, Precision::Sixteen, kv_format);
+        check_eight_at_once(&mut *loaded.model, &format!("{kv_format:?}"));
+    }
+}
+
+fn check_eight_at_once(model: &mut dyn Model, what: &str) {
     let prompts: Vec<Vec<TokenId>> = prompts()
         .into_iter()
         .filter(|prompt| prompt.tokens.len() <= 300)
@@ -133,11 +147,11 @@ fn eight_sequences_at_once_answer_as_each_does_alone() {
         .collect();
     assert_eq!(prompts.len(), 8);
     let alone: Vec<Continuation> =
-        prompts.iter().map(|prompt| continue_greedily(&mut *loaded.model, prompt, 512)).collect();
+        prompts.iter().map(|prompt| continue_greedily(model, prompt, 512)).collect();
 
-    let together = continue_together(&mut *loaded.model, prompts);
+    let together = continue_together(model, prompts);
     for (place, (member, alone)) in together.iter().zip(&alone).enumerate() {
-        assert_same_bits(&member.answer, alone, &format!("sequence {place} of eight"));
+        assert_same_bits(&member.answer, alone, &format!("{what}, sequence {place} of eight"));
     }
 }
 

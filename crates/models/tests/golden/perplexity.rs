@@ -1,7 +1,7 @@
-//! The perplexity of SmolLM2-135M-Instruct `Q4_1` over 24 kB of a novel: what rounding activations costs.
+//! The perplexity of SmolLM2-135M-Instruct `Q4_1` over 24 kB of a novel: what rounding activations, keys and values costs.
 
 use base::TokenId;
-use kernels::{Isa, Precision};
+use kernels::{Isa, KvFormat, Precision};
 use serde::Deserialize;
 
 use crate::reference::{golden, golden_json, smollm};
@@ -11,6 +11,9 @@ use crate::runner::{all_logits, isas, load, load_rounding};
 const ROUNDING: f64 = 0.005;
 /// The same for 16 bits, where the KV cache's f16 is the coarsest number.
 const ROUNDING_OF_SIXTEEN: f64 = 0.000_5;
+
+/// The same with keys and values of 8 bits.
+const ROUNDING_OF_CACHE: f64 = 0.001;
 
 /// By an f64 forward of the dequantised weights.
 #[derive(Deserialize)]
@@ -32,8 +35,8 @@ fn surprise(logits: &[f32], token: TokenId) -> f64 {
 }
 
 /// Over windows that are read without what came before; the first token of each isn't scored.
-fn perplexity(isa: Isa, precision: Precision, expected: &Expected) -> f64 {
-    let mut loaded = load_rounding(&smollm(), isa, 2, precision);
+fn perplexity(isa: Isa, (precision, kv_format): (Precision, KvFormat), expected: &Expected) -> f64 {
+    let mut loaded = load_rounding(&smollm(), isa, 2, precision, kv_format);
     let vocab_size = loaded.info.vocab_size;
     let (mut sum, mut scored) = (0.0, 0_u32);
     for window in expected.tokens.chunks(expected.window) {
@@ -47,17 +50,21 @@ fn perplexity(isa: Isa, precision: Precision, expected: &Expected) -> f64 {
 }
 
 #[test]
-fn rounded_activations_keep_the_perplexity_of_a_text() {
+fn rounding_keeps_the_perplexity_of_a_text() {
     let expected = expected();
     let mut failures = Vec::new();
     // 5,500 tokens take the scalar kernels minutes; they are held to the same logits by other tests.
     for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        for (precision, allowed) in [(Precision::Sixteen, ROUNDING_OF_SIXTEEN), (Precision::Eight, ROUNDING)]
-        {
-            let ours = perplexity(isa, precision, &expected);
+        for (rounding, allowed) in [
+            ((Precision::Sixteen, KvFormat::F16), ROUNDING_OF_SIXTEEN),
+            ((Precision::Sixteen, KvFormat::Q8), ROUNDING_OF_CACHE),
+            ((Precision::Eight, KvFormat::F16), ROUNDING),
+            ((Precision::Eight, KvFormat::Q8), ROUNDING),
+        ] {
+            let ours = perplexity(isa, rounding, &expected);
             let change = ours / expected.perplexity - 1.0;
             let line = format!(
-                "{} {precision:?}: perplexity {ours:.4}, {:+.3} % of {:.4}",
+                "{} {rounding:?}: perplexity {ours:.4}, {:+.3} % of {:.4}",
                 isa.name(),
                 100.0 * change,
                 expected.perplexity

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base::TokenId;
-use kernels::{Isa, Precision};
+use kernels::{Isa, KvFormat, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
 use models::{LoadOptions, LoadedModel};
 
@@ -14,12 +14,18 @@ pub(crate) const THREADS: [usize; 2] = [1, 2];
 
 /// Loads a model, or fails with what is wrong with it.
 pub(crate) fn load(path: &Path, isa: Isa, threads: usize) -> LoadedModel {
-    load_rounding(path, isa, threads, Precision::Sixteen)
+    load_rounding(path, isa, threads, Precision::Sixteen, KvFormat::F16)
 }
 
-/// Loads a model whose activations are rounded as `precision` says.
-pub(crate) fn load_rounding(path: &Path, isa: Isa, threads: usize, precision: Precision) -> LoadedModel {
-    models::load(path, &LoadOptions { threads, isa: Some(isa), precision, profiler: None })
+/// Loads a model whose activations are rounded as `precision` says, and keys and values as `kv_format` does.
+pub(crate) fn load_rounding(
+    path: &Path,
+    isa: Isa,
+    threads: usize,
+    precision: Precision,
+    kv_format: KvFormat,
+) -> LoadedModel {
+    models::load(path, &LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: None })
         .unwrap_or_else(|error| panic!("{} does not load: {error}", path.display()))
 }
 

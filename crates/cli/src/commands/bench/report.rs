@@ -17,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) isa: &'static str,
     pub(crate) threads: usize,
     pub(crate) activation_bits: u32,
+    /// How keys and values are kept.
+    pub(crate) kv: &'static str,
     pub(crate) rounds: u32,
     pub(crate) weight_bytes: u64,
     pub(crate) limits: Option<Limits>,
@@ -107,6 +109,7 @@ impl Serialize for Report {
         map.serialize_entry("isa", self.isa)?;
         map.serialize_entry("threads", &self.threads)?;
         map.serialize_entry("activation_bits", &self.activation_bits)?;
+        map.serialize_entry("kv", self.kv)?;
         map.serialize_entry("rounds", &self.rounds)?;
         map.serialize_entry("weight_bytes", &self.weight_bytes)?;
         if let Some(limits) = &self.limits {
@@ -180,9 +183,9 @@ pub(crate) fn print(report: &Report, json: bool) -> Result<()> {
 }
 
 fn text(report: &Report) -> String {
-    let Report { isa, threads, activation_bits, .. } = report;
+    let Report { isa, threads, activation_bits, kv, .. } = report;
     let mut lines = vec![format!(
-        "{} ({isa}, {threads} threads, activations of {activation_bits} bits)",
+        "{} ({isa}, {threads} threads, activations of {activation_bits} bits, keys and values as {kv})",
         report.model.display()
     )];
     if let Some(limits) = &report.limits {
@@ -247,6 +250,7 @@ mod tests {
             isa: "scalar",
             threads: 2,
             activation_bits: 16,
+            kv: "f16",
             rounds: 1,
             weight_bytes: 1000,
             limits: None,

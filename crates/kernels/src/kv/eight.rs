@@ -1,0 +1,532 @@
+//! Attention over a cache of int8: integer dot products of keys and values with queries and weights of 16 bits.
+//!
+//! Keys and values are rotated by a Hadamard matrix before they are rounded (Ashkboos et al. 2024, QuaRot): a few numbers
+//! that are far larger than the others, as keys have them, are spread over all, and the scale, which the largest sets, is
+//! smaller. Queries are rotated likewise, which leaves scores as they are, and sums of values are rotated back at the end.
+//!
+//! A query row is rounded to 16 bits as a whole, and so are the weights of a row in a split, in two planes of int8.
+//! Weights are taken times the values' scales, whose logarithms join the scores:
+//!
+//! ```text
+//! q[d] ~ a (256 high[d] + low[d]),   a = max |q| / 32512
+//! s[j] = a key_scale[j] sum_d q'[d] (code[j][d] - 128) + log2 value_scale[j]
+//!
+//! m = max_j s[j];  w[j] = round(32512 * 2^(s[j] - m)) = 256 high[j] + low[j]
+//! l = sum_j 2^(s[j] - m) / value_scale[j];  o[d] = sum_j w[j] (code[j][d] - 128) / 32512
+//! ```
+//!
+//! so that the largest weight has all 16 bits, l and o are those of the plain softmax, times a power of two that is
+//! the same for both. The integer sums are exact: |code - 128| is at most 127 and |q'| and w at most 32512, so that 512
+//! dimensions and 256 positions fit 32 bits, and what wraps on the way wraps back. The 128s are taken off by one number
+//! for each row, unless the instruction set takes them off codes itself. Weights of positions that a row doesn't see are 0, and whatever a stale block holds is an integer or a
+//! finite inverse, so that nothing else need be left out.
+
+use std::ops::Range;
+
+use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
+use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
+use super::{KV_TILE, KvShape, Rows, clamp, padded};
+use crate::memory::{give_scratch, take_scratch};
+use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part};
+
+/// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
+const TINY: f32 = 1e-30;
+/// Magnitudes of values below this are zero: a weight times a scale must not vanish where the weight doesn't.
+const TINY_VALUE: f32 = 1e-18;
+/// Magnitudes of what is rounded to 16 bits: 127 * 256, so that both planes fit int8.
+const WHOLE_MAX: f32 = 32_512.0;
+/// Words of four columns in a block.
+const WORDS: usize = BLOCK / 4;
+/// Lines of 16 positions of 16 dimensions.
+const VALUE_LINES: usize = LANES / 4;
+/// Tiles of a split.
+const TILES: usize = SPLIT / KV_TILE;
+
+/// Lines that the keys of 16 positions take, and those of their values.
+pub(super) fn lines_of_tile(head_dim: usize) -> (usize, usize) {
+    (padded(head_dim) / 4, padded(head_dim) / LANES * VALUE_LINES)
+}
+
+/// Lines of a head in a block.
+pub(super) fn lines(shape: KvShape) -> usize {
+    let (keys, values) = lines_of_tile(shape.head_dim);
+    shape.block_tokens / LANES * (keys + values)
+}
+
+/// Vectors of scales of a head in a block.
+pub(super) fn scale_vectors(shape: KvShape) -> usize {
+    3 * shape.block_tokens / LANES
+}
+
+/// Keys and values of neighbouring positions of one head, or where those of 16 are written.
+#[derive(Clone, Copy)]
+pub(super) struct Eights<'a> {
+    /// `[tiles of 16][words]`.
+    keys: &'a [Line],
+    /// `[tiles of 16][padded / 16][4]`.
+    values: &'a [Line],
+    /// `[tiles of 16]`.
+    key_scales: &'a [[f32; LANES]],
+    /// `[tiles of 16]`: logarithms, base 2, of the values' scales.
+    value_logs: &'a [[f32; LANES]],
+    /// `[tiles of 16]`: 1 / the values' scales.
+    value_inverses: &'a [[f32; LANES]],
+}
+
+impl<'a> Eights<'a> {
+    #[inline(always)]
+    pub(super) fn new(shape: KvShape, lines: &'a [Line], scales: &'a [[f32; LANES]]) -> Self {
+        let tiles = shape.block_tokens / LANES;
+        let (keys, values) = lines.split_at(tiles * lines_of_tile(shape.head_dim).0);
+        let (key_scales, value_scales) = scales.split_at(tiles);
+        let (value_logs, value_inverses) = value_scales.split_at(tiles);
+        Self { keys, values, key_scales, value_logs, value_inverses }
+    }
+
+    /// The 32 positions from `start`, a multiple of 32, on.
+    #[inline(always)]
+    fn tile(self, head_dim: usize, start: usize) -> Self {
+        const TILES: usize = KV_TILE / LANES;
+        let (first, (keys, values)) = (start / LANES, lines_of_tile(head_dim));
+        Self {
+            keys: &self.keys[first * keys..][..TILES * keys],
+            values: &self.values[first * values..][..TILES * values],
+            key_scales: &self.key_scales[first..][..TILES],
+            value_logs: &self.value_logs[first..][..TILES],
+            value_inverses: &self.value_inverses[first..][..TILES],
+        }
+    }
+}
+
+/// The 32 positions of a unit's head from `start`, a multiple of 32, on.
+#[inline(always)]
+fn tile<'a>(job: &Job<'a>, unit: &Unit<'_>, start: usize) -> Eights<'a> {
+    let shape = job.cache.shape();
+    let block = unit.chunk.blocks[start / shape.block_tokens];
+    job.cache.eight_head(job.layer, block, unit.kv_head).tile(shape.head_dim, start % shape.block_tokens)
+}
+
+/// Where 16 positions of one head are written.
+pub(super) struct EightsMut<'a> {
+    /// `[words]`.
+    pub(super) keys: &'a mut [Line],
+    /// `[padded / 16][4]`.
+    pub(super) values: &'a mut [Line],
+    pub(super) key_scales: &'a mut [f32; LANES],
+    pub(super) value_logs: &'a mut [f32; LANES],
+    pub(super) value_inverses: &'a mut [f32; LANES],
+}
+
+pub(super) struct WriteEights<'a> {
+    pub(super) to: EightsMut<'a>,
+    pub(super) rows: Rows<'a>,
+}
+
+impl Kernel for WriteEights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let EightsMut { keys, values, key_scales, value_logs, value_inverses } = self.to;
+        let mut scratch = take_scratch(padded(self.rows.head_dim));
+        let rotated = scratch.as_chunks_mut().0;
+        for (row, lane) in self.rows.lanes.clone().enumerate() {
+            let (k, v) = self.rows.get(row);
+            let (scale, factor) = scale_of(rotate_into(s, k, true, rotated), 127.0, TINY);
+            key_scales[lane] = scale;
+            for (part, x) in rotated.iter().enumerate() {
+                let codes = codes(s, x, factor);
+                for (line, word) in keys[part * 4..].iter_mut().zip(codes.as_chunks::<4>().0) {
+                    line.0[4 * lane..][..4].copy_from_slice(word);
+                }
+            }
+            let (scale, factor) = scale_of(rotate_into(s, v, true, rotated), 127.0, TINY_VALUE);
+            // Zeros have any scale.
+            value_logs[lane] = if factor == 0.0 { 0.0 } else { scale.log2() };
+            // Not NaN even if the logarithm is, as those who don't see the position multiply it with 0.
+            value_inverses[lane] = if scale > 0.0 { 1.0 / scale } else { 1.0 };
+            for (part, x) in rotated.iter().enumerate() {
+                let codes = codes(s, x, factor);
+                let line = &mut values[part * VALUE_LINES + lane / 4].0;
+                for d in 0..LANES {
+                    line[4 * d + lane % 4] = codes[d];
+                }
+            }
+        }
+        give_scratch(scratch);
+    }
+}
+
+/// For the bits 1, 2, 4 and 8 of a lane's index: -1 where it is set.
+const SIGNS: [[f32; LANES]; 4] = {
+    let mut signs = [[1.0; LANES]; 4];
+    let mut i = 0;
+    while i < 4 * LANES {
+        if (i % LANES) & (1 << (i / LANES)) != 0 {
+            signs[i / LANES][i % LANES] = -1.0;
+        }
+        i += 1;
+    }
+    signs
+};
+
+/// Vectors that are mixed with each other: the largest power of two that divides their number.
+fn mixed(vectors: usize) -> usize {
+    1 << vectors.trailing_zeros()
+}
+
+/// Multiplies with the Hadamard matrix: each output is a sum, with signs, of the 16 numbers of each of the vectors that
+/// are mixed. Twice is once times how many these are.
+#[inline(always)]
+pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
+    let group = mixed(vectors.len());
+    let mut distance = 1;
+    while distance < group {
+        for i in 0..vectors.len() {
+            if i & distance == 0 {
+                let (a, b) = (s.load(&vectors[i]), s.load(&vectors[i + distance]));
+                s.store(s.add(a, b), &mut vectors[i]);
+                s.store(s.sub(a, b), &mut vectors[i + distance]);
+            }
+        }
+        distance *= 2;
+    }
+    for vector in vectors {
+        let mut x = s.load(vector);
+        x = s.fma(x, s.load(&SIGNS[0]), s.exchange::<1>(x));
+        x = s.fma(x, s.load(&SIGNS[1]), s.exchange::<2>(x));
+        x = s.fma(x, s.load(&SIGNS[2]), s.exchange::<4>(x));
+        x = s.fma(x, s.load(&SIGNS[3]), s.exchange::<8>(x));
+        s.store(x, vector);
+    }
+}
+
+/// Rotates a head's key, value or query into `to`, `[padded / 16]`. What is to be stored is brought to f16's range and
+/// divided by the numbers mixed, so that rotating it again, or its product with what is rotated too, gives what one would
+/// have without. Gives the largest magnitude, or NaN if there is one.
+#[inline(always)]
+fn rotate_into<S: Simd>(s: S, from: &[f32], store: bool, to: &mut [[f32; LANES]]) -> f32 {
+    let factor = s.splat(if store { 1.0 / (LANES * mixed(to.len())) as f32 } else { 1.0 });
+    for (to, from) in to.iter_mut().zip(from.chunks(LANES)) {
+        let x = load_part(s, from);
+        s.store(s.mul(if store { clamp(s, x) } else { x }, factor), to);
+    }
+    rotate(s, to);
+    let mut largest = s.splat(0.0);
+    for vector in to {
+        largest = s.larger_magnitude(s.load(vector), largest);
+    }
+    f32::from_bits(s.largest_magnitude(largest, largest))
+}
+
+/// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`; zeros if that is below `tiny`.
+#[inline(always)]
+fn scale_of(largest: f32, code_max: f32, tiny: f32) -> (f32, f32) {
+    if largest < tiny { (0.0, 0.0) } else { (largest / code_max, code_max / largest) }
+}
+
+/// The codes of 16 numbers as they are stored.
+#[inline(always)]
+fn codes<S: Simd>(s: S, x: &[f32; LANES], factor: f32) -> [u8; LANES] {
+    let mut codes = [0_i8; LANES];
+    s.quantize(s.load(x), s.splat(factor), &mut codes);
+    let mut stored = [0; LANES];
+    for (stored, code) in stored.iter_mut().zip(codes) {
+        *stored = code as u8 ^ 128;
+    }
+    stored
+}
+
+/// Cuts 16 numbers into planes, as words `first..first + 4` of a block; gives the integers.
+#[inline(always)]
+fn cut<S: Simd>(s: S, x: S::F, factor: S::F, planes: [&mut [i32; 8]; 2], first: usize) -> S::I {
+    let (mut high, mut low) = ([0_i8; LANES], [0_i8; LANES]);
+    let whole = s.cut(x, factor, &mut high, &mut low);
+    for (words, bytes) in planes.into_iter().zip([high, low]) {
+        for (word, bytes) in words[first..][..4].iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
+        }
+    }
+    whole
+}
+
+/// What the 128s of codes, as far as [`Simd::dots`] leaves them, add to their products with numbers whose sum is that of
+/// the lanes, negated.
+#[inline(always)]
+fn offset<S: Simd>(s: S, wholes: S::I) -> i32 {
+    // At most 512 times 32512, which f32 holds exactly whatever the order.
+    (s.sum(s.to_f32(wholes)) as i32).wrapping_mul(S::EIGHT_BIAS - 128)
+}
+
+/// Keys and values of int8. The queries of a head are the words `[planes][blocks][R]` and, in the first of eight, `[R]`
+/// of what the integer sums begin with; and the numbers `[R]`, their scales.
+pub(super) struct Eight;
+
+impl Format for Eight {
+    fn query_numbers(_: usize, rows: usize) -> usize {
+        rows
+    }
+
+    fn query_words(head_dim: usize, rows: usize) -> usize {
+        (2 * head_dim.div_ceil(BLOCK) + 1) * rows
+    }
+
+    fn weight_words(rows: usize) -> usize {
+        2 * TILES * rows
+    }
+
+    #[inline(always)]
+    fn fill_queries<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        q: &mut [f32],
+        words: &mut [[i32; 8]],
+    ) {
+        q.fill(0.0);
+        words.fill([0; 8]);
+        let (planes, offsets) = words.split_at_mut(words.len() - R);
+        let (high, low) = planes.split_at_mut(planes.len() / 2);
+        let mut scratch = take_scratch(padded(job.cache.shape().head_dim));
+        let rotated = scratch.as_chunks_mut().0;
+        for (r, row) in unit.rows.clone().enumerate() {
+            let (step, factor) =
+                scale_of(rotate_into(s, job.query(unit, row), false, rotated), WHOLE_MAX, TINY);
+            let mut sums = s.zero_i();
+            for (part, x) in rotated.iter().enumerate() {
+                let at = part / 2 * R + r;
+                let planes = [&mut high[at], &mut low[at]];
+                let whole = cut(s, s.load(x), s.splat(factor), planes, part % 2 * WORDS / 2);
+                sums = s.add_i(sums, whole);
+            }
+            q[r] = step * job.scale;
+            offsets[r][0] = offset(s, sums);
+        }
+        give_scratch(scratch);
+    }
+
+    #[inline(always)]
+    fn score_tile<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        start: usize,
+        q: &[f32],
+        words: &[[i32; 8]],
+        scores: &mut [f32],
+    ) {
+        let of = tile(job, unit, start);
+        let (key_len, value_len) = lines_of_tile(job.cache.shape().head_dim);
+        // Keys of the tile after next, and values for the time when all scores are there.
+        let ahead = (R <= PREFETCHING_ROWS_MAX)
+            .then(|| (tile(job, unit, (start + 2 * KV_TILE).min(unit.last_tile())), of.values));
+        for half in 0..KV_TILE / LANES {
+            if let Some((ahead, values)) = ahead {
+                prefetch(s, &ahead.keys[half * key_len..][..key_len]);
+                for scales in [ahead.key_scales, ahead.value_logs, ahead.value_inverses] {
+                    s.prefetch(&scales[half], 0);
+                }
+                prefetch(s, &values[half * value_len..][..value_len]);
+            }
+            let keys = &of.keys[half * key_len..][..key_len];
+            let scales = [&of.key_scales[half], &of.value_logs[half]];
+            score::<S, R>(s, q, words, keys, scales, &mut scores[half * LANES..]);
+        }
+    }
+
+    #[inline(always)]
+    fn attend_split<S: Simd, const R: usize>(
+        s: S,
+        job: &Job<'_>,
+        unit: &Unit<'_>,
+        positions: Range<usize>,
+        limits: &[usize; R],
+        scores: &mut [f32],
+        words: &mut [[i32; 8]],
+        o: &mut [f32],
+    ) -> [State; R] {
+        let vectors = o.len() / R / LANES;
+        let mut inverses = [[0.0; LANES]; SPLIT / LANES];
+        for start in positions.clone().step_by(KV_TILE) {
+            let (first, of) = ((start - positions.start) / LANES, tile(job, unit, start).value_inverses);
+            (inverses[first], inverses[first + 1]) = (of[0], of[1]);
+        }
+        let (high, low) = words.split_at_mut(words.len() / 2);
+        let (high, low) = (high.as_chunks_mut::<R>().0, low.as_chunks_mut::<R>().0);
+        let (mut states, mut offsets) = ([EMPTY; R], [0; R]);
+        let split =
+            Split { seen: limits.map(|limit| limit.saturating_sub(positions.start)), inverses: &inverses };
+        let vectors_seen = positions.len().next_multiple_of(KV_TILE) / LANES;
+        for first in (0..R).step_by(rows_at_once(R)) {
+            let scores = &mut scores[first * SPLIT..];
+            let (states, offsets) = (&mut states[first..], &mut offsets[first..]);
+            match rows_at_once(R) {
+                4 => weigh::<S, R, 4>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                3 => weigh::<S, R, 3>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                2 => weigh::<S, R, 2>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                _ => weigh::<S, R, 1>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+            }
+        }
+        let weights = Weights::<R> { high, low, offsets };
+        let mut vector = 0;
+        // As many dimensions at a time as the registers hold sums of.
+        while S::TILE >= 12 && R <= 3 && vector + 4 <= vectors {
+            add_values::<S, R, 4>(s, job, unit, positions.clone(), &weights, vector, o);
+            vector += 4;
+        }
+        while S::TILE >= 12 && R <= 6 && vector + 2 <= vectors {
+            add_values::<S, R, 2>(s, job, unit, positions.clone(), &weights, vector, o);
+            vector += 2;
+        }
+        while vector < vectors {
+            add_values::<S, R, 1>(s, job, unit, positions.clone(), &weights, vector, o);
+            vector += 1;
+        }
+        states
+    }
+}
+
+#[inline(always)]
+fn prefetch<S: Simd>(s: S, lines: &[Line]) {
+    for line in lines {
+        s.prefetch(line, 0);
+    }
+}
+
+/// Scores of 16 positions; `scales` are those of their keys, and the logarithms of those of their values.
+#[inline(always)]
+fn score<S: Simd, const R: usize>(
+    s: S,
+    q: &[f32],
+    words: &[[i32; 8]],
+    keys: &[Line],
+    scales: [&[f32; LANES]; 2],
+    scores: &mut [f32],
+) {
+    let (planes, offsets) = words.split_at(words.len() - R);
+    let (high_words, low_words) = planes.split_at(planes.len() / 2);
+    let (high_words, low_words) = (high_words.as_chunks::<R>().0, low_words.as_chunks::<R>().0);
+    let (mut high, mut low) = ([s.zero_i(); R], [s.zero_i(); R]);
+    for r in 0..R {
+        low[r] = s.splat_i(offsets[r][0]);
+    }
+    let (blocks, rest) = keys.as_chunks::<WORDS>();
+    for (block, lines) in blocks.iter().enumerate() {
+        let x = [&high_words[block], &low_words[block]];
+        s.dots_of_planes::<8, R>(lines, x, 0, [&mut high, &mut low]);
+    }
+    if !rest.is_empty() {
+        let x = [&high_words[blocks.len()], &low_words[blocks.len()]];
+        s.dots_of_planes::<8, R>(rest, x, 0, [&mut high, &mut low]);
+    }
+    let scales = [s.load(scales[0]), s.load(scales[1])];
+    for r in 0..R {
+        let total = s.to_f32(s.join_planes(high[r], low[r]));
+        let score = s.fma(s.mul(total, s.splat(q[r])), scales[0], scales[1]);
+        let to = scores[r * SPLIT..].first_chunk_mut().expect("a split is whole vectors");
+        s.store(score, to);
+    }
+}
+
+/// What the weights of a split depend on beside its scores.
+struct Split<'a, const R: usize> {
+    /// Positions that each row sees.
+    seen: [usize; R],
+    /// 1 / the scales of the values.
+    inverses: &'a [[f32; LANES]; SPLIT / LANES],
+}
+
+/// The weights of a split's positions, times the values' scales, as integers.
+struct Weights<'a, const R: usize> {
+    /// `[tiles]`: the high plane of 32 positions of each row.
+    high: &'a [[[i32; 8]; R]],
+    /// `[tiles]`: the low plane likewise.
+    low: &'a [[[i32; 8]; R]],
+    /// What each row's sums begin with.
+    offsets: [i32; R],
+}
+
+/// Turns the first `count` vectors of scores of N rows from the `first`-th on, whose scores `scores` begins with, into
+/// weights; several rows at a time, as each step of one waits for the step before.
+#[expect(clippy::too_many_arguments, reason = "inputs, where they are, and three outputs")]
+#[inline(always)]
+fn weigh<S: Simd, const R: usize, const N: usize>(
+    s: S,
+    split: &Split<'_, R>,
+    scores: &mut [f32],
+    count: usize,
+    first: usize,
+    planes: [&mut [[[i32; 8]; R]]; 2],
+    states: &mut [State],
+    offsets: &mut [i32],
+) {
+    let seen = split.seen[first..].first_chunk::<N>().expect("R is a multiple of N");
+    let m = largest_seen::<S, N>(s, scores, count, seen);
+    let (mut shifts, mut sums, mut wholes) = ([s.splat(0.0); N], [s.splat(0.0); N], [s.zero_i(); N]);
+    for n in 0..N {
+        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
+        shifts[n] = s.splat(if m[n] == f32::NEG_INFINITY { 0.0 } else { m[n] });
+    }
+    let (factor, [high, low]) = (s.splat(WHOLE_MAX), planes);
+    for (v, inverses) in split.inverses.iter().enumerate().take(count) {
+        let (high, low, inverses) = (&mut high[v / 2], &mut low[v / 2], s.load(inverses));
+        for n in 0..N {
+            let vector = scores[n * SPLIT + v * LANES..].first_chunk().expect("a split is whole vectors");
+            let weights = exp2(s, s.sub(s.load(vector), shifts[n]));
+            sums[n] = s.fma(weights, inverses, sums[n]);
+            let planes = [&mut high[first + n], &mut low[first + n]];
+            let whole = cut(s, weights, factor, planes, v % 2 * WORDS / 2);
+            wholes[n] = s.add_i(wholes[n], whole);
+        }
+    }
+    for n in 0..N {
+        states[n] = State { m: m[n], l: s.sum(sums[n]) };
+        offsets[n] = offset(s, wholes[n]);
+    }
+}
+
+/// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
+/// on. The values were asked for with the scores; in turn this asks for the keys of the next split, so that memory has
+/// work throughout.
+#[inline(always)]
+fn add_values<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    job: &Job<'_>,
+    unit: &Unit<'_>,
+    positions: Range<usize>,
+    weights: &Weights<'_, R>,
+    first: usize,
+    o: &mut [f32],
+) {
+    let vectors = o.len() / R / LANES;
+    let (mut high, mut low) = ([[s.zero_i(); R]; V], [[s.zero_i(); R]; V]);
+    for v in 0..V {
+        for r in 0..R {
+            low[v][r] = s.splat_i(weights.offsets[r]);
+        }
+    }
+    for (index, start) in positions.step_by(KV_TILE).enumerate() {
+        let values = tile(job, unit, start).values.as_chunks::<VALUE_LINES>().0;
+        let x = [&weights.high[index], &weights.low[index]];
+        let ahead = (R <= PREFETCHING_ROWS_MAX && start + SPLIT < unit.end())
+            .then(|| tile(job, unit, start + SPLIT).keys);
+        for half in 0..KV_TILE / LANES {
+            for v in 0..V {
+                let at = half * vectors + first + v;
+                if let Some(keys) = ahead {
+                    let lines = (at * VALUE_LINES).min(keys.len())..((at + 1) * VALUE_LINES).min(keys.len());
+                    prefetch(s, &keys[lines]);
+                }
+                let sums = [&mut high[v], &mut low[v]];
+                s.dots_of_planes::<8, R>(&values[at], x, half * WORDS / 2, sums);
+            }
+        }
+    }
+    let o = o.as_chunks_mut::<LANES>().0;
+    for r in 0..R {
+        for v in 0..V {
+            let total = s.to_f32(s.join_planes(high[v][r], low[v][r]));
+            s.store(s.mul(total, s.splat(1.0 / WHOLE_MAX)), &mut o[r * vectors + first + v]);
+        }
+    }
+}
