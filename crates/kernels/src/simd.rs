@@ -389,8 +389,12 @@ mod tests {
         for isa in Isa::available() {
             let lanes = std::array::from_fn(|lane| lane as f32);
             for (power, exchanged) in isa.run(Exchanges(&lanes)).into_iter().enumerate() {
-                let expected = std::array::from_fn(|lane| (lane ^ 1 << power) as f32);
-                assert!(exchanged == expected, "{isa:?} by {}: {exchanged:?}", 1 << power);
+                let expected: [f32; LANES] = std::array::from_fn(|lane| (lane ^ 1 << power) as f32);
+                assert!(
+                    exchanged.map(f32::to_bits) == expected.map(f32::to_bits),
+                    "{isa:?} by {}: {exchanged:?}",
+                    1 << power
+                );
             }
             for turns in 0..LANES {
                 let mut other = extremes;
