@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use base::{Clock as _, SystemClock};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -81,7 +82,7 @@ impl Challenge {
     /// As a browser solves it: on one thread, which leaves the machine to others, and in a browser's time.
     pub(crate) async fn solve_as_browser(self) -> Option<String> {
         let (say, said) = tokio::sync::oneshot::channel();
-        let began = tokio::time::Instant::now();
+        let clock = SystemClock::new();
         thread::spawn(move || {
             machine::give_way_a_little();
             // Whoever asked may have given up.
@@ -89,7 +90,8 @@ impl Challenge {
         });
         let (solution, took) = said.await.ok()?;
         // What was waited for a core is no browser's time.
-        tokio::time::sleep_until(began + took.unwrap_or(Duration::ZERO) * BROWSER_FACTOR).await;
+        let of_browser = took.unwrap_or(Duration::ZERO) * BROWSER_FACTOR;
+        tokio::time::sleep(of_browser.saturating_sub(clock.monotonic())).await;
         solution
     }
 

@@ -134,16 +134,23 @@ impl Waiting {
         own.push_back(sender);
     }
 
+    /// The next who has not gone away: those who have take nobody's turn.
     fn pop(&mut self) -> Option<oneshot::Sender<Pass>> {
-        let caller = self.callers.pop_front()?;
-        let own = self.of_caller.get_mut(&caller)?;
-        let first = own.pop_front();
-        if own.is_empty() {
-            self.of_caller.remove(&caller);
-        } else {
-            self.callers.push_back(caller);
+        loop {
+            let caller = self.callers.pop_front()?;
+            let own = self.of_caller.get_mut(&caller)?;
+            let gone = own.iter().take_while(|sender| sender.is_closed()).count();
+            own.drain(..gone);
+            let first = own.pop_front();
+            if own.is_empty() {
+                self.of_caller.remove(&caller);
+            } else {
+                self.callers.push_back(caller);
+            }
+            if first.is_some() {
+                return first;
+            }
         }
-        first
     }
 }
 
