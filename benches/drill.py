@@ -123,67 +123,86 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--plain", help="the plain server, to compare with")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--duration", type=int, default=60, help="seconds of the long drill's attack")
     parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
+    record = Record(drills)
     seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
     median = {
         figure: statistics.median(values) if all(value is not None for value in values) else None
         for figure in seeds[0][1]["summary"]
         for values in [[report["summary"][figure] for _, report in seeds]]
     }
-    long = drills.run("long", "--seed", "1", quick=False)
-    strong = [("100 times", drills.run("strength 100", "--seed", "1", "--strength", "100"))]
+    first = seeds[0][1]["summary"]
+    record.add("The main mix", table("seed", [*summaries(seeds), ("median", median)]))
+    long = drills.run("long", "--seed", "1", "--duration", str(arguments.duration), quick=False)
+    reopened = text(long["summary"]["reopen_seconds"])
+    record.add(
+        f"{arguments.duration} s of calm, {arguments.duration} s of attack",
+        table("drill", [("seed 1", long["summary"])])
+        + f"\n\nRegistration was open again {reopened} s after the end (goal: at most 120); the gate moved "
+        f"{long['gate_moves']} times in all.",
+    )
+    record.add("What a refusal costs", "Each kind alone for three seconds, after that drill.\n\n" + costs(long))
     crowd = drills.run("viral", "--seed", "1", "--attack", "viral")
-    kinds = ALONE if arguments.alone else []
-    alone = [(kind, drills.run(f"alone: {kind}", "--seed", "1", "--attack", kind)) for kind in kinds]
-    without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
-    counted = [
-        (count, drills.run(f"{count} addresses", "--seed", "1", "--addresses", str(count))) for count in ADDRESSES
-    ]
-    plain = []
+    suspended = any(sample["level"] == "suspended" for sample in crowd["samples"])
+    record.add(
+        "A crowd that is no attack",
+        table("drill", [("viral, 5 times the newcomers", crowd["summary"])])
+        + f"\n\nRegistration was {'' if suspended else 'never '}suspended.",
+    )
+    strong = drills.run("strength 100", "--seed", "1", "--strength", "100")
+    goal = "The goal for goodput is 0.95 here.\n\n"
+    record.add("Stronger", goal + table("strength", [("100 times", strong["summary"])]))
     if arguments.plain:
         environment = {"CACHALOT_DRILL_PLAIN": arguments.plain}
-        plain = [("plain axum", drills.run("plain", "--seed", "1", "--target", "plain", environment=environment))]
-    summaries = lambda reports: [(name, report["summary"]) for name, report in reports]  # noqa: E731
-    suspended = any(sample["level"] == "suspended" for sample in crowd["samples"])
-    grown = [
-        f"| {count:,} | {memory:.0f} | {files:.0f} | {text(report['summary']['goodput_ratio'])} |"
-        for count, report in counted
-        for memory, files in [usage(report)]
-    ]
-    it = long["summary"]
-    parts = [
-        "# The attack drill",
-        f"`make bench-drill`. {facts(arguments.binary, arguments.model, drills.loads)}",
-        "Server on half of the cores, people and attackers on the others; ten times what the server can serve of each "
-        "resource unless something else is said. docs/drill.md says what each figure is. With `--quick` a phase has some "
-        "fifteen chats, so that the p99 is the slowest of them.",
-        "## The main mix\n\n" + table("seed", summaries(seeds) + [("median", median)]),
-        "## A minute of each phase\n\n"
-        + table("drill", [("seed 1", it)])
-        + f"\n\nRegistration was open again {text(it['reopen_seconds'])} s after the end (goal: at most 120); the gate "
-        f"moved {long['gate_moves']} times in all.",
-        "## What a refusal costs\n\nEach kind alone for three seconds, after that drill.\n\n" + costs(long),
-        "## Stronger\n\nThe goal for goodput is 0.95 here.\n\n" + table("strength", summaries(strong)),
-        "## A crowd that is no attack\n\n"
-        + table("drill", [("viral, 5 times the newcomers", crowd["summary"])])
-        + f"\n\nRegistration was {'' if suspended else 'never '}suspended.",
-        "## Without one defence\n\nThe main mix, seed 1.\n\n"
-        + table("off", [("none", seeds[0][1]["summary"]), *summaries(without)]),
-        "## More addresses\n\nThe server's process, at most, from the attack's beginning on.\n\n"
-        "| attackers' addresses | resident, MiB | descriptors | goodput |\n|---|---|---|---|\n" + "\n".join(grown),
-    ]
-    if alone:
-        parts.append("## Each kind alone\n\n" + table("kind", summaries(alone)))
-    if plain:
-        parts.append(
-            "## A plain server\n\naxum without any defence, whose model is a clock and costs nothing (docs/drill.md), "
-            "under the same drill.\n\n" + table("server", [("Cachalot, seed 1", seeds[0][1]["summary"]), *summaries(plain)])
+        plain = drills.run("plain", "--seed", "1", "--target", "plain", environment=environment)
+        record.add(
+            "A plain server",
+            "axum without any defence, whose model is a clock and costs nothing (docs/drill.md), under the same drill.\n\n"
+            + table("server", [("Cachalot, seed 1", first), ("plain axum", plain["summary"])]),
         )
-    path = write_record("drill", "\n\n".join(parts) + "\n")
-    path.with_suffix(".json").write_text(json.dumps(drills.kept, indent=1) + "\n")
-    print(path.relative_to(RECORD.parent.parent))
+    grown = []
+    for count in ADDRESSES:
+        report = drills.run(f"{count} addresses", "--seed", "1", "--addresses", str(count))
+        memory, files = usage(report)
+        grown.append(f"| {count:,} | {memory:.0f} | {files:.0f} | {text(report['summary']['goodput_ratio'])} |")
+    record.add(
+        "More addresses",
+        "The server's process, at most, from the attack's beginning on.\n\n"
+        "| attackers' addresses | resident, MiB | descriptors | goodput |\n|---|---|---|---|\n" + "\n".join(grown),
+    )
+    without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
+    record.add("Without one defence", "The main mix, seed 1.\n\n" + table("off", [("none", first), *summaries(without)]))
+    if arguments.alone:
+        alone = [(kind, drills.run(f"alone: {kind}", "--seed", "1", "--attack", kind)) for kind in ALONE]
+        record.add("Each kind alone", table("kind", summaries(alone)))
+
+
+def summaries(reports: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
+    return [(name, report["summary"]) for name, report in reports]
+
+
+class Record:
+    """The record as far as it has come, so that a run that is broken off has not been for nothing."""
+
+    def __init__(self, drills: Drills) -> None:
+        self.drills = drills
+        self.parts: list[str] = []
+
+    def add(self, title: str, part: str) -> None:
+        self.parts.append(f"## {title}\n\n{part}")
+        head = [
+            "# The attack drill",
+            f"`make bench-drill`. {facts(self.drills.binary, self.drills.model, self.drills.loads)}",
+            "Server on half of the cores, people and attackers on the others; ten times what the server can serve of each "
+            "resource unless something else is said. docs/drill.md says what each figure is. With `--quick` a phase has "
+            "some fifteen chats, so that the p99 is the slowest of them.",
+        ]
+        path = write_record("drill", "\n\n".join(head + self.parts) + "\n")
+        path.with_suffix(".json").write_text(json.dumps(self.drills.kept, indent=1) + "\n")
+        print(f"{path.relative_to(RECORD.parent.parent)}: {title}")
 
 
 if __name__ == "__main__":

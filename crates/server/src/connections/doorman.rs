@@ -59,7 +59,8 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     match who {
         Who::Machine => Seen::Known,
         Who::User(user) if app.bulwark.strangers.is_usual(user, app.clock.monotonic()) => Seen::Known,
-        Who::User(_) => Seen::Stranger(Class::Unknown, Errand::of(path)),
+        // More than a person makes: not in the strangers' way, nor in the other users'.
+        Who::User(_) => Seen::Stranger(Class::Guest, Errand::of(path)),
         Who::Network(_) => Seen::Stranger(class, Errand::of(path)),
     }
 }
