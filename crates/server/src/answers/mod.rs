@@ -17,7 +17,7 @@ pub(crate) use live::{Live, News, Seen};
 pub(crate) use write::{Plan, StartError, spawn};
 
 use crate::app::App;
-use crate::bulwark::Counts;
+use crate::bulwark::{Counts, fair_part};
 use crate::error::ApiError;
 
 /// The answers being written, at most as many as there are places.
@@ -34,9 +34,6 @@ pub(crate) struct Answers {
     /// every answer that is stored as generating is in `live`, or was.
     starting: RwLock<()>,
 }
-
-/// Answers that a user may have written at once in any case, however many others have.
-const OWN_MIN: u32 = 4;
 
 /// After so many seconds an answer may have ended.
 const RETRY_S: u64 = 5;
@@ -118,7 +115,7 @@ impl Answers {
     fn fair(&self, theirs: u32, users: usize) -> Option<u32> {
         let is_alone = users <= usize::from(theirs > 0);
         let free = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
-        (!is_alone).then_some((free / 2).max(OWN_MIN))
+        (!is_alone).then(|| fair_part(free))
     }
 
     /// To be held while an answer is stored and spawned.

@@ -15,7 +15,7 @@ use crate::accounts::Standing;
 use crate::app::App;
 use crate::bulwark::{Seated, Wish};
 use crate::error::{ApiError, displaced};
-use crate::generation::check;
+use crate::generation::{check, seat};
 use crate::meter::{FAILED, Hold, Metered, Took, settle_row};
 
 /// What to write.
@@ -239,8 +239,7 @@ async fn start(
 ) -> Result<Seated, StartError> {
     let wish = Wish::of_chat(&request, None);
     let portion = app.bulwark.portion(dialogue, standing, wish).map_err(StartError::Broken)?;
-    let seat = app.bulwark.berths.look(dialogue, standing);
-    seat.inspect_err(|_| app.metrics.refused(standing.class, "engine")).map_err(StartError::Refused)?;
+    seat(app, dialogue, standing).map_err(StartError::Refused)?;
     let request = ChatRequest { reasoning_tokens_max: portion.thinking_tokens(), ..request };
     let prompt = check(app, dialogue, standing, move |dialogue| dialogue.check(&request)).await?;
     let (prompt, cut) = portion.fit(prompt).map_err(StartError::Broken)?;

@@ -12,6 +12,12 @@ use crate::accounts::{Standing, Who};
 
 /// What a user has in any case, however many ask.
 const OWN_MIN: u32 = 4;
+
+/// What one user may hold of places of which so many are free, while others hold some too: half of what is left.
+pub(crate) fn fair_part(free: u32) -> u32 {
+    (free / 2).max(OWN_MIN)
+}
+
 /// Places that one user leaves to whoever comes, at most.
 const LEFT_MAX: u32 = 8;
 
@@ -137,7 +143,7 @@ impl Model {
         let allowed = if is_alone {
             self.slots - (self.slots / 8).min(LEFT_MAX)
         } else {
-            (free / 2).min(self.running_max).max(OWN_MIN)
+            fair_part(free.min(self.running_max.saturating_mul(2)))
         };
         if held < allowed { Ok(()) } else { Err(Full::Key { allowed, held }) }
     }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use base::Rng;
 use defence::{Brownout, Caps, Class, Dimness, Reduced, Shares};
 
-pub(crate) use self::berths::{Berths, Seated};
+pub(crate) use self::berths::{Berths, Seated, fair_part};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Wish};

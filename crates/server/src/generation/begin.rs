@@ -147,9 +147,16 @@ pub(crate) async fn begin(
 /// Whether there would be a place at a model for somebody, as far as that is known at once: before anything is read or
 /// written for a request that would then be refused.
 pub(crate) fn look(app: &App, model: &str, standing: Standing) -> Result<(), ApiError> {
-    let Some(dialogue) = app.hub.find(model) else { return Ok(()) };
-    let seat = app.bulwark.berths.look(&dialogue, standing);
-    Ok(seat.inspect_err(|_| app.metrics.refused(standing.class, "engine"))?)
+    match app.hub.find(model) {
+        Some(dialogue) => Ok(seat(app, &dialogue, standing)?),
+        None => Ok(()),
+    }
+}
+
+/// Whether there would be a place at a model for somebody now; counted if not.
+pub(crate) fn seat(app: &App, dialogue: &Dialogue, standing: Standing) -> Result<(), DialogueError> {
+    let seat = app.bulwark.berths.look(dialogue, standing);
+    seat.inspect_err(|_| app.metrics.refused(standing.class, "engine"))
 }
 
 /// The prompts for so many tokens of answers together, as many for each.
@@ -186,8 +193,7 @@ async fn prepare(
         let counts = app.bulwark.begin(standing, portion.cost(choices))?;
         Ok((portion, counts))
     });
-    let seat = app.bulwark.berths.look(&dialogue, standing);
-    seat.inspect_err(|_| app.metrics.refused(standing.class, "engine"))?;
+    seat(app, &dialogue, standing)?;
     let (portion, counts) = priced.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
     let asked = asked.thinking_at_most(portion.thinking_tokens());
     let checked = check(app, &dialogue, standing, move |dialogue| asked.check(dialogue)).await?;

@@ -10,7 +10,7 @@ mod respond;
 mod running;
 pub(crate) mod translate;
 
-pub(crate) use begin::{Asked, Order, begin, check, look};
+pub(crate) use begin::{Asked, Order, begin, check, look, seat};
 pub(crate) use lend::lend;
 pub(crate) use respond::{Form, stream, whole, whole_as};
 pub(crate) use running::{Ended, Running, Step};
