@@ -26,15 +26,7 @@ fn float_products_of_extremes_match_f64() {
                     let tile: Vec<f32> =
                         [1.0, -0.5, 0.25, 2.0].iter().flat_map(|f| x.iter().map(move |x| f * x)).collect();
                     for x in [x, tile] {
-                        let (mut expected, mut magnitudes) = (Vec::new(), Vec::new());
-                        for x in x.chunks(cols) {
-                            for row in 0..rows {
-                                let products =
-                                    matrix.row(row).iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x));
-                                expected.push(products.clone().sum());
-                                magnitudes.push(products.map(f64::abs).sum());
-                            }
-                        }
+                        let (expected, magnitudes) = matrix.products(&x);
                         for isa in isas() {
                             let packed = PackedMatrix::pack(&matrix, isa, &pool);
                             let mut activations = Activations::new();

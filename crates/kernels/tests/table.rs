@@ -178,15 +178,7 @@ fn float_products_match_f64() {
             let matrix = FloatMatrix::random(rows, cols, layout);
             for n in [1, 2, 6, 11, 25] {
                 let x = random(n * cols, 1.0);
-                let (mut expected, mut magnitudes) = (Vec::new(), Vec::new());
-                for x in x.chunks(cols) {
-                    for row in 0..rows {
-                        let products =
-                            matrix.row(row).iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x));
-                        expected.push(products.clone().sum());
-                        magnitudes.push(products.map(f64::abs).sum());
-                    }
-                }
+                let (expected, magnitudes) = matrix.products(&x);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
                     let mut activations = Activations::new();

@@ -163,6 +163,19 @@ impl FloatMatrix {
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.cols..][..self.cols]
     }
+
+    /// The products with rows of inputs in f64, `[n, rows]`, and the magnitudes of what was added up for them.
+    pub fn products(&self, x: &[f32]) -> (Vec<f64>, Vec<f64>) {
+        let (mut sums, mut magnitudes) = (Vec::new(), Vec::new());
+        for x in x.chunks(self.cols) {
+            for row in 0..self.rows {
+                let products = self.row(row).iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x));
+                sums.push(products.clone().sum());
+                magnitudes.push(products.map(f64::abs).sum());
+            }
+        }
+        (sums, magnitudes)
+    }
 }
 
 impl RowSource for FloatMatrix {
