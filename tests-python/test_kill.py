@@ -50,6 +50,8 @@ class Worker:
         self.random = random.Random(SEED * 1000 + number)
         self.people = people
         self.failure: BaseException | None = None
+        # Tickets of places in the waiting list.
+        self.places: list[str] = []
         self.acknowledged = 0
         self.serial = 0
 
@@ -85,12 +87,20 @@ class Worker:
     def sign_up(self) -> None:
         self.serial += 1
         name = f"sailor {self.number} {self.serial} {self.random.randrange(1 << 30)}"
-        status, answer, cookie = self.program.ask("POST", "/api/sign-up", {"name": name, "password": PASSWORD})
-        # The limit on sign-ups from one network is not an acknowledgement.
-        assert status in (201, 429), (status, answer)
+        # It may be used up without our hearing of it.
+        shown = self.places.pop() if self.places else None
+        asked = {"name": name, "password": PASSWORD} | ({"place": shown} if shown else {})
+        status, answer, cookie = self.program.ask("POST", "/api/sign-up", asked)
+        # What the limits turn away is not acknowledged; a place in the waiting list is.
+        assert status in (201, 202, 428, 429), (status, answer)
         if status == 201:
             self.acknowledged += 1
             self.people.append(Person(name, cookie))
+        elif status == 202:
+            self.acknowledged += 1
+            self.places.append(answer["waiting"]["place"])
+        elif shown:
+            self.places.append(shown)
 
     def chat(self, person: Person, known: str | None, running: list[str]) -> None:
         if known is None:
@@ -136,6 +146,13 @@ def program(binary: pathlib.Path, model_file: pathlib.Path, tmp_path: pathlib.Pa
     program.start()
     yield program
     program.kill()
+
+
+def check_places(program: Program, places: list[str]) -> None:
+    """Whoever waited for an account still waits."""
+    for place in places:
+        status, answer, _ = program.ask("POST", "/api/places", {"place": place})
+        assert status == 200, (status, answer)
 
 
 def check_people(program: Program, people: list[Person], chance: random.Random) -> None:
@@ -215,6 +232,8 @@ def test_nothing_acknowledged_is_lost_when_the_program_is_killed(program: Progra
         program.check_database()
         program.start()
         # All of it, now and then and at the end; otherwise the newest of each.
+        for worker in workers:
+            check_places(program, worker.places)
         for people in groups:
             whole = kill % 20 == 0 or kill == KILLS - 1
             check_people(program, people if whole else people[-3:], chance)
