@@ -50,7 +50,7 @@ pub(crate) use device::device_shown;
 use logins::LoginBook;
 pub(crate) use logins::{Tried, check_guess, guessed_wrong};
 pub(crate) use operator::{Admin, Machine, Operator};
-pub(crate) use password::{Hasher, Password, fingerprint, random_password};
+pub(crate) use password::{Chosen, Hasher, Password, fingerprint, random_password};
 pub(crate) use profile::{check_email, check_key_name, check_name, check_passkey_name};
 pub(crate) use relying_party::RelyingParty;
 use revoked::Revoked;

@@ -81,8 +81,8 @@ pub(crate) fn random_password(bytes: [u8; 20]) -> String {
 }
 
 impl Password {
-    /// Refuses what is too short, too long, known from breaches or too easily guessed; `param` names the field.
-    pub(crate) fn check_strength(&self, param: &'static str, name: &str) -> Result<(), ApiError> {
+    /// Refuses what is too short, too long or known from breaches; `param` names the field. It takes microseconds.
+    pub(crate) fn check_form(&self, param: &'static str) -> Result<(), ApiError> {
         let chars = self.0.chars().count();
         if !(CHARS_MIN..=CHARS_MAX).contains(&chars) {
             let message = format!(
@@ -97,8 +97,27 @@ impl Password {
             );
             return Err(ApiError::unprocessable("breached_password", message).with_param(param));
         }
+        Ok(())
+    }
+}
+
+/// A password that somebody chooses.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    pub(crate) password: Password,
+    /// The field that it came in.
+    pub(crate) param: &'static str,
+    /// Of whose account it is.
+    pub(crate) name: &'a str,
+}
+
+impl Chosen<'_> {
+    /// Refuses what is of no good form or too easily guessed. To guess takes milliseconds: done where hashes are.
+    fn check(&self) -> Result<(), ApiError> {
+        let &Self { ref password, param, name } = self;
+        password.check_form(param)?;
         // It knows the passwords that were found in breaches most often, names, words, dates and keyboard walks.
-        let guesses = zxcvbn::zxcvbn(&self.0, &[name, "cachalot"]).guesses();
+        let guesses = zxcvbn::zxcvbn(&password.0, &[name, "cachalot"]).guesses();
         if guesses < GUESSES_MIN {
             let message = format!(
                 "{param} is among the first {GUESSES_MIN} that an attacker tries: take several unrelated words, or more \
@@ -152,17 +171,32 @@ impl Hasher {
         }
     }
 
-    /// The hash in PHC form.
+    /// The hash in PHC form of a password that is not too weak.
     pub(crate) async fn hash(
         &self,
-        password: Password,
+        chosen: Chosen<'_>,
         salt: [u8; 16],
         standing: Standing,
     ) -> Result<String, ApiError> {
-        let argon2 = self.argon2.clone();
-        self.in_turn(standing, move || hash(&argon2, password.0.as_bytes(), &salt))
-            .await?
-            .map_err(|error| ApiError::internal(format!("a password could not be hashed: {error}")))
+        let Chosen { password, param, name } = chosen;
+        password.check_form(param)?;
+        let (argon2, name) = (self.argon2.clone(), name.to_owned());
+        let work = move || {
+            let chosen = Chosen { password, param, name: &name };
+            chosen.check()?;
+            hash(&argon2, chosen.password.0.as_bytes(), &salt)
+                .map_err(|error| ApiError::internal(format!("a password could not be hashed: {error}")))
+        };
+        self.in_turn(standing, Work::Hash, work).await?
+    }
+
+    /// Refuses a weak password before the rest of what it takes to hash it.
+    pub(crate) async fn check(&self, chosen: Chosen<'_>, standing: Standing) -> Result<(), ApiError> {
+        let Chosen { password, param, name } = chosen;
+        password.check_form(param)?;
+        let name = name.to_owned();
+        let work = move || Chosen { password, param, name: &name }.check();
+        self.in_turn(standing, Work::Check, work).await?
     }
 
     /// Whether it is the password of this hash. Without a hash it is not, after as long.
@@ -176,7 +210,7 @@ impl Hasher {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.decoy.clone());
         let matches = self
-            .in_turn(standing, move || {
+            .in_turn(standing, Work::Hash, move || {
                 PasswordHash::new(&hash)
                     .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
             })
@@ -203,12 +237,13 @@ impl Hasher {
     async fn in_turn<T: Send + 'static>(
         &self,
         standing: Standing,
+        kind: Work,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let full =
             |_| ApiError::busy("busy", "too many people are signing in at once; try again in a moment");
         let turn = self.turns.take(standing).await.map_err(full)?;
-        self.computed.fetch_add(1, Ordering::Relaxed);
+        self.computed.fetch_add(u64::from(kind == Work::Hash), Ordering::Relaxed);
         let (sender, computed) = oneshot::channel();
         let niceness = if standing.class > Class::Unknown { NICENESS_OF_KNOWN } else { NICENESS };
         // A thread of its own: the system gives it what others leave, and it could not take that back. To start it is a
@@ -223,6 +258,13 @@ impl Hasher {
         hashing.map_err(|error| ApiError::internal(format!("no thread for hashing a password: {error}")))?;
         computed.await.map_err(|_| ApiError::internal("hashing a password panicked"))
     }
+}
+
+/// What is done in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Hash,
+    Check,
 }
 
 fn argon2_of(cost: PasswordCost) -> Argon2<'static> {
@@ -257,6 +299,10 @@ mod tests {
         Password(Zeroizing::new(text.to_owned()))
     }
 
+    fn chosen(text: &str) -> Chosen<'static> {
+        Chosen { password: password(text), param: "password", name: "moby" }
+    }
+
     fn hasher(at_once: usize) -> Hasher {
         Hasher::new(PasswordCost { memory_kib: 64, passes: 1 }, at_once, Shares::NONE, &[0; 16])
     }
@@ -264,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_password_itself_verifies() {
         let hasher = hasher(2);
-        let hash = hasher.hash(password("correct horse"), [1; 16], ME).await.unwrap();
+        let hash = hasher.hash(chosen("correct horse"), [1; 16], ME).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
         assert!(hasher.verify(password("correct horse"), Some(hash.clone()), ME).await.unwrap());
         assert!(!hasher.verify(password("correct horse "), Some(hash), ME).await.unwrap());
@@ -283,17 +329,17 @@ mod tests {
         for text in
             ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"]
         {
-            let error = password(text).check_strength("password", "moby").unwrap_err();
+            let error = chosen(text).check().unwrap_err();
             assert_eq!(error.code(), "breached_password", "{text}");
         }
-        let guessable = password("mobymoby").check_strength("password", "moby").unwrap_err();
+        let guessable = chosen("mobymoby").check().unwrap_err();
         assert_eq!(guessable.code(), "weak_password");
     }
 
     #[test]
     fn what_everybody_tries_first_is_refused() {
         let check = |text: &str, accepted: bool| {
-            assert_eq!(password(text).check_strength("password", "moby").is_ok(), accepted, "{text}");
+            assert_eq!(chosen(text).check().is_ok(), accepted, "{text}");
         };
         for weak in
             ["", "short", "password", "12345678", "qwertyuiop", "iloveyou1", "mobymoby", "aaaaaaaaaaaa"]
@@ -338,7 +384,7 @@ mod tests {
             let text = random_password(bytes);
             assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), [5; 4], "{text}");
             assert!(!text.contains(['l', 'o', '0', '1']), "{text}");
-            password(&text).check_strength("password", "moby").unwrap();
+            chosen(&text).check().unwrap();
             assert!(seen.insert(text));
         }
     }

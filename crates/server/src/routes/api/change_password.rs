@@ -4,7 +4,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{confirm, end_sessions};
-use crate::accounts::{Caller, Password, Peer, Standing};
+use crate::accounts::{Caller, Chosen, Password, Peer, Standing};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -34,8 +34,8 @@ pub(crate) async fn handle(
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
     let user = confirm(&app, caller, asked.old, peer).await?;
-    asked.new.check_strength("new", &user.name)?;
-    let hash = app.accounts.hasher.hash(asked.new, app.random_bytes(), standing).await?;
+    let chosen = Chosen { password: asked.new, param: "new", name: &user.name };
+    let hash = app.accounts.hasher.hash(chosen, app.random_bytes(), standing).await?;
     let worker = App::clone(&app);
     app.detached(async move {
         // The store compares once more: of two who change it at once, one does.

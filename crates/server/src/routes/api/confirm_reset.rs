@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::end_sessions;
 use super::reset::Reset;
 use super::verify::{invalid, no_ticket};
-use crate::accounts::{Password, Peer, Standing, fingerprint};
+use crate::accounts::{Chosen, Password, Peer, Standing, fingerprint};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -46,9 +46,8 @@ pub(crate) async fn handle(
     if reset.of_hash != fingerprint(user.password_hash.as_deref()) {
         return Err(used());
     }
-    asked.password.check_strength("password", &user.name)?;
-    let hash =
-        app.accounts.hasher.hash(asked.password, app.random_bytes(), standing.at_least(Class::Guest)).await?;
+    let chosen = Chosen { password: asked.password, param: "password", name: &user.name };
+    let hash = app.accounts.hasher.hash(chosen, app.random_bytes(), standing.at_least(Class::Guest)).await?;
     // The store compares once more: two who use the link at once don't both succeed.
     let worker = App::clone(&app);
     app.detached(async move {

@@ -6,7 +6,7 @@ use store::{NewUser, StoreError, UserRole};
 use utoipa::ToSchema;
 
 use super::sign_in_response;
-use crate::accounts::{Password, Peer, Standing, check_name};
+use crate::accounts::{Chosen, Password, Peer, Standing, check_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -47,9 +47,8 @@ pub(crate) async fn handle(
         return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_setup_token", message));
     }
     let name = check_name(&asked.name)?;
-    asked.password.check_strength("password", &name)?;
-    let password_hash =
-        Some(app.accounts.hasher.hash(asked.password, app.random_bytes(), Standing::MACHINE).await?);
+    let chosen = Chosen { password: asked.password, param: "password", name: &name };
+    let password_hash = Some(app.accounts.hasher.hash(chosen, app.random_bytes(), Standing::MACHINE).await?);
     let new = NewUser { name, email: None, role: UserRole::Admin, password_hash, first: true };
     let user = app.store.add_user(new).await.map_err(|error| match error {
         StoreError::Conflict(_) => done(),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::challenges::ChallengeShape;
 use super::sign_in_response;
 use super::views::Mailed;
-use crate::accounts::{Password, Peer, Standing, check_email, check_name};
+use crate::accounts::{Chosen, Password, Peer, Standing, check_email, check_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
@@ -79,8 +79,9 @@ pub(crate) async fn handle(
     }
     // Before a challenge is used up, or worked at: a name is what is most often taken.
     check_name_is_free(&app, &name).await?;
+    // Whether it is weak takes as long to find out as ten of these: not before there is an account for it.
+    asked.password.check_form("password")?;
     let pass = app.check_shown(&asked.shown(), peer).await?;
-    asked.password.check_strength("password", &name)?;
     app.accounts.take_network(peer, app.clock.monotonic())?;
     // From here to the end: an account that was taken from the budget is made even if whoever asked for it goes away.
     let worker = App::clone(&app);
@@ -105,8 +106,9 @@ async fn make(
     standing: Standing,
 ) -> Result<User, ApiError> {
     let made: Result<User, ApiError> = async {
+        let chosen = Chosen { password, param: "password", name: &name };
         let password_hash =
-            Some(app.accounts.hasher.hash(password, app.random_bytes(), turn(standing, pass)).await?);
+            Some(app.accounts.hasher.hash(chosen, app.random_bytes(), turn(standing, pass)).await?);
         let new = NewUser { name, email: None, role: UserRole::User, password_hash, first: false };
         Ok(app.store.add_user(new).await?)
     }
@@ -189,11 +191,13 @@ async fn by_letter(
     check_name_is_free(app, &asked.name).await?;
     let pass = app.check_shown(&asked.shown(), peer).await?;
     app.check_letter(&pass, peer)?;
-    asked.password.check_strength("password", &asked.name)?;
+    let turn = turn(standing, &pass);
+    let chosen = || Chosen { password: asked.password.clone(), param: "password", name: &asked.name };
+    // Before one of the letters is used up that an address may get.
+    app.accounts.hasher.check(chosen(), turn).await?;
     app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;
     let place = letters.place()?;
-    let password_hash =
-        app.accounts.hasher.hash(asked.password, app.random_bytes(), turn(standing, &pass)).await?;
+    let password_hash = app.accounts.hasher.hash(chosen(), app.random_bytes(), turn).await?;
     let email = to.to_string();
     let known = app.store.user_by_login(email.clone()).await?.is_some();
     let waiting = Waiting {

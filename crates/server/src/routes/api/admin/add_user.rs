@@ -50,9 +50,8 @@ pub(crate) async fn handle(
     let name = check_name(&asked.name)?;
     let email = check_email(asked.email.as_deref())?;
     let groups = check_groups(&asked.groups)?;
-    let (password, shown) = given_or_random(&app, asked.password, &name)?;
-    let password_hash =
-        Some(app.accounts.hasher.hash(password, app.random_bytes(), Standing::MACHINE).await?);
+    let (chosen, shown) = given_or_random(&app, asked.password, &name);
+    let password_hash = Some(app.accounts.hasher.hash(chosen, app.random_bytes(), Standing::MACHINE).await?);
     // Only the machine comes here while there is nobody.
     let first = app.store.users_count().await? == 0;
     let role = if first { UserRole::Admin } else { asked.role.map_or(UserRole::User, Into::into) };

@@ -43,7 +43,7 @@ use store::{GroupId, GroupLimits, KeyId, SessionId, StoreError, UserId};
 use utoipa::ToSchema;
 
 use super::id_in_path;
-use crate::accounts::{Password, random_password};
+use crate::accounts::{Chosen, Password, random_password};
 use crate::app::App;
 use crate::body::Given;
 use crate::error::ApiError;
@@ -173,21 +173,10 @@ fn of_groups(error: StoreError) -> ApiError {
 }
 
 /// The password that was given, or a new one, whose text is to be shown.
-fn given_or_random(
-    app: &App,
-    given: Option<Password>,
-    name: &str,
-) -> Result<(Password, Option<String>), ApiError> {
-    match given {
-        Some(password) => {
-            password.check_strength("password", name)?;
-            Ok((password, None))
-        }
-        None => {
-            let text = random_password(app.random_bytes());
-            Ok((Password::from(text.clone()), Some(text)))
-        }
-    }
+fn given_or_random<'a>(app: &App, given: Option<Password>, name: &'a str) -> (Chosen<'a>, Option<String>) {
+    let shown = given.is_none().then(|| random_password(app.random_bytes()));
+    let password = given.unwrap_or_else(|| Password::from(shown.clone().unwrap_or_default()));
+    (Chosen { password, param: "password", name }, shown)
 }
 
 const MODELS_MAX: usize = 256;

@@ -46,8 +46,8 @@ pub(crate) async fn handle(
     let user = app.store.user(id).await?;
     operator.may_look_after(&user)?;
     operator.must_be_another(id)?;
-    let (password, shown) = given_or_random(&app, asked.password, &user.name)?;
-    let hash = app.accounts.hasher.hash(password, app.random_bytes(), Standing::MACHINE).await?;
+    let (chosen, shown) = given_or_random(&app, asked.password, &user.name);
+    let hash = app.accounts.hasher.hash(chosen, app.random_bytes(), Standing::MACHINE).await?;
     let worker = App::clone(&app);
     let sessions = app
         .detached(async move {
