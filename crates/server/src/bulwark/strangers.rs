@@ -23,17 +23,29 @@ const PRESSED: Duration = Duration::from_secs(2);
 
 /// Visits are fewer while a task waits for longer than this.
 const LATE: Duration = Duration::from_millis(10);
-/// Of those of a second, how many may come at once.
+/// Of the visits of a second, how many may come at once.
 const VISITS_AT_ONCE: f64 = 0.25;
 /// What is left of them each time that one does, and what they grow by each time that none does.
 const LESS: f64 = 0.7;
 const MORE: f64 = 1.1;
 /// The part of visits that is left in any case.
 const VISITS_MIN: f64 = 0.04;
+/// The part that is left while no task waits and yet all cores are busy: what strangers have of them, answers have not.
+const VISITS_WHILE_BUSY: f64 = 0.1;
+/// The part that is left when very many begin to come, until it is known how much they take.
+const VISITS_AT_FIRST: f64 = 0.2;
+/// Of those of a second for other errands, how many may then come at once: each is work that a user waits behind.
+const AT_ONCE_AT_FIRST: f64 = 0.05;
+/// The part of all cores' time from which on they are busy.
+const BUSY: f64 = 0.9;
 
-/// New connections of one user in a window, while very many come; more are taken for a stranger's.
+/// New connections of one user in a window, while very many come, and of one who is not known for long. More are nothing
+/// that a person does, and come with each other.
 const OF_USER_MAX: u64 = 60;
+const OF_NEW_USER_MAX: u64 = 20;
 const OF_USER_WINDOW: Duration = Duration::from_secs(2);
+/// Of those of strangers, so many there may be of them.
+const EXCESS_PART: f64 = 0.1;
 const OF_USER_COLUMNS: usize = 1 << 12;
 
 /// What a stranger comes for.
@@ -47,10 +59,12 @@ pub(crate) enum Errand {
     Visit,
     /// To ask many things at once, by HTTP/2 in the clear, which browsers don't speak.
     Http2,
+    /// What a user who is not known for long asks beyond what a person does.
+    Excess,
 }
 
 impl Errand {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 
     pub(crate) fn of(path: &str) -> Self {
         const SIGN_IN: [&str; 3] = ["/api/login", "/api/reset", "/oidc/"];
@@ -86,7 +100,7 @@ pub(crate) struct Strangers {
 struct Inner {
     arrivals: Bucket,
     pressed_until: Duration,
-    unknown: [Bucket; Errand::COUNT],
+    by_errand: [Bucket; Errand::COUNT],
     /// Who has shown a device that somebody signed in with.
     guests: Bucket,
     answers: Bucket,
@@ -96,6 +110,26 @@ struct Inner {
     of_users: Rates,
 }
 
+impl Inner {
+    /// Very many begin to come: what was saved up for a moment like any other is not for this one.
+    fn begin_pressed(&mut self, now: Duration) {
+        self.let_visit(self.visits.min(VISITS_AT_FIRST), now);
+        let rate = self.rate;
+        for errand in [Errand::SignIn, Errand::SignUp] {
+            let bucket = &mut self.by_errand[errand as usize];
+            bucket.change((rate * AT_ONCE_AT_FIRST).max(1.0), rate, now);
+            bucket.change(rate, rate, now);
+        }
+    }
+
+    /// This part of the visits of calm.
+    fn let_visit(&mut self, part: f64, now: Duration) {
+        self.visits = part;
+        let rate = (self.rate * part).max(1.0);
+        self.by_errand[Errand::Visit as usize].change((rate * VISITS_AT_ONCE).max(1.0), rate, now);
+    }
+}
+
 impl Strangers {
     pub(super) fn new(settings: &Defence, rng: &mut Rng) -> Self {
         let rate = f64::from(settings.strangers_per_second.max(1));
@@ -103,11 +137,12 @@ impl Strangers {
         let inner = Inner {
             arrivals: Bucket::new(CALM_CONNECTIONS, CALM_CONNECTIONS),
             pressed_until: Duration::ZERO,
-            unknown: [
+            by_errand: [
                 bucket(),
                 bucket(),
                 Bucket::new(rate * VISITS_AT_ONCE, rate),
                 Bucket::new(rate / HTTP2_PART, rate / HTTP2_PART),
+                Bucket::new((rate * EXCESS_PART).max(1.0), rate * EXCESS_PART),
             ],
             guests: bucket(),
             answers: Bucket::new(ANSWERS, ANSWERS),
@@ -130,23 +165,32 @@ impl Strangers {
         }
         let mut inner = self.lock();
         if inner.arrivals.take(0.0, now).is_err() {
+            if now >= inner.pressed_until {
+                inner.begin_pressed(now);
+            }
             inner.pressed_until = now + PRESSED;
         }
         now < inner.pressed_until
     }
 
-    /// Takes how long a task waited for a core.
-    pub(super) fn waited(&self, delay: Duration, now: Duration) {
+    /// Takes how long a task waited for a core, and the part of all cores' time that this program had lately.
+    pub(super) fn waited(&self, delay: Duration, used: f64, now: Duration) {
         let mut inner = self.lock();
-        let change = if delay > LATE { LESS } else { MORE };
-        inner.visits = (inner.visits * change).clamp(VISITS_MIN, 1.0);
-        let rate = (inner.rate * inner.visits).max(1.0);
-        inner.unknown[Errand::Visit as usize].change((rate * VISITS_AT_ONCE).max(1.0), rate, now);
+        // Whoever uses the cores to the full without a flood is a server that is put to good use.
+        let is_busy = used > BUSY && now < inner.pressed_until;
+        let least = if delay > LATE { VISITS_MIN } else { VISITS_WHILE_BUSY };
+        let part = if delay > LATE || is_busy {
+            (inner.visits * LESS).max(least.min(inner.visits))
+        } else {
+            (inner.visits * MORE).min(1.0)
+        };
+        inner.let_visit(part, now);
     }
 
     /// Counts a user's new connection; whether it is one of as many as a user has.
-    pub(crate) fn is_usual(&self, user: UserId, now: Duration) -> bool {
-        self.lock().of_users.take(&<[u8; 16]>::from(user), OF_USER_MAX, now).is_ok()
+    pub(crate) fn is_usual(&self, user: UserId, class: Class, now: Duration) -> bool {
+        let most = if class >= Class::Established { OF_USER_MAX } else { OF_NEW_USER_MAX };
+        self.lock().of_users.take(&<[u8; 16]>::from(user), most, now).is_ok()
     }
 
     /// Whether one more who is turned away may be told so.
@@ -160,9 +204,9 @@ impl Strangers {
             return Ok(());
         }
         let mut inner = self.lock();
-        match class {
-            Class::Guest => inner.guests.take(0.0, now),
-            _ => inner.unknown[errand as usize].take(0.0, now),
+        match (class, errand) {
+            (Class::Guest, errand) if errand != Errand::Excess => inner.guests.take(0.0, now),
+            _ => inner.by_errand[errand as usize].take(0.0, now),
         }
     }
 }
@@ -208,10 +252,50 @@ mod tests {
             let now = Duration::from_secs(seconds);
             (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count()
         };
-        (0..20).for_each(|_| strangers.waited(2 * LATE, Duration::ZERO));
+        (0..20).for_each(|_| strangers.waited(2 * LATE, 0.5, Duration::ZERO));
         assert_eq!((let_in(Errand::Visit, 1), let_in(Errand::SignIn, 1)), (1, 10));
-        (0..50).for_each(|_| strangers.waited(Duration::ZERO, Duration::from_secs(2)));
+        (0..50).for_each(|_| strangers.waited(Duration::ZERO, 0.5, Duration::from_secs(2)));
         assert_eq!(let_in(Errand::Visit, 3), 2);
+    }
+
+    #[test]
+    fn visits_give_way_to_answers_while_very_many_come_and_never_otherwise() {
+        let settings = Defence { strangers_per_second: 1000, ..Defence::default() };
+        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
+        let in_a_second = |second: u64| {
+            let now = |part| Duration::from_millis(1000 * second + part);
+            (0..1000_u64)
+                .filter(|part| strangers.take(Class::Unknown, Errand::Visit, now(*part)).is_ok())
+                .count()
+        };
+        (0..50).for_each(|_| strangers.waited(Duration::ZERO, 1.0, Duration::from_secs(1)));
+        assert_eq!(in_a_second(1), 1000);
+        let pressed = (0..300).map(|_| strangers.is_pressed_by_one_more(Duration::from_secs(3)));
+        assert_eq!(pressed.filter(|is_pressed| *is_pressed).count(), 100);
+        assert!((200..260).contains(&in_a_second(3)), "at first");
+        (0..50).for_each(|_| strangers.waited(Duration::ZERO, 1.0, Duration::from_secs(4)));
+        assert!((100..130).contains(&in_a_second(4)));
+        // Those that are fewer already, as tasks waited, don't become more by it.
+        (0..50).for_each(|_| strangers.waited(2 * LATE, 1.0, Duration::from_millis(4990)));
+        strangers.waited(Duration::ZERO, 1.0, Duration::from_millis(4995));
+        assert!((40..60).contains(&in_a_second(5)));
+    }
+
+    #[test]
+    fn a_flood_finds_nothing_saved_up() {
+        let settings = Defence { strangers_per_second: 100, ..Defence::default() };
+        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
+        let now = Duration::from_secs(1);
+        (0..300).for_each(|_| {
+            strangers.is_pressed_by_one_more(now);
+        });
+        for errand in [Errand::SignIn, Errand::SignUp, Errand::Visit] {
+            let at_once =
+                |now| (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count();
+            assert_eq!(at_once(now), 5, "{errand:?}");
+            let more = if errand == Errand::Visit { 5 } else { 50 };
+            assert_eq!(at_once(now + Duration::from_millis(500)), more, "{errand:?}");
+        }
     }
 
     #[test]
@@ -219,9 +303,14 @@ mod tests {
         let strangers = strangers();
         let usual = |number: u8| {
             let user = UserId::from([number; 16]);
-            (0..100).filter(|_| strangers.is_usual(user, Duration::from_secs(9))).count()
+            let class = if number < 3 { Class::Established } else { Class::New };
+            (0..100).filter(|_| strangers.is_usual(user, class, Duration::from_secs(9))).count()
         };
-        assert_eq!([usual(1), usual(2)], [60, 60]);
+        assert_eq!([usual(1), usual(2), usual(3)], [60, 60, 20]);
+        let now = Duration::from_secs(9);
+        let beyond = |class| (0..100).filter(|_| strangers.take(class, Errand::Excess, now).is_ok()).count();
+        assert_eq!(beyond(Class::Guest), 1, "they come with each other");
+        assert!(strangers.take(Class::Guest, Errand::Visit, now).is_ok());
     }
 
     #[test]

@@ -58,9 +58,10 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     let Standing { class, who } = Standing::of(app, peer, &headers);
     match who {
         Who::Machine => Seen::Known,
-        Who::User(user) if app.bulwark.strangers.is_usual(user, app.clock.monotonic()) => Seen::Known,
-        // More than a person makes: not in the strangers' way, nor in the other users'.
-        Who::User(_) => Seen::Stranger(Class::Guest, Errand::of(path)),
+        Who::User(user) if app.bulwark.strangers.is_usual(user, class, app.clock.monotonic()) => Seen::Known,
+        // More than a person makes: not in the strangers' way, nor in the other users'. A program may.
+        Who::User(_) if class >= Class::Established => Seen::Stranger(Class::Guest, Errand::of(path)),
+        Who::User(_) => Seen::Stranger(Class::Guest, Errand::Excess),
         Who::Network(_) => Seen::Stranger(class, Errand::of(path)),
     }
 }

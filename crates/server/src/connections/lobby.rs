@@ -40,7 +40,7 @@ impl Look {
     pub(super) fn shown(self) -> Shown {
         match self {
             Self::None | Self::TurnedAway => Shown::Nothing,
-            Self::Later | Self::Counted(Errand::Visit | Errand::Http2) => Shown::Visit,
+            Self::Later | Self::Counted(Errand::Visit | Errand::Http2 | Errand::Excess) => Shown::Visit,
             Self::Unpressed | Self::Counted(Errand::SignIn | Errand::SignUp) => Shown::Errand,
             Self::Known => Shown::Account,
         }

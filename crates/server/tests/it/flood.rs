@@ -229,6 +229,8 @@ async fn who_returns_comes_in_while_passwords_are_stuffed() {
         let guess = Stranger::of_many(&site, number).log_in(&name, "leaked, but long", None).await;
         assert!([401, 428].contains(&guess.status), "{}", guess.text());
         hashed += usize::from(guess.status == 401);
+        // A hundred a second: fewer than strangers are let in to sign in.
+        site.clock.advance(Duration::from_millis(10));
     }
     assert!(hashed < 150, "{hashed} of 300 were hashed");
 
@@ -436,7 +438,9 @@ async fn writes_come_in_the_lane_of_whoever_asks() {
         site.step(2).await;
         let start = site.store.writes_by_lane();
         assert_eq!(begin().await, 201);
-        assert_eq!(since(start).await, [0, 0, 0, 1]);
+        // And what the program does by itself after so long.
+        let [fourth, third, second, first] = since(start).await;
+        assert_eq!(([fourth, third, second], first >= 1), ([0; 3], true), "{first}");
         let of_strangers = "cachalot_database_writes_total{class=\"unknown\"}";
         let known = if is_on { site.store.writes_by_lane()[0] as f64 } else { 0.0 };
         let told = async || (metric(&site, of_strangers).await - known).abs() < 0.5;
