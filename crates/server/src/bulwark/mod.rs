@@ -31,7 +31,7 @@ use defence::{Brownout, Caps, Class, Dimness, Reduced, Shares};
 pub(crate) use self::berths::{Berths, Seated, fair_part};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
-pub(crate) use self::portion::{Cut, Wish};
+pub(crate) use self::portion::{Cut, Portion, Wish};
 pub(crate) use self::strangers::{Counted, Errand, too_many};
 pub(crate) use self::turns::Turns;
 pub(crate) use self::turnstile::turnstile;

@@ -8,7 +8,7 @@ use super::leave::Leave;
 use crate::accounts::{Client, Standing};
 use crate::answers::StartError;
 use crate::app::App;
-use crate::bulwark::{Counts, Cut, Wish};
+use crate::bulwark::{Counts, Cut, Portion, Wish};
 use crate::error::ApiError;
 
 /// What is to be generated.
@@ -109,14 +109,28 @@ pub(crate) async fn begin(
     order: Order,
 ) -> Result<Running, ApiError> {
     let Order { endpoint, model, asked, answers } = order;
-    look(app, &model, standing)?;
-    let mut leave =
-        Leave::ask(app, &client, endpoint, &model, answers.saturating_mul(asked.prompts())).await?;
+    let choices = answers.saturating_mul(asked.prompts());
+    // Refusals come before anything is read or written. Not so where the model has to be loaded first: whoever may not
+    // ask it must not have that done.
+    let part = match look(app, &model, standing)? {
+        Some(dialogue) => Some(Part::of(app, dialogue, standing, (asked.wish(), choices))?),
+        None => None,
+    };
+    let mut leave = Leave::ask(app, &client, endpoint, &model, choices).await?;
     let (is_chat, may_shrink) = (!matches!(asked, Asked::Completions(_)), asked.may_shrink());
     let preparing = async {
+        // Notes that it is used, too.
+        let dialogue = app.hub.get(&model).await?;
+        let part = match part {
+            Some(part) => part,
+            None => {
+                seat(app, &dialogue, standing)?;
+                Part::of(app, dialogue, standing, (asked.wish(), choices))?
+            }
+        };
         let scoped = asked.scoped(client.scope());
         let Prepared { dialogue, prompts, cut, counts } =
-            prepare(app, standing, &model, scoped, answers, leave.tokens_max()).await?;
+            prepare(app, standing, part, scoped, answers, leave.tokens_max()).await?;
         leave.counts(counts);
         let shared_by = may_shrink.then_some(prompts.len());
         let paid = leave.priced(cost(&prompts, answers), shared_by).await?;
@@ -145,12 +159,13 @@ pub(crate) async fn begin(
 }
 
 /// Whether there would be a place at a model for somebody, as far as that is known at once: before anything is read or
-/// written for a request that would then be refused.
-pub(crate) fn look(app: &App, model: &str, standing: Standing) -> Result<(), ApiError> {
-    match app.hub.find(model) {
-        Some(dialogue) => Ok(seat(app, &dialogue, standing)?),
-        None => Ok(()),
+/// written for a request that would then be refused. With the model, if it is loaded.
+pub(crate) fn look(app: &App, model: &str, standing: Standing) -> Result<Option<Arc<Dialogue>>, ApiError> {
+    let found = app.hub.find(model);
+    if let Some(dialogue) = &found {
+        seat(app, dialogue, standing)?;
     }
+    Ok(found)
 }
 
 /// Whether there would be a place at a model for somebody now; counted if not.
@@ -166,6 +181,31 @@ fn within(prompts: VecDeque<Prompt>, paid: Option<usize>) -> VecDeque<Prompt> {
     prompts.into_iter().map(|prompt| prompt.at_most(each)).collect()
 }
 
+/// What somebody's class and the load let them have of a model.
+struct Part {
+    dialogue: Arc<Dialogue>,
+    portion: Portion,
+    /// That it is under way.
+    counts: Counts,
+}
+
+impl Part {
+    /// For so many answers to what is wished.
+    fn of(
+        app: &App,
+        dialogue: Arc<Dialogue>,
+        standing: Standing,
+        (wish, choices): (Wish, usize),
+    ) -> Result<Self, ApiError> {
+        let part = app.bulwark.portion(&dialogue, standing, wish).and_then(|portion| {
+            let counts = app.bulwark.begin(standing, portion.cost(choices))?;
+            Ok((portion, counts))
+        });
+        let (portion, counts) = part.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
+        Ok(Self { dialogue, portion, counts })
+    }
+}
+
 /// What can be started.
 struct Prepared {
     dialogue: Arc<Dialogue>,
@@ -177,27 +217,18 @@ struct Prepared {
     counts: Counts,
 }
 
-/// The model, and a prompt for each choice: no larger than its class and the load allow, and none before its price is
-/// known not to be too much.
+/// The model, and a prompt for each choice: no larger than its class and the load allow.
 async fn prepare(
     app: &App,
     standing: Standing,
-    model: &str,
+    Part { dialogue, portion, counts }: Part,
     asked: Asked,
     answers: usize,
     tokens_max: Option<usize>,
 ) -> Result<Prepared, ApiError> {
-    let dialogue = app.hub.get(model).await?;
-    let choices = answers.saturating_mul(asked.prompts());
-    let priced = app.bulwark.portion(&dialogue, standing, asked.wish()).and_then(|portion| {
-        let counts = app.bulwark.begin(standing, portion.cost(choices))?;
-        Ok((portion, counts))
-    });
-    seat(app, &dialogue, standing)?;
-    let (portion, counts) = priced.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
     let asked = asked.thinking_at_most(portion.thinking_tokens());
     let checked = check(app, &dialogue, standing, move |dialogue| asked.check(dialogue)).await?;
-    let mut prompts = VecDeque::with_capacity(choices);
+    let mut prompts = VecDeque::with_capacity(answers.saturating_mul(checked.len()));
     let mut all_cut = Cut::default();
     for prompt in checked {
         let (prompt, cut) = portion.fit(prompt)?;
