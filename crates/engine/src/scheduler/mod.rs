@@ -67,7 +67,7 @@ pub const PASSED_OVER_MAX: u32 = 8;
 /// How long a step's prompts may take while several users are about.
 pub const SHARED_STEP: Duration = Duration::from_millis(15);
 /// Tokens of prompts in a step in any case: with fewer, reading the weights costs more than the tokens.
-const SHARED_STEP_TOKENS_MIN: usize = 16;
+const SHARED_STEP_TOKENS_MIN: usize = 8;
 /// Up to this level a prompt is not cut for that: it is short, and who asks had little.
 const UNCUT_LEVEL_MAX: u32 = 1;
 /// Tokens of prompts in a step that has such.
