@@ -120,7 +120,7 @@ impl KeyStore for SqliteStore {
             if used.is_empty() {
                 return Ok(());
             }
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             for (id, used_ms) in used {
                 sqlx::query(
                     "UPDATE api_keys SET used_ms = ?1 WHERE id = ?2 AND COALESCE(used_ms < ?1, TRUE)",

@@ -75,7 +75,7 @@ impl MeterStore for SqliteStore {
             if new.amount < Nanos::ZERO {
                 return Err(StoreError::Conflict("less than nothing can't be held"));
             }
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             let (available, asked) =
                 (find_balance(&mut transaction, new.user).await?.available(), new.amount);
             if let Some(key) = new.key
@@ -104,7 +104,7 @@ impl MeterStore for SqliteStore {
 
     fn release(&self, hold: HoldId) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             take_hold(&mut transaction, hold).await?;
             transaction.commit().await?;
             Ok(())

@@ -188,6 +188,15 @@ impl SqliteStore {
         Ok(Write { transaction, _entered: entered })
     }
 
+    /// As [`write`](Self::write), for what nobody is told of by itself (that an answer was asked for, what is held for it,
+    /// when somebody was last seen): its commit doesn't wait for the disk. The next that does waits for all before it
+    /// too. If the machine loses power in between, these are lost, and no others; if only the program dies, nothing is.
+    async fn write_lightly(&self) -> Result<Write, StoreError> {
+        let entered = self.lanes.enter().await?;
+        let transaction = self.writer.begin_with(BEGIN_LIGHTLY).await?;
+        Ok(Write { transaction, _entered: entered })
+    }
+
     /// The key of a user; `None` if there is no such user. To be asked for before a connection is held: with the
     /// database in memory there is only one.
     async fn key(&self, user: UserId) -> Result<Option<Arc<UserKey>>, StoreError> {
@@ -238,8 +247,13 @@ impl DerefMut for Write {
 /// A transaction that holds the write lock from the start: it never has to give up half-way because another took the
 /// lock between its read and its write.
 async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, StoreError> {
-    Ok(writer.begin_with("BEGIN IMMEDIATE").await?)
+    Ok(writer.begin_with(BEGIN).await?)
 }
+
+/// The one before may have been a light one.
+const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+/// With the log, a commit is then as whole as ever, but not yet on the disk (SQLite, PRAGMA synchronous).
+const BEGIN_LIGHTLY: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
 
 /// Writes the log into the database and cuts it to nothing: it may hold copies of what was overwritten.
 async fn empty_log(writer: &SqlitePool) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ const HOURS: i64 = 24;
 impl QuotaStore for SqliteStore {
     fn take_answer(&self, user: UserId, per_day: Option<u64>) -> StoreFuture<'_, AnswerTaken> {
         Box::pin(async move {
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             find_user(&mut transaction, user).await?;
             let hour = self.now_ms().div_euclid(HOUR_MS);
             sqlx::query("DELETE FROM answers_asked WHERE user_id = ? AND hour < ?")
@@ -43,7 +43,7 @@ impl QuotaStore for SqliteStore {
 
     fn give_back_answer(&self, user: UserId, hour: i64) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             sqlx::query(
                 "UPDATE answers_asked SET answers = answers - 1 WHERE user_id = ? AND hour = ? AND answers > 0",
             )

@@ -57,7 +57,7 @@ impl SessionStore for SqliteStore {
             if seen.is_empty() {
                 return Ok(());
             }
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             for (id, seen_ms) in seen {
                 sqlx::query("UPDATE sessions SET seen_ms = ? WHERE id = ? AND seen_ms < ?")
                     .bind(seen_ms)

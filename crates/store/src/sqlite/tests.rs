@@ -1,7 +1,10 @@
 use base::SystemClock;
 
 use super::*;
-use crate::{ConversationStore as _, MessageStore as _, NewUser, PageRequest, UserRole, UserStore as _};
+use crate::{
+    ConversationStore as _, MessageStore as _, NewConversation, NewUser, PageRequest, QuotaStore as _,
+    UserRole, UserStore as _,
+};
 
 async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     let keys = MasterKeys::in_file(path.with_file_name("master.key"));
@@ -15,6 +18,8 @@ async fn first_user(store: &SqliteStore) -> UserId {
     store.add_user(NewUser { name: "Ahab".to_owned(), ..NEW }).await.unwrap().id
 }
 
+const SYNCHRONOUS: &str = "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous";
+
 async fn pragma(pool: &SqlitePool, question: &'static str) -> String {
     let row: (String,) = sqlx::query_as(question).fetch_one(pool).await.unwrap();
     row.0
@@ -26,12 +31,32 @@ async fn every_connection_has_the_settings_that_keep_what_was_acknowledged() {
     let store = open(&folder.path().join("chats.db")).await.unwrap();
     for pool in [&store.writer, &store.readers] {
         assert_eq!(pragma(pool, "SELECT journal_mode FROM pragma_journal_mode").await, "wal");
-        assert_eq!(pragma(pool, "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous").await, "2");
+        assert_eq!(pragma(pool, SYNCHRONOUS).await, "2");
         assert_eq!(pragma(pool, "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys").await, "1");
         assert_eq!(pragma(pool, "SELECT CAST(secure_delete AS TEXT) FROM pragma_secure_delete").await, "1");
     }
     let refused = sqlx::query("DELETE FROM messages").execute(&store.readers).await;
     assert!(refused.is_err(), "a reader must not write");
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_waits_for_the_disk_whatever_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("chats.db")).await.unwrap();
+    let waits = async |mut write: Write| {
+        let level: String = sqlx::query_scalar(SYNCHRONOUS).fetch_one(&mut *write).await.unwrap();
+        write.commit().await.unwrap();
+        level
+    };
+    let (normal, full) = ("1", "2");
+    assert_eq!(waits(store.write().await.unwrap()).await, full);
+    assert_eq!(waits(store.write_lightly().await.unwrap()).await, normal);
+    assert_eq!(waits(store.write().await.unwrap()).await, full);
+    let user = first_user(&store).await;
+    store.take_answer(user, None).await.unwrap();
+    assert_eq!(pragma(&store.writer, SYNCHRONOUS).await, "1", "a count");
+    store.add_conversation(user, NewConversation { model: "m".to_owned() }, 9).await.unwrap();
+    assert_eq!(pragma(&store.writer, SYNCHRONOUS).await, "2", "a conversation");
 }
 
 /// A database as the first release left it, with more conversations and messages than are sealed at once.
