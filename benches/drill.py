@@ -99,12 +99,14 @@ def table(first: str, rows: list[tuple[str, dict]]) -> str:
     return "\n".join(head + [row(name, summary) for name, summary in rows])
 
 
-def usage(report: dict) -> tuple[float, float]:
-    """The server's most resident memory in MiB, and most descriptors, from the attack's beginning on."""
+def usage(report: dict) -> tuple[float, float, float]:
+    """The server's most resident memory in MiB, most descriptors, and by how much its files grew at most, in MiB, from
+    the attack's beginning on."""
     begins = report["plan"]["calm"]
     of_server = [sample["server"] for sample in report["samples"] if sample["server"] and sample["at_seconds"] > begins]
+    stored = [sample["stored_bytes"] for sample in report["samples"] if sample["at_seconds"] > begins]
     memory = max(it["resident_bytes"] for it in of_server) / 2**20
-    return memory, max(it["descriptors"] for it in of_server)
+    return memory, max(it["descriptors"] for it in of_server), (max(stored) - stored[0]) / 2**20
 
 
 def costs(report: dict) -> str:
@@ -166,12 +168,13 @@ def main() -> None:
     grown = []
     for count in ADDRESSES:
         report = drills.run(f"{count} addresses", "--seed", "1", "--addresses", str(count))
-        memory, files = usage(report)
-        grown.append(f"| {count:,} | {memory:.0f} | {files:.0f} | {text(report['summary']['goodput_ratio'])} |")
+        memory, files, stored = usage(report)
+        goodput = text(report["summary"]["goodput_ratio"])
+        grown.append(f"| {count:,} | {memory:.0f} | {files:.0f} | {stored:.2f} | {goodput} |")
     record.add(
         "More addresses",
-        "The server's process, at most, from the attack's beginning on.\n\n"
-        "| attackers' addresses | resident, MiB | descriptors | goodput |\n|---|---|---|---|\n" + "\n".join(grown),
+        "The server's process and its database, at most, from the attack's beginning on.\n\n"
+        "| attackers' addresses | resident, MiB | descriptors | more stored, MiB | goodput |\n|---|---|---|---|---|\n" + "\n".join(grown),
     )
     without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
     record.add("Without one defence", "The main mix, seed 1.\n\n" + table("off", [("none", first), *summaries(without)]))

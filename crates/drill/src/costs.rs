@@ -12,12 +12,14 @@ use crate::machine::usage_of;
 use crate::people::World;
 use crate::run::{DrillError, Site, orders};
 
-/// What the server does when nobody asks is measured for as long.
-const IDLE_FOR: Duration = Duration::from_millis(1000);
+/// The server is at rest when it keeps no more than this of a core busy for as long, with nothing to do; what it does then
+/// is taken off.
+const REST: f64 = 0.05;
+const REST_FOR: Duration = Duration::from_millis(500);
+/// How long it may take to come to rest after what went before: answers that nobody waits for, hashes in the queue.
+const REST_WITHIN: Duration = Duration::from_secs(20);
 /// Where more than this part of the answers were served, the cost of refusing can't be told from theirs.
 const SERVED_MAX: f64 = 0.1;
-/// Pause between kinds, for what is left of the one before.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one kind cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,24 +50,31 @@ pub(crate) async fn cost_of_each(
     if world.plan.cost_of_each.is_zero() {
         return Ok(costs);
     }
-    let idle = idle_cores(world, site).await;
     for force in forces.iter().filter(|force| force.kind != Kind::Viral) {
         progress(&format!("costs: {} alone", force.kind));
-        costs.push(measure(world, site, force, idle).await?);
-        tokio::time::sleep(PAUSE).await;
+        costs.push(measure(world, site, force).await?);
     }
     Ok(costs)
 }
 
-/// Cores that the server keeps busy with nothing to do.
-async fn idle_cores(world: &World, site: &Site) -> f64 {
-    let cpu = || site.target.process.and_then(usage_of).map_or(0.0, |usage| usage.cpu_seconds);
-    let (before, began) = (cpu(), world.timer.now());
-    tokio::time::sleep(IDLE_FOR).await;
-    (cpu() - before) / (world.timer.now() - began).as_secs_f64()
+/// Waits until the server is at rest, and says how much of a core it keeps busy then; or how much it still does.
+async fn rest(world: &World, process: u32) -> Result<f64, f64> {
+    let cpu = || usage_of(process).map_or(0.0, |usage| usage.cpu_seconds);
+    let since = world.timer.now();
+    loop {
+        let (before, began) = (cpu(), world.timer.now());
+        tokio::time::sleep(REST_FOR).await;
+        let busy = (cpu() - before) / (world.timer.now() - began).as_secs_f64();
+        if busy <= REST {
+            return Ok(busy);
+        }
+        if world.timer.now() - since > REST_WITHIN {
+            return Err(busy);
+        }
+    }
 }
 
-async fn measure(world: &World, site: &Site, force: &Force, idle: f64) -> Result<Cost, DrillError> {
+async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, DrillError> {
     let none = |why: &str| Cost {
         kind: force.kind,
         refused: 0,
@@ -80,6 +89,13 @@ async fn measure(world: &World, site: &Site, force: &Force, idle: f64) -> Result
     }
     let Some(process) = site.target.process else {
         return Ok(none("the server's process is not the drill's to watch"));
+    };
+    let idle = match rest(world, process).await {
+        Ok(idle) => idle,
+        Err(busy) => {
+            let within = REST_WITHIN.as_secs();
+            return Ok(none(&format!("after {within} s the server still kept {busy:.2} cores busy")));
+        }
     };
     let cpu = || usage_of(process).map(|usage| usage.cpu_seconds);
     let tallies = Arc::<Tallies>::default();

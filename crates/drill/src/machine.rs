@@ -2,6 +2,7 @@
 //! the server's process.
 
 use std::io;
+use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -118,6 +119,13 @@ pub fn usage_of(process: u32) -> Option<Usage> {
     parse_stat(&stat, ticks, rustix::param::page_size() as u64).map(|usage| Usage { descriptors, ..usage })
 }
 
+/// What the files of a folder hold; nothing if it can't be read.
+pub(crate) fn stored_in(folder: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let files = entries.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
+    Some(files.map(|file| file.len()).sum())
+}
+
 /// The fields of proc(5) after the name, which may hold spaces and parentheses.
 fn parse_stat(stat: &str, ticks_per_second: f64, page_bytes: u64) -> Option<Usage> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -163,6 +171,16 @@ mod tests {
         assert_eq!(parse_stat("7 (a) S 1", 100.0, 4096), None);
         let own = usage_of(std::process::id()).unwrap();
         assert!(own.resident_bytes > 0 && own.descriptors > 2 && own.threads >= 1);
+    }
+
+    #[test]
+    fn files_are_added_up() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), [0; 100]).unwrap();
+        std::fs::write(folder.path().join("b"), [0; 23]).unwrap();
+        std::fs::create_dir(folder.path().join("c")).unwrap();
+        assert_eq!(stored_in(folder.path()), Some(123));
+        assert_eq!(stored_in(&folder.path().join("d")), None);
     }
 
     #[test]

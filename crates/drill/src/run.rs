@@ -252,11 +252,11 @@ impl Course<'_> {
         Ok((spans.into_iter().map(of).collect(), tallies, sampler, army_cpu))
     }
 
-    /// Ready when recovery has lasted as long as planned and the gate is open, or not known.
+    /// Ready when recovery has lasted as long as planned and a sample knows that the gate is open, or none knows it.
     async fn reopened(&self, ended: Duration, sampler: &Sampler) {
         let World { timer, plan, .. } = self.world;
         timer.sleep_until(ended + plan.recovery).await;
-        while sampler.gate().is_ok_and(|gate| !gate.is_open()) {
+        while !sampler.ends_open() {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }

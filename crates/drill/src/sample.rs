@@ -9,8 +9,9 @@ use tokio::task::AbortHandle;
 
 use crate::attack::{Count, Tallies};
 use crate::kind::Kind;
-use crate::machine::{Usage, usage_of};
+use crate::machine::{Usage, stored_in, usage_of};
 use crate::plan::seconds;
+use crate::stats::ends_open;
 use crate::status::{Gate, Watch};
 use crate::target::Target;
 use crate::timer::Timer;
@@ -26,6 +27,8 @@ pub struct Sample {
     pub at: Duration,
     /// The server's process, if it may be watched.
     pub server: Option<Usage>,
+    /// What its files hold, if they may be looked at.
+    pub stored_bytes: Option<u64>,
     /// The gate's level, if the server says it.
     pub level: Option<String>,
     /// What attackers sent and got so far.
@@ -71,17 +74,18 @@ impl Sampler {
     pub(crate) fn begin(target: &Target, timer: Timer, kinds: Vec<Kind>, tallies: Arc<Tallies>) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let looking = tokio::spawn(keep_looking(Watch::new(target), timer.clone(), Arc::clone(&seen)));
-        let (noted, process) = (Arc::clone(&seen), target.process);
+        let (noted, process, folder) = (Arc::clone(&seen), target.process, target.folder.clone());
         // By itself: a server that doesn't say its level in time is watched nevertheless.
         let sampling = tokio::spawn(async move {
             let mut next = timer.now();
             loop {
                 timer.sleep_until(next).await;
                 let (at, server) = (timer.now(), process.and_then(usage_of));
+                let stored_bytes = folder.as_deref().and_then(stored_in);
                 let attacks = kinds.iter().map(|kind| (*kind, tallies.of(*kind).count())).collect();
                 let mut seen = lock(&noted);
                 let level = seen.level.take();
-                seen.samples.push(Sample { at, server, level, attacks });
+                seen.samples.push(Sample { at, server, stored_bytes, level, attacks });
                 next = at + EVERY;
             }
         });
@@ -91,6 +95,11 @@ impl Sampler {
     /// Those taken by then.
     pub(crate) fn samples(&self, until: Duration) -> Vec<Sample> {
         lock(&self.seen).samples.iter().filter(|sample| sample.at <= until).cloned().collect()
+    }
+
+    /// Whether the gate is open by the last sample that knows it, or by none.
+    pub(crate) fn ends_open(&self) -> bool {
+        ends_open(&lock(&self.seen).samples)
     }
 
     /// The last gate that was seen; why there was none, if there never was.

@@ -372,6 +372,11 @@ impl Sample {
     }
 }
 
+/// Whether the gate is open by the last of them that knows it, or by none.
+pub(crate) fn ends_open(samples: &[Sample]) -> bool {
+    samples.iter().rev().find(|sample| sample.level.is_some()).is_none_or(Sample::is_open)
+}
+
 /// How often the gate changed its level.
 pub(crate) fn moves(samples: &[Sample]) -> usize {
     let known: Vec<_> = samples.iter().filter_map(|sample| sample.level.as_deref()).collect();
@@ -471,6 +476,7 @@ mod tests {
         let sample = |(at, level): &(u32, &str)| Sample {
             at: SECOND * *at,
             server: None,
+            stored_bytes: None,
             level: Some((*level).to_owned()).filter(|level| level != "?"),
             attacks: BTreeMap::new(),
         };

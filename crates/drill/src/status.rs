@@ -11,8 +11,6 @@ use crate::target::Target;
 
 /// How long an answer is waited for; a gate that can't be read in this time is not known at that moment.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// The level at which anybody may make an account.
-const OPEN: &str = "open";
 
 /// The gate of registration at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,10 +21,6 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn is_open(&self) -> bool {
-        self.level == OPEN
-    }
-
     /// Accounts that the budget allows in so long a time: it holds for any minute, so a part of one counts as a whole.
     pub(crate) fn budget_over(&self, time: Duration) -> Result<u64, String> {
         let none = || "GET /status says no accounts_per_minute".to_owned();
@@ -93,11 +87,11 @@ mod tests {
         let said =
             json!({"registration": {"level": "waiting_list", "accounts_per_minute": 60, "waiting": 12}});
         let gate = Gate::parse(&said).unwrap();
-        assert_eq!((gate.level.as_str(), gate.is_open()), ("waiting_list", false));
+        assert_eq!(gate.level, "waiting_list");
         let budgets = [5, 60, 61].map(|seconds| gate.budget_over(Duration::from_secs(seconds)));
         assert_eq!(budgets, [Ok(60), Ok(60), Ok(120)]);
         let silent = Gate::parse(&json!({"registration": {"level": "open"}})).unwrap();
-        assert!(silent.is_open() && silent.budget_over(Duration::from_secs(5)).is_err());
+        assert!(silent.budget_over(Duration::from_secs(5)).is_err());
         for body in [json!(null), json!({"registration": {}}), json!({"registration": {"level": 3}})] {
             assert_eq!(Gate::parse(&body), None);
         }

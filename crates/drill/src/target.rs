@@ -1,6 +1,7 @@
 //! The server under attack: on this machine, or none.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 
 use url::{Host, Url};
 
@@ -13,6 +14,8 @@ pub struct Target {
     pub(crate) host: String,
     /// Its process, if that may be watched.
     pub(crate) process: Option<u32>,
+    /// The folder in which it keeps what it stores, if that is known.
+    pub(crate) folder: Option<PathBuf>,
     /// What makes accounts of before.
     pub(crate) admin: Admin,
 }
@@ -53,7 +56,7 @@ impl Target {
     pub fn new(address: SocketAddr, admin: Admin) -> Result<Self, TargetError> {
         match address {
             SocketAddr::V4(address) if address.ip().is_loopback() => {
-                Ok(Self { address, host: address.to_string(), process: None, admin })
+                Ok(Self { address, host: address.to_string(), process: None, folder: None, admin })
             }
             _ => Err(TargetError::NotLoopback { given: address.to_string() }),
         }
@@ -91,6 +94,12 @@ impl Target {
     #[must_use]
     pub fn with_process(self, process: u32) -> Self {
         Self { process: Some(process), ..self }
+    }
+
+    /// The same, which keeps what it stores in this folder.
+    #[must_use]
+    pub fn with_folder(self, folder: PathBuf) -> Self {
+        Self { folder: Some(folder), ..self }
     }
 }
 

@@ -42,6 +42,7 @@ fn sample(at: u32, level: &str) -> Sample {
     Sample {
         at: SECOND * at,
         server: Some(usage),
+        stored_bytes: Some(1 << 20),
         level: Some(level.to_owned()),
         attacks: BTreeMap::from([(Kind::HttpFlood, count)]),
     }

@@ -203,7 +203,7 @@ fn start(
         Kinds::Plain => server::plain(&cores.server)?,
     };
     let target = Target::new(address, Admin::Setup(token))?;
-    let target = target.called(server::HOST).with_process(own.id());
+    let target = target.called(server::HOST).with_process(own.id()).with_folder(own.folder());
     let connections_max = server::CONNECTIONS_MAX;
     let site = Site { target, about, settings, connections_max, cores, clock: Arc::clone(&context.clock) };
     Ok((site, own))

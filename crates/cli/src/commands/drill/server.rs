@@ -32,6 +32,9 @@ const LOG_LINES: usize = 10;
 /// Where the plain server is, if not beside this program.
 const PLAIN: &str = "CACHALOT_DRILL_PLAIN";
 
+/// Its folder in the temporary home, beside its log.
+const HOME: &str = "home";
+
 /// A server that ends, and whose home is removed, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Own {
@@ -42,6 +45,11 @@ pub(super) struct Own {
 impl Own {
     pub(super) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it keeps what it stores.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.home.path().join(HOME)
     }
 
     /// Ends it. The last lines that it logged.
@@ -137,7 +145,7 @@ fn started(
     let home = tempfile::Builder::new().prefix("cachalot-drill-").tempdir().context("no temporary home")?;
     let log = File::create(log_of(&home)).context("no log in the temporary home")?;
     command
-        .env("CACHALOT_HOME", home.path().join("home"))
+        .env("CACHALOT_HOME", home.path().join(HOME))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
