@@ -76,7 +76,7 @@ test("what is said earlier in the chat is not drawn again", async ({ page }) => 
 test("an answer can be stopped", async ({ page }) => {
   await page.goto("/");
   await ask(page, LONG_QUESTION);
-  await begun(page);
+  await grown(await begun(page), "");
   const shown = await wordsOf(answers(page));
   const answer = await stop(page);
   await expect(composer(page)).toBeFocused();

@@ -142,8 +142,19 @@ export async function screenshot(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `e2e/screenshots/${name}.png`, animations: "disabled" });
 }
 
+/** Waits until what fades or slides in is there: half of the way its colours are none that anybody reads. */
+async function appeared(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const ends = document
+      .getAnimations()
+      .filter((it) => it.playState === "running" && it.effect?.getComputedTiming().endTime !== Infinity);
+    await Promise.allSettled(ends.map((it) => it.finished));
+  });
+}
+
 /** No serious finding of axe, and none at all of WCAG 2.2 A and AA. */
 export async function expectAccessible(page: Page): Promise<void> {
+  await appeared(page);
   const { violations } = await new AxeBuilder({ page }).analyze();
   const serious = violations.filter(
     ({ impact, tags }) =>

@@ -13,6 +13,7 @@ use crate::attack::{Army, Orders, Tallies, speaks_http2};
 use crate::calibrate::calibrate;
 use crate::costs::cost_of_each;
 use crate::force::{Force, forces};
+use crate::http::Pass;
 use crate::kind::Kind;
 use crate::machine::Cores;
 use crate::people::{Accounts, Administrator, Failed, World, receive};
@@ -143,7 +144,7 @@ async fn conduct(
     let http2 = speaks_http2(target).await;
     let forces = forces(&plan, &capacity, http2.as_ref().err().map(String::as_str));
 
-    let course = Course { world: &world, site, forces: &forces, progress };
+    let course = Course { world: &world, site, pass: administrator.pass(), forces: &forces, progress };
     let (phases, tallies, sampler, army_cpu) = course.phases().await?;
     let mut unmeasured = Unmeasured::new();
     let counted = administrator.count_of_attackers().await;
@@ -195,6 +196,8 @@ fn attacks(plan: &Plan, forces: &[Force], phases: &[OfPhase], tallies: &Tallies)
 struct Course<'a> {
     world: &'a World,
     site: &'a Site,
+    /// As whom the gate is watched.
+    pass: &'a Pass,
     forces: &'a [Force],
     progress: &'a (dyn Fn(&str) + Sync),
 }
@@ -204,7 +207,8 @@ impl Course<'_> {
         let World { timer, plan, recorder, .. } = self.world;
         let tallies = Arc::<Tallies>::default();
         let kinds: Vec<Kind> = self.forces.iter().map(|force| force.kind).collect();
-        let sampler = Sampler::begin(&self.world.target, timer.clone(), kinds, Arc::clone(&tallies));
+        let sampler =
+            Sampler::begin((&self.world.target, self.pass), timer.clone(), kinds, Arc::clone(&tallies));
         let mut visits = JoinSet::new();
         let mut spans = Vec::new();
 

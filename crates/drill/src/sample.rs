@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::task::AbortHandle;
 
 use crate::attack::{Count, Tallies};
+use crate::http::Pass;
 use crate::kind::Kind;
 use crate::machine::{Usage, stored_in, usage_of};
 use crate::plan::seconds;
@@ -71,9 +72,14 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 impl Sampler {
-    pub(crate) fn begin(target: &Target, timer: Timer, kinds: Vec<Kind>, tallies: Arc<Tallies>) -> Self {
+    pub(crate) fn begin(
+        (target, pass): (&Target, &Pass),
+        timer: Timer,
+        kinds: Vec<Kind>,
+        tallies: Arc<Tallies>,
+    ) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
-        let looking = tokio::spawn(keep_looking(Watch::new(target), timer.clone(), Arc::clone(&seen)));
+        let looking = tokio::spawn(keep_looking(Watch::new(target, pass), timer.clone(), Arc::clone(&seen)));
         let (noted, process, folder) = (Arc::clone(&seen), target.process, target.folder.clone());
         // By itself: a server that doesn't say its level in time is watched nevertheless.
         let sampling = tokio::spawn(async move {

@@ -41,12 +41,14 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct Watch {
     target: Target,
+    pass: Pass,
     connection: Option<Connection>,
 }
 
 impl Watch {
-    pub(crate) fn new(target: &Target) -> Self {
-        Self { target: target.clone(), connection: None }
+    /// As whoever has this pass: a stranger would be kept out by the flood that is watched.
+    pub(crate) fn new(target: &Target, pass: &Pass) -> Self {
+        Self { target: target.clone(), pass: pass.clone(), connection: None }
     }
 
     /// The gate now; why it isn't known otherwise.
@@ -68,7 +70,7 @@ impl Watch {
                 self.connection.insert(opened)
             }
         };
-        let answer = connection.ask("GET", "/status", &Pass::None, None).await;
+        let answer = connection.ask("GET", "/status", &self.pass, None).await;
         let answer = answer.map_err(|error| error.to_string())?;
         let none =
             || format!("the server has no GET /status that says its level (it answers {})", answer.status);

@@ -119,6 +119,10 @@ pub(crate) fn password(rng: &mut Rng) -> String {
 }
 
 impl Administrator {
+    pub(crate) fn pass(&self) -> &Pass {
+        &self.pass
+    }
+
     /// Signs in, or becomes the administrator of a new server.
     pub(crate) async fn sign_in(target: &Target, plan: &Plan) -> Result<Self, Failed> {
         let prefix = format!("drill-{:x}", plan.seed);
