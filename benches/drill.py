@@ -39,6 +39,10 @@ ABLATIONS = [
     "connections", "gate", "request_rates", "request_slots", "hash_shares", "write_lanes", "logins", "prices",
     "engine_shares", "brownout",
 ]
+COSTS = (
+    "Each kind alone for three seconds, once the server is at rest after the drill and after the kind before. Its "
+    "processor time, but for what its model takes, by all answers, refused or served.\n\n"
+)
 ADDRESSES = [100, 1_000, 10_000, 100_000, 1_000_000]
 
 
@@ -128,9 +132,14 @@ def main() -> None:
     parser.add_argument("--plain", help="the plain server, to compare with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--duration", type=int, default=60, help="seconds of the long drill's attack")
+    parser.add_argument("--costs", action="store_true", help="what a refusal costs, and nothing else")
     parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
+    if arguments.costs:
+        record = Record(drills, "drill-costs")
+        short = drills.run("costs", "--seed", "1", "--duration", "15", quick=False)
+        return record.add("What a refusal costs", COSTS + costs(short))
     record = Record(drills)
     seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
     median = {
@@ -148,7 +157,7 @@ def main() -> None:
         + f"\n\nRegistration was open again {reopened} s after the end (goal: at most 120); the gate moved "
         f"{long['gate_moves']} times in all.",
     )
-    record.add("What a refusal costs", "Each kind alone for three seconds, after that drill.\n\n" + costs(long))
+    record.add("What a refusal costs", COSTS + costs(long))
     crowd = drills.run("viral", "--seed", "1", "--attack", "viral")
     suspended = any(sample["level"] == "suspended" for sample in crowd["samples"])
     record.add(
@@ -192,8 +201,8 @@ def summaries(reports: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
 class Record:
     """The record as far as it has come, so that a run that is broken off has not been for nothing."""
 
-    def __init__(self, drills: Drills) -> None:
-        self.drills = drills
+    def __init__(self, drills: Drills, name: str = "drill") -> None:
+        self.drills, self.name = drills, name
         self.parts: list[str] = []
 
     def add(self, title: str, part: str) -> None:
@@ -205,7 +214,7 @@ class Record:
             "resource unless something else is said. docs/drill.md says what each figure is. With `--quick` a phase has "
             "some fifteen chats, so that the p99 is the slowest of them.",
         ]
-        path = write_record("drill", "\n\n".join(head + self.parts) + "\n")
+        path = write_record(self.name, "\n\n".join(head + self.parts) + "\n")
         path.with_suffix(".json").write_text(json.dumps(self.drills.kept, indent=1) + "\n")
         print(f"{path.relative_to(RECORD.parent.parent)}: {title}")
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::attack::{Army, Tallies};
 use crate::force::Force;
 use crate::kind::Kind;
-use crate::machine::usage_of;
+use crate::machine::{cpu_of_threads, usage_of};
 use crate::people::World;
 use crate::run::{DrillError, Site, orders};
 
@@ -17,9 +17,12 @@ use crate::run::{DrillError, Site, orders};
 const REST: f64 = 0.05;
 const REST_FOR: Duration = Duration::from_millis(500);
 /// How long it may take to come to rest after what went before: answers that nobody waits for, hashes in the queue.
-const REST_WITHIN: Duration = Duration::from_secs(20);
+const REST_WITHIN: Duration = Duration::from_secs(60);
 /// Where more than this part of the answers were served, the cost of refusing can't be told from theirs.
 const SERVED_MAX: f64 = 0.1;
+
+/// What the names of the threads begin with that run the server's models.
+const MODEL_THREADS: &[&str] = &["engine", "kernel"];
 
 /// What one kind cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,7 +33,8 @@ pub struct Cost {
     pub refused: u64,
     /// Served while it was measured.
     pub served: u64,
-    /// The server's processor time for each answer, served or refused, in microseconds, less what it takes when idle.
+    /// The server's processor time for each answer, served or refused, in microseconds, less what it takes when idle and
+    /// what the model took: to generate is no part of refusing others.
     pub server_micros_per_answer: Option<f64>,
     /// The same for each that was refused, where few enough were served to tell.
     pub server_micros_per_refusal: Option<f64>,
@@ -59,6 +63,7 @@ pub(crate) async fn cost_of_each(
 
 /// Waits until the server is at rest, and says how much of a core it keeps busy then; or how much it still does.
 async fn rest(world: &World, process: u32) -> Result<f64, f64> {
+    // The model's threads too: somebody may still be written an answer.
     let cpu = || usage_of(process).map_or(0.0, |usage| usage.cpu_seconds);
     let since = world.timer.now();
     loop {
@@ -97,7 +102,7 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
             return Ok(none(&format!("after {within} s the server still kept {busy:.2} cores busy")));
         }
     };
-    let cpu = || usage_of(process).map(|usage| usage.cpu_seconds);
+    let cpu = || usage_of(process).map(|usage| usage.cpu_seconds - cpu_of_threads(process, MODEL_THREADS));
     let tallies = Arc::<Tallies>::default();
     let (before, began) = (cpu(), world.timer.now());
     let army = Army::begin(

@@ -119,6 +119,17 @@ pub fn usage_of(process: u32) -> Option<Usage> {
     parse_stat(&stat, ticks, rustix::param::page_size() as u64).map(|usage| Usage { descriptors, ..usage })
 }
 
+/// Seconds that those threads of a process have run whose names begin with one of these, among those that are there.
+pub(crate) fn cpu_of_threads(process: u32, names: &[&str]) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return 0.0 };
+    let of_thread = |folder: &Path| {
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let times = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        names.iter().any(|begins| name.starts_with(begins)).then(|| parse_schedstat(&times))?
+    };
+    threads.filter_map(Result::ok).filter_map(|thread| of_thread(&thread.path())).sum()
+}
+
 /// What the files of a folder hold; nothing if it can't be read.
 pub(crate) fn stored_in(folder: &Path) -> Option<u64> {
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
@@ -140,7 +151,11 @@ fn parse_stat(stat: &str, ticks_per_second: f64, page_bytes: u64) -> Option<Usag
 
 /// Seconds that a thread of this process has run so far.
 pub(crate) fn thread_cpu_seconds(thread: i32) -> Option<f64> {
-    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    parse_schedstat(&std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?)
+}
+
+/// Its first field is the time on a core, in nanoseconds.
+fn parse_schedstat(text: &str) -> Option<f64> {
     text.split_whitespace().next()?.parse::<f64>().ok().map(|nanos| nanos / 1e9)
 }
 
@@ -171,6 +186,24 @@ mod tests {
         assert_eq!(parse_stat("7 (a) S 1", 100.0, 4096), None);
         let own = usage_of(std::process::id()).unwrap();
         assert!(own.resident_bytes > 0 && own.descriptors > 2 && own.threads >= 1);
+    }
+
+    #[test]
+    fn threads_are_told_by_their_names() {
+        let (sender, end) = std::sync::mpsc::channel::<()>();
+        let busy = std::thread::Builder::new().name("whale-1".to_owned()).spawn(move || {
+            let own = || thread_cpu_seconds(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            while own() < 0.02 {
+                std::hint::spin_loop();
+            }
+            let _ = end.recv();
+        });
+        while cpu_of_threads(std::process::id(), &["whale"]) < 0.02 {
+            std::thread::yield_now();
+        }
+        assert!(cpu_of_threads(std::process::id(), &["squid"]) == 0.0);
+        drop(sender);
+        busy.unwrap().join().unwrap();
     }
 
     #[test]
