@@ -2,6 +2,7 @@
 addresses, what a refusal costs, and a plain server beside it.
 
     python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5] [--alone]
+    python benches/drill.py target/release/cachalot MODEL.gguf --costs
 
 Each drill is paired with its own calm on the same cores (docs/drill.md). All but the one that watches registration
 reopen and measures costs are `--quick` ones. Nothing else may run on the machine meanwhile. Writes
@@ -137,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
     if arguments.costs:
-        record = Record(drills, "drill-costs")
+        record = Record(drills, "drill-costs", "`python benches/drill.py BINARY MODEL --costs`")
         short = drills.run("costs", "--seed", "1", "--duration", "15", quick=False)
         return record.add("What a refusal costs", COSTS + costs(short))
     record = Record(drills)
@@ -185,7 +186,8 @@ def main() -> None:
     record.add(
         "More addresses",
         "The server's process and its database, at most, from the attack's beginning on.\n\n"
-        "| attackers' addresses | resident, MiB | descriptors | more stored, MiB | goodput |\n|---|---|---|---|---|\n" + "\n".join(grown),
+        "| attackers' addresses | resident, MiB | descriptors | more stored, MiB | goodput |\n"
+        "|---|---|---|---|---|\n" + "\n".join(grown),
     )
     without = [(name, drills.run(f"without {name}", "--seed", "1", "--ablate", name)) for name in ABLATIONS]
     record.add("Without one defence", "The main mix, seed 1.\n\n" + table("off", [("none", first), *summaries(without)]))
@@ -201,15 +203,15 @@ def summaries(reports: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
 class Record:
     """The record as far as it has come, so that a run that is broken off has not been for nothing."""
 
-    def __init__(self, drills: Drills, name: str = "drill") -> None:
-        self.drills, self.name = drills, name
+    def __init__(self, drills: Drills, name: str = "drill", command: str = "`make bench-drill`") -> None:
+        self.drills, self.name, self.command = drills, name, command
         self.parts: list[str] = []
 
     def add(self, title: str, part: str) -> None:
         self.parts.append(f"## {title}\n\n{part}")
         head = [
             "# The attack drill",
-            f"`make bench-drill`. {facts(self.drills.binary, self.drills.model, self.drills.loads)}",
+            f"{self.command}. {facts(self.drills.binary, self.drills.model, self.drills.loads)}",
             "Server on half of the cores, people and attackers on the others; ten times what the server can serve of each "
             "resource unless something else is said. docs/drill.md says what each figure is. With `--quick` a phase has "
             "some fifteen chats, so that the p99 is the slowest of them.",

@@ -31,6 +31,12 @@ impl Bucket {
         (self.burst, self.per_second) = (burst, per_second);
     }
 
+    /// What is in it beyond so many is gone.
+    pub fn leave(&mut self, most: f64, now: Duration) {
+        self.tokens = self.available(now).min(most);
+        self.at = self.at.max(now);
+    }
+
     /// Tokens in it.
     pub fn available(&self, now: Duration) -> f64 {
         let since = now.saturating_sub(self.at).as_secs_f64();
@@ -123,5 +129,20 @@ mod tests {
                 prop_assert!(recent <= budget as usize, "{} of {}", recent, budget);
             }
         }
+    }
+
+    #[test]
+    fn what_was_saved_up_can_be_taken_away() {
+        let second = Duration::from_secs(1);
+        let mut bucket = Bucket::new(10.0, 2.0);
+        let mut left = |most, at| {
+            bucket.leave(most, second);
+            bucket.available(at)
+        };
+        let close = |left: f64, expected: f64| assert!((left - expected).abs() < 1e-9, "{left}");
+        close(left(20.0, second), 10.0);
+        close(left(3.0, second), 3.0);
+        // It fills as before.
+        close(left(3.0, 2 * second), 5.0);
     }
 }

@@ -12,7 +12,6 @@ use crate::http::Pass;
 use crate::kind::Kind;
 use crate::machine::{Usage, stored_in, usage_of};
 use crate::plan::seconds;
-use crate::stats::ends_open;
 use crate::status::{Gate, Watch};
 use crate::target::Target;
 use crate::timer::Timer;
@@ -105,7 +104,8 @@ impl Sampler {
 
     /// Whether the gate is open by the last sample that knows it, or by none.
     pub(crate) fn ends_open(&self) -> bool {
-        ends_open(&lock(&self.seen).samples)
+        let seen = lock(&self.seen);
+        seen.samples.iter().rev().find(|sample| sample.level.is_some()).is_none_or(Sample::is_open)
     }
 
     /// The last gate that was seen; why there was none, if there never was.

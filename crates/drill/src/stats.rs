@@ -367,14 +367,9 @@ fn reopened(samples: &[Sample], attack: &OfPhase, recovery: &OfPhase) -> Result<
 }
 
 impl Sample {
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.level.as_deref() == Some("open")
     }
-}
-
-/// Whether the gate is open by the last of them that knows it, or by none.
-pub(crate) fn ends_open(samples: &[Sample]) -> bool {
-    samples.iter().rev().find(|sample| sample.level.is_some()).is_none_or(Sample::is_open)
 }
 
 /// How often the gate changed its level.

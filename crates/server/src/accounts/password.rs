@@ -103,19 +103,18 @@ impl Password {
 
 /// A password that somebody chooses.
 #[derive(Debug)]
-pub(crate) struct Chosen<'a> {
+pub(crate) struct Chosen {
     pub(crate) password: Password,
     /// The field that it came in.
     pub(crate) param: &'static str,
     /// Of whose account it is.
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
 }
 
-impl Chosen<'_> {
-    /// Refuses what is of no good form or too easily guessed. To guess takes milliseconds: done where hashes are.
-    fn check(&self) -> Result<(), ApiError> {
-        let &Self { ref password, param, name } = self;
-        password.check_form(param)?;
+impl Chosen {
+    /// Refuses what is too easily guessed. It takes milliseconds: done where hashes are.
+    fn check_guesses(&self) -> Result<(), ApiError> {
+        let &Self { ref password, param, ref name } = self;
         // It knows the passwords that were found in breaches most often, names, words, dates and keyboard walks.
         let guesses = zxcvbn::zxcvbn(&password.0, &[name, "cachalot"]).guesses();
         if guesses < GUESSES_MIN {
@@ -174,16 +173,14 @@ impl Hasher {
     /// The hash in PHC form of a password that is not too weak.
     pub(crate) async fn hash(
         &self,
-        chosen: Chosen<'_>,
+        chosen: Chosen,
         salt: [u8; 16],
         standing: Standing,
     ) -> Result<String, ApiError> {
-        let Chosen { password, param, name } = chosen;
-        password.check_form(param)?;
-        let (argon2, name) = (self.argon2.clone(), name.to_owned());
+        chosen.password.check_form(chosen.param)?;
+        let argon2 = self.argon2.clone();
         let work = move || {
-            let chosen = Chosen { password, param, name: &name };
-            chosen.check()?;
+            chosen.check_guesses()?;
             hash(&argon2, chosen.password.0.as_bytes(), &salt)
                 .map_err(|error| ApiError::internal(format!("a password could not be hashed: {error}")))
         };
@@ -191,12 +188,9 @@ impl Hasher {
     }
 
     /// Refuses a weak password before the rest of what it takes to hash it.
-    pub(crate) async fn check(&self, chosen: Chosen<'_>, standing: Standing) -> Result<(), ApiError> {
-        let Chosen { password, param, name } = chosen;
-        password.check_form(param)?;
-        let name = name.to_owned();
-        let work = move || Chosen { password, param, name: &name }.check();
-        self.in_turn(standing, Work::Check, work).await?
+    pub(crate) async fn check(&self, chosen: Chosen, standing: Standing) -> Result<(), ApiError> {
+        chosen.password.check_form(chosen.param)?;
+        self.in_turn(standing, Work::Check, move || chosen.check_guesses()).await?
     }
 
     /// Whether it is the password of this hash. Without a hash it is not, after as long.
@@ -299,8 +293,12 @@ mod tests {
         Password(Zeroizing::new(text.to_owned()))
     }
 
-    fn chosen(text: &str) -> Chosen<'static> {
-        Chosen { password: password(text), param: "password", name: "moby" }
+    fn chosen(text: &str) -> Chosen {
+        Chosen { password: password(text), param: "password", name: "moby".to_owned() }
+    }
+
+    fn check_chosen(text: &str) -> Result<(), ApiError> {
+        chosen(text).password.check_form("password").and_then(|()| chosen(text).check_guesses())
     }
 
     fn hasher(at_once: usize) -> Hasher {
@@ -329,17 +327,17 @@ mod tests {
         for text in
             ["iloveyou1", "P@ssw0rd", "QWERTY123", "1q2w3e4r5t", "password2024", "qwertyuiop", "superman"]
         {
-            let error = chosen(text).check().unwrap_err();
+            let error = check_chosen(text).unwrap_err();
             assert_eq!(error.code(), "breached_password", "{text}");
         }
-        let guessable = chosen("mobymoby").check().unwrap_err();
+        let guessable = check_chosen("mobymoby").unwrap_err();
         assert_eq!(guessable.code(), "weak_password");
     }
 
     #[test]
     fn what_everybody_tries_first_is_refused() {
         let check = |text: &str, accepted: bool| {
-            assert_eq!(chosen(text).check().is_ok(), accepted, "{text}");
+            assert_eq!(check_chosen(text).is_ok(), accepted, "{text}");
         };
         for weak in
             ["", "short", "password", "12345678", "qwertyuiop", "iloveyou1", "mobymoby", "aaaaaaaaaaaa"]
@@ -384,7 +382,7 @@ mod tests {
             let text = random_password(bytes);
             assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), [5; 4], "{text}");
             assert!(!text.contains(['l', 'o', '0', '1']), "{text}");
-            chosen(&text).check().unwrap();
+            check_chosen(&text).unwrap();
             assert!(seen.insert(text));
         }
     }

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) async fn keep_bulwark(app: App) {
     // As the timers do, whatever the rest goes by.
     let time = SystemClock::new();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let cores = app.bulwark.cores as f64;
     let mut worked = cpu_time();
     loop {
         let asked = time.monotonic();

@@ -50,6 +50,7 @@ const CHECKS_WAITING: u32 = 1024;
 #[derive(Debug)]
 pub(crate) struct Bulwark {
     settings: Defence,
+    cores: usize,
     turnstile: Turnstile,
     pub(crate) strangers: Strangers,
     pub(crate) berths: Berths,
@@ -64,6 +65,7 @@ impl Bulwark {
         let shares = shares(settings.request_slots);
         Self {
             settings: settings.clone(),
+            cores,
             strangers: Strangers::new(settings, &mut rng),
             turnstile: Turnstile::new(settings, now, rng),
             berths: Berths::new(settings.engine_shares),

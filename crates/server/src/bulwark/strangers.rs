@@ -114,11 +114,8 @@ impl Inner {
     /// Very many begin to come: what was saved up for a moment like any other is not for this one.
     fn begin_pressed(&mut self, now: Duration) {
         self.let_visit(self.visits.min(VISITS_AT_FIRST), now);
-        let rate = self.rate;
         for errand in [Errand::SignIn, Errand::SignUp] {
-            let bucket = &mut self.by_errand[errand as usize];
-            bucket.change((rate * AT_ONCE_AT_FIRST).max(1.0), rate, now);
-            bucket.change(rate, rate, now);
+            self.by_errand[errand as usize].leave((self.rate * AT_ONCE_AT_FIRST).max(1.0), now);
         }
     }
 

@@ -112,10 +112,8 @@ pub(crate) async fn begin(
     let choices = answers.saturating_mul(asked.prompts());
     // Refusals come before anything is read or written. Not so where the model has to be loaded first: whoever may not
     // ask it must not have that done.
-    let part = match look(app, &model, standing)? {
-        Some(dialogue) => Some(Part::of(app, dialogue, standing, (asked.wish(), choices))?),
-        None => None,
-    };
+    let of_loaded = |dialogue| Part::of(app, dialogue, standing, (asked.wish(), choices));
+    let part = look(app, &model, standing)?.map(of_loaded).transpose()?;
     let mut leave = Leave::ask(app, &client, endpoint, &model, choices).await?;
     let (is_chat, may_shrink) = (!matches!(asked, Asked::Completions(_)), asked.may_shrink());
     let preparing = async {

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     body::Json(asked, _room): body::Json<Asked>,
 ) -> Result<StatusCode, ApiError> {
     let user = confirm(&app, caller, asked.old, peer).await?;
-    let chosen = Chosen { password: asked.new, param: "new", name: &user.name };
+    let chosen = Chosen { password: asked.new, param: "new", name: user.name };
     let hash = app.accounts.hasher.hash(chosen, app.random_bytes(), standing).await?;
     let worker = App::clone(&app);
     app.detached(async move {

@@ -46,7 +46,7 @@ pub(crate) async fn handle(
     if reset.of_hash != fingerprint(user.password_hash.as_deref()) {
         return Err(used());
     }
-    let chosen = Chosen { password: asked.password, param: "password", name: &user.name };
+    let chosen = Chosen { password: asked.password, param: "password", name: user.name };
     let hash = app.accounts.hasher.hash(chosen, app.random_bytes(), standing.at_least(Class::Guest)).await?;
     // The store compares once more: two who use the link at once don't both succeed.
     let worker = App::clone(&app);

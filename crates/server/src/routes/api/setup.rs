@@ -47,7 +47,7 @@ pub(crate) async fn handle(
         return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_setup_token", message));
     }
     let name = check_name(&asked.name)?;
-    let chosen = Chosen { password: asked.password, param: "password", name: &name };
+    let chosen = Chosen { password: asked.password, param: "password", name: name.clone() };
     let password_hash = Some(app.accounts.hasher.hash(chosen, app.random_bytes(), Standing::MACHINE).await?);
     let new = NewUser { name, email: None, role: UserRole::Admin, password_hash, first: true };
     let user = app.store.add_user(new).await.map_err(|error| match error {

@@ -106,7 +106,7 @@ async fn make(
     standing: Standing,
 ) -> Result<User, ApiError> {
     let made: Result<User, ApiError> = async {
-        let chosen = Chosen { password, param: "password", name: &name };
+        let chosen = Chosen { password, param: "password", name: name.clone() };
         let password_hash =
             Some(app.accounts.hasher.hash(chosen, app.random_bytes(), turn(standing, pass)).await?);
         let new = NewUser { name, email: None, role: UserRole::User, password_hash, first: false };
@@ -192,7 +192,7 @@ async fn by_letter(
     let pass = app.check_shown(&asked.shown(), peer).await?;
     app.check_letter(&pass, peer)?;
     let turn = turn(standing, &pass);
-    let chosen = || Chosen { password: asked.password.clone(), param: "password", name: &asked.name };
+    let chosen = || Chosen { password: asked.password.clone(), param: "password", name: asked.name.clone() };
     // Before one of the letters is used up that an address may get.
     app.accounts.hasher.check(chosen(), turn).await?;
     app.accounts.letter(to.as_ref(), peer, app.clock.monotonic())?;

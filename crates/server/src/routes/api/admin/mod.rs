@@ -173,10 +173,10 @@ fn of_groups(error: StoreError) -> ApiError {
 }
 
 /// The password that was given, or a new one, whose text is to be shown.
-fn given_or_random<'a>(app: &App, given: Option<Password>, name: &'a str) -> (Chosen<'a>, Option<String>) {
+fn given_or_random(app: &App, given: Option<Password>, name: &str) -> (Chosen, Option<String>) {
     let shown = given.is_none().then(|| random_password(app.random_bytes()));
     let password = given.unwrap_or_else(|| Password::from(shown.clone().unwrap_or_default()));
-    (Chosen { password, param: "password", name }, shown)
+    (Chosen { password, param: "password", name: name.to_owned() }, shown)
 }
 
 const MODELS_MAX: usize = 256;
