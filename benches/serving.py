@@ -81,14 +81,15 @@ class Server:
 
 
 @contextmanager
-def serving(binary: str, model: str) -> Iterator[Server]:
-    """A server in an empty home, which ends with this."""
+def serving(binary: str, model: str, threads: int | None = None) -> Iterator[Server]:
+    """A server in an empty home, which ends with this; with a thread for each core if not told otherwise."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"CACHALOT_HOME": home}
+        environment = os.environ | {"CACHALOT_HOME": home, "CACHALOT_PACK_CACHE_GIB": "0"}
         command = [binary, "up", "--listen", f"127.0.0.1:{port}", "--model", model]
+        command += [] if threads is None else ["--threads", str(threads)]
         with (pathlib.Path(home) / "log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -93,7 +93,7 @@ def running_server(binary: pathlib.Path, model: pathlib.Path, settings: str = ""
         log = pathlib.Path(home) / "log"
         port = free_port()
         command = [str(binary), "up", "--listen", f"127.0.0.1:{port}", "--model", str(model)]
-        environment = os.environ | {"CACHALOT_HOME": str(pathlib.Path(home) / "home")}
+        environment = os.environ | {"CACHALOT_HOME": str(pathlib.Path(home) / "home"), "CACHALOT_PACK_CACHE_GIB": "0"}
         if settings:
             (pathlib.Path(home) / "config.toml").write_text(settings)
             environment["CACHALOT_CONFIG"] = str(pathlib.Path(home) / "config.toml")

@@ -28,7 +28,7 @@ class Program:
         self.home = home
         self.port = free_port()
         self.log = home / "log"
-        self.environment = os.environ | {"CACHALOT_HOME": str(home / "home")}
+        self.environment = os.environ | {"CACHALOT_HOME": str(home / "home"), "CACHALOT_PACK_CACHE_GIB": "0"}
         if settings:
             (home / "config.toml").write_text(settings)
             self.environment["CACHALOT_CONFIG"] = str(home / "config.toml")

@@ -98,6 +98,7 @@ def chat(binary: pathlib.Path, model_file: pathlib.Path, tmp_path: pathlib.Path)
     def start(*options: str, model: pathlib.Path = model_file) -> Terminal:
         environment = os.environ | {
             "CACHALOT_HOME": str(tmp_path / "home"),
+            "CACHALOT_PACK_CACHE_GIB": "0",
             "TERM": "xterm",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",

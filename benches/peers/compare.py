@@ -4,13 +4,17 @@
 
 Every run is a fresh process that measures itself once (one warm-up prefill, one measured prefill, one measured decode).
 A round runs each contender once, and rounds alternate, so that a change of the machine's speed falls on all alike. What
-is reported is the median over rounds and the spread from the least to the greatest. A second set of rounds decodes for
-eight sequences at once as well. The page cache is warm: the file is read once before. llama.cpp runs with flash
-attention off and on, and the better of the two counts. When `llama-bench` is on the PATH it joins as a further
-contender, but for eight sequences.
+is reported is the median over rounds and the spread from the least to the greatest, for each number of threads and each
+length of the prompt, after which the decoding begins. A last set of rounds decodes for eight sequences at once. The page
+cache is warm: the file is read once before, and our packed weights are on disk. We run with 16-bit and with 8-bit rounding
+of activations; peers round to 8 bits. llama.cpp runs with flash attention off and on; the best of the peers counts.
 
-Writes benches/record/DATE-MACHINE.md and .json. Needs Python's standard library only; --python names the interpreter of
-the environment that has llama-cpp-python (benches/peers/requirements.txt).
+Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
+file; and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,
+-gp, -o json), ik_llama.cpp's first of all: --bench "ik_llama.cpp=/path/to/llama-bench -rtr 1 -fa 1".
+
+Writes benches/record/DATE-MACHINE[-NAME].md and .json. Needs Python's standard library only; --python names the
+interpreter of the environment that has llama-cpp-python (benches/peers/requirements.txt).
 """
 
 import argparse
@@ -34,6 +38,7 @@ RECORD = HERE.parent / "record"
 METRICS = ["prefill_tokens_s", "decode_tokens_s", "load_ms", "ttft_cold_ms", "ttft_ms", "peak_rss_mib"]
 AT_ONCE = ["decode_tokens_s", "total_tokens_s", "each_tokens_s"]
 OURS = "cachalot"
+OURS_8 = "cachalot, 8-bit rounding"
 SEQUENCES = 8
 
 
@@ -53,27 +58,32 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="interpreter that has llama-cpp-python")
     parser.add_argument("--threads", default="1,2", help="thread counts, with commas")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--prompts", default="512", help="tokens of the prompts, with commas")
     parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--activations", default="16", choices=("8", "16"), help="bits of our activations")
+    parser.add_argument("--kv", default="f16", choices=("f16", "q8"), help="how our keys and values are kept")
+    parser.add_argument("--openvino", help="interpreter that has openvino-genai")
+    parser.add_argument("--bench", action="append", default=[], metavar="NAME=COMMAND", help="like ik_llama.cpp's")
+    parser.add_argument("--no-together", action="store_true", help="without eight sequences at once")
+    parser.add_argument("--name", default="", help="end of the record's name")
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     options.threads = [int(count) for count in options.threads.split(",")]
+    options.prompts = [int(count) for count in options.prompts.split(",")]
     return options
 
 
-def contenders(options: argparse.Namespace, sequences: int = 1) -> list[Contender]:
-    """Who takes part: us, llama.cpp twice, and what else is installed; several sequences at once only the first two."""
-    prompt, generate = str(options.prompt), str(options.generate)
+def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int = 1) -> list[Contender]:
+    """Who takes part: us twice, llama.cpp twice, and who else is there; several sequences at once only the first."""
+    prompt, generate = str(prompt_tokens), str(options.generate)
     more = ["--sequences", str(sequences)] if sequences > 1 else []
     found = []
-    if options.cachalot:
+    for name, bits in ((OURS, "16"), (OURS_8, "8")) if options.cachalot else ():
         found.append(
             Contender(
-                OURS,
-                lambda threads: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
-                                 "-t", str(threads), "-r", "1", "--no-limits", "--json",
-                                 "--activations", options.activations, *more],
+                name,
+                lambda threads, bits=bits: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
+                                            "-t", str(threads), "-r", "1", "--no-limits", "--json",
+                                            "--activations", bits, "--kv", options.kv, *more],
                 read_json,
             )  # fmt: skip
         )
@@ -87,12 +97,25 @@ def contenders(options: argparse.Namespace, sequences: int = 1) -> list[Contende
                 read_json,
             )  # fmt: skip
         )
-    if sequences == 1 and shutil.which("llama-bench"):
+    if sequences > 1:
+        return found
+    if options.openvino:
         found.append(
             Contender(
-                "llama-bench",
-                lambda threads: ["llama-bench", "-m", options.model, "-p", prompt, "-n", generate,
-                                 "-t", str(threads), "-r", "1", "-o", "json"],
+                "OpenVINO GenAI",
+                lambda threads: [options.openvino, str(HERE / "openvino_run.py"), options.model,
+                                 "--prompt", prompt, "--generate", generate, "--threads", str(threads)],
+                read_json,
+            )  # fmt: skip
+        )
+    for given in options.bench:
+        name, command = given.split("=", 1)
+        found.append(
+            Contender(
+                name,
+                lambda threads, command=command: [*command.split(), "-m", options.model, "-t", str(threads),
+                                                  "-p", prompt, "-n", "0", "-gp", f"{prompt},{generate}",
+                                                  "-r", "1", "-o", "json"],
                 read_llama_bench,
             )  # fmt: skip
         )
@@ -119,9 +142,9 @@ def read_json(text: str) -> dict:
 
 
 def read_llama_bench(text: str) -> dict:
-    """llama-bench prints one entry for the prompt and one for the generation."""
+    """llama-bench prints one entry for the prompt and one for the generation after it; other lines may be around."""
     found: dict = {"facts": {}}
-    for entry in json.loads(text):
+    for entry in json.loads(text[text.index("[\n") :]):
         key = "prefill_tokens_s" if entry["n_gen"] == 0 else "decode_tokens_s"
         found[key] = entry["avg_ts"]
         found["facts"]["version"] = f"llama-bench build {entry['build_commit']}"
@@ -159,9 +182,9 @@ def rounds(entrants: list[Contender], threads: int, count: int) -> dict:
     return runs
 
 
-def run(options: argparse.Namespace, sequences: int = 1) -> dict:
-    """All rounds: `{threads: {contender: [run, ...]}}`."""
-    entrants = contenders(options, sequences)
+def run(options: argparse.Namespace, prompt: int, sequences: int = 1) -> dict:
+    """All rounds of a prompt: `{threads: {contender: [run, ...]}}`."""
+    entrants = contenders(options, prompt, sequences)
     return {str(threads): rounds(entrants, threads, options.rounds) for threads in options.threads}
 
 
@@ -179,19 +202,23 @@ def summary(results: dict, metrics: list[str]) -> dict:
 
 
 def ratios(summarised: dict, metrics: list[str]) -> dict:
-    """Ours over the best peer's, by threads and metric; above 1 is better for us in every one of them."""
+    """Each of ours over the best peer's, by threads and metric: `{threads: {metric: {ours: ratio}}}`; above 1 is better."""
     found: dict = {}
     for threads, by_name in summarised.items():
-        if OURS not in by_name:
-            continue
         for metric in metrics:
-            peers = [row[metric][0] for name, row in by_name.items() if name != OURS and metric in row]
+            peers = [row[metric][0] for name, row in by_name.items() if not is_ours(name) and metric in row]
             if not peers:
                 continue
-            ours = by_name[OURS][metric][0]
-            higher = metric.endswith("tokens_s")
-            found.setdefault(threads, {})[metric] = ours / max(peers) if higher else min(peers) / ours
+            best = max(peers) if metric.endswith("tokens_s") else min(peers)
+            for name in filter(is_ours, by_name):
+                ours = by_name[name][metric][0]
+                ratio = ours / best if metric.endswith("tokens_s") else best / ours
+                found.setdefault(threads, {}).setdefault(metric, {})[name] = ratio
     return found
+
+
+def is_ours(name: str) -> bool:
+    return name in (OURS, OURS_8)
 
 
 def sum_of(path: pathlib.Path) -> str:
@@ -224,6 +251,9 @@ def command_shown(options: argparse.Namespace, contender: Contender, threads: in
     """A command without this machine's paths."""
     known = {options.model: "MODEL", options.python: "python", options.cachalot: "cachalot"}
     known[str(HERE / "llama_cpp_run.py")] = "benches/peers/llama_cpp_run.py"
+    known[str(HERE / "openvino_run.py")] = "benches/peers/openvino_run.py"
+    known[options.openvino] = "python"
+    known |= {given.split("=", 1)[1].split()[0]: "llama-bench" for given in options.bench}
     return " ".join(known.get(word, word) for word in contender.command(threads))
 
 
@@ -238,8 +268,8 @@ def table(by_name: dict, ratios_of: dict, titles: dict) -> list[str]:
                 cells.append(f"{median:.1f} ({least:.1f} to {greatest:.1f})")
             else:
                 cells.append("")
-        ratio = ratios_of.get(metric)
-        lines.append(f"| {title} | " + " | ".join(cells) + f" | {f'{ratio:.2f}x' if ratio else ''} |")
+        ratio = " / ".join(f"{ratio:.2f}" for ratio in ratios_of.get(metric, {}).values())
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {ratio} |")
     return lines
 
 
@@ -249,9 +279,9 @@ def markdown(record: dict) -> str:
     lines = [
         f"# {record['date']}, {cpu['cpu']}, {cpu['cores']} cores",
         "",
-        f"{record['model']['name']} ({record['model']['bytes']} bytes), prefill of {record['prompt']} tokens, then decode "
-        f"of {record['generate']}. {record['rounds']} alternating rounds, each run a fresh process; median (least to "
-        "greatest). The page cache was warm.",
+        f"{record['model']['name']} ({record['model']['bytes']} bytes), prefill of a prompt, then decode of "
+        f"{record['generate']} tokens. {record['rounds']} alternating rounds, each run a fresh process; median (least to "
+        f"greatest). The page cache was warm; our keys and values were kept as {record['kv']}.",
         "",
         f"Family/model/stepping {cpu['family_model_stepping']}, {cpu['memory_gib']} GiB, "
         f"{'virtual machine' if cpu['virtual_machine'] else 'bare metal'}, {cpu['system']}. "
@@ -268,9 +298,10 @@ def markdown(record: dict) -> str:
         "ttft_ms": "first token when loaded, ms",
         "peak_rss_mib": "peak memory, MiB",
     }
-    for threads, by_name in record["summary"].items():
-        lines += [f"## {threads} thread{'s' if threads != '1' else ''}", ""]
-        lines += [*table(by_name, record["ratios"].get(threads, {}), titles), ""]
+    for prompt, found in record["prompts"].items():
+        for threads, by_name in found["summary"].items():
+            lines += [f"## Prompt of {prompt}, {threads} thread{'s' if threads != '1' else ''}", ""]
+            lines += [*table(by_name, found["ratios"].get(threads, {}), titles), ""]
     at_once = record["at_once"]
     titles = {
         "decode_tokens_s": "one sequence, tokens/s",
@@ -280,13 +311,14 @@ def markdown(record: dict) -> str:
     for threads, by_name in at_once["summary"].items():
         lines += [f"## Eight at once, {threads} thread{'s' if threads != '1' else ''}", ""]
         lines += [
-            f"{SEQUENCES} sequences decode in one batch, each after a prompt of {record['prompt']} tokens; runs of "
-            "their own.",
+            f"{SEQUENCES} sequences decode in one batch, each after a prompt of {at_once['prompt']} tokens; runs "
+            "of their own.",
             "",
         ]
         lines += [*table(by_name, at_once["ratios"].get(threads, {}), titles), ""]
     lines += [
-        "A ratio above 1 is in our favour, also for times and memory. Peak memory counts the mapped file; llama.cpp's "
+        "The last column is ours over the best peer's, with 16-bit and with 8-bit rounding; above 1 is in our favour, "
+        "also for times and memory. Peak memory counts the mapped file; llama.cpp's "
         f"includes {record['python_rss_mib']:.0f} MiB of Python and library. llama.cpp samples nothing, and neither "
         "does `cachalot bench`: both stop at the logits.",
         "",
@@ -322,11 +354,12 @@ def main() -> None:
     options = arguments()
     model = pathlib.Path(options.model)
     model_sum = sum_of(model)
-    results = run(options)
-    summarised = summary(results, METRICS)
-    at_once = run(options, SEQUENCES)
-    summarised_at_once = summary(at_once, AT_ONCE)
-    rows = [row for found in (results, at_once) for runs in found.values() for name in runs for row in runs[name]]
+    by_prompt = {prompt: run(options, prompt) for prompt in options.prompts}
+    summaries = {prompt: summary(results, METRICS) for prompt, results in by_prompt.items()}
+    together = {} if options.no_together else run(options, options.prompts[0], SEQUENCES)
+    summarised_at_once = summary(together, AT_ONCE)
+    all_runs = [*by_prompt.values(), together]
+    rows = [row for found in all_runs for runs in found.values() for name in runs for row in runs[name]]
     cpu = machine()
     record = {
         "date": datetime.date.today().isoformat(),
@@ -336,26 +369,35 @@ def main() -> None:
             "bytes": model.stat().st_size,
             "sha256": model_sum,
         },
-        "prompt": options.prompt,
+        "kv": options.kv,
         "generate": options.generate,
         "rounds": options.rounds,
         "load_average": [min(row["load_average"] for row in rows), max(row["load_average"] for row in rows)],
         "commands": [
             command_shown(options, contender, threads)
-            for sequences in (1, SEQUENCES)
+            for prompt, sequences in [
+                *((prompt, 1) for prompt in options.prompts),
+                *([] if options.no_together else [(options.prompts[0], SEQUENCES)]),
+            ]
             for threads in options.threads
-            for contender in contenders(options, sequences)
+            for contender in contenders(options, prompt, sequences)
         ],
-        "versions": versions(options, results),
+        "versions": versions(options, by_prompt[options.prompts[0]]),
         "python_rss_mib": max(row["facts"].get("python_rss_bytes", 0) for row in rows) / 2**20,
-        "summary": summarised,
-        "ratios": ratios(summarised, METRICS),
-        "runs": results,
+        "prompts": {
+            str(prompt): {
+                "summary": summaries[prompt],
+                "ratios": ratios(summaries[prompt], METRICS),
+                "runs": results,
+            }
+            for prompt, results in by_prompt.items()
+        },
         "at_once": {
             "sequences": SEQUENCES,
+            "prompt": options.prompts[0],
             "summary": summarised_at_once,
             "ratios": ratios(summarised_at_once, AT_ONCE),
-            "runs": at_once,
+            "runs": together,
         },
     }
     text = markdown(record)
@@ -363,7 +405,7 @@ def main() -> None:
     if not options.no_record:
         RECORD.mkdir(exist_ok=True)
         slug = re.sub(r"[^a-z0-9]+", "-", f"{cpu['cpu']} {cpu['family_model_stepping']} {cpu['cores']} cores".lower())
-        name = f"{record['date']}-{slug.strip('-')}"
+        name = "-".join(filter(None, [record["date"], slug.strip("-"), options.name]))
         (RECORD / f"{name}.md").write_text(text)
         (RECORD / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
         print(f"wrote benches/record/{name}.md and .json", file=sys.stderr)

@@ -44,7 +44,7 @@ def token_list(count: int, vocabulary: int) -> list[int]:
 
 
 def load(options: argparse.Namespace):
-    """The model and a context of it; `n_ubatch` is the whole prompt, as llama.cpp's own benchmark has it at 512."""
+    """The model and a context of it; prompts run in pieces of 512, as in llama.cpp's own benchmark."""
     model_parameters = api.llama_model_default_params()
     model_parameters.n_gpu_layers = 0
     model = api.llama_model_load_from_file(options.model.encode(), model_parameters)
@@ -53,7 +53,8 @@ def load(options: argparse.Namespace):
     context_parameters = api.llama_context_default_params()
     context_parameters.n_ctx = options.sequences * (options.prompt + options.generate)
     context_parameters.n_seq_max = options.sequences
-    context_parameters.n_batch = context_parameters.n_ubatch = 512
+    context_parameters.n_batch = max(options.prompt, 512)
+    context_parameters.n_ubatch = 512
     context_parameters.n_threads = context_parameters.n_threads_batch = options.threads
     context_parameters.flash_attn_type = 1 if options.flash_attention == "on" else 0
     context_parameters.no_perf = True

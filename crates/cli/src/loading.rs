@@ -11,6 +11,7 @@ use kernels::{KvFormat, Precision};
 use models::LoadOptions;
 use models::catalog::{Catalog, CatalogEntry, ThinkingStyle};
 use models::library::{Library, LibraryError, ResolvedModel};
+use models::packs::{PackCache, PackError, Saved, UnsavedPack};
 
 use crate::home::Context;
 use crate::pull::{self, progress};
@@ -40,6 +41,51 @@ pub(crate) fn resolve_or_pull_with(
     }
 }
 
+/// Most GiB of packed weights on disk, if not given.
+pub(crate) const PACK_CACHE_GIB: u64 = 20;
+
+/// Where packed weights are kept, for commands that go by no configuration.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct PackArguments {
+    /// Keep no packed weights on disk, and use none: every start packs the model's weights anew.
+    #[arg(long)]
+    no_pack_cache: bool,
+
+    /// Most GiB of packed weights that are kept on disk; 0 is --no-pack-cache.
+    #[arg(long, value_name = "GIB", env = "CACHALOT_PACK_CACHE_GIB", hide_env_values = true,
+          default_value_t = PACK_CACHE_GIB, value_parser = clap::value_parser!(u64).range(..=PACK_CACHE_GIB_MAX))]
+    pack_cache_gib: u64,
+}
+
+/// The largest bound that can be given.
+pub(crate) const PACK_CACHE_GIB_MAX: u64 = 1 << 20;
+
+impl PackArguments {
+    /// The packs of the home directory; none where there are to be none.
+    pub(crate) fn cache(self, context: &Context) -> Option<PackCache> {
+        pack_cache(context, if self.no_pack_cache { 0 } else { self.pack_cache_gib })
+    }
+}
+
+/// The packs of the home directory, with a bound in GiB; none where that is 0.
+pub(crate) fn pack_cache(context: &Context, gib: u64) -> Option<PackCache> {
+    (gib > 0).then(|| PackCache::new(&context.home, gib << 30))
+}
+
+/// Saves what a load packed, and says in the log how that went: the next start packs again where it fails.
+fn save(pack: UnsavedPack, model: &Path) {
+    let model = model.display();
+    match pack.save() {
+        Ok(Saved::Written { bytes }) => tracing::info!(%model, bytes, "the packed weights are kept on disk"),
+        Ok(Saved::Already) => tracing::debug!(%model, "the packed weights were on disk already"),
+        // The operator's bound, which is no news at every start.
+        Err(error @ PackError::TooLarge { .. }) => {
+            tracing::info!(%model, "the packed weights aren't kept: {error}");
+        }
+        Err(error) => tracing::warn!(%model, "the packed weights aren't kept: {error}"),
+    }
+}
+
 /// How models are loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Loader {
@@ -47,6 +93,7 @@ pub(crate) struct Loader {
     threads: Option<NonZeroUsize>,
     precision: Precision,
     kv_format: KvFormat,
+    packs: Option<PackCache>,
     config: DialogueConfig,
 }
 
@@ -54,7 +101,12 @@ impl Loader {
     /// Loads with this many threads, or one per core.
     pub(crate) fn new(context: &Context, threads: Option<NonZeroUsize>, config: DialogueConfig) -> Self {
         let (precision, kv_format) = (Precision::default(), KvFormat::default());
-        Self { clock: Arc::clone(&context.clock), threads, precision, kv_format, config }
+        Self { clock: Arc::clone(&context.clock), threads, precision, kv_format, packs: None, config }
+    }
+
+    /// The same, but packed weights are kept.
+    pub(crate) fn packs(self, packs: Option<PackCache>) -> Self {
+        Self { packs, ..self }
     }
 
     /// The same, but activations are rounded as `precision` says.
@@ -72,8 +124,16 @@ impl Loader {
         let what = || format!("{} can't be loaded", model.path.display());
         let threads = self.threads.map_or(0, NonZeroUsize::get);
         let Self { precision, kv_format, .. } = *self;
-        let options = LoadOptions { threads, precision, kv_format, ..LoadOptions::default() };
-        let loaded = models::load(&model.path, &options).with_context(what)?;
+        let packs = self.packs.clone();
+        let options = LoadOptions { threads, precision, kv_format, packs, ..LoadOptions::default() };
+        let mut loaded = models::load(&model.path, &options).with_context(what)?;
+        if let Some(pack) = loaded.unsaved_pack.take() {
+            let path = model.path.clone();
+            // Beside everything else: it takes as long as the disk needs. What the end of the program leaves half
+            // written, the next one writes anew.
+            let thread = std::thread::Builder::new().name("packs".to_owned());
+            thread.spawn(move || save(pack, &path)).context("no thread can be started")?;
+        }
         let rng = Rng::from_os().context("the operating system has no randomness to give")?;
         let profile = profile(&model.name, model.entry.as_ref());
         Dialogue::new(loaded, profile, self.config, Arc::clone(&self.clock), rng).with_context(what)

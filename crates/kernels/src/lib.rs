@@ -32,6 +32,6 @@ pub use activations::{Activations, Needs, Precision};
 pub use isa::{Avx2, Avx512, Isa, Neon};
 pub use kv::{AttentionChunk, KvCache, KvFormat, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
-pub use memory::Arena;
+pub use memory::{Arena, Image};
 pub use packed::{CodeLayout, CodeRow, CodeWidth, PackedMatrix, RowSource, SourceLayout};
 pub use pool::Pool;

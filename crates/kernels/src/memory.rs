@@ -1,16 +1,24 @@
 //! Zeroed memory aligned to cache lines, disjoint writes from several threads, and scratch rows.
 
+mod image;
+mod mapping;
+
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::RefUnwindSafe;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Types for which all-zero bytes are a value and which need no drop.
-#[expect(unsafe_code, reason = "zeroed memory is given out as values of the type")]
+pub(crate) use image::Frozen;
+pub use image::Image;
+use mapping::Mapping;
+
+/// Types for which any bytes are a value and which need no drop.
+#[expect(unsafe_code, reason = "zeroed memory and bytes of files are given out as values of the type")]
 /// # Safety
-/// All-zero bytes are a valid value, the type has no padding and no drop, and its alignment is at most 64.
-pub(crate) unsafe trait Plain: Copy + Send + Sync + 'static {}
+/// Any bytes are a valid value, the type has no padding and no drop, and its alignment is at most 64.
+pub(crate) unsafe trait Plain: Copy + Send + Sync + RefUnwindSafe + 'static {}
 
 #[expect(unsafe_code, reason = "see the trait")]
 mod plain {
@@ -22,74 +30,12 @@ mod plain {
     unsafe impl Plain for u16 {}
     // SAFETY: integers.
     unsafe impl Plain for [u16; 16] {}
-    // SAFETY: floats; zero bytes are 0.0.
+    // SAFETY: floats.
     unsafe impl Plain for [f32; 16] {}
 }
 
 /// From this size on, memory is mapped by itself, lazily zeroed, in huge pages where the system grants them.
 const MAPPED_BYTES_MIN: usize = 4 << 20;
-#[cfg(unix)]
-const HUGE_PAGE: usize = 2 << 20;
-
-/// Pages of its own from the system, lazily zeroed.
-#[derive(Debug)]
-struct Mapping {
-    /// What the system gave, and its bytes.
-    base: NonNull<u8>,
-    total: usize,
-    /// The first huge page in it.
-    start: NonNull<u8>,
-}
-
-#[expect(unsafe_code, reason = "owns its memory as a Box would")]
-// SAFETY: the memory belongs to the mapping, which hands out nothing by itself.
-unsafe impl Send for Mapping {}
-#[expect(unsafe_code, reason = "owns its memory as a Box would")]
-// SAFETY: as for `Send`.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// At least `bytes`, beginning with a huge page; none where there are no mappings.
-    #[cfg(unix)]
-    #[expect(unsafe_code, reason = "maps memory")]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-    fn new(bytes: usize) -> Option<Self> {
-        let total = bytes.checked_add(HUGE_PAGE).expect("the size of an array overflows usize");
-        let (protection, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), total, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            std::alloc::handle_alloc_error(layout(bytes));
-        }
-        let base = NonNull::new(base.cast::<u8>()).expect("a mapping is never at 0");
-        // SAFETY: `total` has room for moving the start to the next huge page.
-        let start = unsafe { base.add(base.align_offset(HUGE_PAGE)) };
-        #[cfg(target_os = "linux")]
-        // SAFETY: advice on memory that this function has just mapped; a refusal does no harm.
-        unsafe {
-            libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
-        }
-        Some(Self { base, total, start })
-    }
-
-    #[cfg(not(unix))]
-    fn new(_: usize) -> Option<Self> {
-        None
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        #[expect(unsafe_code, reason = "unmaps what `new` mapped")]
-        // SAFETY: exactly the mapping that `new` made; every array in it keeps it alive.
-        unsafe {
-            libc::munmap(self.base.as_ptr().cast(), self.total);
-        }
-    }
-}
-
 fn layout(bytes: usize) -> std::alloc::Layout {
     std::alloc::Layout::from_size_align(bytes, LINE_BYTES).expect("the size of an array overflows isize")
 }

@@ -19,11 +19,13 @@
 //!
 //! Missing rows and columns are zeros; activations are zero there too.
 
+use std::io::Write;
+
 use half::{bf16, f16};
 
 use crate::activations::Needs;
 use crate::isa::Isa;
-use crate::memory::{Aligned, Arena, Disjoint, Plain};
+use crate::memory::{Aligned, Arena, Disjoint, Frozen, Image, Plain};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, LANES, Line};
 
@@ -117,34 +119,39 @@ pub trait RowSource: Sync {
     fn floats(&self, row: usize, out: &mut [f32]);
 }
 
-/// A weight matrix in the form that the kernels read. See the module's text for the shapes.
-#[derive(Debug)]
+/// A weight matrix in the form that the kernels read. See the module's text for the shapes. Clones share the weights.
+#[derive(Debug, Clone)]
 pub struct PackedMatrix {
     rows: usize,
     cols: usize,
     pub(crate) weights: Weights,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Weights {
     Codes(Codes),
-    F32(Aligned<[f32; LANES]>),
-    F16(Aligned<[u16; LANES]>),
-    Bf16(Aligned<[u16; LANES]>),
+    F32(Frozen<[f32; LANES]>),
+    F16(Frozen<[u16; LANES]>),
+    Bf16(Frozen<[u16; LANES]>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Codes {
     pub(crate) layout: CodeLayout,
     /// `[panels][blocks][4, 5, 6 or 8]`.
-    pub(crate) lines: Aligned<Line>,
+    pub(crate) lines: Frozen<Line>,
     /// `[panels][groups]`, or with mins `[panels][groups][2]`, of 16 f16.
-    pub(crate) scales: Aligned<[u16; LANES]>,
+    pub(crate) scales: Frozen<[u16; LANES]>,
     /// `[panels]` of 16.
-    pub(crate) multipliers: Vec<[f32; LANES]>,
+    pub(crate) multipliers: Frozen<[f32; LANES]>,
 }
 
 impl CodeLayout {
+    fn check(self) {
+        let groups = self.width.groups();
+        assert!(groups.contains(&self.group), "groups of {groups:?} columns are allowed, not {}", self.group);
+    }
+
     /// Lines of a block of 32 columns.
     pub(crate) fn block_lines(self) -> usize {
         self.width.lines()
@@ -179,15 +186,77 @@ impl PackedMatrix {
         let (rows, cols) = (source.rows(), source.cols());
         let weights = match source.layout() {
             SourceLayout::Codes(layout) => Weights::Codes(pack_codes(source, layout, pool, arena)),
-            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, arena, |x| x)),
+            SourceLayout::F32 => Weights::F32(pack_floats(source, pool, arena, |x| x).into()),
             SourceLayout::F16 => {
-                Weights::F16(pack_floats(source, pool, arena, |x| f16::from_f32(x).to_bits()))
+                Weights::F16(pack_floats(source, pool, arena, |x| f16::from_f32(x).to_bits()).into())
             }
             SourceLayout::Bf16 => {
-                Weights::Bf16(pack_floats(source, pool, arena, |x| bf16::from_f32(x).to_bits()))
+                Weights::Bf16(pack_floats(source, pool, arena, |x| bf16::from_f32(x).to_bits()).into())
             }
         };
         Self { rows, cols, weights }
+    }
+
+    /// A matrix that [`Self::write_to`] wrote to byte `offset` of a file; none where the file ends before it does, or
+    /// `offset` isn't a multiple of 64. Whatever the bytes are, they are some matrix.
+    ///
+    /// # Panics
+    /// As [`Self::pack`].
+    pub fn of_image(
+        image: &Image,
+        offset: usize,
+        layout: SourceLayout,
+        rows: usize,
+        cols: usize,
+    ) -> Option<Self> {
+        let mut arrays = image.arrays(offset);
+        let panels = rows.div_ceil(LANES);
+        let floats = panels * cols;
+        let weights = match layout {
+            SourceLayout::Codes(layout) => {
+                layout.check();
+                let blocks = panels * cols.div_ceil(BLOCK);
+                Weights::Codes(Codes {
+                    layout,
+                    lines: arrays.next(blocks * layout.block_lines())?,
+                    scales: arrays.next(blocks * layout.block_scales())?,
+                    multipliers: arrays.next(panels)?,
+                })
+            }
+            SourceLayout::F32 => Weights::F32(arrays.next(floats)?),
+            SourceLayout::F16 => Weights::F16(arrays.next(floats)?),
+            SourceLayout::Bf16 => Weights::Bf16(arrays.next(floats)?),
+        };
+        Some(Self { rows, cols, weights })
+    }
+
+    /// Writes the matrix for [`Self::of_image`]: each of its arrays, and zeros up to a multiple of 64 bytes.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write_to(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        for array in self.arrays() {
+            out.write_all(array)?;
+            out.write_all(&[0; size_of::<Line>()][..padding(array.len())])?;
+        }
+        Ok(())
+    }
+
+    /// The arrays as bytes, in the order of an image.
+    fn arrays(&self) -> impl Iterator<Item = &[u8]> {
+        let arrays = match &self.weights {
+            Weights::Codes(it) => {
+                [it.lines.as_bytes(), it.scales.as_bytes(), it.multipliers.as_bytes()].map(Some)
+            }
+            Weights::F32(it) => [Some(it.as_bytes()), None, None],
+            Weights::F16(it) | Weights::Bf16(it) => [Some(it.as_bytes()), None, None],
+        };
+        arrays.into_iter().flatten()
+    }
+
+    /// How many bytes [`Self::write_to`] writes, a multiple of 64.
+    pub fn image_bytes(&self) -> usize {
+        self.arrays().map(|array| array.len() + padding(array.len())).sum()
     }
 
     /// Outputs.
@@ -207,11 +276,7 @@ impl PackedMatrix {
 
     /// Bytes in memory, all of which one matrix-vector product reads.
     pub fn bytes(&self) -> usize {
-        match &self.weights {
-            Weights::Codes(it) => it.lines.bytes() + it.scales.bytes() + size_of_val(&it.multipliers[..]),
-            Weights::F32(it) => it.bytes(),
-            Weights::F16(it) | Weights::Bf16(it) => it.bytes(),
-        }
+        self.arrays().map(<[u8]>::len).sum()
     }
 
     /// Whether its weights are integer codes, whose products are of int8, or floats.
@@ -262,6 +327,11 @@ impl PackedMatrix {
             Weights::Codes(it) => it.row_f32(panel, lane, out),
         }
     }
+}
+
+/// Bytes from the end of an array to the next multiple of 64.
+fn padding(bytes: usize) -> usize {
+    bytes.next_multiple_of(size_of::<Line>()) - bytes
 }
 
 fn copy_lane<T: Copy>(panel: &[[T; LANES]], lane: usize, out: &mut [f32], widen: impl Fn(T) -> f32) {
@@ -371,14 +441,14 @@ fn zeroed<T: Plain>(arena: Option<&Arena>, len: usize) -> Aligned<T> {
 }
 
 fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool, arena: Option<&Arena>) -> Codes {
-    let groups = layout.width.groups();
-    assert!(groups.contains(&layout.group), "groups of {groups:?} columns are allowed, not {}", layout.group);
+    layout.check();
     let (rows, cols) = (source.rows(), source.cols());
     let (panels, blocks) = (rows.div_ceil(LANES), cols.div_ceil(BLOCK));
     let (panel_lines, panel_scales) = (blocks * layout.block_lines(), blocks * layout.block_scales());
     let mut lines: Aligned<Line> = zeroed(arena, panels * panel_lines);
     let mut scales: Aligned<[u16; LANES]> = zeroed(arena, panels * panel_scales);
-    let mut multipliers = vec![[1.0; LANES]; panels];
+    let mut multipliers: Aligned<[f32; LANES]> = zeroed(arena, panels);
+    multipliers.fill([1.0; LANES]);
     let shared = (Disjoint::new(&mut lines), Disjoint::new(&mut scales), Disjoint::new(&mut multipliers));
     for_panels(panels, pool, &|panel| {
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
@@ -399,7 +469,7 @@ fn pack_codes(source: &dyn RowSource, layout: CodeLayout, pool: &Pool, arena: Op
             *multiplier = pack_scales(&row, layout, lane, scales);
         }
     });
-    Codes { layout, lines, scales, multipliers }
+    Codes { layout, lines: lines.into(), scales: scales.into(), multipliers: multipliers.into() }
 }
 
 fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{CodeMatrix, FloatMatrix, bits, isas};
-use kernels::{CodeLayout, CodeRow, CodeWidth, Isa, PackedMatrix, Pool, RowSource, SourceLayout};
+use kernels::{CodeLayout, CodeRow, CodeWidth, Image, Isa, PackedMatrix, Pool, RowSource, SourceLayout};
 use proptest::prelude::*;
 
 fn unpack(source: &dyn RowSource) -> Vec<Vec<f32>> {
@@ -140,4 +140,62 @@ fn an_empty_matrix_is_no_trouble() {
         kernels::matmul(isa, &pool, &packed, &x, &mut []);
         assert_eq!(packed.bytes(), 0);
     }
+}
+
+/// Every layout that there is, with missing rows and columns.
+fn every_layout() -> Vec<Box<dyn RowSource>> {
+    let mut sources: Vec<Box<dyn RowSource>> = Vec::new();
+    for width in [CodeWidth::Four, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight] {
+        for (&group, has_min) in width.groups().iter().flat_map(|group| [(group, false), (group, true)]) {
+            sources.push(Box::new(CodeMatrix::random(37, 96, width, group, 3, has_min)));
+        }
+    }
+    for layout in [SourceLayout::F32, SourceLayout::F16, SourceLayout::Bf16] {
+        sources.push(Box::new(FloatMatrix::random(37, 45, layout)));
+    }
+    sources
+}
+
+#[test]
+fn matrices_lie_in_a_file_as_in_memory() {
+    let pool = Pool::new(2);
+    let sources = every_layout();
+    let packed: Vec<PackedMatrix> =
+        sources.iter().map(|source| PackedMatrix::pack(&**source, Isa::best(), &pool)).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut offsets = vec![0];
+    for matrix in &packed {
+        matrix.write_to(&mut file).unwrap();
+        offsets.push(offsets[offsets.len() - 1] + matrix.image_bytes());
+        assert_eq!(file.metadata().unwrap().len(), offsets[offsets.len() - 1] as u64);
+    }
+    let image = Image::open(&file).unwrap();
+    assert_eq!(image.bytes().len() as u64, file.metadata().unwrap().len());
+    println!("{}", if image.is_mapped() { "mapped" } else { "read: no huge pages for this file" });
+    for ((source, packed), &offset) in sources.iter().zip(&packed).zip(&offsets) {
+        let (rows, cols, layout) = (source.rows(), source.cols(), source.layout());
+        let found = PackedMatrix::of_image(&image, offset, layout, rows, cols).unwrap();
+        assert_eq!((found.rows(), found.cols(), found.bytes()), (rows, cols, packed.bytes()));
+        let (mut expected, mut given) = (vec![0.0; cols], vec![1.0; cols]);
+        for row in 0..rows {
+            packed.row_f32(row, &mut expected);
+            found.row_f32(row, &mut given);
+            assert_eq!(bits(&expected), bits(&given), "{layout:?} row {row}");
+        }
+        assert!(PackedMatrix::of_image(&image, offset + 4, layout, rows, cols).is_none(), "not on a line");
+        assert!(PackedMatrix::of_image(&image, usize::MAX - 63, layout, rows, cols).is_none(), "overflow");
+        assert!(
+            PackedMatrix::of_image(&image, image.bytes().len(), layout, rows, cols).is_none(),
+            "past the end"
+        );
+    }
+    // The image may go: who was taken from it keeps its memory.
+    let kept = PackedMatrix::of_image(&image, 0, sources[0].layout(), 37, 96).unwrap();
+    drop(image);
+    kept.row_f32(0, &mut [0.0; 96]);
+}
+
+#[test]
+fn an_empty_file_is_no_image() {
+    Image::open(&tempfile::tempfile().unwrap()).unwrap_err();
 }

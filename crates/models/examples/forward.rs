@@ -38,7 +38,9 @@ fn main() {
     let kv_format = if arguments.get(7).is_some_and(|x| x == "q8") { KvFormat::Q8 } else { KvFormat::F16 };
     let clock = Arc::new(SystemClock::new());
     let profiler = Arc::new(Profiler::new(Arc::clone(&clock) as Arc<dyn Clock>));
-    let options = LoadOptions { threads, isa, precision, kv_format, profiler: Some(Arc::clone(&profiler)) };
+    let profiled = Some(Arc::clone(&profiler));
+    let options =
+        LoadOptions { threads, isa, precision, kv_format, profiler: profiled, ..LoadOptions::default() };
     let mut loaded = models::load(Path::new(path), &options).expect("a model");
     let model = loaded.model.as_mut();
     let blocks: Vec<BlockId> = (0..(prompt + new).div_ceil(KV_BLOCK_TOKENS) as BlockId).collect();

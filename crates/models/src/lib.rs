@@ -4,11 +4,13 @@
 mod architectures;
 pub mod batch;
 pub mod catalog;
+mod digest;
 pub mod formats;
 pub mod gguf;
 mod layers;
 pub mod library;
 mod load;
+pub mod packs;
 pub mod profile;
 pub mod template;
 pub mod tokenizer;

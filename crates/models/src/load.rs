@@ -1,14 +1,16 @@
 //! From a weight file to a model that can run.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use kernels::{Isa, KvFormat, Pool, Precision};
+use kernels::{Isa, KvFormat, PackedMatrix, Pool, Precision};
 
 use crate::architectures::{self, ArchitectureError};
 use crate::batch::{Model, ModelInfo};
 use crate::gguf::{Gguf, GgufError};
 use crate::layers::Compute;
+use crate::packs::{Pack, PackCache, UnsavedPack};
 use crate::profile::Profiler;
 use crate::template::{ChatTemplate, TemplateError};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -27,6 +29,8 @@ pub struct LoadOptions {
     pub kv_format: KvFormat,
     /// Where the costs of operations are added up; none measures nothing.
     pub profiler: Option<Arc<Profiler>>,
+    /// Where packed weights are kept; none packs them at every load.
+    pub packs: Option<PackCache>,
 }
 
 /// A model with what is needed to talk with it.
@@ -41,6 +45,8 @@ pub struct LoadedModel {
     pub info: ModelInfo,
     /// `general.name` of the file.
     pub name: Option<String>,
+    /// The packed weights, where they are to be kept and were not yet.
+    pub unsaved_pack: Option<UnsavedPack>,
 }
 
 impl std::fmt::Debug for LoadedModel {
@@ -84,14 +90,34 @@ pub enum LoadError {
 /// # Errors
 /// When the file, its metadata, its tensors, its vocabulary or its template is not usable; the error says which.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
-    load_from(&Gguf::open(path)?, options)
+    let opened = |source| LoadError::File(GgufError::Open { path: path.to_owned(), source });
+    let file = File::open(path).map_err(opened)?;
+    let weights = Gguf::of_file(&file, path)?;
+    let Some(packs) = &options.packs else { return load_from(&weights, options) };
+    let (source, pack) = packs.look_up(path, &file).map_err(opened)?;
+    let found = pack.is_some();
+    let (mut loaded, packed) = load_with(&weights, options, pack)?;
+    loaded.unsaved_pack = packed.map(|matrices| packs.unsaved((file, source), matrices, found));
+    Ok(loaded)
 }
 
-/// Loads a model from an opened GGUF file.
+/// Loads a model from an opened GGUF file, and packs its weights: `options.packs` is for [`load`].
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_from(file: &Gguf, options: &LoadOptions) -> Result<LoadedModel, LoadError> {
+    Ok(load_with(file, options, None)?.0)
+}
+
+/// Matrices by the names of their tensors.
+type Matrices = Vec<(String, PackedMatrix)>;
+
+/// Loads a model, with the weights that the pack has; gives all if there were others.
+fn load_with(
+    file: &Gguf,
+    options: &LoadOptions,
+    pack: Option<Pack>,
+) -> Result<(LoadedModel, Option<Matrices>), LoadError> {
     let metadata = file.metadata();
     let architecture = metadata.required_str("general.architecture")?;
     let tokenizer = Tokenizer::from_gguf(metadata)?;
@@ -100,16 +126,22 @@ pub fn load_from(file: &Gguf, options: &LoadOptions) -> Result<LoadedModel, Load
         Err(TemplateError::NoneFits) => None,
         template => Some(template?),
     };
-    let model = load_model(file, architecture, options)?;
+    let (model, packed) = load_model(file, architecture, options, pack)?;
     let info = model.info().clone();
     if info.vocab_size < tokenizer.vocab_size() {
         return Err(LoadError::Vocabulary { embedding: info.vocab_size, vocabulary: tokenizer.vocab_size() });
     }
     let name = metadata.str("general.name")?.map(str::to_owned);
-    Ok(LoadedModel { model, tokenizer: Arc::new(tokenizer), template, info, name })
+    let tokenizer = Arc::new(tokenizer);
+    Ok((LoadedModel { model, tokenizer, template, info, name, unsaved_pack: None }, packed))
 }
 
-fn load_model(file: &Gguf, architecture: &str, options: &LoadOptions) -> Result<Box<dyn Model>, LoadError> {
+fn load_model(
+    file: &Gguf,
+    architecture: &str,
+    options: &LoadOptions,
+    pack: Option<Pack>,
+) -> Result<(Box<dyn Model>, Option<Matrices>), LoadError> {
     let isa = options.isa.unwrap_or_else(Isa::best);
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -122,6 +154,7 @@ fn load_model(file: &Gguf, architecture: &str, options: &LoadOptions) -> Result<
         kv_format: options.kv_format,
         profiler: options.profiler.clone(),
     };
-    let weights = Weights::new(file, isa, &compute.pool);
-    Ok(architectures::load(architecture, file.metadata(), &weights, &compute)?)
+    let weights = Weights::new(file, isa, &compute.pool, pack);
+    let model = architectures::load(architecture, file.metadata(), &weights, &compute)?;
+    Ok((model, weights.newly_packed()))
 }

@@ -7,6 +7,7 @@ use kernels::{Arena, CodeLayout, CodeRow, CodeWidth, Isa, PackedMatrix, Pool, Ro
 
 use crate::formats::{Format, decode_codes, dequantize_row};
 use crate::gguf::{Gguf, Tensor};
+use crate::packs::Pack;
 
 /// Why the weights of a file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +62,29 @@ pub(crate) struct Weights<'a> {
     isa: Isa,
     pool: &'a Pool,
     arena: Arena,
+    /// Where matrices lie that were packed before.
+    pack: Option<Pack>,
     used: RefCell<BTreeSet<String>>,
+    packed: RefCell<Packed>,
+}
+
+/// The matrices that were handed out, and whether the pack lacked any.
+#[derive(Debug, Default)]
+struct Packed {
+    matrices: Vec<(String, PackedMatrix)>,
+    is_new: bool,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(file: &'a Gguf, isa: Isa, pool: &'a Pool) -> Self {
-        Self { file, isa, pool, arena: Arena::new(), used: RefCell::default() }
+    pub(crate) fn new(file: &'a Gguf, isa: Isa, pool: &'a Pool, pack: Option<Pack>) -> Self {
+        let (used, packed) = (RefCell::default(), RefCell::default());
+        Self { file, isa, pool, arena: Arena::new(), pack, used, packed }
+    }
+
+    /// Every matrix that was handed out, by its tensor's name, if any was not in the pack.
+    pub(crate) fn newly_packed(self) -> Option<Vec<(String, PackedMatrix)>> {
+        let Packed { matrices, is_new } = self.packed.into_inner();
+        is_new.then_some(matrices)
     }
 
     /// Rows of a matrix, as the file has them: for the vocabulary, whose size is the embedding's.
@@ -88,8 +106,17 @@ impl<'a> Weights<'a> {
     /// A matrix that maps `cols` inputs to `rows` outputs, packed for the kernels.
     pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<PackedMatrix, WeightsError> {
         let tensor = self.tensor(name, &[cols as u64, rows as u64])?;
-        let source = TensorRows { tensor, rows, cols };
-        Ok(PackedMatrix::pack_in(&self.arena, &source, self.isa, self.pool))
+        let source = TensorRows { file: self.file, tensor, rows, cols };
+        let found = self.pack.as_ref().and_then(|pack| pack.matrix(name, source.layout(), rows, cols));
+        let mut packed = self.packed.borrow_mut();
+        let matrix = found.unwrap_or_else(|| {
+            packed.is_new = true;
+            let matrix = PackedMatrix::pack_in(&self.arena, &source, self.isa, self.pool);
+            self.file.release(&tensor, 0..tensor.data.len());
+            matrix
+        });
+        packed.matrices.push((name.to_owned(), matrix.clone()));
+        Ok(matrix)
     }
 
     /// A vector of `len` numbers.
@@ -136,15 +163,23 @@ impl<'a> Weights<'a> {
 
 /// A tensor of the file as the packer reads it: row after row.
 struct TensorRows<'a> {
+    file: &'a Gguf,
     tensor: Tensor<'a>,
     rows: usize,
     cols: usize,
 }
 
 impl TensorRows<'_> {
+    /// A row's bytes. Lets go of what lies well before it, so that file and packed form never stand in memory together.
     fn row(&self, row: usize) -> &[u8] {
+        const PIECE: usize = 4 << 20;
         let bytes = self.tensor.info.format.row_bytes(self.cols);
-        &self.tensor.data[row * bytes..][..bytes]
+        let (start, end) = (row * bytes, (row + 1) * bytes);
+        // Other threads are near: of two whole pieces the one further back is done with. If not, it is read again.
+        if let Some(done) = (end / PIECE).checked_sub(2).filter(|_| start / PIECE < end / PIECE) {
+            self.file.release(&self.tensor, done * PIECE..(done + 1) * PIECE);
+        }
+        &self.tensor.data[start..end]
     }
 }
 
@@ -232,7 +267,7 @@ mod tests {
         let (pool, file) = (Pool::new(2), file(format, cols, 7));
         let tensor = file.tensor("w.weight").unwrap();
         let rows = tensor.info.shape[1] as usize;
-        let packed = Weights::new(&file, isa, &pool).matrix("w.weight", rows, cols).unwrap();
+        let packed = Weights::new(&file, isa, &pool, None).matrix("w.weight", rows, cols).unwrap();
         // Whole numbers of which every block has 127: quantising them loses nothing.
         let x: Vec<f32> =
             (0..cols).map(|i| if i % 32 == 5 { 127.0 } else { ((i * 37) % 255) as f32 - 127.0 }).collect();

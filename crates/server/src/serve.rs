@@ -111,7 +111,7 @@ impl Server {
         });
         let (tls, certificate) = tls.map(|tls| tls.split(Arc::clone(&app))).unzip();
         let certificate = certificate.map(tokio::spawn);
-        let entrance = Entrance { listeners, tls: tls.map(Arc::new), control: self.control };
+        let entrance = Entrance::new(listeners, tls.map(Arc::new), self.control)?;
         let connections = connections::run(&app, entrance, routes::router(&app), shutdown).await;
         if let Some(certificate) = certificate {
             certificate.abort();

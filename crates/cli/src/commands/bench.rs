@@ -11,11 +11,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kernels::limits::Rate as Spread;
 use kernels::{Isa, KvFormat, Precision};
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Model, Wanted};
+use models::packs::UnsavedPack;
 use models::profile::Profiler;
 use models::{LoadOptions, LoadedModel};
 
 use crate::home::Context;
-use crate::loading::resolve_or_pull;
+use crate::loading::{PackArguments, resolve_or_pull};
 use report::{Rate, Report, Together};
 
 /// Measures how fast a model runs on this machine: prefill, decode, time to first token, memory.
@@ -48,6 +49,8 @@ pub(crate) struct Arguments {
     /// How keys and values are kept: q8 takes little more than half the bytes of f16.
     #[arg(long, default_value = KvFormat::F16.name(), value_parser = kv_format())]
     kv: KvFormat,
+    #[command(flatten)]
+    packs: PackArguments,
     /// Don't measure what the machine could do at most.
     #[arg(long)]
     no_limits: bool,
@@ -87,9 +90,15 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let started = clock.monotonic();
     let profiler = arguments.profile.then(|| Arc::new(Profiler::new(Arc::clone(&context.clock))));
     let (precision, kv_format) = (arguments.activations, arguments.kv);
-    let options = LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: profiler.clone() };
-    let loaded = models::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))?;
+    let packs = arguments.packs.cache(context);
+    let options =
+        LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: profiler.clone(), packs };
+    let mut loaded =
+        models::load(&path, &options).with_context(|| format!("cannot load {}", path.display()))?;
     let load = clock.monotonic() - started;
+    if let Some(Err(error)) = loaded.unsaved_pack.take().map(UnsavedPack::save) {
+        eprintln!("(the packed weights aren't kept: {error})");
+    }
     let work = loaded.model.work();
     let kv_bytes = loaded.info.kv_bytes_per_token;
     let mut report = measure(path, loaded, isa, load, arguments, profiler.as_deref(), clock)?;

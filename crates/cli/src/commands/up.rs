@@ -18,7 +18,7 @@ use crate::config::{self, Certificate, Config, FileArgument};
 use crate::cookie_key;
 use crate::home::Context;
 use crate::listening::listen;
-use crate::loading::{LibrarySource, Loader, resolve_or_pull};
+use crate::loading::{LibrarySource, Loader, pack_cache, resolve_or_pull};
 use crate::master_keys::{self, master_keys};
 use crate::pull::text::printable;
 use crate::telemetry::Telemetry;
@@ -50,6 +50,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT")]
     loaded_max: Option<String>,
 
+    /// Keep no packed weights on disk, and use none: every start packs the model's weights anew.
+    #[arg(long)]
+    no_pack_cache: bool,
+
     /// Whether strangers may make accounts; where not, `cachalot user add` makes them [default: open].
     #[arg(long, value_enum, value_name = "STATE")]
     sign_up: Option<SignUp>,
@@ -79,6 +83,7 @@ impl Arguments {
             ("model", "--model", self.model.clone()),
             ("threads", "--threads", self.threads.clone()),
             ("loaded_max", "--loaded-max", self.loaded_max.clone()),
+            ("pack_cache_gib", "--no-pack-cache", self.no_pack_cache.then(|| "0".to_owned())),
             ("sign_up.open", "--sign-up", sign_up),
             ("drain_seconds", "--drain-seconds", self.drain_seconds.clone()),
         ];
@@ -133,8 +138,10 @@ async fn serve(context: &Context, config: Config, open: bool) -> anyhow::Result<
     // Where anybody may come, many may come at once.
     let kv_claimed = config.settings.public_url.is_some();
     let sizes = DialogueConfig { kv_claimed, ..DialogueConfig::default() };
-    let loader =
-        Loader::new(context, config.threads, sizes).rounding(config.precision).keeping(config.kv_format);
+    let loader = Loader::new(context, config.threads, sizes)
+        .rounding(config.precision)
+        .keeping(config.kv_format)
+        .packs(pack_cache(context, config.pack_cache_gib));
     let default_model = model.name.clone();
     let source = LibrarySource::new(&context.home, loader, model)?;
     let loaded_max = config.loaded_max.get();

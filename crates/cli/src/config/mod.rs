@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) precision: Precision,
     /// Of the KV cache.
     pub(crate) kv_format: KvFormat,
+    /// Of packed weights on disk; 0 for none.
+    pub(crate) pack_cache_gib: u64,
     pub(crate) loaded_max: NonZeroUsize,
     pub(crate) log_filter: String,
     /// Whether each line that is logged is a JSON object.
@@ -185,6 +187,7 @@ impl Checker<'_> {
                 Some("q8") => KvFormat::Q8,
                 _ => KvFormat::F16,
             },
+            pack_cache_gib: raw.number("pack_cache_gib"),
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,
             log_json: raw.text("log.format") == Some("json"),

@@ -87,6 +87,7 @@ const fn secret(section: &'static str, key: &'static str, about: &'static str) -
     Setting { section, key, kind: Text, value: Example("\"(secret)\""), about, secret: true }
 }
 
+use crate::loading::PACK_CACHE_GIB_MAX;
 use Kind::{Flag, List, OneOf, Text, Whole};
 use Preset::{Default, Example};
 
@@ -138,6 +139,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How the keys and values of texts are kept: q8 takes little more than half the memory of f16, so that nearly \
          twice as much text fits, and reads and continues long texts faster. It moves answers a tenth as far as 8-bit \
          rounding does.",
+    ),
+    set(
+        "",
+        "pack_cache_gib",
+        Whole(0, PACK_CACHE_GIB_MAX),
+        Default("20"),
+        "Most GiB of packed weights that are kept on disk, in packs of the home directory, so that only a model's \
+         first start packs them and processes share their memory; the pack whose last use is longest ago makes \
+         room. 0 keeps and uses none.",
     ),
     set(
         "",

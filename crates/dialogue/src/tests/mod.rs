@@ -229,7 +229,7 @@ impl Fixture {
         let template = (!self.template.is_empty())
             .then(|| ChatTemplate::built_in(self.template, SpecialTexts::of(&tokenizer)).expect("built in"));
         let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
-        let loaded = LoadedModel { model, tokenizer, template, info, name: None };
+        let loaded = LoadedModel { model, tokenizer, template, info, name: None, unsaved_pack: None };
         let profile = Profile { thinking: self.thinking, ..Profile::unknown(name) };
         Dialogue::new(loaded, profile, self.config, clock, Rng::from_seed(1)).expect("a valid configuration")
     }

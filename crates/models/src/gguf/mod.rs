@@ -15,6 +15,7 @@ mod tests;
 mod value;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 pub use error::{GgufError, Place};
@@ -83,7 +84,15 @@ impl Gguf {
     /// When the file cannot be mapped or is not a well-formed GGUF file.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
         let failed = |source| GgufError::Open { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        Self::of_file(&File::open(path).map_err(failed)?, path)
+    }
+
+    /// As [`Self::open`], with a file that is open already; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn of_file(file: &File, path: &Path) -> Result<Self, GgufError> {
+        let failed = |source| GgufError::Open { path: path.to_owned(), source };
         let facts = file.metadata().map_err(failed)?;
         if facts.is_dir() {
             return Err(failed(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
@@ -91,7 +100,7 @@ impl Gguf {
         if facts.len() == 0 {
             return Self::from_bytes(Vec::new());
         }
-        let map = map_file(&file).map_err(failed)?;
+        let map = map_file(file).map_err(failed)?;
         let index = parse::parse(&map)?;
         Ok(Self { bytes: Bytes::Mapped(map), index })
     }
@@ -135,6 +144,15 @@ impl Gguf {
         Some(Tensor { info, data: &self.bytes.as_slice()[start..start + info.bytes as usize] })
     }
 
+    /// Lets go of the pages of some bytes of a tensor: pages count as this process's memory once they are read, and come
+    /// back when they are read again.
+    pub(crate) fn release(&self, tensor: &Tensor<'_>, bytes: Range<usize>) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            let start = self.index.data_start + tensor.info.offset as usize;
+            release(map, start + bytes.start, bytes.len());
+        }
+    }
+
     /// Size of the whole file.
     pub fn file_bytes(&self) -> u64 {
         self.bytes.as_slice().len() as u64
@@ -142,6 +160,14 @@ impl Gguf {
 }
 
 use parse::Index;
+
+#[expect(unsafe_code, reason = "advice that takes pages away")]
+fn release(map: &memmap2::Mmap, start: usize, len: usize) {
+    // SAFETY: the map is of a file and read-only: a page that was taken away comes back as it was.
+    let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+    // It is advice: where it is refused, the pages stay.
+    drop(advised);
+}
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe because others may change it")]
 fn map_file(file: &File) -> std::io::Result<memmap2::Mmap> {

@@ -1,15 +1,14 @@
 //! Writing so that a crash leaves the old file or the new one, and names for files that anything can be named after.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
 use super::LibraryError;
+use crate::digest::digest_key;
 
 /// Largest manifest or pin that is read; ours are below 4 KiB unless a name is very long.
 const JSON_BYTES_MAX: u64 = 64 * 1024;
@@ -26,15 +25,6 @@ pub(super) fn file_key(text: &str) -> String {
     } else {
         format!("={}", digest_key(text))
     }
-}
-
-/// The first 128 bits of the text's SHA-256 in hexadecimal.
-pub(super) fn digest_key(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(16).fold(String::new(), |mut key, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(key, "{byte:02x}");
-        key
-    })
 }
 
 /// Reads a small JSON file; `None` when it is not there.

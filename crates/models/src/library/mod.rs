@@ -7,6 +7,7 @@
 //!   pins/<hash>.json       checksum of the first download from a place that publishes none
 //!   partial/<hash>.part    downloads under way; <hash>.json what is known of their origin
 //!   locks/<hash>           taken while one process works on something
+//!   packs/                 packed weights, see `packs`; those of a file go with it
 //! ```
 //!
 //! Files and manifests are written under another name, synced, and renamed: a crash at any moment leaves the old state
@@ -26,6 +27,9 @@ pub use error::LibraryError;
 use files::{file_key, io, read_json, write_json};
 
 use crate::catalog::{Catalog, CatalogEntry, Location};
+use crate::digest::digest_key;
+pub use crate::digest::is_sha256;
+use crate::packs;
 
 /// The store under one home directory.
 #[derive(Debug, Clone)]
@@ -109,11 +113,6 @@ struct Pin {
 const MANIFEST_FORMAT: u32 = 1;
 const DIRECTORIES: [&str; 5] = ["blobs", "models", "pins", "partial", "locks"];
 
-/// Whether a text is a SHA-256 as this library writes them: 64 lower-case hexadecimal digits.
-pub fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 impl Library {
     /// Opens (and makes, when it is not there) the store under `home`.
     ///
@@ -139,7 +138,7 @@ impl Library {
 
     /// Where a download from this location is collected: the file, and what is known of its origin.
     pub fn partial_paths(&self, location: &Location) -> (PathBuf, PathBuf) {
-        let key = files::digest_key(&location.to_string());
+        let key = digest_key(&location.to_string());
         let directory = self.home.join("partial");
         (directory.join(format!("{key}.part")), directory.join(format!("{key}.json")))
     }
@@ -154,7 +153,7 @@ impl Library {
     /// # Errors
     /// When the lock file cannot be made or locked.
     pub fn lock(&self, key: &str, waiting: &mut dyn FnMut()) -> Result<LibraryLock, LibraryError> {
-        let path = self.home.join("locks").join(files::digest_key(key));
+        let path = self.home.join("locks").join(digest_key(key));
         let failed = |source| io("lock", &path, source);
         let file = File::create(&path).map_err(failed)?;
         match file.try_lock() {
@@ -269,9 +268,11 @@ impl Library {
         if !still_used_by.is_empty() || !blob.exists() {
             return Ok(Removed { freed_bytes: 0, still_used_by });
         }
-        let freed_bytes = blob.metadata().map_or(0, |facts| facts.len());
+        let blob_bytes = blob.metadata().map_or(0, |facts| facts.len());
         std::fs::remove_file(&blob).map_err(|source| io("remove", &blob, source))?;
-        Ok(Removed { freed_bytes, still_used_by })
+        let pack_bytes = packs::remove(&self.home, sha256)
+            .map_err(|source| io("remove the packed weights in", &self.home, source))?;
+        Ok(Removed { freed_bytes: blob_bytes + pack_bytes, still_used_by })
     }
 
     /// The checksum that the first download from this location had, if it was pinned then.
@@ -295,7 +296,7 @@ impl Library {
     }
 
     fn pin_path(&self, location: &str) -> PathBuf {
-        self.home.join("pins").join(format!("{}.json", files::digest_key(location)))
+        self.home.join("pins").join(format!("{}.json", digest_key(location)))
     }
 
     fn manifest_path(&self, name: &str) -> PathBuf {

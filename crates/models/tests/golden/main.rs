@@ -3,6 +3,7 @@
 //! `golden/README.md` says where the vectors come from and what the tolerances are drawn from.
 
 mod continuation;
+mod packs;
 mod perplexity;
 mod reference;
 mod runner;

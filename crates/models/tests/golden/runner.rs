@@ -25,8 +25,11 @@ pub(crate) fn load_rounding(
     precision: Precision,
     kv_format: KvFormat,
 ) -> LoadedModel {
-    models::load(path, &LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: None })
-        .unwrap_or_else(|error| panic!("{} does not load: {error}", path.display()))
+    models::load(
+        path,
+        &LoadOptions { threads, isa: Some(isa), precision, kv_format, ..LoadOptions::default() },
+    )
+    .unwrap_or_else(|error| panic!("{} does not load: {error}", path.display()))
 }
 
 /// The instruction sets of this machine; says which ones it can't test.

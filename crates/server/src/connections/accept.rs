@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::converse::Opened;
-use super::defer::keep_silent_back;
+use super::door::Door;
 use super::lobby::{Lobby, Look};
 use super::transport::reset;
 use crate::app::App;
@@ -60,10 +60,20 @@ impl Connections {
 /// Where connections come from, and what is spoken on them.
 pub(crate) struct Entrance {
     /// At least one.
-    pub(crate) listeners: Vec<TcpListener>,
-    pub(crate) tls: Option<Arc<Handshakes>>,
+    doors: Vec<Door>,
+    tls: Option<Arc<Handshakes>>,
     /// Where whoever asks has the machine.
-    pub(crate) control: Option<UnixListener>,
+    control: Option<UnixListener>,
+}
+
+impl Entrance {
+    pub(crate) fn new(
+        listeners: Vec<TcpListener>,
+        tls: Option<Arc<Handshakes>>,
+        control: Option<UnixListener>,
+    ) -> io::Result<Self> {
+        Ok(Self { doors: listeners.into_iter().map(Door::new).collect::<io::Result<_>>()?, tls, control })
+    }
 }
 
 /// Accepts until `shutdown` is ready. The connections returned have been told to end when their response in flight
@@ -75,7 +85,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
     let lobby = Lobby::new(app);
-    entrance.listeners.iter().for_each(prepare);
+    entrance.doors.iter().for_each(|door| prepare(door.listener()));
     let control_slots = Arc::new(Semaphore::new(CONTROL_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut pause = Pause::default();
@@ -98,13 +108,13 @@ pub(crate) async fn run(
                 }
                 Err(error) => pause.after(&error, &lobby).await,
             },
-            accepted = accept(&entrance.listeners, turn, &lobby) => match accepted {
+            accepted = accept(&entrance.doors, turn, &lobby) => match accepted {
                 Ok(accepted) => {
                     pause.over();
                     let is_pressed = lobby.is_pressed_by_one_more();
                     if is_kept_back != (is_pressed && lobby.looks()) {
                         is_kept_back = !is_kept_back;
-                        entrance.listeners.iter().for_each(|it| keep_silent_back(it, is_kept_back));
+                        entrance.doors.iter().for_each(|door| door.keep_silent_back(is_kept_back));
                     }
                     admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, accepted, is_pressed);
                 }
@@ -119,7 +129,7 @@ pub(crate) async fn run(
 
 /// Sets what the sockets of a listener's connections begin with. Where a system knows none of it, connections are as it
 /// makes them.
-fn prepare(listener: &TcpListener) {
+fn prepare(listener: &StdListener) {
     let _ = sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES);
     let _ = sockopt::set_socket_keepalive(listener, true);
     let _ = sockopt::set_tcp_keepidle(listener, PROBE_INTERVAL);
@@ -133,7 +143,7 @@ fn admit(
     router: &Router,
     tls: Option<&Arc<Handshakes>>,
     connections: &mut JoinSet<()>,
-    (stream, address): (TcpStream, SocketAddr),
+    (stream, address): (StdStream, SocketAddr),
     is_pressed: bool,
 ) {
     let ip = address.ip().to_canonical();
@@ -149,25 +159,24 @@ fn admit(
         return;
     }
     let Ok(place) = lobby.admit(ip, look.shown(), is_proxy) else { return reset(&stream) };
-    // Each event of a stream goes out by itself.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+    // Each event of a stream goes out by itself. Who can't be watched is let go.
+    let watched = || {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        TcpStream::from_std(stream)
+    };
+    let Ok(stream) = watched() else { return };
     let opened = Opened { lobby: Arc::clone(lobby), router: router.clone(), look };
     connections.spawn(opened.serve(stream, address, place, tls.cloned()));
 }
 
 /// Accepts when there is room, so that those beyond wait in the kernel's queue and cost nothing. The listeners take
 /// turns at being asked first.
-async fn accept(
-    listeners: &[TcpListener],
-    turn: usize,
-    lobby: &Lobby,
-) -> io::Result<(TcpStream, SocketAddr)> {
+async fn accept(doors: &[Door], turn: usize, lobby: &Lobby) -> io::Result<(StdStream, SocketAddr)> {
     lobby.room().await;
     poll_fn(|context| {
-        let (later, first) = listeners.split_at(turn % listeners.len().max(1));
-        let ready = first.iter().chain(later).map(|listener| listener.poll_accept(context));
+        let (later, first) = doors.split_at(turn % doors.len().max(1));
+        let ready = first.iter().chain(later).map(|door| door.poll_accept(context));
         ready.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
     })
     .await

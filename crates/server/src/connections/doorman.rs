@@ -3,12 +3,12 @@
 //! there is a task, a parser or a buffer for them.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use defence::Class;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::net::TcpStream;
 
 use crate::accounts::{Arrival, Peer, Standing, Who};
 use crate::app::State;
@@ -36,7 +36,7 @@ pub(super) enum Seen {
 }
 
 /// Looks at what has come of a connection, and leaves it there.
-pub(super) fn look(app: &State, stream: &TcpStream, address: SocketAddr) -> Seen {
+pub(super) fn look(app: &State, stream: impl AsFd, address: SocketAddr) -> Seen {
     let mut head = [0; HEAD_BYTES];
     let read = recv(stream, &mut head[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     let read = read.map_or(0, |(read, _)| read);
@@ -84,12 +84,12 @@ fn parse(head: &[u8]) -> Option<(&str, HeaderMap)> {
 
 /// Tells a stranger to come back, and is done with the connection. What they sent is read first, as a connection that is
 /// closed with something unread is reset, and the answer lost with it.
-pub(super) fn turn_away(stream: &TcpStream) {
+pub(super) fn turn_away(stream: impl AsFd) {
     let mut rest = [0; HEAD_BYTES];
-    let read = recv(stream, &mut rest[..], RecvFlags::DONTWAIT).map_or(0, |(read, _)| read);
+    let read = recv(&stream, &mut rest[..], RecvFlags::DONTWAIT).map_or(0, |(read, _)| read);
     let wants_page = wants_page(&rest[..read]);
     // To whom it can't be written has gone.
-    let _ = send(stream, answer(wants_page).as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = send(&stream, answer(wants_page).as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 /// Whether a browser shows what is answered.

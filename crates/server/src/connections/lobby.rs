@@ -1,13 +1,13 @@
 //! What all connections share: the book of them, and what its moves mean for sockets and metrics.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::{Clock as _, SystemClock};
 use defence::Class;
 use store::UserId;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
@@ -143,9 +143,9 @@ impl Lobby {
     }
 
     /// Looks at what has come of a connection, and turns strangers away of whom there are too many.
-    pub(super) fn look(&self, stream: &TcpStream, address: SocketAddr) -> Look {
+    pub(super) fn look(&self, stream: impl AsFd, address: SocketAddr) -> Look {
         let (app, now) = (&self.app, self.app.clock.monotonic());
-        match doorman::look(app, stream, address) {
+        match doorman::look(app, &stream, address) {
             Seen::Nothing => Look::Later,
             Seen::Known => Look::Known,
             Seen::Stranger(class, errand) => {
@@ -154,9 +154,9 @@ impl Lobby {
                 }
                 app.metrics.refused(class, "request_rate");
                 if app.bulwark.strangers.may_answer(now) {
-                    doorman::turn_away(stream);
+                    doorman::turn_away(&stream);
                 } else {
-                    reset(stream);
+                    reset(&stream);
                 }
                 Look::TurnedAway
             }

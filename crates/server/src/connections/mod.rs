@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! doorman     users first, by the first bytes, while very many come      doorman.rs
-//! defer       while they do, who is silent waits in the kernel          defer.rs
+//! door        while they do, who is silent waits in the kernel           door.rs
 //! accept      caps and rates by prefix, room by closing idle strangers      accept.rs, lobby.rs, roster/
 //! converse    PROXY header -> TLS -> HTTP/1 or HTTP/2                        converse.rs, proxy_protocol.rs
 //! watch       a deadline for each phase, budgets of resets and frames        watch.rs (pure), activity.rs
@@ -16,8 +16,8 @@ mod accept;
 mod activity;
 mod bodies;
 mod converse;
-mod defer;
 mod descriptors;
+mod door;
 mod doorman;
 mod limits;
 mod lobby;

@@ -1,11 +1,13 @@
 //! The streams that HTTP is spoken on: what comes in is counted, and what goes out must be taken.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -30,9 +32,9 @@ impl Drop for Socket {
 }
 
 /// Has a socket reset when it is closed.
-pub(super) fn reset(stream: &TcpStream) {
+pub(super) fn reset(stream: impl AsFd) {
     // If it can't be, it is closed as any other.
-    let _ = stream.set_zero_linger();
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
 /// A stream whose writes fail when the other side takes nothing for too long.

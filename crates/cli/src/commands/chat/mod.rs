@@ -17,7 +17,7 @@ use dialogue::{Dialogue, DialogueConfig, SamplingOverrides};
 use models::library::ResolvedModel;
 
 use crate::home::Context;
-use crate::loading::{Loader, resolve_or_pull};
+use crate::loading::{Loader, PackArguments, resolve_or_pull};
 use crate::pull::text::printable;
 use session::Session;
 
@@ -78,6 +78,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZeroUsize>,
 
+    #[command(flatten)]
+    packs: PackArguments,
+
     /// Print counts and speed to standard error after each answer.
     #[arg(long)]
     stats: bool,
@@ -98,7 +101,8 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()>
     }
     let session = session(&arguments);
     session.check_options()?;
-    let loader = Loader::new(context, arguments.threads, DialogueConfig::single());
+    let loader = Loader::new(context, arguments.threads, DialogueConfig::single())
+        .packs(arguments.packs.cache(context));
     let model = resolve_or_pull(context, arguments.model.as_deref())?;
     let dialogue = load(&loader, &model)?;
     match question {

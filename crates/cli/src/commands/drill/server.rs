@@ -146,6 +146,8 @@ fn started(
     let log = File::create(log_of(&home)).context("no log in the temporary home")?;
     command
         .env("CACHALOT_HOME", home.path().join(HOME))
+        // Its home is gone after the drill, and the disk is the database's.
+        .env("CACHALOT_PACK_CACHE_GIB", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -159,7 +159,8 @@ fn dialogue(
     };
     let template = ChatTemplate::built_in("chatml", SpecialTexts::of(&tokenizer)).unwrap();
     let model = Box::new(FakeModel { info: info.clone(), script, said: HashMap::new() });
-    let loaded = LoadedModel { model, tokenizer, template: Some(template), info, name: None };
+    let loaded =
+        LoadedModel { model, tokenizer, template: Some(template), info, name: None, unsaved_pack: None };
     let profile = Profile { thinking: Some(thinking), ..Profile::unknown(name) };
     // Its clock stands, so that its times are the same in every run.
     Dialogue::new(loaded, profile, config, Arc::new(ManualClock::new()), Rng::from_seed(1)).unwrap()
