@@ -6,8 +6,9 @@ Every run is a fresh process that measures itself once (one warm-up prefill, one
 A round runs each contender once, and rounds alternate, so that a change of the machine's speed falls on all alike. What
 is reported is the median over rounds and the spread from the least to the greatest, for each number of threads and each
 length of the prompt, after which the decoding begins. A last set of rounds decodes for eight sequences at once. The page
-cache is warm: the file is read once before, and our packed weights are on disk. We run with 16-bit and with 8-bit rounding
-of activations; peers round to 8 bits. llama.cpp runs with flash attention off and on; the best of the peers counts.
+cache is warm: the file is read once before, and our packed weights are on disk. We run twice: as `cachalot up` does by
+itself, with activations of 16 bits and a cache of f16; and with 8 bits for both, as peers have it (llama.cpp rounds
+activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash attention off and on; the best peer counts.
 
 Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
 file; and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,
@@ -38,7 +39,7 @@ RECORD = HERE.parent / "record"
 METRICS = ["prefill_tokens_s", "decode_tokens_s", "load_ms", "ttft_cold_ms", "ttft_ms", "peak_rss_mib"]
 AT_ONCE = ["decode_tokens_s", "total_tokens_s", "each_tokens_s"]
 OURS = "cachalot"
-OURS_8 = "cachalot, 8-bit rounding"
+OURS_8 = "cachalot, 8 bits"
 SEQUENCES = 8
 
 
@@ -60,7 +61,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompts", default="512", help="tokens of the prompts, with commas")
     parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--kv", default="f16", choices=("f16", "q8"), help="how our keys and values are kept")
     parser.add_argument("--openvino", help="interpreter that has openvino-genai")
     parser.add_argument("--bench", action="append", default=[], metavar="NAME=COMMAND", help="like ik_llama.cpp's")
     parser.add_argument("--no-together", action="store_true", help="without eight sequences at once")
@@ -77,13 +77,13 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
     prompt, generate = str(prompt_tokens), str(options.generate)
     more = ["--sequences", str(sequences)] if sequences > 1 else []
     found = []
-    for name, bits in ((OURS, "16"), (OURS_8, "8")) if options.cachalot else ():
+    for name, bits, kv in ((OURS, "16", "f16"), (OURS_8, "8", "q8")) if options.cachalot else ():
         found.append(
             Contender(
                 name,
-                lambda threads, bits=bits: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
+                lambda threads, bits=bits, kv=kv: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
                                             "-t", str(threads), "-r", "1", "--no-limits", "--json",
-                                            "--activations", bits, "--kv", options.kv, *more],
+                                            "--activations", bits, "--kv", kv, *more],
                 read_json,
             )  # fmt: skip
         )
@@ -281,7 +281,7 @@ def markdown(record: dict) -> str:
         "",
         f"{record['model']['name']} ({record['model']['bytes']} bytes), prefill of a prompt, then decode of "
         f"{record['generate']} tokens. {record['rounds']} alternating rounds, each run a fresh process; median (least to "
-        f"greatest). The page cache was warm; our keys and values were kept as {record['kv']}.",
+        "greatest). The page cache was warm.",
         "",
         f"Family/model/stepping {cpu['family_model_stepping']}, {cpu['memory_gib']} GiB, "
         f"{'virtual machine' if cpu['virtual_machine'] else 'bare metal'}, {cpu['system']}. "
@@ -317,7 +317,7 @@ def markdown(record: dict) -> str:
         ]
         lines += [*table(by_name, at_once["ratios"].get(threads, {}), titles), ""]
     lines += [
-        "The last column is ours over the best peer's, with 16-bit and with 8-bit rounding; above 1 is in our favour, "
+        "The last column is ours over the best peer's, with 16 and with 8 bits; above 1 is in our favour, "
         "also for times and memory. Peak memory counts the mapped file; llama.cpp's "
         f"includes {record['python_rss_mib']:.0f} MiB of Python and library. llama.cpp samples nothing, and neither "
         "does `cachalot bench`: both stop at the logits.",
@@ -369,7 +369,6 @@ def main() -> None:
             "bytes": model.stat().st_size,
             "sha256": model_sum,
         },
-        "kv": options.kv,
         "generate": options.generate,
         "rounds": options.rounds,
         "load_average": [min(row["load_average"] for row in rows), max(row["load_average"] for row in rows)],

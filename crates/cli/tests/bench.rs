@@ -36,7 +36,7 @@ fn it_measures_and_the_model_s_packed_weights_are_kept() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let source = format!("file:{}", tiny().canonicalize().expect("the tiny model").display());
     succeeds(&home, &["pull", &source], "0");
-    let name = "llama-tied";
+    let name = "llama-tied.gguf";
     for (arguments, gib) in [(vec![name, "--no-pack-cache"], "20"), (vec![name], "0")] {
         bench(&home, &arguments, gib);
         assert!(packs(&home).is_empty(), "{arguments:?} with {gib} GiB keeps nothing");

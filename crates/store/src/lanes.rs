@@ -11,11 +11,11 @@
 //!
 //! Nobody is shut out either: the one that has gone on has its turn like all others there.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base::FairQueue;
 use tokio::sync::oneshot;
 
 use crate::StoreError;
@@ -119,39 +119,8 @@ struct Door(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     is_taken: bool,
-    /// In the order of their turns.
-    callers: VecDeque<u64>,
-    /// Of each caller above, never empty.
-    of_caller: HashMap<u64, VecDeque<oneshot::Sender<Pass>>>,
-}
-
-impl Waiting {
-    fn push(&mut self, caller: u64, sender: oneshot::Sender<Pass>) {
-        let own = self.of_caller.entry(caller).or_default();
-        if own.is_empty() {
-            self.callers.push_back(caller);
-        }
-        own.push_back(sender);
-    }
-
-    /// The next who has not gone away: those who have take nobody's turn.
-    fn pop(&mut self) -> Option<oneshot::Sender<Pass>> {
-        loop {
-            let caller = self.callers.pop_front()?;
-            let own = self.of_caller.get_mut(&caller)?;
-            let gone = own.iter().take_while(|sender| sender.is_closed()).count();
-            own.drain(..gone);
-            let first = own.pop_front();
-            if own.is_empty() {
-                self.of_caller.remove(&caller);
-            } else {
-                self.callers.push_back(caller);
-            }
-            if first.is_some() {
-                return first;
-            }
-        }
-    }
+    /// By caller.
+    line: FairQueue<u64, oneshot::Sender<Pass>>,
 }
 
 /// Shuts a door until it is dropped.
@@ -182,7 +151,7 @@ impl Door {
                     return Pass(Some(Arc::clone(door)));
                 }
                 let (sender, turn) = oneshot::channel();
-                waiting.push(caller, sender);
+                waiting.line.push(caller, sender);
                 turn
             };
             // The sender is dropped by nobody before it was used.
@@ -195,7 +164,8 @@ impl Door {
     /// The next who is still there has it.
     fn let_next(door: &Arc<Self>) {
         let mut waiting = door.lock();
-        while let Some(next) = waiting.pop() {
+        // Those who have gone away take nobody's turn.
+        while let Some(next) = waiting.line.pop_if(|sender| !sender.is_closed()) {
             let pass = Pass(Some(Arc::clone(door)));
             let Err(mut unused) = next.send(pass) else { return };
             // They went away; it must not open the door again, which is locked.

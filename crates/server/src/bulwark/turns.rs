@@ -1,9 +1,9 @@
 //! Turns at something that few can do at once, such as the hash of a password: who is trusted more comes first, those who
 //! are trusted as much take turns however often each asks, and of the places to wait in each class has its share.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base::FairQueue;
 use defence::{Class, Full, Pool, Shares, Slot};
 use tokio::sync::oneshot;
 
@@ -23,55 +23,8 @@ struct Inner {
     /// Of those who are at it or wait.
     places: Pool<Who>,
     /// By class.
-    waiting: [Queue; 4],
+    waiting: [FairQueue<Who, oneshot::Sender<()>>; 4],
     passed_over: u32,
-}
-
-/// Those of a class who wait: callers take turns, and each caller's come in their order.
-#[derive(Debug, Default)]
-struct Queue {
-    callers: VecDeque<Who>,
-    /// Of each caller above, never empty.
-    waiting: HashMap<Who, VecDeque<oneshot::Sender<()>>>,
-}
-
-impl Queue {
-    fn len(&self) -> usize {
-        self.waiting.values().map(VecDeque::len).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.callers.is_empty()
-    }
-
-    fn push(&mut self, who: Who, sender: oneshot::Sender<()>) {
-        let own = self.waiting.entry(who).or_default();
-        if own.is_empty() {
-            self.callers.push_back(who);
-        }
-        own.push_back(sender);
-    }
-
-    fn pop(&mut self) -> Option<oneshot::Sender<()>> {
-        let who = self.callers.pop_front()?;
-        let own = self.waiting.get_mut(&who)?;
-        let first = own.pop_front();
-        if own.is_empty() {
-            self.waiting.remove(&who);
-        } else {
-            self.callers.push_back(who);
-        }
-        first
-    }
-
-    /// Forgets those who have gone away.
-    fn tidy(&mut self) {
-        self.waiting.retain(|_, own| {
-            own.retain(|sender| !sender.is_closed());
-            !own.is_empty()
-        });
-        self.callers.retain(|who| self.waiting.contains_key(who));
-    }
 }
 
 /// A turn, until it is dropped.
@@ -100,7 +53,7 @@ impl Turns {
 
     /// Those who wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().waiting.iter().map(Queue::len).sum()
+        self.lock().waiting.iter().map(FairQueue::len).sum()
     }
 
     /// A turn, when it comes. Cancel-safe.
@@ -150,7 +103,7 @@ impl Drop for Asked<'_> {
         let was_given = self.waiting.try_recv().is_ok();
         let mut inner = self.turns.lock();
         // No more wait than there are places.
-        inner.waiting.iter_mut().for_each(Queue::tidy);
+        inner.waiting.iter_mut().for_each(|queue| queue.retain(|sender| !sender.is_closed()));
         if was_given {
             inner.pass_on();
         }
@@ -161,7 +114,7 @@ impl Inner {
     /// Gives a turn that is over to the next who still waits.
     fn pass_on(&mut self) {
         while let Some(class) = self.next_class() {
-            let Some(sender) = self.waiting[class].pop() else { break };
+            let Some(sender) = self.waiting[class].pop_if(|sender| !sender.is_closed()) else { continue };
             if sender.send(()).is_ok() {
                 return;
             }

@@ -11,6 +11,7 @@ mod file;
 mod gate;
 mod groups;
 mod links;
+mod log;
 mod messages;
 mod meter;
 mod one_time_codes;
@@ -43,6 +44,8 @@ use tokio::sync::RwLock;
 pub use restore::Restore;
 pub use users::login_key;
 
+use log::Log;
+
 use crate::lanes::{Entered, Lanes};
 use crate::seal::{Sealer, UserKey};
 use crate::vault::OneAtATime;
@@ -74,6 +77,8 @@ pub struct SqliteStore {
     keys: MasterKeys,
     /// None in memory.
     disk: Option<Disk>,
+    /// None in memory.
+    log: Option<Arc<Log>>,
     /// Backups that somebody has.
     backups: OneAtATime,
     /// Copying and rotating keys: a copy has keys of one generation.
@@ -108,7 +113,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
         rng: Rng,
     ) -> Result<Self, StoreError> {
-        let disk = Disk { path: path.to_path_buf(), _lock: Arc::new(file::prepare(path)?) };
+        let lock = Arc::new(file::prepare(path)?);
         let ring = upgrade::read_keys(path, &keys).await?;
         let options = options().filename(path).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1, options.clone().pragma("journal_size_limit", LOG_BYTES_MAX)).await?;
@@ -123,7 +128,8 @@ impl SqliteStore {
         keys.remove_draft();
         file::remove_leftovers(path);
         let readers = pool(READERS, options.pragma("query_only", "ON")).await?;
-        Ok(Self::new(writer, readers, ids, sealer, keys, Some(disk)))
+        let (disk, log) = (Disk { path: path.to_path_buf(), _lock: lock }, Log::of(path)?);
+        Ok(Self::new((writer, readers), ids, sealer, keys, Some((disk, log))))
     }
 
     /// A database that is gone when the store is dropped, as are the keys in it. For tests and for chats that leave
@@ -137,19 +143,19 @@ impl SqliteStore {
         MIGRATIONS.run(&writer).await?;
         let keys = MasterKeys::in_memory();
         let sealer = Sealer::new(keys.make(&mut rng)?, rng.fork());
-        Ok(Self::new(writer.clone(), writer, IdMaker::new(clock, rng), sealer, keys, None))
+        Ok(Self::new((writer.clone(), writer), IdMaker::new(clock, rng), sealer, keys, None))
     }
 
     fn new(
-        writer: SqlitePool,
-        readers: SqlitePool,
+        (writer, readers): (SqlitePool, SqlitePool),
         ids: IdMaker,
         sealer: Sealer,
         keys: MasterKeys,
-        disk: Option<Disk>,
+        file: Option<(Disk, Log)>,
     ) -> Self {
         let (backups, vault) = (OneAtATime::default(), OneAtATime::default());
         let lanes = Lanes::new();
+        let (disk, log) = file.map(|(disk, log)| (disk, Arc::new(log))).unzip();
         Self {
             writer,
             lanes,
@@ -158,6 +164,7 @@ impl SqliteStore {
             sealer,
             keys,
             disk,
+            log,
             backups,
             vault,
             unwrapping: RwLock::default(),
@@ -181,11 +188,10 @@ impl SqliteStore {
         }
     }
 
-    /// A transaction that writes, when the [lane](crate::lanes) of the task lets it on.
+    /// A transaction that writes, when the [lane](crate::lanes) of the task lets it on. Its commit returns when the disk
+    /// has it, and lets the next go on before.
     async fn write(&self) -> Result<Write, StoreError> {
-        let entered = self.lanes.enter().await?;
-        let transaction = begin(&self.writer).await?;
-        Ok(Write { transaction, _entered: entered })
+        Ok(Write { log: self.log.clone(), ..self.write_lightly().await? })
     }
 
     /// As [`write`](Self::write), for what nobody is told of by itself (that an answer was asked for, what is held for it,
@@ -194,7 +200,7 @@ impl SqliteStore {
     async fn write_lightly(&self) -> Result<Write, StoreError> {
         let entered = self.lanes.enter().await?;
         let transaction = self.writer.begin_with(BEGIN_LIGHTLY).await?;
-        Ok(Write { transaction, _entered: entered })
+        Ok(Write { transaction, entered, log: None })
     }
 
     /// The key of a user; `None` if there is no such user. To be asked for before a connection is held: with the
@@ -221,12 +227,20 @@ impl SqliteStore {
 struct Write {
     // Ends first.
     transaction: Transaction<'static, Sqlite>,
-    _entered: Entered,
+    entered: Entered,
+    /// Whose coming to the disk the commit waits for.
+    log: Option<Arc<Log>>,
 }
 
 impl Write {
     async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+        let Self { transaction, entered, log } = self;
+        transaction.commit().await?;
+        drop(entered);
+        match log {
+            Some(log) => log.wait().await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -250,7 +264,7 @@ async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, Stor
     Ok(writer.begin_with(BEGIN).await?)
 }
 
-/// The one before may have been a light one.
+/// For what is done by itself: the commit is on the disk when it returns. The one before may have been a light one.
 const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
 /// With the log, a commit is then as whole as ever, but not yet on the disk (SQLite, PRAGMA synchronous).
 const BEGIN_LIGHTLY: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
