@@ -143,7 +143,13 @@ export class Server {
   async start(): Promise<void> {
     const address = `127.0.0.1:${this.#port}`;
     const child = spawn(this.#binary, ["up", "--listen", address, "--model", this.#model], {
-      env: { ...process.env, CACHALOT_PACK_CACHE_GIB: "0", ...CROWD, ...this.#settings.variables, CACHALOT_HOME: this.#home },
+      env: {
+        ...process.env,
+        CACHALOT_PACK_CACHE_GIB: "0",
+        ...CROWD,
+        ...this.#settings.variables,
+        CACHALOT_HOME: this.#home,
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     const keep = (chunk: Buffer) => {

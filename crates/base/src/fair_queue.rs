@@ -80,7 +80,8 @@ mod tests {
 
     fn drained(mut queue: FairQueue<char, u32>, still: impl Fn(&u32) -> bool) -> Vec<u32> {
         let items = std::iter::from_fn(|| queue.pop_if(&still)).collect();
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert!(queue.is_empty());
+        assert_eq!(queue.len(), 0, "and counts none");
         items
     }
 

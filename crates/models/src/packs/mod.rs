@@ -114,7 +114,14 @@ impl PackCache {
             return Err(PackError::TooLarge { needed, allowed: self.bytes_max });
         }
         let directory = self.directory();
-        let mut packs = packs_in(&directory)?;
+        // Whoever left it was ended in the middle: writers have the lock.
+        for unfinished in
+            files_in(&directory, "new").map_err(PackError::io("read the directory", &directory))?
+        {
+            std::fs::remove_file(&unfinished.path).map_err(PackError::io("remove", &unfinished.path))?;
+        }
+        let mut packs =
+            files_in(&directory, "pack").map_err(PackError::io("read the directory", &directory))?;
         packs.sort_by_key(|pack| (pack.is_current(), pack.used));
         let mut total: u64 = packs.iter().map(|pack| pack.bytes).sum();
         for pack in packs {
@@ -189,7 +196,7 @@ fn directory(home: &Path) -> PathBuf {
 /// Removes the packs of a model file. Gives the bytes that are free again.
 pub(crate) fn remove(home: &Path, sha256: &str) -> std::io::Result<u64> {
     let mut freed = 0;
-    for pack in packs_in_directory(&directory(home))? {
+    for pack in files_in(&directory(home), "pack")? {
         if pack.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(sha256.as_bytes())) {
             std::fs::remove_file(&pack.path)?;
             freed += pack.bytes;
@@ -211,23 +218,20 @@ impl PackFile {
     }
 }
 
-fn packs_in(directory: &Path) -> Result<Vec<PackFile>, PackError> {
-    packs_in_directory(directory).map_err(PackError::io("read the directory", directory))
-}
-
-fn packs_in_directory(directory: &Path) -> std::io::Result<Vec<PackFile>> {
+/// The files with this ending.
+fn files_in(directory: &Path, ending: &str) -> std::io::Result<Vec<PackFile>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut packs = Vec::new();
+    let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
-        if path.extension().is_some_and(|ending| ending == "pack") {
+        if path.extension().is_some_and(|found| found == ending) {
             let facts = entry.metadata()?;
-            packs.push(PackFile { path, bytes: facts.len(), used: facts.modified()? });
+            files.push(PackFile { path, bytes: facts.len(), used: facts.modified()? });
         }
     }
-    Ok(packs)
+    Ok(files)
 }

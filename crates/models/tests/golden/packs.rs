@@ -216,6 +216,8 @@ fn packs_stay_within_their_bound() {
     assert!(place.start(&models[0], PLENTY).is_none());
     let other_version = place.home().join("packs/other.v0.pack");
     std::fs::write(&other_version, b"an older program's").expect("a file");
+    let unfinished = place.home().join("packs/ended.v1.new");
+    std::fs::write(&unfinished, b"of a program that was ended").expect("a file");
     let fourth = as_blob(&place, "llama3-rope");
     let fourth_bytes = written(place.start(&fourth, bytes.iter().sum::<u64>() + 1));
     assert!(
