@@ -48,9 +48,12 @@ mod tests {
 
     use super::*;
 
+    /// A port that is free in both families, and that the system gives to nobody who doesn't name it (it gives those from
+    /// 32768 on): connections of other tests take those.
     fn free_port() -> u16 {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        taken.local_addr().unwrap().port()
+        let first = 10_000 + (std::process::id() % 10_000) as u16;
+        let is_free = |port: &u16| std::net::TcpListener::bind(("::", *port)).is_ok();
+        (first..32_000).find(is_free).unwrap()
     }
 
     #[tokio::test]
