@@ -181,11 +181,6 @@ impl UnsavedPack {
         synced.map_err(PackError::io("sync", &directory))?;
         Ok(Saved::Written { bytes: header.file_bytes() })
     }
-
-    /// Bytes of the weights.
-    pub fn bytes(&self) -> u64 {
-        self.matrices.iter().map(|(_, matrix)| matrix.image_bytes() as u64).sum()
-    }
 }
 
 /// Where the packs of a home directory are.
