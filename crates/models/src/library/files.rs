@@ -28,7 +28,7 @@ pub(super) fn file_key(text: &str) -> String {
 }
 
 /// Reads a small JSON file; `None` when it is not there.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, LibraryError> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, LibraryError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::LibraryError;
-use files::{file_key, io, read_json, write_json};
+pub(crate) use files::read_json;
+use files::{file_key, io, write_json};
 
 use crate::catalog::{Catalog, CatalogEntry, Location};
 use crate::digest::digest_key;

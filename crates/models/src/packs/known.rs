@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::PackError;
 use super::source::{Source, Stamp};
 use crate::digest::{digest_key, is_sha256};
+use crate::library::read_json;
 
-/// Largest memo that is read; ours are below 8 KiB.
-const BYTES_MAX: u64 = 64 << 10;
 /// A file that was changed less long ago than this is not remembered: another change might have the same time.
 const SETTLED_SECONDS: i64 = 2;
 
@@ -31,11 +30,9 @@ pub(super) fn sum_of(directory: &Path, source: &Source) -> Option<String> {
     same.then_some(memo.sha256)
 }
 
+/// Whatever is wrong with one, it counts as none.
 fn read(path: &Path) -> Option<Memo> {
-    if std::fs::metadata(path).ok()?.len() > BYTES_MAX {
-        return None;
-    }
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    read_json(path).ok().flatten()
 }
 
 /// Keeps what a file was hashed to, unless it was changed moments ago, and forgets files that are gone.
