@@ -192,7 +192,7 @@ def main() -> None:
                 row["llama_cpp_f32"] = llama_cpp_perplexity(plain, windows, arguments.threads)
             for bits, tolerance in TOLERANCES.items():
                 if f"ours_{bits}" not in row:
-                    command = [*arguments.ours, str(HERE / "expected.json"), bits, str(path)]
+                    command = [*arguments.ours, str(HERE / "expected.json"), f"{bits}-bit", str(path)]
                     run = subprocess.run(command, check=True, capture_output=True, text=True)
                     row[f"ours_{bits}"] = float(run.stdout)
                 ours, theirs = row[f"ours_{bits}"], row["llama_cpp_f32"]

@@ -263,12 +263,13 @@ fn main() {
         match letter {
             'l' => machine(isa, threads),
             'g' => products(isa, threads, Precision::Sixteen, &filter),
+            'm' => products(isa, threads, Precision::Mixed, &filter),
             'h' => products(isa, threads, Precision::Eight, &filter),
             'a' => attentions(isa, threads, KvFormat::F16, &filter),
             'q' => attentions(isa, threads, KvFormat::Q8, &filter),
             'o' => steps(isa, threads),
             'p' => regions(threads),
-            other => println!("{other}: l, g, h, a, q, o and p are allowed"),
+            other => println!("{other}: l, g, h, m, a, q, o and p are allowed"),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!     for each block b of 32 columns, group g of the block:
 //!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32;
 //!                      for the high plane of x, then, if there are two, 256 times that and the same for the low plane)
+//!         acc[c][r] += low dots[c][r] * (scale[r][g] / 256 * x scale[c][b])      (mixed rows, where the block is fine)
 //!         acc[c][r] += dots[c][r] * (scale[r][g] * x scale[c][b])                                   (f32)
 //!         acc[c][r] += min[r][g] * (x scale[c][b] * sum(x codes of g))
 //!     out[c][r] = acc[c][r] * multiplier[r]
@@ -159,10 +160,10 @@ impl<'a> Job<'a> {
         panels: Range<usize>,
     ) {
         match (weights.layout.has_min, self.x.precision()) {
-            (false, Precision::Eight) => {
+            (false, Precision::Eight | Precision::Mixed) => {
                 isa.run(CodeRegion::<WIDTH, GROUP, false, 1, C> { job: self, weights, tile, panels });
             }
-            (true, Precision::Eight) => {
+            (true, Precision::Eight | Precision::Mixed) => {
                 isa.run(CodeRegion::<WIDTH, GROUP, true, 1, C> { job: self, weights, tile, panels });
             }
             (false, Precision::Sixteen) => {
@@ -204,7 +205,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Some panels of an integer matrix with one tile of one or two planes.
+/// Some panels of an integer matrix with one tile of one plane, and a second where a block is fine, or of two.
 struct CodeRegion<
     'a,
     const WIDTH: usize,
@@ -285,6 +286,27 @@ fn block_step<
         let group_lines = WIDTH * GROUP / BLOCK;
         let lines = &lines[g * group_lines..][..group_lines];
         let first_word = g * GROUP / 4;
+        if PLANES == 1 && !x.fine.is_empty() {
+            // Before the registers fill with the sums of the high plane.
+            let scale = &scales[if MIN { 2 * g } else { g }];
+            let part = Part { lines, first_word, group, block, zero_point, scale };
+            match C {
+                8 => {
+                    part.add_low::<S, WIDTH, C, 0, 4>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 4, 4>(s, x, acc);
+                }
+                12 => {
+                    part.add_low::<S, WIDTH, C, 0, 4>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 4, 4>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 8, 4>(s, x, acc);
+                }
+                6 => {
+                    part.add_low::<S, WIDTH, C, 0, 3>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 3, 3>(s, x, acc);
+                }
+                _ => part.add_low::<S, WIDTH, C, 0, C>(s, x, acc),
+            }
+        }
         let mut dots = [s.zero_i(); C];
         let mut low = [s.zero_i(); C];
         if zero_point != 0 {
@@ -320,6 +342,45 @@ fn block_step<
             for c in 0..C {
                 acc[c] = s.fma(min, s.splat(x.scaled_sums[group][c]), acc[c]);
             }
+        }
+    }
+}
+
+/// A group of columns of a panel, for the low plane of mixed rows.
+struct Part<'a> {
+    lines: &'a [Line],
+    first_word: usize,
+    group: usize,
+    block: usize,
+    zero_point: i32,
+    scale: &'a [u16; LANES],
+}
+
+impl Part<'_> {
+    /// Adds the low plane of rows `FIRST..FIRST + N` if one of them has one in this block. Few rows at a time, as most
+    /// have none; where one has none its plane is of zeros.
+    #[inline(always)]
+    fn add_low<S: Simd, const WIDTH: usize, const C: usize, const FIRST: usize, const N: usize>(
+        &self,
+        s: S,
+        x: &crate::activations::CodeTile<'_, C>,
+        acc: &mut [S::F; C],
+    ) {
+        if x.fine[self.block][FIRST..FIRST + N] == [false; N] {
+            return;
+        }
+        let mut dots = [s.zero_i(); N];
+        if self.zero_point != 0 {
+            for n in 0..N {
+                dots[n] = s.offset(self.zero_point, x.negative_sums[self.group][FIRST + n][1]);
+            }
+        }
+        let words = x.low_words[self.block][FIRST..].first_chunk::<N>().expect("FIRST + N is at most C");
+        s.dots::<WIDTH, N>(self.lines, words, self.first_word, &mut dots);
+        let scale = s.mul(s.load_f16(self.scale), s.splat(1.0 / 256.0));
+        for n in 0..N {
+            let both = s.mul(scale, s.splat(x.scales[self.block][FIRST + n]));
+            acc[FIRST + n] = s.fma(s.to_f32(dots[n]), both, acc[FIRST + n]);
         }
     }
 }

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{CodeMatrix, FloatMatrix, adversarial, bits, check_close, isas, random};
+use common::{CodeMatrix, FloatMatrix, adversarial, bits, check_close, isas, random, with_outliers};
 use half::{bf16, f16};
 use kernels::{Activations, CodeWidth, Pool, Precision, RowSource, SourceLayout, matmul, matmul_many, ops};
 
@@ -33,8 +33,6 @@ fn prints_what_runs_and_what_cannot() {
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (16, 32), (17, 33), (15, 64), (48, 31), (33, 100), (5, 256), (130, 576), (64, 1536)];
 
-const PRECISIONS: [Precision; 2] = [Precision::Eight, Precision::Sixteen];
-
 /// Every integer layout that weight files decode to, and some that they don't.
 fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     let mut layouts = Vec::new();
@@ -53,21 +51,27 @@ fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     layouts
 }
 
-/// What the kernels compute, from the definition: activations as one or two planes of int8 with a scale
-/// per 32 columns, then f64.
+/// What the kernels compute, from the definition: activations as one or two planes of int8 with a scale per 32 columns,
+/// mixed ones with two where a block's largest is over five times the root mean square of the row, then f64.
 fn code_reference(matrix: &CodeMatrix, x: &[f32], precision: Precision) -> (Vec<f64>, Vec<f64>) {
     let cols = matrix.cols();
     let (mut sums, mut magnitudes) = (Vec::new(), Vec::new());
     for x in x.chunks(cols) {
         let mut quantised = vec![0.0_f64; cols];
+        let square = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / cols as f64;
         for (out, x) in quantised.chunks_mut(32).zip(x.chunks(32)) {
             let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
             if largest >= 1e-30 {
                 let (step, factor) = (largest / 127.0, 127.0 / largest);
+                let two_planes = match precision {
+                    Precision::Eight => false,
+                    Precision::Mixed => f64::from(largest) > 5.0 * square.sqrt(),
+                    Precision::Sixteen => true,
+                };
                 for (out, x) in out.iter_mut().zip(x) {
                     let high = (x * factor).round_ties_even();
                     let low = ((x * factor - high) * 256.0).round_ties_even().min(127.0);
-                    let low = if precision == Precision::Sixteen { low } else { 0.0 };
+                    let low = if two_planes { low } else { 0.0 };
                     *out = f64::from(256.0 * high + low) * f64::from(step / 256.0);
                 }
             }
@@ -89,8 +93,10 @@ fn integer_products_match_f64() {
     for (width, group, zero_point, has_min) in code_layouts() {
         for (rows, cols) in SHAPES {
             let matrix = CodeMatrix::random(rows, cols, width, group, zero_point, has_min);
-            for (n, precision) in [1, 2, 3, 5, 7, 13].into_iter().flat_map(|n| PRECISIONS.map(|it| (n, it))) {
-                let x = random(n * cols, 1.0);
+            for (n, precision) in
+                [1, 2, 3, 5, 7, 13].into_iter().flat_map(|n| Precision::ALL.map(|it| (n, it)))
+            {
+                let x = with_outliers(n, cols);
                 let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
                     let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
@@ -116,7 +122,7 @@ fn integer_products_of_extremes_match_f64() {
             let mut matrix = CodeMatrix::random(20, 96, width, group, zero_point, has_min);
             matrix.fill_codes(extreme);
             for ((name, x), precision) in
-                adversarial(96).into_iter().flat_map(|x| PRECISIONS.map(|it| (x.clone(), it)))
+                adversarial(96).into_iter().flat_map(|x| Precision::ALL.map(|it| (x.clone(), it)))
             {
                 let (expected, magnitudes) = code_reference(&matrix, &x, precision);
                 for isa in isas() {
@@ -236,8 +242,8 @@ fn products_do_not_depend_on_batch_threads_or_company() {
         Box::new(FloatMatrix::random(40, 200, SourceLayout::F32)),
         Box::new(FloatMatrix::random(50, 200, SourceLayout::Bf16)),
     ];
-    let x = random(60 * 200, 2.0);
-    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
+    let x = with_outliers(60, 200);
+    for (isa, precision) in isas().into_iter().flat_map(|isa| Precision::ALL.map(|it| (isa, it))) {
         let alone = Pool::new(1);
         let packed: Vec<_> =
             sources.iter().map(|source| kernels::PackedMatrix::pack(&**source, isa, &alone)).collect();
@@ -278,7 +284,7 @@ fn fused_preparations_equal_their_parts() {
     let (n, cols) = (14, 100);
     let (x, y, weight) = (random(n * cols, 3.0), random(n * cols, 2.0), random(cols, 1.0));
     let matrix = CodeMatrix::random(20, cols, CodeWidth::Four, 16, 4, false);
-    for (isa, precision) in isas().into_iter().flat_map(|isa| PRECISIONS.map(|it| (isa, it))) {
+    for (isa, precision) in isas().into_iter().flat_map(|isa| Precision::ALL.map(|it| (isa, it))) {
         let pool = Pool::new(2);
         let packed = kernels::PackedMatrix::pack(&matrix, isa, &pool);
         let product = |activations: &Activations| {

@@ -1,5 +1,5 @@
 //! Measures a model's forward pass without the rest of the program: `cargo run --release -p cachalot-models --example
-//! forward -- MODEL [threads] [prompt] [new] [rounds] [8|16] [isa] [f16|q8]`. Prints tokens/s and where the time goes.
+//! forward -- MODEL [threads] [prompt] [new] [rounds] [8-bit|mixed|16-bit] [isa] [f16|q8]`. Prints tokens/s and where the time goes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn main() {
     let number = |index: usize, default| arguments.get(index).and_then(|x| x.parse().ok()).unwrap_or(default);
     let path = arguments.first().expect("the path of a GGUF file");
     let (threads, prompt, new, rounds) = (number(1, 2), number(2, 512), number(3, 128), number(4, 3));
-    let precision = if number(5, 16) == 8 { Precision::Eight } else { Precision::Sixteen };
+    let precision = arguments.get(5).and_then(|name| Precision::by_name(name)).unwrap_or_default();
     let isa = arguments.get(6).and_then(|name| Isa::by_name(name));
     let kv_format = if arguments.get(7).is_some_and(|x| x == "q8") { KvFormat::Q8 } else { KvFormat::F16 };
     let clock = Arc::new(SystemClock::new());

@@ -1,8 +1,8 @@
-//! The perplexity of a text by a model: `cargo run -p cachalot-models --example perplexity -- TEXT.json 8|16 MODEL...`.
+//! The perplexity of a text by a model: `cargo run -p cachalot-models --example perplexity -- TEXT.json 8-bit|mixed|16-bit MODEL...`.
 //!
 //! TEXT.json is as `golden/perplexity/make.py` writes it: `tokens`, and `window`, after so many of which the model forgets
 //! what it has read. The first token of a window isn't scored. Prints a line with the perplexity for each model, whose
-//! inputs of products are rounded to 8 or 16 bits; keys and values are kept as f16.
+//! inputs of products are rounded so; keys and values are kept as f16.
 
 use std::path::Path;
 
@@ -36,14 +36,10 @@ fn perplexity(loaded: &mut LoadedModel, tokens: &[TokenId], window: usize) -> f6
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [text, bits, paths @ ..] = arguments.as_slice() else {
-        panic!("the arguments are TEXT.json, 8 or 16, and models");
+    let [text, rounding, paths @ ..] = arguments.as_slice() else {
+        panic!("the arguments are TEXT.json, 8-bit, mixed or 16-bit, and models");
     };
-    let precision = match bits.as_str() {
-        "8" => Precision::Eight,
-        "16" => Precision::Sixteen,
-        other => panic!("inputs are rounded to 8 or 16 bits, not {other}"),
-    };
+    let precision = Precision::by_name(rounding).expect("8-bit, mixed or 16-bit");
     let text = std::fs::read_to_string(text).expect("the text");
     let text: Value = serde_json::from_str(&text).expect("JSON");
     let tokens: Vec<TokenId> = serde_json::from_value(text["tokens"].clone()).expect("token ids");

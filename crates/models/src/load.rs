@@ -23,7 +23,7 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Instruction set; none for the best that the CPU has.
     pub isa: Option<Isa>,
-    /// To how many bits the inputs of integer products are rounded; 16 by default.
+    /// To how many bits the inputs of integer products are rounded; mixed by default.
     pub precision: Precision,
     /// How the KV cache keeps numbers; f16 by default.
     pub kv_format: KvFormat,

@@ -43,8 +43,9 @@ pub(crate) struct Arguments {
     /// Instruction set: scalar, avx2, avx512 or neon [default: the best that the CPU has].
     #[arg(long)]
     isa: Option<String>,
-    /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts.
-    #[arg(long, default_value = "16", value_parser = activation_bits())]
+    /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts, mixed is 16 where
+    /// there are outliers.
+    #[arg(long, default_value = "mixed", value_parser = activations())]
     activations: Precision,
     /// How keys and values are kept: q8 takes little more than half the bytes of f16.
     #[arg(long, default_value = KvFormat::F16.name(), value_parser = kv_format())]
@@ -62,11 +63,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The bits that `--activations` takes, as the precision that they mean.
-fn activation_bits() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(["8", "16"]).map(|bits| match bits.as_str() {
+/// What `--activations` takes, as the precision that it means.
+fn activations() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["8", "mixed", "16"]).map(|bits| match bits.as_str() {
         "8" => Precision::Eight,
-        _ => Precision::Sixteen,
+        "16" => Precision::Sixteen,
+        _ => Precision::Mixed,
     })
 }
 
@@ -158,7 +160,7 @@ fn measure(
         model: path,
         isa: isa.name(),
         threads: arguments.threads.filter(|&threads| threads > 0).unwrap_or_else(cores),
-        activation_bits: arguments.activations.bits(),
+        activations: arguments.activations.name(),
         kv: arguments.kv.name(),
         rounds: arguments.rounds,
         weight_bytes: loaded.info.weight_bytes,
@@ -317,20 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn bits_of_activations_are_read_as_the_precision_that_has_them() {
+    fn roundings_of_activations_are_read_by_their_bits() {
         #[derive(clap::Parser)]
         struct Bench {
             #[command(flatten)]
             arguments: Arguments,
         }
         let parse = |words: &[&str]| Bench::try_parse_from([&["bench"], words].concat());
-        assert_eq!(parse(&[]).unwrap().arguments.activations, Precision::Sixteen);
-        for bits in [8, 16] {
-            let parsed = parse(&["--activations", &bits.to_string()]).unwrap();
-            assert_eq!(parsed.arguments.activations.bits(), bits);
+        assert_eq!(parse(&[]).unwrap().arguments.activations, Precision::default());
+        for (bits, precision) in ["8", "mixed", "16"].into_iter().zip(Precision::ALL) {
+            let parsed = parse(&["--activations", bits]).unwrap();
+            assert_eq!(parsed.arguments.activations, precision);
         }
         let error = parse(&["--activations", "12"]).err().unwrap().to_string();
-        assert!(error.contains("8, 16"), "{error}");
+        assert!(error.contains("8, mixed, 16"), "{error}");
     }
 
     #[test]

@@ -179,10 +179,7 @@ impl Checker<'_> {
             listen: edge.listen,
             model: raw.text("model").map(str::to_owned),
             threads: count("threads"),
-            precision: match raw.text("rounding") {
-                Some("8-bit") => Precision::Eight,
-                _ => Precision::Sixteen,
-            },
+            precision: raw.text("rounding").and_then(Precision::by_name).unwrap_or_default(),
             kv_format: match raw.text("kv_cache") {
                 Some("q8") => KvFormat::Q8,
                 _ => KvFormat::F16,

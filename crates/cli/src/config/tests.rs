@@ -88,7 +88,10 @@ fn nothing_said_is_the_server_s_own_defaults() {
     assert_eq!((config.log_filter.as_str(), config.log_json, config.collector), ("warn", false, None));
     assert!(config.certificate.is_none() && config.warnings.is_empty());
     assert_eq!(config.precision, kernels::Precision::default());
-    assert_eq!(Case::new("rounding = \"8-bit\"").good().precision, kernels::Precision::Eight);
+    for precision in kernels::Precision::ALL {
+        let case = Case::new(&format!("rounding = \"{}\"", precision.name()));
+        assert_eq!(case.good().precision, precision);
+    }
     Case::new("rounding = \"4-bit\"").check(&[("1", "rounding must be")]);
     assert_eq!(config.kv_format, kernels::KvFormat::default());
     assert_eq!(Case::new("kv_cache = \"q8\"").good().kv_format, kernels::KvFormat::Q8);

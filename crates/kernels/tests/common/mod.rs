@@ -19,6 +19,15 @@ pub fn random(len: usize, range: f32) -> Vec<f32> {
     (0..len).map(|_| (2.0 * rng.next_f32() - 1.0) * range).collect()
 }
 
+/// Rows of random numbers, of which two of three have one that is far larger than the others.
+pub fn with_outliers(rows: usize, cols: usize) -> Vec<f32> {
+    let mut x = random(rows * cols, 1.0);
+    for row in (0..rows).filter(|row| row % 3 != 1) {
+        x[row * cols + row * 37 % cols] = 60.0;
+    }
+    x
+}
+
 /// Inputs that break what is merely nearly right.
 pub fn adversarial(len: usize) -> Vec<(&'static str, Vec<f32>)> {
     let some = random(len, 1.0);

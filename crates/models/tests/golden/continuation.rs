@@ -56,7 +56,7 @@ const KV_FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
 fn check_ways(name: &str, isa: Isa, kv_format: KvFormat, ways: &[(usize, usize)]) {
     let mut expected: Option<Continuation> = None;
     for &(threads, chunk) in ways {
-        let mut loaded = load_rounding(&smollm(), isa, threads, Precision::Sixteen, kv_format);
+        let mut loaded = load_rounding(&smollm(), isa, threads, Precision::default(), kv_format);
         let given = continue_greedily(&mut *loaded.model, &prompt(name), chunk);
         match &expected {
             Some(expected) => {
@@ -134,7 +134,7 @@ struct Member {
 fn eight_sequences_at_once_answer_as_each_does_alone() {
     let isa = Isa::best();
     for kv_format in KV_FORMATS {
-        let mut loaded = load_rounding(&smollm(), isa, 2, Precision::Sixteen, kv_format);
+        let mut loaded = load_rounding(&smollm(), isa, 2, Precision::default(), kv_format);
         check_eight_at_once(&mut *loaded.model, &format!("{kv_format:?}"));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Report {
     pub(crate) model: PathBuf,
     pub(crate) isa: &'static str,
     pub(crate) threads: usize,
-    pub(crate) activation_bits: u32,
+    pub(crate) activations: &'static str,
     /// How keys and values are kept.
     pub(crate) kv: &'static str,
     pub(crate) rounds: u32,
@@ -108,7 +108,7 @@ impl Serialize for Report {
         map.serialize_entry("model", &self.model)?;
         map.serialize_entry("isa", self.isa)?;
         map.serialize_entry("threads", &self.threads)?;
-        map.serialize_entry("activation_bits", &self.activation_bits)?;
+        map.serialize_entry("activations", &self.activations)?;
         map.serialize_entry("kv", self.kv)?;
         map.serialize_entry("rounds", &self.rounds)?;
         map.serialize_entry("weight_bytes", &self.weight_bytes)?;
@@ -183,9 +183,9 @@ pub(crate) fn print(report: &Report, json: bool) -> Result<()> {
 }
 
 fn text(report: &Report) -> String {
-    let Report { isa, threads, activation_bits, kv, .. } = report;
+    let Report { isa, threads, activations, kv, .. } = report;
     let mut lines = vec![format!(
-        "{} ({isa}, {threads} threads, activations of {activation_bits} bits, keys and values as {kv})",
+        "{} ({isa}, {threads} threads, {activations} activations, keys and values as {kv})",
         report.model.display()
     )];
     if let Some(limits) = &report.limits {
@@ -249,7 +249,7 @@ mod tests {
             model: PathBuf::from("m.gguf"),
             isa: "scalar",
             threads: 2,
-            activation_bits: 16,
+            activations: "mixed",
             kv: "f16",
             rounds: 1,
             weight_bytes: 1000,
