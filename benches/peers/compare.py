@@ -7,8 +7,9 @@ A round runs each contender once, and rounds alternate, so that a change of the 
 is reported is the median over rounds and the spread from the least to the greatest, for each number of threads and each
 length of the prompt, after which the decoding begins. A last set of rounds decodes for eight sequences at once. The page
 cache is warm: the file is read once before, and our packed weights are on disk. We run twice: as `cachalot up` does by
-itself, with activations of 16 bits and a cache of f16; and with 8 bits for both, as peers have it (llama.cpp rounds
-activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash attention off and on; the best peer counts.
+itself, with activations of 16 bits where there are outliers, of 8 elsewhere, and a cache of f16; and with 8 bits
+throughout, as peers have it (llama.cpp rounds activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash
+attention off and on; the best peer counts.
 
 Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
 file; and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,
@@ -77,7 +78,7 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
     prompt, generate = str(prompt_tokens), str(options.generate)
     more = ["--sequences", str(sequences)] if sequences > 1 else []
     found = []
-    for name, bits, kv in ((OURS, "16", "f16"), (OURS_8, "8", "q8")) if options.cachalot else ():
+    for name, bits, kv in ((OURS, "mixed", "f16"), (OURS_8, "8", "q8")) if options.cachalot else ():
         found.append(
             Contender(
                 name,
@@ -317,7 +318,7 @@ def markdown(record: dict) -> str:
         ]
         lines += [*table(by_name, at_once["ratios"].get(threads, {}), titles), ""]
     lines += [
-        "The last column is ours over the best peer's, with 16 and with 8 bits; above 1 is in our favour, "
+        "The last column is ours over the best peer's, as it is by itself and with 8 bits; above 1 is in our favour, "
         "also for times and memory. Peak memory counts the mapped file; llama.cpp's "
         f"includes {record['python_rss_mib']:.0f} MiB of Python and library. llama.cpp samples nothing, and neither "
         "does `cachalot bench`: both stop at the logits.",

@@ -20,7 +20,7 @@
 //! bounds, doesn't pay for it. Prefill, which arithmetic bounds, does.
 //!
 //! With [`Precision::Mixed`] only the blocks have a second plane whose step is coarse beside the row, because one number
-//! in them is far larger than the others (as LLM.int8() keeps outliers apart, Dettmers et al. 2022):
+//! in them is far larger than the others (as `LLM.int8()` keeps outliers apart, Dettmers et al. 2022):
 //!
 //! ```text
 //! fine = max |x of the block| > 5 * sqrt(mean of x^2 over the row);   x ~ step * high + step / 256 * low where fine

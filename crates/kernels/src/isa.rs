@@ -18,6 +18,31 @@ impl Avx2 {
     }
 }
 
+/// Proof that this CPU (and its operating system) runs the int8 dot product of 256-bit vectors, besides AVX2, FMA and
+/// F16C: as AVX-VNNI, which CPUs without AVX-512 have, or as AVX-512 VL and VNNI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvxVnni(pub(crate) Encoding);
+
+/// Which of its two encodings the dot product of 256-bit vectors has. It does the same in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// AVX-VNNI.
+    Vex,
+    /// AVX-512 VL and VNNI.
+    Evex,
+}
+
+impl AvxVnni {
+    /// Asks the CPU.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Avx2::detect().is_some() && is_x86_feature_detected!("avxvnni") {
+            return Some(Self(Encoding::Vex));
+        }
+        Avx512::detect().map(|_| Self(Encoding::Evex))
+    }
+}
+
 /// Proof that this CPU (and its operating system) runs AVX-512 F, BW, DQ, VL and VNNI, besides AVX2, FMA and F16C.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
@@ -67,6 +92,8 @@ pub enum Isa {
     Scalar,
     /// 256-bit vectors.
     Avx2(Avx2),
+    /// 256-bit vectors and the int8 dot product.
+    AvxVnni(AvxVnni),
     /// 512-bit vectors and the int8 dot product.
     Avx512(Avx512),
     /// The 128-bit vectors of 64-bit Arm, with the int8 dot product.
@@ -75,11 +102,12 @@ pub enum Isa {
 
 impl Isa {
     /// Every name that [`Self::by_name`] knows, those of one kind of CPU slowest first.
-    pub const NAMES: [&'static str; 4] = ["scalar", "avx2", "avx512", "neon"];
+    pub const NAMES: [&'static str; 5] = ["scalar", "avx2", "avxvnni", "avx512", "neon"];
 
     /// The fastest that this CPU has.
     pub fn best() -> Self {
         let vectors = Avx512::detect().map(Self::Avx512);
+        let vectors = vectors.or_else(|| AvxVnni::detect().map(Self::AvxVnni));
         let vectors = vectors.or_else(|| Avx2::detect().map(Self::Avx2));
         vectors.or_else(|| Neon::detect().map(Self::Neon)).unwrap_or(Self::Scalar)
     }
@@ -94,6 +122,7 @@ impl Isa {
         match name {
             "scalar" => Some(Self::Scalar),
             "avx2" => Avx2::detect().map(Self::Avx2),
+            "avxvnni" => AvxVnni::detect().map(Self::AvxVnni),
             "avx512" => Avx512::detect().map(Self::Avx512),
             "neon" => Neon::detect().map(Self::Neon),
             _ => None,
@@ -105,6 +134,7 @@ impl Isa {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2(_) => "avx2",
+            Self::AvxVnni(_) => "avxvnni",
             Self::Avx512(_) => "avx512",
             Self::Neon(_) => "neon",
         }

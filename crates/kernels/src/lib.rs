@@ -29,7 +29,7 @@ mod pool;
 mod simd;
 
 pub use activations::{Activations, Needs, Precision};
-pub use isa::{Avx2, Avx512, Isa, Neon};
+pub use isa::{Avx2, Avx512, AvxVnni, Isa, Neon};
 pub use kv::{AttentionChunk, KvCache, KvFormat, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
 pub use memory::{Arena, Image};

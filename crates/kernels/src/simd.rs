@@ -1,4 +1,4 @@
-//! One vector vocabulary over four instruction sets: 16 floats, 16 ints, and the int8 dot products of a panel.
+//! One vector vocabulary over five instruction sets: 16 floats, 16 ints, and the int8 dot products of a panel.
 //!
 //! A kernel is written once, as a [`Kernel`] generic over [`Simd`]; [`Isa::run`] compiles it under each set of
 //! target features. Everything between `run` and the intrinsics is `#[inline(always)]`, so that it ends up in the
@@ -58,12 +58,14 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(proof) => avx2::run(proof, kernel),
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(proof) => avx2::run_vnni(proof, kernel),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(proof) => avx512::run(proof, kernel),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(proof) => neon::run(proof, kernel),
             // No value of the tokens exists elsewhere.
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2(_) | Self::Avx512(_) => kernel.run(Scalar),
+            Self::Avx2(_) | Self::AvxVnni(_) | Self::Avx512(_) => kernel.run(Scalar),
             #[cfg(not(target_arch = "aarch64"))]
             Self::Neon(_) => kernel.run(Scalar),
         }

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// Rounds, of which the median counts.
     #[arg(short = 'r', long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Instruction set: scalar, avx2, avx512 or neon [default: the best that the CPU has].
+    /// Instruction set: scalar, avx2, avxvnni, avx512 or neon [default: the best that the CPU has].
     #[arg(long)]
     isa: Option<String>,
     /// Bits that the inputs of integer products are rounded to: 16 is exact, 8 is faster for prompts, mixed is 16 where

@@ -1,22 +1,95 @@
-//! AVX2 with FMA and F16C: a vector of the vocabulary is two registers, rows 0 to 7 and rows 8 to 15.
+//! AVX2 with FMA and F16C, without and with the int8 dot product: a vector of the vocabulary is two registers, rows 0 to 7
+//! and rows 8 to 15.
 
 #![allow(clippy::wildcard_imports, reason = "intrinsics have unmistakable names")]
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Line, Simd, word_place, words};
-use crate::isa::Avx2;
+use crate::isa::{Avx2, AvxVnni, Encoding};
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
 pub(super) fn run<K: Kernel>(proof: Avx2, kernel: K) -> K::Output {
     #[target_feature(enable = "avx2,fma,f16c")]
     fn with_features<K: Kernel>(proof: Avx2, kernel: K) -> K::Output {
-        kernel.run(proof)
+        kernel.run(Vectors(proof))
     }
     #[expect(unsafe_code, reason = "calls a function with target features")]
     // SAFETY: an Avx2 is only made when the CPU has these features.
     unsafe {
         with_features(proof, kernel)
+    }
+}
+
+/// The same with the int8 dot product, in the encoding that the CPU has.
+pub(super) fn run_vnni<K: Kernel>(proof: AvxVnni, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    fn with_vex<K: Kernel>(proof: AvxVnni, kernel: K) -> K::Output {
+        kernel.run(Vectors(Vex(proof)))
+    }
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+    fn with_evex<K: Kernel>(proof: AvxVnni, kernel: K) -> K::Output {
+        kernel.run(Vectors(Evex(proof)))
+    }
+    #[expect(unsafe_code, reason = "calls functions with target features")]
+    // SAFETY: an AvxVnni is only made when the CPU has the features of its encoding.
+    unsafe {
+        match proof.0 {
+            Encoding::Vex => with_vex(proof, kernel),
+            Encoding::Evex => with_evex(proof, kernel),
+        }
+    }
+}
+
+/// The vocabulary of 256-bit vectors, by how dot products are made. A value is a proof that the CPU has their features.
+#[derive(Clone, Copy)]
+struct Vectors<P>(P);
+
+/// A way to make dot products. A value of it is a proof of the features that it takes, and of those of AVX2, FMA and F16C.
+trait Dots: Copy {
+    /// The widest tile of activation rows.
+    const TILE: usize;
+    /// That of both planes.
+    const TILE_OF_PLANES: usize;
+
+    /// As [`Simd::dots`].
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [I; C],
+    );
+}
+
+/// The dot product of AVX-VNNI.
+#[derive(Clone, Copy)]
+struct Vex(#[expect(dead_code, reason = "the proof")] AvxVnni);
+
+/// That of AVX-512.
+#[derive(Clone, Copy)]
+struct Evex(#[expect(dead_code, reason = "the proof")] AvxVnni);
+
+/// An instruction that adds to each 32-bit lane the products of four unsigned codes with four signed numbers.
+trait DotProduct: Copy {
+    fn add(self, sums: __m256i, codes: __m256i, x: __m256i) -> __m256i;
+}
+
+#[expect(unsafe_code, reason = "an intrinsic")]
+impl DotProduct for Vex {
+    #[inline(always)]
+    fn add(self, sums: __m256i, codes: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: `run_vnni` makes this where it enables AVX-VNNI.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, codes, x) }
+    }
+}
+
+#[expect(unsafe_code, reason = "an intrinsic")]
+impl DotProduct for Evex {
+    #[inline(always)]
+    fn add(self, sums: __m256i, codes: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: `run_vnni` makes this where it enables AVX-512 VL and VNNI.
+        unsafe { _mm256_dpbusd_epi32(sums, codes, x) }
     }
 }
 
@@ -26,16 +99,16 @@ type I = [__m256i; 2];
 /// Sums the groups of four products that the 16 signed halves of each register stand for.
 #[expect(unsafe_code, reason = "intrinsics")]
 #[inline(always)]
-fn widen(_proof: Avx2, pairs: __m256i) -> __m256i {
-    // SAFETY: the proof shows AVX2.
+fn widen(pairs: __m256i) -> __m256i {
+    // SAFETY: only called by what has a proof of AVX2.
     unsafe { _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)) }
 }
 
 /// 16 integers as int8, saturating.
 #[expect(unsafe_code, reason = "intrinsics")]
 #[inline(always)]
-fn narrow(_proof: Avx2, x: I) -> __m128i {
-    // SAFETY: the proof shows AVX2.
+fn narrow(x: I) -> __m128i {
+    // SAFETY: only called by what has a proof of AVX2.
     unsafe {
         // Packing works within 128-bit halves: the middle quarters come out exchanged.
         let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(x[0], x[1]));
@@ -46,8 +119,8 @@ fn narrow(_proof: Avx2, x: I) -> __m128i {
 /// One part of the codes of word `word` of half a panel's rows, a byte each: the low four bits, or those above.
 #[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
 #[inline(always)]
-fn part<const WIDTH: usize>(_proof: Avx2, lines: &[Line], half: usize, word: usize, above: bool) -> __m256i {
-    // SAFETY: the proof shows AVX2, and each load is of half a line.
+fn part<const WIDTH: usize>(lines: &[Line], half: usize, word: usize, above: bool) -> __m256i {
+    // SAFETY: only called by what has a proof of AVX2, and each load is of half a line.
     unsafe {
         let load = |line: usize| _mm256_load_si256(lines[line].0.as_ptr().add(32 * half).cast());
         let nibble = _mm256_set1_epi8(15);
@@ -76,22 +149,40 @@ fn part<const WIDTH: usize>(_proof: Avx2, lines: &[Line], half: usize, word: usi
     }
 }
 
+/// The codes of word `word` of half a panel's rows, a byte each.
+#[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
+#[inline(always)]
+fn codes<const WIDTH: usize>(lines: &[Line], half: usize, word: usize) -> __m256i {
+    // SAFETY: only called by what has a proof of AVX2, and the load is of half a line.
+    unsafe {
+        if WIDTH == 8 {
+            return _mm256_load_si256(lines[word].0.as_ptr().add(32 * half).cast());
+        }
+        let low = part::<WIDTH>(lines, half, word, false);
+        if WIDTH == 4 {
+            return low;
+        }
+        // Bits 0 and 1 of each byte to bits 4 and 5.
+        let above = _mm256_slli_epi16::<4>(part::<WIDTH>(lines, half, word, true));
+        _mm256_or_si256(low, above)
+    }
+}
+
 /// Dot products of one part of the codes, see [`part`].
 #[expect(unsafe_code, reason = "intrinsics")]
 #[inline(always)]
 fn sums_of_part<const WIDTH: usize, const C: usize>(
-    proof: Avx2,
     lines: &[Line],
     x: &[[i32; 8]; C],
     first_word: usize,
     above: bool,
 ) -> [I; C] {
-    // SAFETY: the proof shows AVX2.
+    // SAFETY: only called by what has a proof of AVX2.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; C];
         for word in 0..words::<WIDTH>(lines.len()) {
             for half in 0..2 {
-                let codes = part::<WIDTH>(proof, lines, half, word, above);
+                let codes = part::<WIDTH>(lines, half, word, above);
                 for c in 0..C {
                     let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(x[c][first_word + word]));
                     sums[c][half] = _mm256_add_epi16(sums[c][half], pairs);
@@ -100,21 +191,89 @@ fn sums_of_part<const WIDTH: usize, const C: usize>(
         }
         for c in 0..C {
             for half in 0..2 {
-                sums[c][half] = widen(proof, sums[c][half]);
+                sums[c][half] = widen(sums[c][half]);
             }
         }
         sums
     }
 }
 
+#[expect(unsafe_code, reason = "intrinsics")]
+// SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic.
+impl Dots for Avx2 {
+    const TILE: usize = 4;
+    const TILE_OF_PLANES: usize = 0;
+
+    /// `maddubs` adds pairs of products in 16 saturating bits. A nibble times an int8 is at most 15 * 128, and a
+    /// block adds at most 2 * 8 of them into one 16-bit lane: 30,720, so that nothing saturates. Wider codes are
+    /// taken in two parts, `16 * above + low`, each with sums of its own.
+    #[inline(always)]
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [I; C],
+    ) {
+        let low = sums_of_part::<WIDTH, C>(lines, x, first_word, false);
+        for c in 0..C {
+            for half in 0..2 {
+                // SAFETY: see the impl.
+                unsafe { dots[c][half] = _mm256_add_epi32(dots[c][half], low[c][half]) };
+            }
+        }
+        if WIDTH > 4 {
+            let above = sums_of_part::<WIDTH, C>(lines, x, first_word, true);
+            for c in 0..C {
+                for half in 0..2 {
+                    // SAFETY: see the impl.
+                    unsafe {
+                        let sums = _mm256_slli_epi32::<4>(above[c][half]);
+                        dots[c][half] = _mm256_add_epi32(dots[c][half], sums);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "intrinsics")]
+// SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic.
+impl<P: DotProduct> Dots for P {
+    /// Of 16 registers the integer sums take 12, and the f32 sums, of which each is looked at once a block, lie in memory:
+    /// wider tiles decode a line of weights for more rows.
+    const TILE: usize = 6;
+    const TILE_OF_PLANES: usize = 3;
+
+    #[inline(always)]
+    fn dots<const WIDTH: usize, const C: usize>(
+        self,
+        lines: &[Line],
+        x: &[[i32; 8]; C],
+        first_word: usize,
+        dots: &mut [I; C],
+    ) {
+        for word in 0..words::<WIDTH>(lines.len()) {
+            let codes = [codes::<WIDTH>(lines, 0, word), codes::<WIDTH>(lines, 1, word)];
+            for c in 0..C {
+                // SAFETY: see the impl.
+                let x = unsafe { _mm256_set1_epi32(x[c][first_word + word]) };
+                for half in 0..2 {
+                    dots[c][half] = self.add(dots[c][half], codes[half], x);
+                }
+            }
+        }
+    }
+}
+
 #[expect(unsafe_code, reason = "intrinsics, and loads and stores through pointers to whole arrays")]
 // SAFETY (of every block here): `self` proves that the CPU has the features of each intrinsic, and each load or
 // store stays within the array it is given: 16 f32, 16 u16, 16 i8 or 64 bytes.
-impl Simd for Avx2 {
+impl<P: Dots> Simd for Vectors<P> {
     type F = F;
     type I = I;
-    const TILE: usize = 4;
-    const TILE_OF_PLANES: usize = 0;
+    const TILE: usize = P::TILE;
+    const TILE_OF_PLANES: usize = P::TILE_OF_PLANES;
 
     #[inline(always)]
     fn splat(self, x: f32) -> F {
@@ -356,8 +515,8 @@ impl Simd for Avx2 {
                 // The low eight bits as a signed number.
                 below[half] = _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(whole[half]));
             }
-            _mm_storeu_si128(high.as_mut_ptr().cast(), narrow(self, above));
-            _mm_storeu_si128(low.as_mut_ptr().cast(), narrow(self, below));
+            _mm_storeu_si128(high.as_mut_ptr().cast(), narrow(above));
+            _mm_storeu_si128(low.as_mut_ptr().cast(), narrow(below));
             whole
         }
     }
@@ -367,7 +526,7 @@ impl Simd for Avx2 {
         unsafe {
             let low = _mm256_cvtps_epi32(_mm256_mul_ps(x[0], factor[0]));
             let high = _mm256_cvtps_epi32(_mm256_mul_ps(x[1], factor[1]));
-            let codes = narrow(self, [low, high]);
+            let codes = narrow([low, high]);
             _mm_storeu_si128(out.as_mut_ptr().cast(), codes);
             // Flipping the sign bit adds 128 to each, which the sum of bytes takes as unsigned.
             let sums = _mm_sad_epu8(_mm_xor_si128(codes, _mm_set1_epi8(-128)), _mm_setzero_si128());
@@ -375,9 +534,6 @@ impl Simd for Avx2 {
         }
     }
 
-    /// `maddubs` adds pairs of products in 16 saturating bits. A nibble times an int8 is at most 15 * 128, and a
-    /// block adds at most 2 * 8 of them into one 16-bit lane: 30,720, so that nothing saturates. Wider codes are
-    /// taken in two parts, `16 * above + low`, each with sums of its own.
     #[inline(always)]
     fn dots<const WIDTH: usize, const C: usize>(
         self,
@@ -386,25 +542,7 @@ impl Simd for Avx2 {
         first_word: usize,
         dots: &mut [I; C],
     ) {
-        let low = sums_of_part::<WIDTH, C>(self, lines, x, first_word, false);
-        for c in 0..C {
-            for half in 0..2 {
-                // SAFETY: see the impl.
-                unsafe { dots[c][half] = _mm256_add_epi32(dots[c][half], low[c][half]) };
-            }
-        }
-        if WIDTH > 4 {
-            let above = sums_of_part::<WIDTH, C>(self, lines, x, first_word, true);
-            for c in 0..C {
-                for half in 0..2 {
-                    // SAFETY: see the impl.
-                    unsafe {
-                        let sums = _mm256_slli_epi32::<4>(above[c][half]);
-                        dots[c][half] = _mm256_add_epi32(dots[c][half], sums);
-                    }
-                }
-            }
-        }
+        self.0.dots::<WIDTH, C>(lines, x, first_word, dots);
     }
 
     #[inline(always)]
