@@ -38,10 +38,11 @@ class Stream:
 
 
 class Server:
-    """A server of one model, on this machine."""
+    """A server of one model, on this machine, of which each stream is asked for with `always` as well."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, always: dict | None = None) -> None:
         self.port = port
+        self.always = always or {}
         self.model = json.loads(self.get("/v1/models"))["data"][0]["id"]
 
     def get(self, path: str) -> str:
@@ -54,7 +55,7 @@ class Server:
 
     def stream(self, **asked: object) -> Stream:
         """Asks for an answer and times it, over a connection that is open already."""
-        body = {"model": self.model, "stream": True, "stream_options": {"include_usage": True}} | asked
+        body = {"model": self.model, "stream": True, "stream_options": {"include_usage": True}} | self.always | asked
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -71,7 +71,8 @@ def peer(command: str, model: str, threads: int) -> Iterator[Server]:
                     log.seek(0)
                     raise SystemExit(f"{command} is not ready: {log.read()[-2000:].decode(errors='replace')}")
                 time.sleep(0.1)
-            yield Server(port)
+            # ik_llama.cpp with -rtr was seen to end an answer before its first word: none of the peers' may end early.
+            yield Server(port, {"ignore_eos": True})
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

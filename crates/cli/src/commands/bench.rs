@@ -153,8 +153,9 @@ fn measure(
     take_profile(&mut profile, "decode");
     let lengths = (prompt_tokens, new_tokens);
     let together = (sequences > 1)
-        .then(|| decode_together(model, &prompt, lengths, sequences, arguments.rounds, clock))
+        .then(|| decode_together(model, &prompt, lengths, sequences, arguments.rounds, clock, profiler))
         .transpose()?;
+    take_profile(&mut profile, "at once");
     let ms = |duration: &Duration| duration.as_secs_f64() * 1e3;
     Ok(Report {
         model: path,
@@ -218,6 +219,7 @@ fn decode_together(
     sequences: usize,
     rounds: u32,
     clock: &dyn Clock,
+    profiler: Option<&Profiler>,
 ) -> Result<Together> {
     let each = (prompt_tokens + new_tokens).div_ceil(KV_BLOCK_TOKENS);
     let blocks: Vec<BlockId> = (0..(sequences * each) as u32).collect();
@@ -226,6 +228,8 @@ fn decode_together(
         let chunk = Chunk { tokens: prompt, position: 0, blocks, wanted: Wanted::Last };
         model.forward(&[chunk], &mut logits)?;
     }
+    // What reading the prompts took is another phase's.
+    profiler.map(Profiler::take);
     let mut spent = Vec::new();
     for _ in 0..rounds {
         let start = clock.monotonic();
@@ -311,7 +315,7 @@ mod tests {
     fn sequences_at_once_count_together_and_each() {
         let clock = std::sync::Arc::new(base::ManualClock::default());
         let mut model = Slow { info: info(), steps: Vec::new(), clock: std::sync::Arc::clone(&clock) };
-        let together = decode_together(&mut model, &[1, 2, 3], (3, 40), 8, 2, &*clock).unwrap();
+        let together = decode_together(&mut model, &[1, 2, 3], (3, 40), 8, 2, &*clock, None).unwrap();
         assert_eq!(model.steps, [vec![1; 8], vec![8; 80]].concat());
         assert_eq!((together.sequences, together.total.tokens, together.each.tokens), (8, 320, 40));
         let (total, each) = (together.total.tokens_s, together.each.tokens_s);
