@@ -78,6 +78,7 @@ fn products(isa: Isa, threads: usize, precision: Precision, filter: &str) {
         ("q4_1 1536x576", 1536, 576, 90, codes(CodeWidth::Four, 32, 0, true)),
         ("q4_1 576x1536", 576, 1536, 90, codes(CodeWidth::Four, 32, 0, true)),
         ("q4_0 1536x576", 1536, 576, 90, codes(CodeWidth::Four, 32, 8, false)),
+        ("iq4_nl 1536x576", 1536, 576, 90, codes(CodeWidth::NonlinearFour, 32, 128, false)),
         ("q8_0 49152x576", 49152, 576, 1, codes(CodeWidth::Eight, 32, 128, false)),
         ("q5_0 4864x896", 4864, 896, 24, codes(CodeWidth::Five, 32, 16, false)),
         ("q6_k 896x4864", 896, 4864, 24, codes(CodeWidth::Six, 16, 32, false)),

@@ -33,5 +33,5 @@ pub use isa::{Avx2, Avx512, AvxVnni, Isa, Neon};
 pub use kv::{AttentionChunk, KvCache, KvFormat, KvShape, attention};
 pub use matmul::{matmul, matmul_many};
 pub use memory::{Arena, Image};
-pub use packed::{CodeLayout, CodeRow, CodeWidth, PackedMatrix, RowSource, SourceLayout};
+pub use packed::{CodeLayout, CodeRow, CodeWidth, NONLINEAR_FOUR, PackedMatrix, RowSource, SourceLayout};
 pub use pool::Pool;

@@ -18,12 +18,12 @@
 
 use std::ops::Range;
 
-use crate::activations::{Activations, Precision, Tile};
+use crate::activations::{Activations, CodeTile, Precision, Tile};
 use crate::isa::Isa;
 use crate::memory::Disjoint;
 use crate::packed::{CodeWidth, Codes, PackedMatrix, Weights};
 use crate::pool::Pool;
-use crate::simd::{BLOCK, Kernel, LANES, Line, Simd};
+use crate::simd::{BLOCK, Kernel, LANES, Line, NONLINEAR, Simd, block_lines};
 
 /// `out[i][r] = sum_c x[i][c] * w[r][c]`; `out` is `[x.rows(), w.rows()]`.
 ///
@@ -142,6 +142,9 @@ impl<'a> Job<'a> {
             Weights::Codes(weights) => match (weights.layout.width, weights.layout.group == BLOCK) {
                 (CodeWidth::Four, true) => self.run_codes::<4, 32, C>(isa, weights, tile, panels),
                 (CodeWidth::Four, false) => self.run_codes::<4, 16, C>(isa, weights, tile, panels),
+                (CodeWidth::NonlinearFour, _) => {
+                    self.run_codes::<NONLINEAR, 32, C>(isa, weights, tile, panels);
+                }
                 (CodeWidth::Five, _) => self.run_codes::<5, 32, C>(isa, weights, tile, panels),
                 (CodeWidth::Six, _) => self.run_codes::<6, 16, C>(isa, weights, tile, panels),
                 (CodeWidth::Eight, _) => self.run_codes::<8, 32, C>(isa, weights, tile, panels),
@@ -238,13 +241,14 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
         let blocks = x.high_words.len();
         let block_scales = BLOCK / GROUP * if MIN { 2 } else { 1 };
         for panel in self.panels {
-            let lines = &self.weights.lines[panel * blocks * WIDTH..][..blocks * WIDTH];
+            let lines = &self.weights.lines[panel * blocks * block_lines::<WIDTH>()..];
+            let lines = &lines[..blocks * block_lines::<WIDTH>()];
             let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
             let mut acc = [s.splat(0.0); C];
-            let bias = if WIDTH == 8 { S::EIGHT_BIAS } else { 0 };
+            let bias = if WIDTH >= 8 { S::EIGHT_BIAS } else { 0 };
             let zero_point = i32::from(self.weights.layout.zero_point) - bias;
             for block in 0..blocks {
-                let lines = &lines[block * WIDTH..][..WIDTH];
+                let lines = &lines[block * block_lines::<WIDTH>()..][..block_lines::<WIDTH>()];
                 let scales = &scales[block * block_scales..][..block_scales];
                 for line in lines {
                     s.prefetch(line, PREFETCH_BYTES);
@@ -276,14 +280,14 @@ fn block_step<
     s: S,
     lines: &[Line],
     scales: &[[u16; LANES]],
-    x: &crate::activations::CodeTile<'_, C>,
+    x: &CodeTile<'_, C>,
     block: usize,
     zero_point: i32,
     acc: &mut [S::F; C],
 ) {
     for g in 0..BLOCK / GROUP {
         let group = block * (BLOCK / GROUP) + g;
-        let group_lines = WIDTH * GROUP / BLOCK;
+        let group_lines = block_lines::<WIDTH>() * GROUP / BLOCK;
         let lines = &lines[g * group_lines..][..group_lines];
         let first_word = g * GROUP / 4;
         if PLANES == 1 && !x.fine.is_empty() {
@@ -296,9 +300,12 @@ fn block_step<
                     part.add_low::<S, WIDTH, C, 4, 4>(s, x, acc);
                 }
                 12 => {
-                    part.add_low::<S, WIDTH, C, 0, 4>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 4, 4>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 8, 4>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 0, 2>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 2, 2>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 4, 2>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 6, 2>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 8, 2>(s, x, acc);
+                    part.add_low::<S, WIDTH, C, 10, 2>(s, x, acc);
                 }
                 6 => {
                     part.add_low::<S, WIDTH, C, 0, 3>(s, x, acc);
@@ -363,7 +370,7 @@ impl Part<'_> {
     fn add_low<S: Simd, const WIDTH: usize, const C: usize, const FIRST: usize, const N: usize>(
         &self,
         s: S,
-        x: &crate::activations::CodeTile<'_, C>,
+        x: &CodeTile<'_, C>,
         acc: &mut [S::F; C],
     ) {
         if x.fine[self.block][FIRST..FIRST + N] == [false; N] {

@@ -10,7 +10,8 @@
 //!   column `8 l + 4 + i` in its high one. 8 bits: `[P][B][8 lines]`; byte `4 r + i` of line l holds column `4 l + i`.
 //!   5 bits: `[P][B][5 lines]`: the low four as 4 lines of 4 bits, then a line whose byte `4 r + i` has the fifth bit of
 //!   column `4 w + i` as its bit w. 6 bits: `[P][B][2][3 lines]`: for each 16 columns 2 lines of 4 bits, then a line
-//!   whose byte `4 r + i` has the upper two bits of column `4 w + i` as its bits `2 w` and `2 w + 1`.
+//!   whose byte `4 r + i` has the upper two bits of column `4 w + i` as its bits `2 w` and `2 w + 1`. Nonlinear codes: which
+//!   of the 16 they are, as 4 bits.
 //! - scales: `[P][B * 32 / group][16 rows]` f16, each group's followed by its 16 mins where the layout has mins.
 //! - multipliers: `[P][16]` f32, powers of two: 1 where all scales and mins of the row are f16 numbers, so that
 //!   they are kept exactly; otherwise such that the largest fills the range of f16 and nothing that matters
@@ -29,11 +30,17 @@ use crate::memory::{Aligned, Arena, Disjoint, Frozen, Image, Plain};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, LANES, Line};
 
+/// The bytes that nonlinear codes of four bits are: the code book of ggml's IQ4 formats, -127 to 113, plus 128.
+pub const NONLINEAR_FOUR: [u8; 16] =
+    [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
+
 /// How many bits a code is stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeWidth {
     /// Codes 0 to 15.
     Four,
+    /// Codes of [`NONLINEAR_FOUR`], of which four bits are stored; groups are of 32 columns.
+    NonlinearFour,
     /// Codes 0 to 31; groups are of 32 columns.
     Five,
     /// Codes 0 to 63; groups are of 16 columns.
@@ -46,23 +53,36 @@ impl CodeWidth {
     /// Lines of a block of 32 columns, which is the number of bits too.
     pub(crate) fn lines(self) -> usize {
         match self {
-            Self::Four => 4,
+            Self::Four | Self::NonlinearFour => 4,
             Self::Five => 5,
             Self::Six => 6,
             Self::Eight => 8,
         }
     }
 
-    /// The largest code.
-    pub fn code_max(self) -> u8 {
-        u8::MAX >> (8 - self.lines())
+    /// Every code, by what is stored of it.
+    pub fn codes(self) -> Vec<u8> {
+        (0..=u8::MAX >> (8 - self.lines())).map(|stored| self.code(stored)).collect()
+    }
+
+    /// The code that is stored so.
+    fn code(self, stored: u8) -> u8 {
+        if self == Self::NonlinearFour { NONLINEAR_FOUR[usize::from(stored & 15)] } else { stored }
+    }
+
+    /// What is stored of a code; of one that there isn't, its low bits or 0.
+    fn stored(self, code: u8) -> u8 {
+        if self != Self::NonlinearFour {
+            return code;
+        }
+        NONLINEAR_FOUR.iter().position(|&other| other == code).map_or(0, |index| index as u8)
     }
 
     /// How many columns may share a scale.
     pub fn groups(self) -> &'static [usize] {
         match self {
             Self::Four => &[16, 32],
-            Self::Five | Self::Eight => &[32],
+            Self::NonlinearFour | Self::Five | Self::Eight => &[32],
             Self::Six => &[16],
         }
     }
@@ -84,7 +104,7 @@ pub struct CodeLayout {
 /// One row in canonical form.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CodeRow {
-    /// `[cols]`, each at most [`CodeWidth::code_max`] (higher bits are ignored).
+    /// `[cols]`, each one of [`CodeWidth::codes`].
     pub codes: Vec<u8>,
     /// `[ceil(cols / group)]`.
     pub scales: Vec<f32>,
@@ -379,7 +399,7 @@ fn places(width: CodeWidth, lane: usize, col: usize) -> impl Iterator<Item = Pla
     let nibble = |line| Place { line, byte, shift: 4 * (col / 4 % 2), code_shift: 0, mask: 15 };
     let above = |line, shift, mask| Place { line, byte, shift, code_shift: 4, mask };
     let parts = match width {
-        CodeWidth::Four => [Some(nibble(col / 8)), None],
+        CodeWidth::Four | CodeWidth::NonlinearFour => [Some(nibble(col / 8)), None],
         CodeWidth::Five => {
             let (block, word) = (col / 32, col % 32 / 4);
             [Some(nibble(5 * block + word / 2)), Some(above(5 * block + 4, word, 1))]
@@ -396,7 +416,7 @@ fn places(width: CodeWidth, lane: usize, col: usize) -> impl Iterator<Item = Pla
 fn code_at(width: CodeWidth, lines: &[Line], lane: usize, col: usize) -> u8 {
     let part =
         |place: Place| (lines[place.line].0[place.byte] >> place.shift & place.mask) << place.code_shift;
-    places(width, lane, col).map(part).sum()
+    width.code(places(width, lane, col).map(part).sum())
 }
 
 /// Runs `pack(panel)` for all panels, a few at a time per task.
@@ -482,6 +502,7 @@ fn check_row(row: &CodeRow, layout: CodeLayout, cols: usize) {
 /// Spreads one row's codes over its panel, whose bytes are still 0 for this row.
 fn pack_row(row: &CodeRow, layout: CodeLayout, lane: usize, lines: &mut [Line]) {
     for (col, &code) in row.codes.iter().enumerate() {
+        let code = layout.width.stored(code);
         for Place { line, byte, shift, code_shift, mask } in places(layout.width, lane, col) {
             lines[line].0[byte] |= (code >> code_shift & mask) << shift;
         }

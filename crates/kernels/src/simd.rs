@@ -26,14 +26,23 @@ pub(crate) const BLOCK: usize = 32;
 /// Rows of a panel, and lanes of a vector.
 pub(crate) const LANES: usize = 16;
 
+/// The `WIDTH` of codes of four bits that stand for the bytes of [`crate::packed::NONLINEAR_FOUR`].
+pub(crate) const NONLINEAR: usize = 16 + 4;
+
+/// Lines of a block of 32 columns: the number of bits that are stored of a code.
+#[inline(always)]
+pub(crate) const fn block_lines<const WIDTH: usize>() -> usize {
+    if WIDTH == NONLINEAR { 4 } else { WIDTH }
+}
+
 /// Words of four columns that `lines` lines of codes of `WIDTH` bits hold.
 #[inline(always)]
 pub(crate) const fn words<const WIDTH: usize>(lines: usize) -> usize {
-    lines * 8 / WIDTH
+    lines * 8 / block_lines::<WIDTH>()
 }
 
 /// Where the parts of the codes of word `word` stand: the line of its low four bits, and the line and first bit of
-/// those above for 5 and 6 bits. An even word's low four bits are low nibbles, an odd one's high ones.
+/// those above for 5 and 6 bits. Of codes of 8 bits a line is a word. An even word's low four bits are low nibbles, an odd one's high ones.
 #[inline(always)]
 pub(crate) const fn word_place<const WIDTH: usize>(word: usize) -> (usize, usize, usize) {
     match WIDTH {
@@ -82,7 +91,7 @@ pub(crate) trait Simd: Copy {
     const TILE: usize;
     /// The widest tile for which the accumulators of both planes of the activations fit them.
     const TILE_OF_PLANES: usize;
-    /// What [`Self::dots`] takes off 8-bit codes: 128 where products are of signed int8 only.
+    /// What [`Self::dots`] takes off codes that are whole bytes: 128 where products are of signed int8 only.
     const EIGHT_BIAS: i32 = 0;
 
     fn splat(self, x: f32) -> Self::F;
@@ -139,9 +148,10 @@ pub(crate) trait Simd: Copy {
 
     /// Dot products of a group of columns of a panel with C activation rows.
     ///
-    /// Shapes: `lines` holds `WIDTH * columns / 32` lines, as [`crate::packed`] lays out codes of `WIDTH` bits; `x[c]`
+    /// Shapes: `lines` holds `WIDTH * columns / 32` lines, as [`crate::packed`] lays out codes of `WIDTH` bits, or nonlinear
+    /// ones of four for [`NONLINEAR`]; `x[c]`
     /// the 8 words of four int8 of row c's block, of which those from `first_word`, 0 or 4, on meet these lines. Codes of
-    /// 8 bits are taken less [`Self::EIGHT_BIAS`].
+    /// 8 bits, and nonlinear ones, are taken less [`Self::EIGHT_BIAS`].
     ///
     /// ```text
     /// for each word w of the columns, row r, activation row c:

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{CodeMatrix, FloatMatrix, adversarial, bits, check_close, isas, random, with_outliers};
+use common::{CodeMatrix, FloatMatrix, WIDTHS, adversarial, bits, check_close, isas, random, with_outliers};
 use half::{bf16, f16};
 use kernels::{Activations, CodeWidth, Pool, Precision, RowSource, SourceLayout, matmul, matmul_many, ops};
 
@@ -36,7 +36,7 @@ const SHAPES: [(usize, usize); 9] =
 /// Every integer layout that weight files decode to, and some that they don't.
 fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     let mut layouts = Vec::new();
-    for width in [CodeWidth::Four, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight] {
+    for width in WIDTHS {
         for &group in width.groups() {
             for (zero_point, has_min) in [(0, true), (8, false), (4, true), (0, false)] {
                 layouts.push((width, group, zero_point, has_min));
@@ -45,6 +45,7 @@ fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     }
     for zero_point in [128, 255] {
         layouts.push((CodeWidth::Eight, 32, zero_point, false));
+        layouts.push((CodeWidth::NonlinearFour, 32, zero_point, false));
     }
     layouts.push((CodeWidth::Five, 32, 16, false));
     layouts.push((CodeWidth::Six, 16, 32, false));
@@ -118,9 +119,9 @@ fn integer_products_match_f64() {
 fn integer_products_of_extremes_match_f64() {
     let pool = Pool::new(1);
     for (width, group, zero_point, has_min) in code_layouts() {
-        for extreme in [0, 255] {
+        for largest in [false, true] {
             let mut matrix = CodeMatrix::random(20, 96, width, group, zero_point, has_min);
-            matrix.fill_codes(extreme);
+            matrix.fill_codes(largest);
             for ((name, x), precision) in
                 adversarial(96).into_iter().flat_map(|x| Precision::ALL.map(|it| (x.clone(), it)))
             {
@@ -134,7 +135,7 @@ fn integer_products_of_extremes_match_f64() {
                         let mut out = vec![f32::NAN; n * 20];
                         matmul(isa, &pool, &packed, &activations, &mut out);
                         let what = format!(
-                            "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} codes {extreme} {name}"
+                            "{isa:?} {precision:?} {width:?} {group} {zero_point} {has_min} largest {largest} {name}"
                         );
                         for out in out.chunks(20) {
                             check_close(&what, out, &expected, &magnitudes, 2e-6);
@@ -238,6 +239,7 @@ fn products_do_not_depend_on_batch_threads_or_company() {
         Box::new(CodeMatrix::random(130, 200, CodeWidth::Four, 32, 0, true)),
         Box::new(CodeMatrix::random(130, 200, CodeWidth::Six, 16, 32, false)),
         Box::new(CodeMatrix::random(70, 200, CodeWidth::Five, 32, 16, false)),
+        Box::new(CodeMatrix::random(70, 200, CodeWidth::NonlinearFour, 32, 128, false)),
         Box::new(CodeMatrix::random(70, 200, CodeWidth::Eight, 32, 128, false)),
         Box::new(FloatMatrix::random(40, 200, SourceLayout::F32)),
         Box::new(FloatMatrix::random(50, 200, SourceLayout::Bf16)),

@@ -5,8 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Line, Simd, word_place, words};
+use super::{Kernel, LANES, Line, NONLINEAR, Simd, word_place, words};
 use crate::isa::{Avx2, AvxVnni, Encoding};
+use crate::packed::NONLINEAR_FOUR;
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
 pub(super) fn run<K: Kernel>(proof: Avx2, kernel: K) -> K::Output {
@@ -116,10 +117,36 @@ fn narrow(x: I) -> __m128i {
     }
 }
 
+/// The low four bits of the bytes of [`NONLINEAR_FOUR`], and those above.
+const BOOK_PARTS: [[u8; 16]; 2] = {
+    let mut parts = [[0; 16]; 2];
+    let mut i = 0;
+    while i < 16 {
+        parts[0][i] = NONLINEAR_FOUR[i] & 15;
+        parts[1][i] = NONLINEAR_FOUR[i] >> 4;
+        i += 1;
+    }
+    parts
+};
+
+/// Of a book of 16 bytes those that the nibbles of word `word` of half a panel's rows stand for.
+#[expect(unsafe_code, reason = "intrinsics, and a load of a whole array")]
+#[inline(always)]
+fn look_up(book: &[u8; 16], lines: &[Line], half: usize, word: usize) -> __m256i {
+    // SAFETY: only called by what has a proof of AVX2, and the load is of the book.
+    unsafe {
+        let book = _mm256_broadcastsi128_si256(_mm_loadu_si128(book.as_ptr().cast()));
+        _mm256_shuffle_epi8(book, part::<4>(lines, half, word, false))
+    }
+}
+
 /// One part of the codes of word `word` of half a panel's rows, a byte each: the low four bits, or those above.
 #[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
 #[inline(always)]
 fn part<const WIDTH: usize>(lines: &[Line], half: usize, word: usize, above: bool) -> __m256i {
+    if WIDTH == NONLINEAR {
+        return look_up(&BOOK_PARTS[usize::from(above)], lines, half, word);
+    }
     // SAFETY: only called by what has a proof of AVX2, and each load is of half a line.
     unsafe {
         let load = |line: usize| _mm256_load_si256(lines[line].0.as_ptr().add(32 * half).cast());
@@ -153,6 +180,9 @@ fn part<const WIDTH: usize>(lines: &[Line], half: usize, word: usize, above: boo
 #[expect(unsafe_code, reason = "intrinsics, and loads of half lines")]
 #[inline(always)]
 fn codes<const WIDTH: usize>(lines: &[Line], half: usize, word: usize) -> __m256i {
+    if WIDTH == NONLINEAR {
+        return look_up(&NONLINEAR_FOUR, lines, half, word);
+    }
     // SAFETY: only called by what has a proof of AVX2, and the load is of half a line.
     unsafe {
         if WIDTH == 8 {

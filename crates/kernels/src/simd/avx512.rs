@@ -4,8 +4,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Line, Simd, word_place, words};
+use super::{Kernel, LANES, Line, NONLINEAR, Simd, word_place, words};
 use crate::isa::Avx512;
+use crate::packed::NONLINEAR_FOUR;
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
 pub(super) fn run<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
@@ -24,7 +25,7 @@ pub(super) fn run<K: Kernel>(proof: Avx512, kernel: K) -> K::Output {
 #[expect(unsafe_code, reason = "intrinsics, and loads of whole lines")]
 #[inline(always)]
 fn codes<const WIDTH: usize>(_proof: Avx512, lines: &[Line], word: usize) -> __m512i {
-    // SAFETY: the proof shows AVX-512, and each load is of one line.
+    // SAFETY: the proof shows AVX-512, and each load is of one line or of the 16 bytes of the book.
     unsafe {
         let load = |line: usize| _mm512_load_si512(lines[line].0.as_ptr().cast());
         if WIDTH == 8 {
@@ -38,6 +39,10 @@ fn codes<const WIDTH: usize>(_proof: Avx512, lines: &[Line], word: usize) -> __m
         };
         if WIDTH == 4 {
             return low;
+        }
+        if WIDTH == NONLINEAR {
+            let book = _mm_loadu_si128(NONLINEAR_FOUR.as_ptr().cast());
+            return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(book), low);
         }
         let above = load(line_above);
         // To bit 4 of each byte; what comes from the neighbouring byte is masked out.

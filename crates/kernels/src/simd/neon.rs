@@ -1,7 +1,7 @@
 //! NEON with the int8 dot product (`FEAT_DotProd`): a vector of the vocabulary is four registers of four rows each.
 //!
 //! `sdot` multiplies signed by signed. Codes of 4, 5 and 6 bits are below 128 and so the same in either reading; 8-bit
-//! codes are taken less 128, which [`Simd::EIGHT_BIAS`] tells whoever takes zero points off.
+//! and nonlinear codes are taken less 128, which [`Simd::EIGHT_BIAS`] tells whoever takes zero points off.
 //!
 //! The dot product and prefetches have no stable intrinsics yet, so they are assembly of one instruction each.
 
@@ -10,8 +10,9 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Kernel, LANES, Line, Simd, word_place, words};
+use super::{Kernel, LANES, Line, NONLINEAR, Simd, word_place, words};
 use crate::isa::Neon;
+use crate::packed::NONLINEAR_FOUR;
 
 /// Compiles and runs a kernel with the features whose presence the proof shows.
 pub(super) fn run<K: Kernel>(proof: Neon, kernel: K) -> K::Output {
@@ -64,11 +65,11 @@ fn sdot<const LANE: usize>(_proof: Neon, mut sums: int32x4_t, codes: int8x16_t, 
     sums
 }
 
-/// The codes of word `word` of rows `4 quarter..4 quarter + 4`, a byte each; 8-bit ones less 128.
+/// The codes of word `word` of rows `4 quarter..4 quarter + 4`, a byte each; 8-bit and nonlinear ones less 128.
 #[expect(unsafe_code, reason = "intrinsics, and loads of quarters of lines")]
 #[inline(always)]
 fn codes<const WIDTH: usize>(_proof: Neon, lines: &[Line], quarter: usize, word: usize) -> int8x16_t {
-    // SAFETY: the proof shows NEON, and each load is of a quarter of a line.
+    // SAFETY: the proof shows NEON, and each load is of a quarter of a line or of the 16 bytes of the book.
     unsafe {
         let load = |line: usize| vld1q_u8(lines[line].0.as_ptr().add(16 * quarter));
         if WIDTH == 8 {
@@ -81,6 +82,10 @@ fn codes<const WIDTH: usize>(_proof: Neon, lines: &[Line], quarter: usize, word:
         };
         if WIDTH == 4 {
             return vreinterpretq_s8_u8(low);
+        }
+        if WIDTH == NONLINEAR {
+            let book = veorq_u8(vld1q_u8(NONLINEAR_FOUR.as_ptr()), vdupq_n_u8(128));
+            return vreinterpretq_s8_u8(vqtbl1q_u8(book, low));
         }
         let above = load(line_above);
         // To bit 4 of each byte.

@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use super::{LANES, Line, Simd, word_place, words};
+use super::{LANES, Line, NONLINEAR, Simd, word_place, words};
+use crate::packed::NONLINEAR_FOUR;
 
 /// Needs no proof.
 #[derive(Debug, Clone, Copy)]
@@ -206,6 +207,7 @@ impl Simd for Scalar {
                         let nibble = stored >> (4 * (word % 2)) & 15;
                         let code = match WIDTH {
                             4 => nibble,
+                            NONLINEAR => i32::from(NONLINEAR_FOUR[nibble as usize]),
                             5 => nibble | (above >> bit & 1) << 4,
                             6 => nibble | (above >> bit & 3) << 4,
                             _ => stored,

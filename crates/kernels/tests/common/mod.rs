@@ -5,6 +5,10 @@ use base::Rng;
 use half::{bf16, f16};
 use kernels::{CodeLayout, CodeRow, CodeWidth, Isa, RowSource, SourceLayout};
 
+/// Every width of codes.
+pub const WIDTHS: [CodeWidth; 5] =
+    [CodeWidth::Four, CodeWidth::NonlinearFour, CodeWidth::Five, CodeWidth::Six, CodeWidth::Eight];
+
 pub fn isas() -> Vec<Isa> {
     Isa::available()
 }
@@ -85,10 +89,8 @@ impl CodeMatrix {
         let groups = cols.div_ceil(group);
         let scales: Vec<Vec<f32>> = (0..rows).map(|_| (0..groups).map(|_| half(0.1)).collect()).collect();
         let mins: Vec<Vec<f32>> = (0..rows).map(|_| (0..groups).map(|_| half(-0.5)).collect()).collect();
-        let code = |rng: &mut Rng| {
-            let code = rng.next_u64() as u8;
-            code & width.code_max()
-        };
+        let every_code = width.codes();
+        let code = |rng: &mut Rng| every_code[rng.below(every_code.len())];
         let rows = scales.into_iter().zip(mins).map(|(scales, mins)| {
             let codes = (0..cols).map(|_| code(&mut rng)).collect();
             CodeRow { codes, scales, mins: if has_min { mins } else { Vec::new() } }
@@ -96,8 +98,10 @@ impl CodeMatrix {
         Self { layout, cols, rows: rows.collect() }
     }
 
-    pub fn fill_codes(&mut self, code: u8) {
-        let code = code & self.layout.width.code_max();
+    /// All codes become the smallest or the largest that there is.
+    pub fn fill_codes(&mut self, largest: bool) {
+        let codes = self.layout.width.codes();
+        let code = if largest { codes[codes.len() - 1] } else { codes[0] };
         self.rows.iter_mut().for_each(|row| row.codes.fill(code));
     }
 

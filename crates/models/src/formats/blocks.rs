@@ -16,11 +16,9 @@
 //! ```
 
 use half::{bf16, f16};
+use kernels::NONLINEAR_FOUR;
 
 use super::{Codes, Format};
-
-/// The non-linear code book of the IQ4 formats.
-const IQ4_VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// Where a decoded block goes.
 pub(super) struct View<'a> {
@@ -166,7 +164,7 @@ fn fifth_bits(field: &[u8], codes: &mut [u8]) {
 }
 
 fn iq4_code(code: &mut u8) {
-    *code = (IQ4_VALUES[usize::from(*code & 0x0f)] as u8) ^ 0x80;
+    *code = NONLINEAR_FOUR[usize::from(*code & 0x0f)];
 }
 
 /// Scales and minima of `Q4_K` and `Q5_K`: `d, dmin`, then eight pairs of 6-bit numbers in 12 bytes.

@@ -29,7 +29,7 @@ use source::Source;
 use crate::digest::is_sha256;
 
 /// Grows with every change of how weights are packed, or of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Left free for everything else on the disk.
 const RESERVE_BYTES: u64 = 1 << 30;
 

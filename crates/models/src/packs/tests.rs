@@ -34,6 +34,6 @@ fn digest() -> String {
 fn the_packed_form_is_that_of_this_version() {
     assert_eq!(
         (VERSION, digest().as_str()),
-        (1, "8ca8245409e68f9c3075ee92c138d930e248c327d22cd326dcab8bbfd07fbf37")
+        (2, "78fdb026da4137fb64c6cd675525f33c82cfd901326d7a6329ea2cd359d8269a")
     );
 }

@@ -206,7 +206,7 @@ fn packs_stay_within_their_bound() {
     assert_eq!(place.packs().len(), 3);
     let used = |model: &Path, hours: u64| {
         let sum = model.file_name().expect("a name").to_string_lossy().replace("sha256-", "");
-        let path = place.home().join(format!("packs/{sum}.v1.pack"));
+        let path = place.home().join(format!("packs/{sum}.v2.pack"));
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 - hours * 3600);
         File::options().write(true).open(&path).expect("the pack").set_modified(then).expect("a time");
         path
@@ -216,7 +216,7 @@ fn packs_stay_within_their_bound() {
     assert!(place.start(&models[0], PLENTY).is_none());
     let other_version = place.home().join("packs/other.v0.pack");
     std::fs::write(&other_version, b"an older program's").expect("a file");
-    let unfinished = place.home().join("packs/ended.v1.new");
+    let unfinished = place.home().join("packs/ended.v2.new");
     std::fs::write(&unfinished, b"of a program that was ended").expect("a file");
     let fourth = as_blob(&place, "llama3-rope");
     let fourth_bytes = written(place.start(&fourth, bytes.iter().sum::<u64>() + 1));
