@@ -50,7 +50,7 @@ use crate::simd::{BLOCK, Kernel, LANES, Simd, load_part};
 const TINY: f32 = 1e-30;
 
 /// How many times the root mean square of its row the largest number of a mixed block may be without a second plane.
-/// With 5 the mean divergence of SmolLM2-135M is a quarter of that of 8 bits, and a product takes a sixth longer.
+/// With 5 the mean divergence of SmolLM2-135M is a fifth of that of 8 bits, and a product takes a seventh longer.
 const FINE_FROM: f32 = 5.0;
 
 /// To how many bits the inputs of integer products are rounded.

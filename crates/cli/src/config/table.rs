@@ -129,7 +129,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         OneOf(&["8-bit", "mixed", "16-bit"]),
         Default("\"mixed\""),
         "What the inputs of matrix products are rounded to. 8-bit reads prompts fastest, as other engines do, and small \
-         models then say other things at times; mixed keeps 16 bits where numbers lie far apart, which is a quarter of \
+         models then say other things at times; mixed keeps 16 bits where numbers lie far apart, which is a fifth of \
          that loss; 16-bit gives the answers of exact arithmetic, and takes up to half as long again for prompts.",
     ),
     set(
