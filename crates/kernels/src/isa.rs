@@ -25,6 +25,7 @@ pub struct AvxVnni(pub(crate) Encoding);
 
 /// Which of its two encodings the dot product of 256-bit vectors has. It does the same in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such CPU is ever found"))]
 pub(crate) enum Encoding {
     /// AVX-VNNI.
     Vex,
