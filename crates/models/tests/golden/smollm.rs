@@ -147,6 +147,17 @@ fn check(isa: Isa, precision: Precision, kv_format: KvFormat, prompts: &[Prompt]
     failures
 }
 
+/// On the vector kernels; the scalar ones would take minutes.
+fn check_with_both_caches(precision: Precision) {
+    let mut failures = Vec::new();
+    for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
+        for kv_format in [KvFormat::F16, KvFormat::Q8] {
+            failures.extend(check(isa, precision, kv_format, &prompts()));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
 #[test]
 fn smollm_agrees_with_the_float32_forward_and_with_llama_cpp() {
     let mut failures = Vec::new();
@@ -162,24 +173,12 @@ fn smollm_agrees_with_the_float32_forward_and_with_llama_cpp() {
 
 #[test]
 fn smollm_with_activations_of_eight_bits_is_as_near_the_float32_forward_as_llama_cpp() {
-    let mut failures = Vec::new();
-    for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        for kv_format in [KvFormat::F16, KvFormat::Q8] {
-            failures.extend(check(isa, Precision::Eight, kv_format, &prompts()));
-        }
-    }
-    assert!(failures.is_empty(), "{failures:#?}");
+    check_with_both_caches(Precision::Eight);
 }
 
 #[test]
 fn smollm_with_mixed_activations_is_within_a_thousandth_of_the_float32_forward() {
-    let mut failures = Vec::new();
-    for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        for kv_format in [KvFormat::F16, KvFormat::Q8] {
-            failures.extend(check(isa, Precision::Mixed, kv_format, &prompts()));
-        }
-    }
-    assert!(failures.is_empty(), "{failures:#?}");
+    check_with_both_caches(Precision::Mixed);
 }
 
 #[test]
