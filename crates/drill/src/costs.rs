@@ -12,11 +12,11 @@ use crate::machine::{cpu_of_threads, usage_of};
 use crate::people::World;
 use crate::run::{DrillError, Site, orders};
 
-/// The server is at rest when it keeps no more than this of a core busy for as long, with nothing to do; what it does then
-/// is taken off.
+/// The server is at rest when it keeps no more than this of a core busy for as long, its model aside; what it does then is
+/// taken off.
 const REST: f64 = 0.05;
 const REST_FOR: Duration = Duration::from_millis(500);
-/// How long it may take to come to rest after what went before: answers that nobody waits for, hashes in the queue.
+/// How long it may take to come to rest after what went before, such as hashes in the queue.
 const REST_WITHIN: Duration = Duration::from_secs(60);
 /// Where more than this part of the answers were served, the cost of refusing can't be told from theirs.
 const SERVED_MAX: f64 = 0.1;
@@ -61,15 +61,20 @@ pub(crate) async fn cost_of_each(
     Ok(costs)
 }
 
+/// The server's processor time without its model's, in seconds: an answer that somebody is still written is no part of
+/// what others cost.
+fn cpu_without_model(process: u32) -> Option<f64> {
+    usage_of(process).map(|usage| usage.cpu_seconds - cpu_of_threads(process, MODEL_THREADS))
+}
+
 /// Waits until the server is at rest, and says how much of a core it keeps busy then; or how much it still does.
 async fn rest(world: &World, process: u32) -> Result<f64, f64> {
-    // The model's threads too: somebody may still be written an answer.
-    let cpu = || usage_of(process).map_or(0.0, |usage| usage.cpu_seconds);
     let since = world.timer.now();
     loop {
-        let (before, began) = (cpu(), world.timer.now());
+        let (before, began) = (cpu_without_model(process).unwrap_or(0.0), world.timer.now());
         tokio::time::sleep(REST_FOR).await;
-        let busy = (cpu() - before) / (world.timer.now() - began).as_secs_f64();
+        let used = cpu_without_model(process).unwrap_or(0.0) - before;
+        let busy = used / (world.timer.now() - began).as_secs_f64();
         if busy <= REST {
             return Ok(busy);
         }
@@ -102,9 +107,8 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
             return Ok(none(&format!("after {within} s the server still kept {busy:.2} cores busy")));
         }
     };
-    let cpu = || usage_of(process).map(|usage| usage.cpu_seconds - cpu_of_threads(process, MODEL_THREADS));
     let tallies = Arc::<Tallies>::default();
-    let (before, began) = (cpu(), world.timer.now());
+    let (before, began) = (cpu_without_model(process), world.timer.now());
     let army = Army::begin(
         orders(world, site, std::slice::from_ref(force)),
         Arc::clone(&tallies),
@@ -112,7 +116,7 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
     );
     let army = army.map_err(DrillError::Attackers)?;
     tokio::time::sleep(world.plan.cost_of_each).await;
-    let (after, took) = (cpu(), world.timer.now() - began);
+    let (after, took) = (cpu_without_model(process), world.timer.now() - began);
     let (count, theirs) = (tallies.of(force.kind).count(), army.cpu_seconds());
     tokio::task::block_in_place(|| army.end());
     let (Some(before), Some(after)) = (before, after) else { return Ok(none("the server ended")) };

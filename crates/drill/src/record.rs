@@ -69,7 +69,21 @@ pub(crate) struct Chat {
     pub(crate) inter_token: Duration,
     /// Longest time between tokens.
     pub(crate) stall: Duration,
+    pub(crate) stages: Stages,
     pub(crate) end: End,
+}
+
+/// On the way to the first token, as far as it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stages {
+    /// From when the chat was to begin until there was a connection.
+    pub(crate) connected: Option<Duration>,
+    /// From then until the server had the question: in the web app said so, over the API began to answer.
+    pub(crate) taken: Option<Duration>,
+    /// What the server says that the model's queue took, in the web app.
+    pub(crate) queued: Option<Duration>,
+    /// What the server says of the time from the question to the first token, in the web app.
+    pub(crate) server_ttft: Option<Duration>,
 }
 
 impl Chat {

@@ -381,13 +381,15 @@ pub(crate) fn moves(samples: &[Sample]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Stages;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn chat(phase: Phase, at: u32, ttft_ms: Option<u64>, end: End) -> Chat {
         let ttft = ttft_ms.map(Duration::from_millis);
         let at = SECOND * at;
-        Chat { phase, at, with_key: true, ttft, inter_token: SECOND / 100, stall: SECOND / 50, end }
+        let (inter_token, stall) = (SECOND / 100, SECOND / 50);
+        Chat { phase, at, with_key: true, ttft, inter_token, stall, stages: Stages::default(), end }
     }
 
     fn phases(records: &Records) -> Vec<OfPhase> {

@@ -9,7 +9,7 @@ use super::accounts::Established;
 use super::visits::World;
 use crate::events::Event;
 use crate::http::{Connection, Events, Pass, Trouble};
-use crate::record::{Chat, End};
+use crate::record::{Chat, End, Stages};
 use crate::schedule::{Phase, question};
 
 /// What a chat has seen so far, for when it is given up.
@@ -19,6 +19,8 @@ struct Seen {
     last: Duration,
     tokens: u32,
     stall: Duration,
+    /// Times of the clock; what the server says of its own is as it says.
+    stages: Stages,
 }
 
 impl Seen {
@@ -61,12 +63,19 @@ pub(crate) async fn hold_chat(world: &World, user: usize, asked: u64, phase: Pha
         Err(_) => End::GaveUp,
     };
     let ttft = seen.first.map(|first| first.saturating_sub(at)).filter(|ttft| *ttft <= targets.patience);
-    Chat { phase, at, with_key, ttft, inter_token: seen.inter_token(), stall: seen.stall, end }
+    let since = |time: Option<Duration>| time.map(|time| time.saturating_sub(at));
+    let stages = Stages {
+        connected: since(seen.stages.connected),
+        taken: since(seen.stages.taken),
+        ..seen.stages
+    };
+    Chat { phase, at, with_key, ttft, inter_token: seen.inter_token(), stall: seen.stall, stages, end }
 }
 
 /// The API for programs: one request, whose answer is as long as was asked for.
 async fn by_key(world: &World, user: &Established, text: &str, seen: &mut Seen) -> Result<End, Trouble> {
     let mut connection = Connection::open(&world.target, user.address).await?;
+    seen.stages.connected = Some(world.timer.now());
     let body = json!({
         "model": world.accounts.model,
         "messages": [{"role": "user", "content": text}],
@@ -79,6 +88,7 @@ async fn by_key(world: &World, user: &Established, text: &str, seen: &mut Seen) 
         Ok(events) => events,
         Err(refusal) => return Ok(End::of_answer(&refusal)),
     };
+    seen.stages.taken = Some(world.timer.now());
     let mut finished = false;
     while let Some(Event { data, .. }) = events.next().await? {
         if data == "[DONE]" {
@@ -99,6 +109,7 @@ async fn by_key(world: &World, user: &Established, text: &str, seen: &mut Seen) 
 /// somebody does who has read what they wanted.
 async fn in_the_app(world: &World, user: &Established, text: &str, seen: &mut Seen) -> Result<End, Trouble> {
     let mut connection = Connection::open(&world.target, user.address).await?;
+    seen.stages.connected = Some(world.timer.now());
     let made = connection.ask("POST", "/api/conversations", &user.pass, Some(&json!({}))).await?;
     let Some(conversation) = made.body["id"].as_str().filter(|_| made.status == 201) else {
         return Ok(End::of_answer(&made));
@@ -108,6 +119,7 @@ async fn in_the_app(world: &World, user: &Established, text: &str, seen: &mut Se
     let Some(message) = turn.body["assistant"]["id"].as_str().filter(|_| turn.status == 201) else {
         return Ok(End::of_answer(&turn));
     };
+    seen.stages.taken = Some(world.timer.now());
     let message = format!("{messages}/{message}");
     match connection.stream("GET", &format!("{message}/stream"), &user.pass, None).await? {
         Ok(events) => follow(world, user, &message, events, seen).await,
@@ -140,6 +152,8 @@ async fn follow(
                 if seen.first.is_none() && view["content"].as_str().is_some_and(|text| !text.is_empty()) {
                     seen.token(world.timer.now());
                 }
+                let said = |name: &str| view["timing"][name].as_u64().map(Duration::from_millis);
+                (seen.stages.queued, seen.stages.server_ttft) = (said("queued_ms"), said("ttft_ms"));
                 let ended = matches!(view["status"].as_str(), Some("complete" | "stopped" | "length"));
                 return Ok(if ended { End::Done } else { End::Broken });
             }

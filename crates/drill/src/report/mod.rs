@@ -92,6 +92,14 @@ pub struct ChatPoint {
     pub with_key: bool,
     /// Time to the first token, if one came.
     pub ttft_ms: Option<f64>,
+    /// Of that, until there was a connection.
+    pub connected_ms: Option<f64>,
+    /// Until the server had the question.
+    pub taken_ms: Option<f64>,
+    /// What the server says of the model's queue, in the web app.
+    pub server_queued_ms: Option<f64>,
+    /// What the server says of the time from the question to the first token, in the web app.
+    pub server_ttft_ms: Option<f64>,
     /// Mean time between tokens.
     pub inter_token_ms: f64,
     /// How it ended.
@@ -105,6 +113,10 @@ impl From<&Chat> for ChatPoint {
             at_seconds: chat.at.as_secs_f64(),
             with_key: chat.with_key,
             ttft_ms: chat.ttft.map(milliseconds),
+            connected_ms: chat.stages.connected.map(milliseconds),
+            taken_ms: chat.stages.taken.map(milliseconds),
+            server_queued_ms: chat.stages.queued.map(milliseconds),
+            server_ttft_ms: chat.stages.server_ttft.map(milliseconds),
             inter_token_ms: milliseconds(chat.inter_token),
             end: chat.end.name(),
         }

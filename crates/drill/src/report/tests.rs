@@ -5,7 +5,7 @@ use super::*;
 use crate::attack::Count;
 use crate::machine::Usage;
 use crate::plan::Choices;
-use crate::record::{End, Got, Login, Records, SignUp};
+use crate::record::{End, Got, Login, Records, SignUp, Stages};
 use crate::schedule::Phase;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ fn records() -> Records {
             .then_some(Duration::from_millis(400 + u64::from(number) * 10)),
         inter_token: Duration::from_millis(12),
         stall: Duration::from_millis(30),
+        stages: Stages::default(),
         end: if phase == Phase::Attack && number < 3 { End::Unreachable } else { End::Done },
     };
     let chats = Phase::ALL.into_iter().flat_map(|phase| (0..10).map(move |number| chat(phase, number)));
