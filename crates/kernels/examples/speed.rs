@@ -126,43 +126,58 @@ fn products(isa: Isa, threads: usize, precision: Precision, filter: &str) {
 fn attentions(isa: Isa, threads: usize, format: KvFormat, filter: &str) {
     let clock = SystemClock::new();
     let pool = Pool::new(threads);
-    for (name, heads, kv_heads, head_dim, tokens, past) in [
-        ("smollm2 decode 128", 9, 3, 64, 1, 127),
-        ("smollm2 decode 2048", 9, 3, 64, 1, 2047),
-        ("smollm2 prefill 512", 9, 3, 64, 512, 0),
-        ("smollm2 prefill 512 at 2048", 9, 3, 64, 512, 2048),
-        ("smollm2 decode 8192", 9, 3, 64, 1, 8191),
-        ("smollm2 prefill 512 at 7680", 9, 3, 64, 512, 7680),
-        ("qwen 0.5b decode 2048", 14, 2, 64, 1, 2047),
-        ("qwen 0.5b prefill 512", 14, 2, 64, 512, 0),
-        ("qwen3 0.6b decode 2048", 16, 8, 128, 1, 2047),
+    for (name, (heads, kv_heads, head_dim), sequences, tokens, past) in [
+        ("smollm2 decode 128", (9, 3, 64), 1, 1, 127),
+        ("smollm2 decode 2048", (9, 3, 64), 1, 1, 2047),
+        ("smollm2 prefill 512", (9, 3, 64), 1, 512, 0),
+        ("smollm2 prefill 512 at 2048", (9, 3, 64), 1, 512, 2048),
+        ("smollm2 decode 8192", (9, 3, 64), 1, 1, 8191),
+        ("smollm2 prefill 512 at 7680", (9, 3, 64), 1, 512, 7680),
+        ("smollm2 8 decode 256", (9, 3, 64), 8, 1, 255),
+        ("smollm2 8 decode 512", (9, 3, 64), 8, 1, 511),
+        ("smollm2 8 decode 2048", (9, 3, 64), 8, 1, 2047),
+        ("qwen 0.5b decode 2048", (14, 2, 64), 1, 1, 2047),
+        ("qwen 0.5b prefill 512", (14, 2, 64), 1, 512, 0),
+        ("qwen 0.5b 8 decode 512", (14, 2, 64), 8, 1, 511),
+        ("qwen3 0.6b decode 2048", (16, 8, 128), 1, 1, 2047),
     ] {
         if !name.contains(filter) {
             continue;
         }
         let length: usize = past + tokens;
-        let blocks = length.div_ceil(32);
+        let (blocks, rows) = (length.div_ceil(32), sequences * tokens);
         let layers = if tokens == 1 { 30 } else { 4 };
-        let mut cache =
-            KvCache::new(KvShape { layers, kv_heads, head_dim, block_tokens: 32, blocks, format });
-        let table: Vec<u32> = (0..blocks as u32).collect();
+        let shape =
+            KvShape { layers, kv_heads, head_dim, block_tokens: 32, blocks: sequences * blocks, format };
+        let mut cache = KvCache::new(shape);
+        // Sequences that grow together have their blocks in turn.
+        let table = |sequence: usize| (0..blocks).map(|i| (i * sequences + sequence) as u32).collect();
+        let tables: Vec<Vec<u32>> = (0..sequences).map(table).collect();
         let k = random(length * kv_heads * head_dim);
         for layer in 0..layers {
-            cache.write(isa, &pool, layer, &table, 0, &k, &k);
+            for blocks in &tables {
+                let all = [AttentionChunk { rows: 0..length, position: 0, blocks }];
+                cache.write(isa, &pool, layer, &all, &k, &k);
+            }
         }
-        let q = random(tokens * heads * head_dim);
+        let q = random(rows * heads * head_dim);
         let mut out = q.clone();
-        let chunks = [AttentionChunk { rows: 0..tokens, position: past, blocks: &table }];
+        let chunk = |(sequence, blocks)| AttentionChunk {
+            rows: sequence * tokens..(sequence + 1) * tokens,
+            position: past,
+            blocks,
+        };
+        let chunks: Vec<_> = tables.iter().map(Vec::as_slice).enumerate().map(chunk).collect();
         let mut layer = 0;
         let seconds = typical(&clock, Duration::from_millis(200), || {
             attention(isa, &pool, &cache, layer, &chunks, &q, 0.125, &mut out);
             layer = (layer + 1) % layers;
         });
-        let written = &k[..tokens * kv_heads * head_dim];
+        let written = &random(rows * kv_heads * head_dim)[..];
         let write = typical(&clock, Duration::from_millis(50), || {
-            cache.write(isa, &pool, 0, &table, past, written, written);
+            cache.write(isa, &pool, 0, &chunks, written, written);
         });
-        let pairs = (0..tokens).map(|token| past + token + 1).sum::<usize>() as f64;
+        let pairs = (sequences * (0..tokens).map(|token| past + token + 1).sum::<usize>()) as f64;
         println!(
             "{name:28} {:9.2} us  {:6.1} GB/s of cache  {:6.1} GFLOP/s   write {:7.2} us",
             seconds * 1e6,

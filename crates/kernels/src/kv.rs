@@ -20,6 +20,8 @@ pub(crate) const KV_TILE: usize = 32;
 
 /// The largest number that a cache keeps, f16's; what is beyond is stored as this.
 const LARGEST: f32 = 65_504.0;
+/// Keys' numbers that a task writes, at least.
+const WRITTEN_VALUES: usize = 2 << 10;
 /// Dimensions of a head up to which dot products of 8 by 16 bits fit 32.
 const EIGHT_DIM_MAX: usize = 512;
 
@@ -153,51 +155,57 @@ impl KvCache {
         }
     }
 
-    /// Stores keys and values, `[n, kv_heads * head_dim]` each, of positions `position..position + n` of the sequence
-    /// whose block table is `blocks`.
+    /// Stores keys and values, `[n, kv_heads * head_dim]` each, of the chunks, whose rows are `0..n` in order.
     ///
     /// # Panics
-    /// When lengths don't fit, the table doesn't cover the positions, or it names a block that isn't there.
-    #[expect(clippy::too_many_arguments, reason = "two inputs and where they go")]
+    /// When lengths don't fit, chunks leave out rows, a table doesn't cover its positions or names a block that isn't there,
+    /// or a block would be written for two places.
     pub fn write(
         &mut self,
         isa: Isa,
         pool: &Pool,
         layer: usize,
-        blocks: &[u32],
-        position: usize,
+        chunks: &[AttentionChunk<'_>],
         k: &[f32],
         v: &[f32],
     ) {
         let shape = self.shape;
         let cols = shape.kv_heads * shape.head_dim;
         assert!(layer < shape.layers, "layer {layer} of {}", shape.layers);
+        let n = check_chunks(shape, chunks);
         assert!(
-            k.len() == v.len() && k.len().is_multiple_of(cols.max(1)),
-            "keys and values of whole rows of {cols}"
+            k.len() == v.len() && k.len() == n * cols,
+            "{} keys and {} values aren't {n} rows of {cols}",
+            k.len(),
+            v.len()
         );
-        if k.is_empty() {
-            return;
-        }
-        let end = position + k.len() / cols;
-        check_blocks(shape, blocks, end);
-        let written = &blocks[position / shape.block_tokens..end.div_ceil(shape.block_tokens)];
-        let twice = (1..written.len()).find(|&i| written[..i].contains(&written[i]));
-        assert!(twice.is_none(), "a block table must name a block once");
+        check_written_once(shape, chunks);
+        let tiles = |chunk: &AttentionChunk<'_>| {
+            if chunk.rows.is_empty() { 0 } else { chunk.end().div_ceil(LANES) - chunk.position / LANES }
+        };
         let parts = match &mut self.data {
             Data::F16(data) => Parts::F16(Disjoint::new(data)),
             Data::Q8 { codes, scales } => {
                 Parts::Q8 { codes: Disjoint::new(codes), scales: Disjoint::new(scales) }
             }
         };
-        let first_tile = position / LANES;
-        pool.run(end.div_ceil(LANES) - first_tile, &|task| {
-            let tile = first_tile + task;
-            let range = position.max(tile * LANES)..end.min((tile + 1) * LANES);
-            let block = blocks[range.start / shape.block_tokens] as usize;
+        // One row of each of a few sequences is less work than to wake another thread.
+        let tasks: usize = chunks.iter().map(tiles).sum();
+        let tiles_per_task = (WRITTEN_VALUES / (cols * n.div_ceil(tasks.max(1))).max(1)).max(1);
+        let write_tile = |mut tile: usize| {
+            let mut of = chunks.iter();
+            let chunk = of.find(|chunk| {
+                let is_here = tile < tiles(chunk);
+                tile -= if is_here { 0 } else { tiles(chunk) };
+                is_here
+            });
+            let Some(chunk) = chunk else { return };
+            let (position, tile) = (chunk.position, chunk.position / LANES + tile);
+            let range = position.max(tile * LANES)..chunk.end().min((tile + 1) * LANES);
+            let block = chunk.blocks[range.start / shape.block_tokens] as usize;
             let tile = range.start % shape.block_tokens / LANES;
             for head in 0..shape.kv_heads {
-                let first = (range.start - position) * cols + head * shape.head_dim;
+                let first = (chunk.rows.start + range.start - position) * cols + head * shape.head_dim;
                 let rows = Rows {
                     lanes: range.start % LANES..range.start % LANES + range.len(),
                     head_dim: shape.head_dim,
@@ -207,6 +215,10 @@ impl KvCache {
                 };
                 parts.write(isa, shape, (layer * shape.blocks + block) * shape.kv_heads + head, tile, rows);
             }
+        };
+        pool.run(tasks.div_ceil(tiles_per_task), &|task| {
+            let first = task * tiles_per_task;
+            (first..tasks.min(first + tiles_per_task)).for_each(write_tile);
         });
     }
 
@@ -252,8 +264,8 @@ impl Parts<'_> {
                 let head = index * half_len(shape);
                 let values_at = head + shape.block_tokens * shape.head_dim + tile * value_len;
                 #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-                // SAFETY: a task writes its own 16 positions of the sequence, and no two of these lie in one place, as
-                // the table names each block once.
+                // SAFETY: a task writes its own tiles of 16 positions, and no two of these lie in one place, as no block is
+                // written for two.
                 let (keys, values) =
                     unsafe { (data.part(head + tile * key_len, key_len), data.part(values_at, value_len)) };
                 isa.run(WriteHalves { keys: keys.as_chunks_mut().0, values, rows });
@@ -315,6 +327,33 @@ fn half_len(shape: KvShape) -> usize {
 /// A head's dimensions as values are stored.
 pub(crate) fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(LANES)
+}
+
+/// Fails unless the chunks' rows are `0..n` in order and their tables cover their positions; returns n.
+fn check_chunks(shape: KvShape, chunks: &[AttentionChunk<'_>]) -> usize {
+    let mut n = 0;
+    for chunk in chunks {
+        let rows = &chunk.rows;
+        assert!(rows.start == n && rows.end >= n, "rows {rows:?} of a chunk must begin at {n}");
+        n = rows.end;
+        check_blocks(shape, chunk.blocks, chunk.end());
+    }
+    n
+}
+
+/// Fails where the chunks would write a block for two places of theirs.
+fn check_written_once(shape: KvShape, chunks: &[AttentionChunk<'_>]) {
+    let written = |chunk: &AttentionChunk<'_>| {
+        let blocks = chunk.position / shape.block_tokens..chunk.end().div_ceil(shape.block_tokens);
+        if chunk.rows.is_empty() { 0..0 } else { blocks }
+    };
+    for (at, chunk) in chunks.iter().enumerate() {
+        let own = &chunk.blocks[written(chunk)];
+        let mut earlier = chunks[..at].iter().map(|chunk| &chunk.blocks[written(chunk)]);
+        let is_twice = (1..own.len()).any(|i| own[..i].contains(&own[i]))
+            || earlier.any(|blocks| own.iter().any(|block| blocks.contains(block)));
+        assert!(!is_twice, "a block is to be written for two places");
+    }
 }
 
 /// Fails unless the table covers `end` positions and names only blocks that exist.

@@ -179,7 +179,9 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// Asks for the line `bytes` after the given one; any address may be asked for.
+    /// Asks for the line `bytes` after the given one; any address may be asked for. It comes into the second-level cache,
+    /// where the processor can do so: of the loads that a core has under way to its first level there are too few (24 of an
+    /// EPYC of family 25, which is 14 GB/s) to keep memory busy.
     fn prefetch<T>(self, from: &T, bytes: usize);
 }
 

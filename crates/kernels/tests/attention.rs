@@ -187,10 +187,10 @@ impl Sequence {
         for start in (0..self.length).step_by(chunk) {
             let end = self.length.min(start + chunk);
             let kv = start * self.kv_cols()..end * self.kv_cols();
-            cache.write(isa, pool, 1, table, start, &self.k[kv.clone()], &self.v[kv]);
+            let chunks = [AttentionChunk { rows: 0..end - start, position: start, blocks: table }];
+            cache.write(isa, pool, 1, &chunks, &self.k[kv.clone()], &self.v[kv]);
             let q = &self.q[start * self.cols()..end * self.cols()];
             let mut rows = vec![f32::NAN; q.len()];
-            let chunks = [AttentionChunk { rows: 0..end - start, position: start, blocks: table }];
             attention(isa, pool, cache, 1, &chunks, q, SCALE, &mut rows);
             out.extend(rows);
         }
@@ -203,9 +203,11 @@ fn poisoned(isa: Isa, pool: &Pool, shape: KvShape) -> KvCache {
     let mut cache = KvCache::new(shape);
     assert_eq!(KvCache::bytes_of(shape), cache.bytes());
     let table: Vec<u32> = (0..shape.blocks as u32).collect();
-    let nan = vec![f32::NAN; shape.blocks * shape.block_tokens * shape.kv_heads * shape.head_dim];
+    let positions = shape.blocks * shape.block_tokens;
+    let nan = vec![f32::NAN; positions * shape.kv_heads * shape.head_dim];
+    let chunks = [AttentionChunk { rows: 0..positions, position: 0, blocks: &table }];
     for layer in 0..shape.layers {
-        cache.write(isa, pool, layer, &table, 0, &nan, &nan);
+        cache.write(isa, pool, layer, &chunks, &nan, &nan);
     }
     cache
 }
@@ -360,7 +362,8 @@ fn last(isa: Isa, format: KvFormat, rows: &[(&[f32], &[f32])], seen: usize) -> V
     let mut cache = KvCache::new(shape);
     let of = |part: fn(&(&[f32], &[f32])) -> Vec<f32>| rows.iter().flat_map(part).collect::<Vec<f32>>();
     let (k, v) = (of(|row| row.0.to_vec()), of(|row| row.1.to_vec()));
-    cache.write(isa, &pool, 0, &[0], 0, &k, &v);
+    let written = [AttentionChunk { rows: 0..rows.len(), position: 0, blocks: &[0] }];
+    cache.write(isa, &pool, 0, &written, &k, &v);
     let mut out = vec![0.0; head_dim];
     let chunks = [AttentionChunk { rows: 0..1, position: seen - 1, blocks: &[0] }];
     attention(isa, &pool, &cache, 0, &chunks, &vec![1.0; head_dim], 1.0, &mut out);
@@ -522,7 +525,8 @@ fn block_tables_are_checked() {
         let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 4, block_tokens: 32, blocks: 3, format };
         let write = std::panic::catch_unwind(|| {
             let x = vec![0.0; 4 * tokens];
-            KvCache::new(shape).write(Isa::Scalar, &Pool::new(1), 0, table, position, &x, &x);
+            let chunks = [AttentionChunk { rows: 0..tokens, position, blocks: table }];
+            KvCache::new(shape).write(Isa::Scalar, &Pool::new(1), 0, &chunks, &x, &x);
         });
         let attend = std::panic::catch_unwind(|| {
             let (cache, x) = (KvCache::new(shape), vec![0.0; 4 * tokens]);
@@ -535,4 +539,17 @@ fn block_tables_are_checked() {
     assert_eq!(panics(&[0, 3], 0, 64), (true, true), "a block that isn't there");
     assert_eq!(panics(&[0, 2], 1, 64), (true, true), "a table that is too short");
     assert_eq!(panics(&[1, 1], 0, 64), (true, false), "a block twice");
+    let two = |tables: [&'static [u32]; 2], positions: [usize; 2]| {
+        let shape =
+            KvShape { kv_heads: 2, blocks: 4, ..Sequence::random(2, 2, 4, 1).shape(KvFormat::F16, 4) };
+        std::panic::catch_unwind(|| {
+            let chunk =
+                |at: usize| AttentionChunk { rows: at..at + 1, position: positions[at], blocks: tables[at] };
+            let x = vec![0.0; 2 * shape.kv_heads * shape.head_dim];
+            KvCache::new(shape).write(Isa::Scalar, &Pool::new(2), 0, &[chunk(0), chunk(1)], &x, &x);
+        })
+        .is_err()
+    };
+    assert!(!two([&[0, 1], &[0, 2]], [32, 63]), "what they share lies before");
+    assert!(two([&[0, 1], &[0, 1]], [32, 63]), "both write one");
 }

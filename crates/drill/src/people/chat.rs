@@ -64,11 +64,8 @@ pub(crate) async fn hold_chat(world: &World, user: usize, asked: u64, phase: Pha
     };
     let ttft = seen.first.map(|first| first.saturating_sub(at)).filter(|ttft| *ttft <= targets.patience);
     let since = |time: Option<Duration>| time.map(|time| time.saturating_sub(at));
-    let stages = Stages {
-        connected: since(seen.stages.connected),
-        taken: since(seen.stages.taken),
-        ..seen.stages
-    };
+    let stages =
+        Stages { connected: since(seen.stages.connected), taken: since(seen.stages.taken), ..seen.stages };
     Chat { phase, at, with_key, ttft, inter_token: seen.inter_token(), stall: seen.stall, stages, end }
 }
 

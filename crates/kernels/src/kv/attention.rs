@@ -22,7 +22,7 @@ use std::ops::Range;
 use super::eight::{Eight, rotate};
 use super::half::Half;
 use super::softmax::{EMPTY, State};
-use super::{KV_TILE, KvCache, KvFormat, check_blocks, padded};
+use super::{KV_TILE, KvCache, KvFormat, check_chunks, padded};
 use crate::isa::Isa;
 use crate::memory::{Disjoint, give_scratch, give_words, take_scratch, take_words};
 use crate::pool::Pool;
@@ -48,6 +48,13 @@ pub struct AttentionChunk<'a> {
     pub position: usize,
     /// The sequence's block table, at least up to the last row's position.
     pub blocks: &'a [u32],
+}
+
+impl AttentionChunk<'_> {
+    /// Positions that its sequence has.
+    pub(super) fn end(&self) -> usize {
+        self.position + self.rows.len()
+    }
 }
 
 /// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks'
@@ -113,16 +120,7 @@ fn check(cache: &KvCache, layer: usize, chunks: &[AttentionChunk<'_>], q: &[f32]
     let shape = cache.shape();
     assert!(layer < shape.layers, "layer {layer} of {}", shape.layers);
     assert_eq!(q.len(), out.len(), "queries and results must be of one length");
-    let mut n = 0;
-    for chunk in chunks {
-        assert!(
-            chunk.rows.start == n && chunk.rows.end >= n,
-            "rows {:?} of a chunk must begin at {n}",
-            chunk.rows
-        );
-        n = chunk.rows.end;
-        check_blocks(shape, chunk.blocks, chunk.position + chunk.rows.len());
-    }
+    let n = check_chunks(shape, chunks);
     let cols = shape.kv_heads * shape.head_dim;
     let whole = if n * cols == 0 { q.is_empty() } else { q.len().is_multiple_of(n * cols) && !q.is_empty() };
     assert!(whole, "{} values aren't {n} rows of a multiple of {cols}", q.len());
@@ -217,7 +215,7 @@ impl<'a> Unit<'a> {
     /// Positions that the sequence has.
     #[inline(always)]
     pub(super) fn end(&self) -> usize {
-        self.chunk.position + self.chunk.rows.len()
+        self.chunk.end()
     }
 
     /// Where the last 32 positions that the sequence has begin.
@@ -248,7 +246,7 @@ impl<'a> Job<'a> {
     }
 
     fn splits(chunk: &AttentionChunk<'_>) -> usize {
-        (chunk.position + chunk.rows.len()).div_ceil(SPLIT)
+        chunk.end().div_ceil(SPLIT)
     }
 
     fn tasks(&self, split: bool) -> usize {

@@ -320,6 +320,6 @@ impl Simd for Avx512 {
     fn prefetch<T>(self, from: &T, bytes: usize) {
         let address = std::ptr::from_ref(from).cast::<i8>().wrapping_add(bytes);
         // SAFETY: a prefetch never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address) }
     }
 }

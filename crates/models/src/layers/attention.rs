@@ -90,12 +90,7 @@ impl Attention {
                 blocks: chunk.blocks,
             })
             .collect();
-        compute.time("cache", small, || {
-            for chunk in &chunks {
-                let rows = chunk.rows.start * self.k.rows()..chunk.rows.end * self.k.rows();
-                cache.write(isa, pool, layer, chunk.blocks, chunk.position, &k[rows.clone()], &v[rows]);
-            }
-        });
+        compute.time("cache", small, || cache.write(isa, pool, layer, &chunks, k, v));
         attended.resize(q.len(), 0.0);
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         let token_bytes =
