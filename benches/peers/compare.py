@@ -7,8 +7,8 @@ A round runs each contender once, and rounds alternate, so that a change of the 
 is reported is the median over rounds and the spread from the least to the greatest, for each number of threads and each
 length of the prompt, after which the decoding begins. A last set of rounds decodes for eight sequences at once. The page
 cache is warm: the file is read once before, and our packed weights are on disk. We run twice: as `cachalot up` does by
-itself, with activations of 16 bits where there are outliers, of 8 elsewhere, and a cache of f16; and with 8 bits
-throughout, as peers have it (llama.cpp rounds activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash
+itself, with activations of 16 bits where there are outliers, of 8 elsewhere, and a cache of int8 or f16, whichever suits
+the CPU; and with 8 bits throughout, as peers have it (llama.cpp rounds activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash
 attention off and on; the best peer counts.
 
 Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
@@ -78,13 +78,12 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
     prompt, generate = str(prompt_tokens), str(options.generate)
     more = ["--sequences", str(sequences)] if sequences > 1 else []
     found = []
-    for name, bits, kv in ((OURS, "mixed", "f16"), (OURS_8, "8", "q8")) if options.cachalot else ():
+    for name, choice in ((OURS, []), (OURS_8, ["--activations", "8", "--kv", "q8"])) if options.cachalot else ():
         found.append(
             Contender(
                 name,
-                lambda threads, bits=bits, kv=kv: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
-                                            "-t", str(threads), "-r", "1", "--no-limits", "--json",
-                                            "--activations", bits, "--kv", kv, *more],
+                lambda threads, choice=choice: [options.cachalot, "bench", options.model, "-p", prompt, "-n", generate,
+                                                "-t", str(threads), "-r", "1", "--no-limits", "--json", *choice, *more],
                 read_json,
             )  # fmt: skip
         )

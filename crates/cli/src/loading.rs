@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base::{Clock, Rng};
 use dialogue::{Dialogue, DialogueConfig, ModelListing, ModelSource, Profile, SamplingParams, Thinking};
-use kernels::{KvFormat, Precision};
+use kernels::{Isa, KvFormat, Precision};
 use models::LoadOptions;
 use models::catalog::{Catalog, CatalogEntry, ThinkingStyle};
 use models::library::{Library, LibraryError, ResolvedModel};
@@ -100,7 +100,7 @@ pub(crate) struct Loader {
 impl Loader {
     /// Loads with this many threads, or one per core.
     pub(crate) fn new(context: &Context, threads: Option<NonZeroUsize>, config: DialogueConfig) -> Self {
-        let (precision, kv_format) = (Precision::default(), KvFormat::default());
+        let (precision, kv_format) = (Precision::default(), KvFormat::fastest(Isa::best()));
         Self { clock: Arc::clone(&context.clock), threads, precision, kv_format, packs: None, config }
     }
 
@@ -114,9 +114,9 @@ impl Loader {
         Self { precision, ..self }
     }
 
-    /// The same, but keys and values are kept as `kv_format` says.
-    pub(crate) fn keeping(self, kv_format: KvFormat) -> Self {
-        Self { kv_format, ..self }
+    /// The same, but keys and values are kept as `kv_format` says, if it says something.
+    pub(crate) fn keeping(self, kv_format: Option<KvFormat>) -> Self {
+        Self { kv_format: kv_format.unwrap_or(self.kv_format), ..self }
     }
 
     /// Loads a model. Takes seconds, for large ones a minute.

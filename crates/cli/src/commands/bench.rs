@@ -47,9 +47,10 @@ pub(crate) struct Arguments {
     /// there are outliers.
     #[arg(long, default_value = "mixed", value_parser = activations())]
     activations: Precision,
-    /// How keys and values are kept: q8 takes little more than half the bytes of f16.
-    #[arg(long, default_value = KvFormat::F16.name(), value_parser = kv_format())]
-    kv: KvFormat,
+    /// How keys and values are kept, f16 or q8, which takes little more than half the bytes [default: as the server does,
+    /// what is fastest on this CPU].
+    #[arg(long, value_parser = kv_format())]
+    kv: Option<KvFormat>,
     #[command(flatten)]
     packs: PackArguments,
     /// Don't measure what the machine could do at most.
@@ -61,6 +62,12 @@ pub(crate) struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    fn kv_format(&self, isa: Isa) -> KvFormat {
+        self.kv.unwrap_or_else(|| KvFormat::fastest(isa))
+    }
 }
 
 /// What `--activations` takes, as the precision that it means.
@@ -91,7 +98,8 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let clock = context.clock.as_ref();
     let started = clock.monotonic();
     let profiler = arguments.profile.then(|| Arc::new(Profiler::new(Arc::clone(&context.clock))));
-    let (precision, kv_format) = (arguments.activations, arguments.kv);
+    let precision = arguments.activations;
+    let kv_format = arguments.kv_format(isa);
     let packs = arguments.packs.cache(context);
     let options =
         LoadOptions { threads, isa: Some(isa), precision, kv_format, profiler: profiler.clone(), packs };
@@ -162,7 +170,7 @@ fn measure(
         isa: isa.name(),
         threads: arguments.threads.filter(|&threads| threads > 0).unwrap_or_else(cores),
         activations: arguments.activations.name(),
-        kv: arguments.kv.name(),
+        kv: arguments.kv_format(isa).name(),
         rounds: arguments.rounds,
         weight_bytes: loaded.info.weight_bytes,
         limits: None,
@@ -347,9 +355,12 @@ mod tests {
             arguments: Arguments,
         }
         let parse = |words: &[&str]| Bench::try_parse_from([&["bench"], words].concat());
-        assert_eq!(parse(&[]).unwrap().arguments.kv, KvFormat::F16);
+        for isa in Isa::available() {
+            assert_eq!(parse(&[]).unwrap().arguments.kv_format(isa), KvFormat::fastest(isa));
+        }
         for format in [KvFormat::F16, KvFormat::Q8] {
-            assert_eq!(parse(&["--kv", format.name()]).unwrap().arguments.kv, format);
+            let arguments = parse(&["--kv", format.name()]).unwrap().arguments;
+            assert!(Isa::available().into_iter().all(|isa| arguments.kv_format(isa) == format));
         }
         let error = parse(&["--kv", "q4"]).err().unwrap().to_string();
         assert!(error.contains("f16, q8"), "{error}");

@@ -50,8 +50,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<NonZeroUsize>,
     /// Of activations, see [`kernels::Activations`].
     pub(crate) precision: Precision,
-    /// Of the KV cache.
-    pub(crate) kv_format: KvFormat,
+    /// Of the KV cache; what is fastest on this CPU if not given.
+    pub(crate) kv_format: Option<KvFormat>,
     /// Of packed weights on disk; 0 for none.
     pub(crate) pack_cache_gib: u64,
     pub(crate) loaded_max: NonZeroUsize,
@@ -181,8 +181,9 @@ impl Checker<'_> {
             threads: count("threads"),
             precision: raw.text("rounding").and_then(Precision::by_name).unwrap_or_default(),
             kv_format: match raw.text("kv_cache") {
-                Some("q8") => KvFormat::Q8,
-                _ => KvFormat::F16,
+                Some("q8") => Some(KvFormat::Q8),
+                Some("f16") => Some(KvFormat::F16),
+                _ => None,
             },
             pack_cache_gib: raw.number("pack_cache_gib"),
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),

@@ -135,11 +135,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     set(
         "",
         "kv_cache",
-        OneOf(&["f16", "q8"]),
-        Default("\"f16\""),
+        OneOf(&["auto", "f16", "q8"]),
+        Default("\"auto\""),
         "How the keys and values of texts are kept: q8 takes little more than half the memory of f16, so that nearly \
-         twice as much text fits, and reads and continues long texts faster. It moves answers a tenth as far as 8-bit \
-         rounding does.",
+         twice as much text fits, and moves answers a tenth as far as 8-bit rounding does. Where the CPU multiplies \
+         bytes in hardware (AVX-512 VNNI, AVX-VNNI), long texts are read and continued faster with it, and auto is \
+         q8; elsewhere auto is f16.",
     ),
     set(
         "",
