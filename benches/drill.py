@@ -3,6 +3,7 @@ addresses, what a refusal costs, and a plain server beside it.
 
     python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5] [--alone]
     python benches/drill.py target/release/cachalot MODEL.gguf --costs
+    python benches/drill.py target/release/cachalot MODEL.gguf --mix
 
 Each drill is paired with its own calm on the same cores (docs/drill.md). All but the one that watches registration
 reopen and measures costs are `--quick` ones. Nothing else may run on the machine meanwhile. Writes
@@ -11,6 +12,7 @@ benches/record/DATE-MACHINE-drill.md, and beside it a .json with every summary; 
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -116,6 +118,30 @@ def usage(report: dict) -> tuple[float, float, float]:
     return memory, max(it["descriptors"] for it in of_server), (max(stored) - stored[0]) / 2**20
 
 
+def waits(reports: list[dict]) -> str:
+    """First tokens of all seeds' chats together: of twenty chats the 99th percentile is the slowest, of a hundred it says
+    more. Who saw none counts as having waited as long as people wait."""
+    rows = ["| phase | chats | median, ms | 95 %, ms | 99 %, ms | slowest, ms |", "|---|---|---|---|---|---|"]
+    found = {}
+    for phase in ("calm", "attack"):
+        times = []
+        for report in reports:
+            span = next(it for it in report["phases"] if it["phase"] == phase)
+            patience = report["plan"]["targets"]["patience_seconds"] * 1e3
+            times += [
+                patience if chat["ttft_ms"] is None else chat["ttft_ms"]
+                for chat in report["chats"]
+                if span["began_seconds"] <= chat["at_seconds"] < span["ended_seconds"]
+            ]
+        times.sort()
+        at = [times[max(0, math.ceil(part * len(times)) - 1)] for part in (0.5, 0.95, 0.99, 1)]
+        found[phase] = at
+        rows.append(f"| {phase} | {len(times)} | {' | '.join(f'{time:.0f}' for time in at)} |")
+    ratios = [attack / calm for calm, attack in zip(found["calm"], found["attack"], strict=True)]
+    rows.append(f"| attack / calm | | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+    return "The chats of all seeds together:\n\n" + "\n".join(rows)
+
+
 def costs(report: dict) -> str:
     lines = ["| kind | refused | served | server, µs a refusal | sender, µs an answer |", "|---|---|---|---|---|"]
     for cost in report["costs"]:
@@ -134,14 +160,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--duration", type=int, default=60, help="seconds of the long drill's attack")
     parser.add_argument("--costs", action="store_true", help="what a refusal costs, and nothing else")
+    parser.add_argument("--mix", action="store_true", help="the main mix with every seed, and nothing else")
     parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
     if arguments.costs:
         record = Record(drills, "drill-costs", "`python benches/drill.py BINARY MODEL --costs`")
         short = drills.run("costs", "--seed", "1", "--duration", "15", quick=False)
-        return record.add("What a refusal costs", COSTS + costs(short))
-    record = Record(drills)
+        record.add("What a refusal costs", COSTS + costs(short))
+        return
+    if arguments.mix:
+        record = Record(drills, "drill-mix", "`python benches/drill.py BINARY MODEL --mix`")
+    else:
+        record = Record(drills)
     seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
     median = {
         figure: statistics.median(values) if all(value is not None for value in values) else None
@@ -149,7 +180,10 @@ def main() -> None:
         for values in [[report["summary"][figure] for _, report in seeds]]
     }
     first = seeds[0][1]["summary"]
-    record.add("The main mix", table("seed", [*summaries(seeds), ("median", median)]))
+    mix = table("seed", [*summaries(seeds), ("median", median)])
+    record.add("The main mix", mix + "\n\n" + waits([report for _, report in seeds]))
+    if arguments.mix:
+        return
     long = drills.run("long", "--seed", "1", "--duration", str(arguments.duration), quick=False)
     reopened = text(long["summary"]["reopen_seconds"])
     record.add(
