@@ -93,11 +93,9 @@ fn nothing_said_is_the_server_s_own_defaults() {
         assert_eq!(case.good().precision, precision);
     }
     Case::new("rounding = \"4-bit\"").check(&[("1", "rounding must be")]);
-    for (name, format) in [
-        ("auto", None),
-        ("f16", Some(kernels::KvFormat::F16)),
-        ("q8", Some(kernels::KvFormat::Q8)),
-    ] {
+    for (name, format) in
+        [("auto", None), ("f16", Some(kernels::KvFormat::F16)), ("q8", Some(kernels::KvFormat::Q8))]
+    {
         assert_eq!(Case::new(&format!("kv_cache = \"{name}\"")).good().kv_format, format);
     }
     assert_eq!(config.kv_format, None);
