@@ -135,7 +135,10 @@ test("anthropic: a message, whole and streamed, with tools and errors", async ({
   const called = await client.messages.create({
     ...options,
     max_tokens: 200,
-    tools: [{ name: "get_weather", description: "The weather of a city.", input_schema: SCHEMA }],
+    // Strict, as so small a model may otherwise write arguments without end.
+    tools: [
+      { name: "get_weather", description: "The weather of a city.", input_schema: SCHEMA, strict: true },
+    ],
     tool_choice: { type: "tool", name: "get_weather", disable_parallel_tool_use: true },
   });
   expect(called.stop_reason).toBe("tool_use");
