@@ -8,8 +8,8 @@ is reported is the median over rounds and the spread from the least to the great
 length of the prompt, after which the decoding begins. A last set of rounds decodes for eight sequences at once. The page
 cache is warm: the file is read once before, and our packed weights are on disk. We run twice: as `cachalot up` does by
 itself, with activations of 16 bits where there are outliers, of 8 elsewhere, and a cache of int8 or f16, whichever suits
-the CPU; and with 8 bits throughout, as peers have it (llama.cpp rounds activations to 8 bits, OpenVINO its cache too). llama.cpp runs with flash
-attention off and on; the best peer counts.
+the CPU; and with 8 bits throughout, as peers have it (llama.cpp rounds activations to 8 bits, OpenVINO its cache too).
+llama.cpp runs with flash attention off and on; the best peer counts.
 
 Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
 file; and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,

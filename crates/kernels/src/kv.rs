@@ -37,6 +37,9 @@ pub enum KvFormat {
 }
 
 impl KvFormat {
+    /// All of them, the largest first.
+    pub const ALL: [Self; 2] = [Self::F16, Self::Q8];
+
     /// What attention over many positions is fastest with: int8 where a dot product of bytes is one instruction of wide
     /// vectors. On AVX2 without it int8 is slower than f16, and on Arm neither was measured.
     pub const fn fastest(isa: Isa) -> Self {
@@ -52,6 +55,11 @@ impl KvFormat {
             Self::F16 => "f16",
             Self::Q8 => "q8",
         }
+    }
+
+    /// The one that settings call so.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
     }
 }
 

@@ -18,7 +18,7 @@ struct Sequence {
 }
 
 const SCALE: f32 = 0.17;
-const FORMATS: [KvFormat; 2] = [KvFormat::F16, KvFormat::Q8];
+const FORMATS: [KvFormat; 2] = KvFormat::ALL;
 /// What both kinds of cache store larger numbers as.
 const LARGEST: f32 = 65_504.0;
 

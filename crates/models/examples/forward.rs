@@ -35,7 +35,7 @@ fn main() {
     let (threads, prompt, new, rounds) = (number(1, 2), number(2, 512), number(3, 128), number(4, 3));
     let precision = arguments.get(5).and_then(|name| Precision::by_name(name)).unwrap_or_default();
     let isa = arguments.get(6).and_then(|name| Isa::by_name(name));
-    let kv_format = if arguments.get(7).is_some_and(|x| x == "q8") { KvFormat::Q8 } else { KvFormat::F16 };
+    let kv_format = arguments.get(7).and_then(|name| KvFormat::by_name(name)).unwrap_or_default();
     let clock = Arc::new(SystemClock::new());
     let profiler = Arc::new(Profiler::new(Arc::clone(&clock) as Arc<dyn Clock>));
     let profiled = Some(Arc::clone(&profiler));

@@ -80,8 +80,8 @@ fn activations() -> impl TypedValueParser<Value = Precision> {
 }
 
 fn kv_format() -> impl TypedValueParser<Value = KvFormat> {
-    PossibleValuesParser::new([KvFormat::F16, KvFormat::Q8].map(KvFormat::name))
-        .map(|name| if name == KvFormat::Q8.name() { KvFormat::Q8 } else { KvFormat::F16 })
+    PossibleValuesParser::new(KvFormat::ALL.map(KvFormat::name))
+        .map(|name| KvFormat::by_name(&name).unwrap_or_default())
 }
 
 /// Tokens of a prompt that run in one step, as the engine has it for small models.
@@ -358,7 +358,7 @@ mod tests {
         for isa in Isa::available() {
             assert_eq!(parse(&[]).unwrap().arguments.kv_format(isa), KvFormat::fastest(isa));
         }
-        for format in [KvFormat::F16, KvFormat::Q8] {
+        for format in KvFormat::ALL {
             let arguments = parse(&["--kv", format.name()]).unwrap().arguments;
             assert!(Isa::available().into_iter().all(|isa| arguments.kv_format(isa) == format));
         }

@@ -180,11 +180,8 @@ impl Checker<'_> {
             model: raw.text("model").map(str::to_owned),
             threads: count("threads"),
             precision: raw.text("rounding").and_then(Precision::by_name).unwrap_or_default(),
-            kv_format: match raw.text("kv_cache") {
-                Some("q8") => Some(KvFormat::Q8),
-                Some("f16") => Some(KvFormat::F16),
-                _ => None,
-            },
+            // "auto" is none of them.
+            kv_format: raw.text("kv_cache").and_then(KvFormat::by_name),
             pack_cache_gib: raw.number("pack_cache_gib"),
             loaded_max: count("loaded_max").unwrap_or(NonZeroUsize::MIN),
             log_filter,

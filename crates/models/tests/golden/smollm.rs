@@ -151,7 +151,7 @@ fn check(isa: Isa, precision: Precision, kv_format: KvFormat, prompts: &[Prompt]
 fn check_with_both_caches(precision: Precision) {
     let mut failures = Vec::new();
     for isa in isas().into_iter().filter(|isa| !matches!(isa, Isa::Scalar)) {
-        for kv_format in [KvFormat::F16, KvFormat::Q8] {
+        for kv_format in KvFormat::ALL {
             failures.extend(check(isa, precision, kv_format, &prompts()));
         }
     }
