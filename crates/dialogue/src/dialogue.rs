@@ -24,7 +24,8 @@ use crate::steer::Steer;
 pub struct DialogueConfig {
     /// Most bytes of KV cache. What `running_max` answers of full context need is enough, and no more is taken.
     pub kv_bytes_max: u64,
-    /// Most tokens of a step of the engine; large models take fewer, so that a step stays short.
+    /// Most tokens of a step of the engine; large models take fewer, so that a step stays short. What the layers of a small
+    /// model pass on should fit the caches of a core or two.
     pub step_tokens_max: usize,
     /// Most answers generated at once.
     pub running_max: usize,
@@ -36,11 +37,11 @@ pub struct DialogueConfig {
 }
 
 impl Default for DialogueConfig {
-    /// 2 GiB of KV cache, steps of at most 512 tokens, 8 answers at once, 64 waiting; memory is taken as it is used.
+    /// 2 GiB of KV cache, steps of at most 256 tokens, 8 answers at once, 64 waiting; memory is taken as it is used.
     fn default() -> Self {
         Self {
             kv_bytes_max: 2 << 30,
-            step_tokens_max: 512,
+            step_tokens_max: 256,
             running_max: 8,
             waiting_max: 64,
             kv_claimed: false,
@@ -406,15 +407,15 @@ mod tests {
         let default = DialogueConfig::default();
         // SmolLM2-135M, Qwen2.5 0.5B and 1.5B, Llama 3.1 8B, Llama 3.1 70B.
         for (parameters, expected) in [
-            (134_515_008, 512),
-            (494_032_768, 278),
+            (134_515_008, 256),
+            (494_032_768, 256),
             (1_543_714_304, 89),
             (8_030_261_312, 17),
             (70_553_706_560, 16),
         ] {
             assert_eq!(steps(parameters, default), expected, "{parameters}");
         }
-        assert_eq!(steps(0, default), 512);
+        assert_eq!(steps(0, default), 256);
         // What one asks for is the most that one gets.
         assert_eq!(steps(8_030_261_312, DialogueConfig { step_tokens_max: 4, ..default }), 4);
     }

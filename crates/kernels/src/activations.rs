@@ -42,9 +42,9 @@ use std::ops::{BitOr, Range};
 
 use crate::isa::Isa;
 use crate::memory::{Disjoint, give_scratch, take_scratch};
-use crate::ops::rows::{NormRow, PlainRow, RowMaker, SiluRow};
+use crate::ops::rows::{NormRow, PlainRow, RowMaker, SiluRow, sum_of_squares};
 use crate::pool::Pool;
-use crate::simd::{BLOCK, Kernel, LANES, Simd, load_part};
+use crate::simd::{BLOCK, Kernel, LANES, Simd};
 
 /// Magnitudes below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
@@ -427,109 +427,165 @@ impl<R: RowMaker> Kernel for FillTile<'_, R> {
 /// Quantises row c of a tile.
 #[inline(always)]
 fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f32]) {
-    let blocks = tile.range(parts.cols.div_ceil(BLOCK));
-    let (start, len, width) = (blocks.start, blocks.len(), tile.width);
-    let of = |wanted: bool| if wanted { (start, len) } else { (0, 0) };
-    let (low_place, fine_place) =
-        (of(parts.precision != Precision::Eight), of(parts.precision == Precision::Mixed));
-    #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-    // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
-    let (high_words, low_words, scales, sums, scaled, fine) = unsafe {
-        (
-            parts.high_words.part(start, len),
-            parts.low_words.part(low_place.0, low_place.1),
-            parts.scales.part(start, len),
-            parts.negative_sums.part(start, len),
-            parts.scaled_sums.part(start, len),
-            parts.fine.part(fine_place.0, fine_place.1),
-        )
+    let mut to = RowPlaces::new(parts, tile, c);
+    let coarse_up_to = match parts.precision {
+        Precision::Eight => f32::INFINITY,
+        Precision::Mixed => FINE_FROM * root_mean_square(s, row),
+        Precision::Sixteen => f32::NEG_INFINITY,
     };
-    let mixed = parts.precision == Precision::Mixed;
-    let coarse_up_to = if mixed { FINE_FROM * root_mean_square(s, row) } else { 0.0 };
-    for (block, x) in row.chunks(BLOCK).enumerate() {
-        let at = block * width + c;
-        let (x0, x1) = if let Some((low, high)) = x.split_first_chunk::<LANES>()
-            && let Some(high) = high.first_chunk::<LANES>()
-        {
-            (s.load(low), s.load(high))
-        } else {
-            let (low, high) = x.split_at(x.len().min(LANES));
-            (load_part(s, low), load_part(s, high))
-        };
-        let largest = f32::from_bits(s.largest_magnitude(x0, x1));
-        let (step, factor) = if largest < TINY { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
-        // Beside an infinity or NaN no block is fine: what it holds is lost in either case.
-        let is_fine = mixed && largest > coarse_up_to;
-        if let Some(fine) = fine.get_mut(at) {
-            *fine = is_fine;
+    let (blocks, rest) = row.as_chunks::<BLOCK>();
+    for (index, blocks) in blocks.chunks(LANES).enumerate() {
+        to.quantize_blocks(s, index * LANES, blocks, coarse_up_to);
+    }
+    if !rest.is_empty() {
+        let mut last = [0.0; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        to.quantize_blocks(s, blocks.len(), &[last], coarse_up_to);
+    }
+}
+
+/// Where the parts of one row stand: block b of it is at `b * width + c`.
+struct RowPlaces<'a> {
+    precision: Precision,
+    width: usize,
+    c: usize,
+    high_words: &'a mut [[i32; 8]],
+    low_words: &'a mut [[i32; 8]],
+    scales: &'a mut [f32],
+    sums: &'a mut [[i32; 2]],
+    scaled: &'a mut [f32],
+    fine: &'a mut [bool],
+    half_sums: &'a mut [[i32; 2]],
+    half_scaled: &'a mut [f32],
+}
+
+impl<'a> RowPlaces<'a> {
+    #[inline(always)]
+    fn new(parts: &'a Parts<'_>, tile: Tile, c: usize) -> Self {
+        let blocks = tile.range(parts.cols.div_ceil(BLOCK));
+        let (start, len) = (blocks.start, blocks.len());
+        let of = |wanted: bool, factor: usize| if wanted { (factor * start, factor * len) } else { (0, 0) };
+        let low = of(parts.precision != Precision::Eight, 1);
+        let fine = of(parts.precision == Precision::Mixed, 1);
+        let halves = of(parts.needs.half_sums, 2);
+        #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+        // SAFETY: tiles have disjoint ranges, each tile is filled by one task, and that takes row after row.
+        unsafe {
+            Self {
+                precision: parts.precision,
+                width: tile.width,
+                c,
+                high_words: parts.high_words.part(start, len),
+                low_words: parts.low_words.part(low.0, low.1),
+                scales: parts.scales.part(start, len),
+                sums: parts.negative_sums.part(start, len),
+                scaled: parts.scaled_sums.part(start, len),
+                fine: parts.fine.part(fine.0, fine.1),
+                half_sums: parts.negative_half_sums.part(halves.0, halves.1),
+                half_scaled: parts.scaled_half_sums.part(halves.0, halves.1),
+            }
         }
-        let two_planes = parts.precision == Precision::Sixteen || is_fine;
-        let (unit, sum_scale) = if two_planes { (256, step / 256.0) } else { (1, step) };
-        let factor = s.splat(factor);
-        let mut unused = [0; 8];
-        let (high, low) = (&mut high_words[at], low_words.get_mut(at).unwrap_or(&mut unused));
-        let halves = if two_planes {
-            [quantize_half(s, x0, factor, high, low, 0), quantize_half(s, x1, factor, high, low, 4)]
-        } else {
-            *low = [0; 8];
-            [[quantize_plane(s, x0, factor, high, 0), 0], [quantize_plane(s, x1, factor, high, 4), 0]]
-        };
-        let joined = |[high, low]: [i32; 2]| unit * high + low;
-        scales[at] = if parts.precision == Precision::Sixteen { sum_scale } else { step };
-        sums[at] = [-(halves[0][0] + halves[1][0]), -(halves[0][1] + halves[1][1])];
-        scaled[at] = sum_scale * (joined(halves[0]) + joined(halves[1])) as f32;
-        if parts.needs.half_sums {
-            #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-            // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
-            let (sums, scaled) = unsafe {
-                (
-                    parts.negative_half_sums.part(2 * start, 2 * len),
-                    parts.scaled_half_sums.part(2 * start, 2 * len),
-                )
-            };
-            for (half, sum) in halves.into_iter().enumerate() {
-                let at = (2 * block + half) * width + c;
-                sums[at] = [-sum[0], -sum[1]];
-                scaled[at] = sum_scale * joined(sum) as f32;
+    }
+
+    /// Quantises up to 16 blocks, of which the row's `first` is the first; what is done once for each number of a block
+    /// is done for all of them at a time. Blocks with a magnitude above `coarse_up_to` get a second plane.
+    #[inline(always)]
+    fn quantize_blocks<S: Simd>(&mut self, s: S, first: usize, blocks: &[[f32; BLOCK]], coarse_up_to: f32) {
+        let (width, c) = (self.width, self.c);
+        let mut largest = [0.0_f32; LANES];
+        for (largest, [x0, x1]) in largest.iter_mut().zip(blocks.iter().map(halves)) {
+            *largest = f32::from_bits(s.largest_magnitude(s.load(x0), s.load(x1)));
+        }
+        let mut steps = [0.0; LANES];
+        let mut factors = [0.0; LANES];
+        let mut is_fine = [false; LANES];
+        for lane in 0..LANES {
+            if largest[lane] < TINY {
+                continue;
+            }
+            steps[lane] = largest[lane] / 127.0;
+            factors[lane] = 127.0 / largest[lane];
+            // Beside an infinity or NaN no block is fine: what it holds is lost in either case.
+            is_fine[lane] = largest[lane] > coarse_up_to;
+        }
+        if self.precision == Precision::Sixteen {
+            is_fine = [true; LANES];
+        }
+        // Of the high and of the low plane, of both halves of each block.
+        let mut high_sums = [[0; LANES]; 2];
+        let mut low_sums = [[0; LANES]; 2];
+        let rows = first * width..(first + blocks.len()) * width;
+        let words = self.high_words[rows.clone()].chunks_exact_mut(width);
+        for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
+            let factor = s.splat(factors[lane]);
+            let x = [s.mul(s.load(x0), factor), s.mul(s.load(x1), factor)];
+            [high_sums[0][lane], high_sums[1][lane]] = s.quantize_block(x, &mut words[c]);
+        }
+        let mut units = [1; LANES];
+        let mut sum_scales = steps;
+        if self.precision != Precision::Eight {
+            let words = self.low_words[rows.clone()].chunks_exact_mut(width);
+            for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
+                if !is_fine[lane] {
+                    words[c] = [0; 8];
+                    continue;
+                }
+                let factor = s.splat(factors[lane]);
+                let rest = |x| {
+                    let steps = s.mul(s.load(x), factor);
+                    s.mul(s.sub(steps, s.round(steps)), s.splat(256.0))
+                };
+                [low_sums[0][lane], low_sums[1][lane]] =
+                    s.quantize_block([rest(x0), rest(x1)], &mut words[c]);
+                (units[lane], sum_scales[lane]) = (256, steps[lane] / 256.0);
+            }
+        }
+        let mut scaled = [0.0; LANES];
+        let mut half_scaled = [[0.0; LANES]; 2];
+        for lane in 0..LANES {
+            let joined = |half: usize| units[lane] * high_sums[half][lane] + low_sums[half][lane];
+            scaled[lane] = sum_scales[lane] * (joined(0) + joined(1)) as f32;
+            for half in 0..2 {
+                half_scaled[half][lane] = sum_scales[lane] * joined(half) as f32;
+            }
+        }
+        let scales = if self.precision == Precision::Sixteen { sum_scales } else { steps };
+        let places = self.scales[rows.clone()].chunks_exact_mut(width);
+        for (place, scale) in places.zip(scales) {
+            place[c] = scale;
+        }
+        let places = self.scaled[rows.clone()].chunks_exact_mut(width);
+        for (place, scaled) in places.zip(scaled) {
+            place[c] = scaled;
+        }
+        for (lane, place) in self.sums[rows.clone()].chunks_exact_mut(width).enumerate().take(LANES) {
+            let sum = |sums: &[[i32; LANES]; 2]| -(sums[0][lane] + sums[1][lane]);
+            place[c] = [sum(&high_sums), sum(&low_sums)];
+        }
+        if self.precision == Precision::Mixed {
+            for (place, is_fine) in self.fine[rows].chunks_exact_mut(width).zip(is_fine) {
+                place[c] = is_fine;
+            }
+        }
+        if !self.half_sums.is_empty() {
+            for (lane, half) in (0..blocks.len()).flat_map(|lane| [(lane, 0), (lane, 1)]) {
+                let at = (2 * (first + lane) + half) * width + c;
+                self.half_sums[at] = [-high_sums[half][lane], -low_sums[half][lane]];
+                self.half_scaled[at] = half_scaled[half][lane];
             }
         }
     }
 }
 
+/// The two vectors of a block.
+#[inline(always)]
+fn halves(block: &[f32; BLOCK]) -> [&[f32; LANES]; 2] {
+    let (low, high) = block.split_at(LANES);
+    [low, high].map(|half| half.try_into().expect("half a block is a vector"))
+}
+
 /// The root of the mean of a row's squares.
 #[inline(always)]
 fn root_mean_square<S: Simd>(s: S, row: &[f32]) -> f32 {
-    let mut squares = s.splat(0.0);
-    for x in row.chunks(LANES) {
-        let x = load_part(s, x);
-        squares = s.fma(x, x, squares);
-    }
-    (s.sum(squares) / row.len() as f32).sqrt()
-}
-
-/// Both planes of 16 numbers, as words `first..first + 4` of their block; gives the sums of the planes' codes.
-#[inline(always)]
-fn quantize_half<S: Simd>(
-    s: S,
-    x: S::F,
-    factor: S::F,
-    high_words: &mut [i32; 8],
-    low_words: &mut [i32; 8],
-    first: usize,
-) -> [i32; 2] {
-    let steps = s.mul(x, factor);
-    let rest = s.sub(steps, s.round(steps));
-    let high = quantize_plane(s, steps, s.splat(1.0), high_words, first);
-    [high, quantize_plane(s, rest, s.splat(256.0), low_words, first)]
-}
-
-/// One plane of 16 numbers times `factor`, as words `first..first + 4` of their block; gives the sum of the codes.
-#[inline(always)]
-fn quantize_plane<S: Simd>(s: S, x: S::F, factor: S::F, words: &mut [i32; 8], first: usize) -> i32 {
-    let mut codes = [0_i8; LANES];
-    let sum = s.quantize(x, factor, &mut codes);
-    for (word, bytes) in words[first..].iter_mut().zip(codes.as_chunks::<4>().0) {
-        *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
-    }
-    sum
+    (sum_of_squares(s, row) / row.len() as f32).sqrt()
 }

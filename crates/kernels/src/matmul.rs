@@ -294,23 +294,15 @@ fn block_step<
             // Before the registers fill with the sums of the high plane.
             let scale = &scales[if MIN { 2 * g } else { g }];
             let part = Part { lines, first_word, group, block, zero_point, scale };
+            macro_rules! add_low {
+                ($count:literal from $($first:literal)+) => {{
+                    $(part.add_low::<S, WIDTH, C, $first, $count>(s, x, acc);)+
+                }};
+            }
             match C {
-                8 => {
-                    part.add_low::<S, WIDTH, C, 0, 4>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 4, 4>(s, x, acc);
-                }
-                12 => {
-                    part.add_low::<S, WIDTH, C, 0, 2>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 2, 2>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 4, 2>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 6, 2>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 8, 2>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 10, 2>(s, x, acc);
-                }
-                6 => {
-                    part.add_low::<S, WIDTH, C, 0, 3>(s, x, acc);
-                    part.add_low::<S, WIDTH, C, 3, 3>(s, x, acc);
-                }
+                6 => add_low!(3 from 0 3),
+                8 => add_low!(4 from 0 4),
+                12 => add_low!(1 from 0 1 2 3 4 5 6 7 8 9 10 11),
                 _ => part.add_low::<S, WIDTH, C, 0, C>(s, x, acc),
             }
         }

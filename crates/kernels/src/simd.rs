@@ -145,6 +145,20 @@ pub(crate) trait Simd: Copy {
     /// Rounds `x * factor` to int8 (ties to even, saturating) and gives the sum of the 16. The products are at most
     /// about 127 in magnitude, or NaN (any value may come out).
     fn quantize(self, x: Self::F, factor: Self::F, out: &mut [i8; LANES]) -> i32;
+    /// Rounds both halves of a block, of numbers as for [`Self::quantize`], to the words of a plane, column after column,
+    /// and gives the sum of each half.
+    #[inline(always)]
+    fn quantize_block(self, x: [Self::F; 2], words: &mut [i32; 8]) -> [i32; 2] {
+        let mut sums = [0; 2];
+        for (half, x) in x.into_iter().enumerate() {
+            let mut codes = [0_i8; LANES];
+            sums[half] = self.quantize(x, self.splat(1.0), &mut codes);
+            for (word, bytes) in words[4 * half..].iter_mut().zip(codes.as_chunks::<4>().0) {
+                *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
+            }
+        }
+        sums
+    }
 
     /// Dot products of a group of columns of a panel with C activation rows.
     ///

@@ -179,6 +179,13 @@ fn mixed(vectors: usize) -> usize {
 /// are mixed. Twice is once times how many these are.
 #[inline(always)]
 pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
+    // The common sizes of heads stay in registers.
+    if let Ok(vectors) = <&mut [_; 4]>::try_from(&mut *vectors) {
+        return rotate_all::<S, 4>(s, vectors);
+    }
+    if let Ok(vectors) = <&mut [_; 8]>::try_from(&mut *vectors) {
+        return rotate_all::<S, 8>(s, vectors);
+    }
     let group = mixed(vectors.len());
     let mut distance = 1;
     while distance < group {
@@ -192,13 +199,38 @@ pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
         distance *= 2;
     }
     for vector in vectors {
-        let mut x = s.load(vector);
-        x = s.fma(x, s.load(&SIGNS[0]), s.exchange::<1>(x));
-        x = s.fma(x, s.load(&SIGNS[1]), s.exchange::<2>(x));
-        x = s.fma(x, s.load(&SIGNS[2]), s.exchange::<4>(x));
-        x = s.fma(x, s.load(&SIGNS[3]), s.exchange::<8>(x));
-        s.store(x, vector);
+        s.store(rotate_vector(s, s.load(vector)), vector);
     }
+}
+
+/// The same of N vectors, a power of two.
+#[inline(always)]
+fn rotate_all<S: Simd, const N: usize>(s: S, vectors: &mut [[f32; LANES]; N]) {
+    let mut x = [s.splat(0.0); N];
+    for i in 0..N {
+        x[i] = s.load(&vectors[i]);
+    }
+    let mut distance = 1;
+    while distance < N {
+        for i in 0..N {
+            if i & distance == 0 {
+                (x[i], x[i + distance]) = (s.add(x[i], x[i + distance]), s.sub(x[i], x[i + distance]));
+            }
+        }
+        distance *= 2;
+    }
+    for i in 0..N {
+        s.store(rotate_vector(s, x[i]), &mut vectors[i]);
+    }
+}
+
+/// The same within a vector.
+#[inline(always)]
+fn rotate_vector<S: Simd>(s: S, mut x: S::F) -> S::F {
+    x = s.fma(x, s.load(&SIGNS[0]), s.exchange::<1>(x));
+    x = s.fma(x, s.load(&SIGNS[1]), s.exchange::<2>(x));
+    x = s.fma(x, s.load(&SIGNS[2]), s.exchange::<4>(x));
+    s.fma(x, s.load(&SIGNS[3]), s.exchange::<8>(x))
 }
 
 /// Rotates a head's key, value or query into `to`, `[padded / 16]`. What is to be stored is brought to f16's range and

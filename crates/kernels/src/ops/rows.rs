@@ -47,9 +47,15 @@ impl RowMaker for NormRow<'_> {
     }
 }
 
-/// `1 / sqrt(mean(x^2) + eps)`. Lane l of accumulator a sums the squares of columns `64 i + 16 a + l`.
+/// `1 / sqrt(mean(x^2) + eps)`.
 #[inline(always)]
 pub(crate) fn inverse_rms<S: Simd>(s: S, row: &[f32], eps: f32) -> f32 {
+    1.0 / (sum_of_squares(s, row) / row.len() as f32 + eps).sqrt()
+}
+
+/// Lane l of accumulator a sums the squares of columns `64 i + 16 a + l`.
+#[inline(always)]
+pub(crate) fn sum_of_squares<S: Simd>(s: S, row: &[f32]) -> f32 {
     let mut acc = [s.splat(0.0); 4];
     let (quads, rest) = row.as_chunks::<{ 4 * LANES }>();
     for quad in quads {
@@ -63,8 +69,7 @@ pub(crate) fn inverse_rms<S: Simd>(s: S, row: &[f32], eps: f32) -> f32 {
         let x = load_part(s, part);
         acc[a] = s.fma(x, x, acc[a]);
     }
-    let sum = s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])));
-    1.0 / (sum / row.len() as f32 + eps).sqrt()
+    s.sum(s.add(s.add(acc[0], acc[1]), s.add(acc[2], acc[3])))
 }
 
 /// The row of SwiGLU.

@@ -274,6 +274,22 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn quantize_block(self, x: [__m512; 2], words: &mut [i32; 8]) -> [i32; 2] {
+        // SAFETY: see the impl.
+        unsafe {
+            let [low, high] = x.map(|x| _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+            let codes = _mm256_set_m128i(high, low);
+            _mm256_storeu_si256(words.as_mut_ptr().cast(), codes);
+            // As in `quantize`.
+            let sums =
+                _mm256_sad_epu8(_mm256_xor_si256(codes, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
+            let sums = _mm256_add_epi64(sums, _mm256_unpackhi_epi64(sums, sums));
+            let high = _mm256_extracti128_si256::<1>(sums);
+            [_mm256_castsi256_si128(sums), high].map(|sum| _mm_cvtsi128_si32(sum) - 16 * 128)
+        }
+    }
+
+    #[inline(always)]
     fn dots<const WIDTH: usize, const C: usize>(
         self,
         lines: &[Line],
