@@ -12,7 +12,8 @@ the CPU; and with 8 bits throughout, as peers have it (llama.cpp rounds activati
 llama.cpp runs with flash attention off and on; the best peer counts.
 
 Further contenders, for one sequence: OpenVINO GenAI, where --openvino names an interpreter that has it and it reads the
-file; and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,
+file; mistral.rs, where --mistralrs names one that has it (where it runs scalar code, as for Q4_1, a run takes minutes);
+and with --bench NAME=COMMAND any program that takes the options of ik_llama.cpp's `llama-bench` (-m, -t, -p, -n,
 -gp, -o json), ik_llama.cpp's first of all: --bench "ik_llama.cpp=/path/to/llama-bench -rtr 1 -fa 1".
 
 Writes benches/record/DATE-MACHINE[-NAME].md and .json. Needs Python's standard library only; --python names the
@@ -63,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--prompts", default="512", help="tokens of the prompts, with commas")
     parser.add_argument("--generate", type=int, default=128)
     parser.add_argument("--openvino", help="interpreter that has openvino-genai")
+    parser.add_argument("--mistralrs", help="interpreter that has mistralrs")
     parser.add_argument("--bench", action="append", default=[], metavar="NAME=COMMAND", help="like ik_llama.cpp's")
     parser.add_argument("--no-together", action="store_true", help="without eight sequences at once")
     parser.add_argument("--name", default="", help="end of the record's name")
@@ -99,12 +101,14 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
         )
     if sequences > 1:
         return found
-    if options.openvino:
+    for name, interpreter, script in in_python(options):
         found.append(
             Contender(
-                "OpenVINO GenAI",
-                lambda threads: [options.openvino, str(HERE / "openvino_run.py"), options.model,
-                                 "--prompt", prompt, "--generate", generate, "--threads", str(threads)],
+                name,
+                lambda threads, interpreter=interpreter, script=script: [
+                    interpreter, str(script), options.model, "--prompt", prompt, "--generate", generate,
+                    "--threads", str(threads),
+                ],
                 read_json,
             )  # fmt: skip
         )
@@ -120,6 +124,15 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
             )  # fmt: skip
         )
     return found
+
+
+def in_python(options: argparse.Namespace) -> list[tuple[str, str, pathlib.Path]]:
+    """Peers that a script of ours drives: name, interpreter, script."""
+    known = [
+        ("OpenVINO GenAI", options.openvino, HERE / "openvino_run.py"),
+        ("mistral.rs", options.mistralrs, HERE / "mistralrs_run.py"),
+    ]
+    return [peer for peer in known if peer[1]]
 
 
 def read_json(text: str) -> dict:
@@ -251,8 +264,8 @@ def command_shown(options: argparse.Namespace, contender: Contender, threads: in
     """A command without this machine's paths."""
     known = {options.model: "MODEL", options.python: "python", options.cachalot: "cachalot"}
     known[str(HERE / "llama_cpp_run.py")] = "benches/peers/llama_cpp_run.py"
-    known[str(HERE / "openvino_run.py")] = "benches/peers/openvino_run.py"
-    known[options.openvino] = "python"
+    for _, interpreter, script in in_python(options):
+        known |= {interpreter: "python", str(script): f"benches/peers/{script.name}"}
     known |= {given.split("=", 1)[1].split()[0]: "llama-bench" for given in options.bench}
     return " ".join(known.get(word, word) for word in contender.command(threads))
 

@@ -70,7 +70,7 @@ impl Attention {
         let (isa, pool) = (compute.isa, &compute.pool);
         let Scratch { activations, q, k, v, attended, update, .. } = &mut **scratch;
 
-        project(compute, "q, k, v", activations, &mut [(&self.q, q), (&self.k, k), (&self.v, v)]);
+        project(compute, "q, k, v", activations, [(&self.q, q), (&self.k, k), (&self.v, v)]);
         if let Some((q_norm, k_norm)) = &self.head_norms {
             q_norm.apply_in_place(compute, q);
             k_norm.apply_in_place(compute, k);
@@ -80,30 +80,21 @@ impl Attention {
             rope.rotate(compute, k, self.head_dim, angles);
         });
 
-        let chunks: Vec<AttentionChunk<'_>> = step
-            .chunks
-            .iter()
-            .zip(&step.rows)
-            .map(|(chunk, rows)| AttentionChunk {
-                rows: rows.clone(),
-                position: chunk.position,
-                blocks: chunk.blocks,
-            })
-            .collect();
-        compute.time("cache", small, || cache.write(isa, pool, layer, &chunks, k, v));
+        let chunks = &step.attention;
+        compute.time("cache", small, || cache.write(isa, pool, layer, chunks, k, v));
         attended.resize(q.len(), 0.0);
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         let token_bytes =
             KvCache::bytes_of(KvShape { layers: 1, blocks: 1, ..cache.shape() }) / KV_BLOCK_TOKENS;
-        let cost = || self.attention_cost(&chunks, token_bytes);
+        let cost = || self.attention_cost(chunks, token_bytes);
         compute.time("attention", cost, || {
-            kernels::attention(isa, pool, cache, layer, &chunks, q, scale, attended);
+            kernels::attention(isa, pool, cache, layer, chunks, q, scale, attended);
         });
 
         compute.time("round", small, || {
             activations.prepare(isa, pool, attended, self.q.rows(), self.o.needs());
         });
-        project(compute, "output", activations, &mut [(&self.o, update)]);
+        project(compute, "output", activations, [(&self.o, update)]);
     }
 
     /// Bytes of keys and values that the chunks see, each once, and the multiplications and additions of all queries.

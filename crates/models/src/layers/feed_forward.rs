@@ -39,11 +39,11 @@ impl SwiGlu {
         let Run { compute, scratch, .. } = run;
         let Scratch { gate, up, update, activations, .. } = &mut **scratch;
         let (isa, pool) = (compute.isa, &compute.pool);
-        project(compute, "gate, up", activations, &mut [(&self.gate, gate), (&self.up, up)]);
+        project(compute, "gate, up", activations, [(&self.gate, gate), (&self.up, up)]);
         compute.time("silu", small, || {
             activations.prepare_silu_mul(isa, pool, gate, up, self.gate.rows(), self.down.needs());
         });
-        project(compute, "down", activations, &mut [(&self.down, update)]);
+        project(compute, "down", activations, [(&self.down, update)]);
     }
 
     /// What one token costs.

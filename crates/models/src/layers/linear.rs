@@ -61,26 +61,31 @@ impl Linear {
 
 /// Several projections of the same `n` inputs, in one pass over the threads, as the operation `name`. Each output is
 /// resized to `[n, rows]`.
-pub(crate) fn project(
+pub(crate) fn project<const N: usize>(
     compute: &Compute,
     name: &'static str,
     x: &Activations,
-    projections: &mut [(&Linear, &mut Vec<f32>)],
+    projections: [(&Linear, &mut Vec<f32>); N],
 ) {
-    let linears = || projections.iter().map(|(linear, _)| *linear);
-    let bytes: usize = linears().map(Linear::bytes).sum();
-    let operations: usize = linears().map(|linear| 2 * x.rows() * linear.rows() * linear.weight.cols()).sum();
-    compute.time(name, || (bytes, operations), || project_all(compute, x, projections));
+    let linears = projections.each_ref().map(|(linear, _)| *linear);
+    let cost = || {
+        let operations = |linear: &Linear| 2 * x.rows() * linear.rows() * linear.weight.cols();
+        (linears.into_iter().map(Linear::bytes).sum(), linears.into_iter().map(operations).sum())
+    };
+    compute.time(name, cost, || project_all(compute, x, projections));
 }
 
-fn project_all(compute: &Compute, x: &Activations, projections: &mut [(&Linear, &mut Vec<f32>)]) {
-    for (linear, out) in projections.iter_mut() {
+fn project_all<const N: usize>(
+    compute: &Compute,
+    x: &Activations,
+    mut projections: [(&Linear, &mut Vec<f32>); N],
+) {
+    let mut products = projections.each_mut().map(|(linear, out)| {
         out.resize(x.rows() * linear.rows(), 0.0);
-    }
-    let mut products: Vec<(&PackedMatrix, &mut [f32])> =
-        projections.iter_mut().map(|(linear, out)| (&linear.weight, out.as_mut_slice())).collect();
+        (&linear.weight, out.as_mut_slice())
+    });
     kernels::matmul_many(compute.isa, &compute.pool, x, &mut products);
-    for (linear, out) in projections.iter_mut() {
+    for (linear, out) in projections {
         if let Some(bias) = &linear.bias {
             kernels::ops::add_bias(compute.isa, &compute.pool, out, bias);
         }

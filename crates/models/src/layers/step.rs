@@ -1,16 +1,13 @@
-use std::ops::Range;
-
 use base::TokenId;
+use kernels::AttentionChunk;
 
 use crate::batch::{Chunk, KV_BLOCK_TOKENS, ModelError, ModelInfo, Wanted};
 
 /// One step, checked and flattened: the rows of all chunks one after another.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
-    /// The chunks as given.
-    pub(crate) chunks: &'a [Chunk<'a>],
-    /// Rows of each chunk.
-    pub(crate) rows: Vec<Range<usize>>,
+    /// What attention sees of each chunk.
+    pub(crate) attention: Vec<AttentionChunk<'a>>,
     /// Token of each row, `[n]`.
     pub(crate) tokens: Vec<TokenId>,
     /// Position of each row in its sequence, `[n]`.
@@ -26,7 +23,7 @@ impl<'a> Step<'a> {
         info: &ModelInfo,
         allocated: usize,
     ) -> Result<Self, ModelError> {
-        let (mut rows, mut tokens, mut positions) =
+        let (mut attention, mut tokens, mut positions) =
             (Vec::with_capacity(chunks.len()), Vec::new(), Vec::new());
         let mut wanted = Vec::new();
         for chunk in chunks {
@@ -34,14 +31,15 @@ impl<'a> Step<'a> {
             let start = tokens.len();
             tokens.extend_from_slice(chunk.tokens);
             positions.extend(chunk.position..chunk.position + chunk.tokens.len());
-            rows.push(start..tokens.len());
+            let (rows, position) = (start..tokens.len(), chunk.position);
+            attention.push(AttentionChunk { rows, position, blocks: chunk.blocks });
             match chunk.wanted {
                 Wanted::None => {}
                 Wanted::Last => wanted.push(tokens.len() - 1),
                 Wanted::All => wanted.extend(start..tokens.len()),
             }
         }
-        Ok(Self { chunks, rows, tokens, positions, wanted })
+        Ok(Self { attention, tokens, positions, wanted })
     }
 }
 
