@@ -300,8 +300,9 @@ fn block_step<
                 }};
             }
             match C {
-                6 => add_low!(3 from 0 3),
-                8 => add_low!(4 from 0 4),
+                4 => add_low!(1 from 0 1 2 3),
+                6 => add_low!(1 from 0 1 2 3 4 5),
+                8 => add_low!(1 from 0 1 2 3 4 5 6 7),
                 12 => add_low!(1 from 0 1 2 3 4 5 6 7 8 9 10 11),
                 _ => part.add_low::<S, WIDTH, C, 0, C>(s, x, acc),
             }
