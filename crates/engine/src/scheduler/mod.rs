@@ -11,7 +11,8 @@
 //! - **Users.** What each user, by their [`CacheScope`], had of the model of late is counted. Within a class, who had
 //!   less comes first, in steps of doublings that fade, so that nobody gains by asking more often.
 //! - **A step** takes one token of every sequence that generates, and fills what is left of `step_tokens_max`
-//!   (at least one token) with chunks of prompts, by class, then user, then arrival. A prompt that got nothing for
+//!   (at least one token) with chunks of prompts, by class, then user, then arrival. Where prompts that end with the step
+//!   fill half of that, a part of another doesn't lengthen it. A prompt that got nothing for
 //!   [`PASSED_OVER_MAX`] steps in a row comes first in the next, if as many steps have begun in order. While several
 //!   users are about, steps are kept to [`SHARED_STEP`] as far as long prompts go: who comes waits no longer until theirs
 //!   is begun.
@@ -550,6 +551,9 @@ impl Scheduler {
         // What those who had little may have, who then leave the others nothing: their step is short.
         let mut uncut = left.min(UNCUT_TOKENS_MAX).max(budget);
         let mut scored_budget = self.config.scored_rows_max;
+        // Tokens of prompts that end with this step, and how many are enough for one: their first tokens don't wait for a
+        // part of another prompt, whose own comes no sooner for it.
+        let (mut ended, short) = (0, budget.div_ceil(2));
         for &(_, _, level, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
@@ -557,12 +561,14 @@ impl Scheduler {
             let room = if level <= UNCUT_LEVEL_MAX { uncut } else { budget };
             let budget_here = if scores { room.min(scored_budget) } else { room };
             let taken = sequence.pending_alike().min(budget_here);
-            if taken == 0 {
+            let is_part = taken < sequence.pending();
+            if taken == 0 || (is_part && ended >= short) {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
                 continue;
             }
             sequence.steps_passed_over = 0;
             plan.push(sequence.row(id, taken));
+            ended += if is_part { 0 } else { taken };
             uncut = uncut.saturating_sub(taken);
             budget = budget.saturating_sub(taken);
             scored_budget -= if scores { taken } else { 0 };
