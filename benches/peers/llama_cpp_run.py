@@ -21,26 +21,19 @@ import time
 
 import llama_cpp
 from llama_cpp import llama_cpp as api
+from one_run import numbers, parser
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--sequences", type=int, default=1, help="also decode for so many at once")
-    parser.add_argument("--flash-attention", choices=["on", "off"], default="off")
-    return parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--sequences", type=int, default=1, help="also decode for so many at once")
+    known.add_argument("--flash-attention", choices=["on", "off"], default="off")
+    return known.parse_args()
 
 
 def token_list(count: int, vocabulary: int) -> list[int]:
-    """Plain tokens, the same in every run: a linear congruential sequence over the vocabulary past its specials."""
-    state, tokens = 12345, []
-    for _ in range(count):
-        state = (state * 1103515245 + 12345) % 2**31
-        tokens.append(100 + state % (vocabulary - 100))
-    return tokens
+    """Plain tokens, the same in every run, of the vocabulary past its specials."""
+    return [100 + number % (vocabulary - 100) for number in numbers(count, 12345)]
 
 
 def load(options: argparse.Namespace):

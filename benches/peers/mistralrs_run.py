@@ -5,7 +5,6 @@ the measurement fails where they are not. Its own figures give the time of the p
 it samples (the likeliest token) is in them.
 """
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -13,6 +12,8 @@ import pathlib
 import resource
 import sys
 import time
+
+from one_run import numbers, parser
 
 WORDS = (
     "time people way day man thing woman life child world school state family student group country problem hand part "
@@ -22,26 +23,12 @@ WORDS = (
 ).split()
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=128)
-    return parser.parse_args()
-
-
 def prompt(count: int, state: int) -> str:
-    """Words of a linear congruential sequence."""
-    words = []
-    for _ in range(count):
-        state = (state * 1103515245 + 12345) % 2**31
-        words.append(WORDS[(state >> 16) % len(WORDS)])
-    return " " + " ".join(words)
+    return " " + " ".join(WORDS[(number >> 16) % len(WORDS)] for number in numbers(count, state))
 
 
 def main() -> None:
-    options = arguments()
+    options = parser(__doc__).parse_args()
     # Read when the first parallel work begins.
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     import mistralrs  # noqa: PLC0415

@@ -4,7 +4,6 @@ It reads some GGUF files itself and ends with an error for others. Its own metri
 which the rate of prefill follows, and the time of each further one. What it samples (the likeliest token) is in them.
 """
 
-import argparse
 import json
 import resource
 import sys
@@ -13,29 +12,17 @@ import time
 import numpy
 import openvino
 import openvino_genai
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=128)
-    return parser.parse_args()
+from one_run import numbers, parser
 
 
 def prompt(count: int, state: int) -> openvino_genai.TokenizedInputs:
-    """Plain tokens: a linear congruential sequence."""
-    tokens = []
-    for _ in range(count):
-        state = (state * 1103515245 + 12345) % 2**31
-        tokens.append(100 + state % 40000)
-    ids = numpy.array([tokens], dtype=numpy.int64)
+    """Plain tokens."""
+    ids = numpy.array([[100 + number % 40000 for number in numbers(count, state)]], dtype=numpy.int64)
     return openvino_genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(numpy.ones_like(ids)))
 
 
 def main() -> None:
-    options = arguments()
+    options = parser(__doc__).parse_args()
     begin = time.perf_counter()
     pipeline = openvino_genai.LLMPipeline(options.model, "CPU", INFERENCE_NUM_THREADS=options.threads)
     loaded = time.perf_counter()

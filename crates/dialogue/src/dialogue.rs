@@ -19,13 +19,16 @@ use crate::speech::{Speech, bytes_of, looks_for_calls};
 use crate::split::Start;
 use crate::steer::Steer;
 
+/// Most tokens of a step of the engine by default: what the layers of a small model pass on should fit the caches of a
+/// core or two.
+pub const STEP_TOKENS_MAX: usize = 256;
+
 /// Sizes of a dialogue, all at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialogueConfig {
     /// Most bytes of KV cache. What `running_max` answers of full context need is enough, and no more is taken.
     pub kv_bytes_max: u64,
-    /// Most tokens of a step of the engine; large models take fewer, so that a step stays short. What the layers of a small
-    /// model pass on should fit the caches of a core or two.
+    /// Most tokens of a step of the engine; large models take fewer, so that a step stays short.
     pub step_tokens_max: usize,
     /// Most answers generated at once.
     pub running_max: usize,
@@ -37,11 +40,11 @@ pub struct DialogueConfig {
 }
 
 impl Default for DialogueConfig {
-    /// 2 GiB of KV cache, steps of at most 256 tokens, 8 answers at once, 64 waiting; memory is taken as it is used.
+    /// 2 GiB of KV cache, steps of at most [`STEP_TOKENS_MAX`] tokens, 8 answers at once, 64 waiting; memory is taken as it is used.
     fn default() -> Self {
         Self {
             kv_bytes_max: 2 << 30,
-            step_tokens_max: 256,
+            step_tokens_max: STEP_TOKENS_MAX,
             running_max: 8,
             waiting_max: 64,
             kv_claimed: false,

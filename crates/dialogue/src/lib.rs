@@ -28,7 +28,7 @@ pub use answer::{
     Answer, AnswerEvent, Delta, Finish, Part, Timing, TokenLogprob, ToolCallStart, ToolDelta, TopLogprob,
     Usage,
 };
-pub use dialogue::{Dialogue, DialogueConfig};
+pub use dialogue::{Dialogue, DialogueConfig, STEP_TOKENS_MAX};
 pub use error::DialogueError;
 pub use hub::{Hub, HubConfig, HubError, HubListing, ModelListing, ModelSource};
 pub use profile::{Profile, Thinking};

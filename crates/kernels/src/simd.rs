@@ -153,9 +153,7 @@ pub(crate) trait Simd: Copy {
         for (half, x) in x.into_iter().enumerate() {
             let mut codes = [0_i8; LANES];
             sums[half] = self.quantize(x, self.splat(1.0), &mut codes);
-            for (word, bytes) in words[4 * half..].iter_mut().zip(codes.as_chunks::<4>().0) {
-                *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
-            }
+            put_words(words, half, &codes);
         }
         sums
     }
@@ -249,6 +247,14 @@ pub(crate) fn load_part<S: Simd>(s: S, x: &[f32]) -> S::F {
     let mut padded = [0.0; LANES];
     padded[..x.len()].copy_from_slice(x);
     s.load(&padded)
+}
+
+/// Writes 16 codes as a half, 0 or 1, of a block's words of four.
+#[inline(always)]
+pub(crate) fn put_words(words: &mut [i32; 8], half: usize, codes: &[i8; LANES]) {
+    for (word, bytes) in words[4 * half..][..4].iter_mut().zip(codes.as_chunks::<4>().0) {
+        *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
+    }
 }
 
 /// The first `out.len()`, at most 16, lanes.

@@ -55,7 +55,7 @@ fn main() {
         (clock.monotonic() - start).as_secs_f64()
     };
     let prefill = |step: &mut dyn FnMut(&[TokenId], usize) -> f64| {
-        tokens.chunks(512).enumerate().map(|(i, tokens)| step(tokens, 512 * i)).sum::<f64>()
+        tokens.chunks(256).enumerate().map(|(i, tokens)| step(tokens, 256 * i)).sum::<f64>()
     };
     prefill(&mut step);
     profiler.take();

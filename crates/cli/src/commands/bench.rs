@@ -85,7 +85,7 @@ fn kv_format() -> impl TypedValueParser<Value = KvFormat> {
 }
 
 /// Tokens of a prompt that run in one step, as the engine has it for small models.
-const CHUNK_TOKENS: usize = 256;
+const CHUNK_TOKENS: usize = dialogue::STEP_TOKENS_MAX;
 
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let path = resolve_or_pull(context, arguments.model.as_deref())?.path;

@@ -27,7 +27,7 @@ use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
 use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
 use super::{KV_TILE, KvShape, Rows, clamp, padded};
 use crate::memory::{give_scratch, take_scratch};
-use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part};
+use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part, put_words};
 
 /// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
@@ -269,15 +269,13 @@ fn codes<S: Simd>(s: S, x: &[f32; LANES], factor: f32) -> [u8; LANES] {
     stored
 }
 
-/// Cuts 16 numbers into planes, as words `first..first + 4` of a block; gives the integers.
+/// Cuts 16 numbers into planes, as a half, 0 or 1, of a block's words; gives the integers.
 #[inline(always)]
-fn cut<S: Simd>(s: S, x: S::F, factor: S::F, planes: [&mut [i32; 8]; 2], first: usize) -> S::I {
+fn cut<S: Simd>(s: S, x: S::F, factor: S::F, planes: [&mut [i32; 8]; 2], half: usize) -> S::I {
     let (mut high, mut low) = ([0_i8; LANES], [0_i8; LANES]);
     let whole = s.cut(x, factor, &mut high, &mut low);
-    for (words, bytes) in planes.into_iter().zip([high, low]) {
-        for (word, bytes) in words[first..][..4].iter_mut().zip(bytes.as_chunks::<4>().0) {
-            *word = i32::from_le_bytes(bytes.map(|byte| byte as u8));
-        }
+    for (words, codes) in planes.into_iter().zip([high, low]) {
+        put_words(words, half, &codes);
     }
     whole
 }
@@ -328,7 +326,7 @@ impl Format for Eight {
             for (part, x) in rotated.iter().enumerate() {
                 let at = part / 2 * R + r;
                 let planes = [&mut high[at], &mut low[at]];
-                let whole = cut(s, s.load(x), s.splat(factor), planes, part % 2 * WORDS / 2);
+                let whole = cut(s, s.load(x), s.splat(factor), planes, part % 2);
                 sums = s.add_i(sums, whole);
             }
             q[r] = step * job.scale;
@@ -507,7 +505,7 @@ fn weigh<S: Simd, const R: usize, const N: usize>(
             let weights = exp2(s, s.sub(s.load(vector), shifts[n]));
             sums[n] = s.fma(weights, inverses, sums[n]);
             let planes = [&mut high[first + n], &mut low[first + n]];
-            let whole = cut(s, weights, factor, planes, v % 2 * WORDS / 2);
+            let whole = cut(s, weights, factor, planes, v % 2);
             wholes[n] = s.add_i(wholes[n], whole);
         }
     }
