@@ -119,7 +119,7 @@ pub(crate) trait Simd: Copy {
     fn exchange<const D: usize>(self, a: Self::F) -> Self::F;
     /// To the nearest integer, ties to even; exact for |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
-    /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p in [0.5, 2]. NaN in n gives NaN if p is NaN.
+    /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p of which that is a number. NaN in n gives NaN if p is NaN.
     fn scale_2n(self, p: Self::F, n: Self::F) -> Self::F;
     /// Sums the lanes in a fixed order.
     fn sum(self, x: Self::F) -> f32;
@@ -197,23 +197,23 @@ pub(crate) trait Simd: Copy {
     fn prefetch<T>(self, from: &T, bytes: usize);
 }
 
-/// 2^x: relative error below 3e-7; results below 2^-126 are flushed to zero; NaN stays NaN.
+/// `scale * 2^x` for x up to 128: relative error below 3e-7; powers below 2^-126 are flushed to zero; NaN stays NaN.
 ///
 /// ```text
-/// n = round(x);  f = x - n in [-1/2, 1/2];  2^x = 2^n * p(f),  p of degree 6 with p(0) = 1
+/// n = round(x);  f = x - n in [-1/2, 1/2];  2^x = 2^n * p(f),  p of degree 5 with p(0) = 1
 /// ```
 #[inline(always)]
-pub(crate) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
-    let x = s.max(s.splat(-127.0), s.min(s.splat(128.0), x));
+pub(crate) fn exp2<S: Simd>(s: S, x: S::F, scale: f32) -> S::F {
+    let x = s.max(s.splat(-127.0), x);
     let n = s.round(x);
     let f = s.sub(x, n);
-    let mut p = s.splat(1.546_145e-4);
-    p = s.fma(p, f, s.splat(1.340_042_8e-3));
-    p = s.fma(p, f, s.splat(9.618_057e-3));
-    p = s.fma(p, f, s.splat(5.550_327e-2));
-    p = s.fma(p, f, s.splat(0.240_226_5));
-    p = s.fma(p, f, s.splat(std::f32::consts::LN_2));
-    p = s.fma(p, f, s.splat(1.0));
+    // Of known numbers, so that these products are made when this is compiled.
+    let mut p = s.splat(1.326_472_7e-3 * scale);
+    p = s.fma(p, f, s.splat(9.671_512e-3 * scale));
+    p = s.fma(p, f, s.splat(5.550_733_6e-2 * scale));
+    p = s.fma(p, f, s.splat(0.240_222_42 * scale));
+    p = s.fma(p, f, s.splat(0.693_147 * scale));
+    p = s.fma(p, f, s.splat(scale));
     s.scale_2n(p, n)
 }
 
@@ -280,7 +280,7 @@ mod tests {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let x = s.load(self.0);
-            s.store(if self.1 { exp2(s, x) } else { exp(s, x) }, self.0);
+            s.store(if self.1 { exp2(s, x, 1.0) } else { exp(s, x) }, self.0);
         }
     }
 

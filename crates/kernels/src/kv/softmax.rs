@@ -27,7 +27,7 @@ impl State {
         let m = if part.m > self.m { part.m } else { self.m };
         let mut powers = [0.0; LANES];
         (powers[0], powers[1]) = (self.m - m, part.m - m);
-        s.store(exp2(s, s.load(&powers)), &mut powers);
+        s.store(exp2(s, s.load(&powers), 1.0), &mut powers);
         let (a, b) = (s.splat(powers[0]), s.splat(powers[1]));
         for (o, part) in o.as_chunks_mut::<LANES>().0.iter_mut().zip(part_o.as_chunks::<LANES>().0) {
             s.store(s.fma(s.load(part), b, s.mul(s.load(o), a)), o);
@@ -141,7 +141,7 @@ pub(super) fn weigh<S: Simd, const N: usize>(
     for v in 0..count {
         for n in 0..N {
             let vector = scores[n * SPLIT + v * LANES..].first_chunk_mut().expect("a split is whole vectors");
-            let weights = exp2(s, s.sub(s.load(vector), shifts[n]));
+            let weights = exp2(s, s.sub(s.load(vector), shifts[n]), 1.0);
             s.store(weights, vector);
             sums[n] = s.add(sums[n], weights);
         }
