@@ -3,7 +3,7 @@
 //! Prints GB/s of weights for products with few rows and G int8 operations/s for many, at the shapes of
 //! SmolLM2-135M, cycling through enough matrices that they come from the third-level cache or from memory as they
 //! do in a forward pass. `what` is any of the letters l (limits), g (products), h (with
-//! 8-bit inputs), a (attention), q (attention over an 8-bit cache), o (small steps), p (the pool);
+//! 8-bit inputs), a (attention), q (attention over an 8-bit cache), e (with 8-bit queries), o (small steps), p (the pool);
 //! `filter` is a part of a product's or an attention's name.
 
 use std::time::Duration;
@@ -123,7 +123,7 @@ fn products(isa: Isa, threads: usize, precision: Precision, filter: &str) {
     }
 }
 
-fn attentions(isa: Isa, threads: usize, format: KvFormat, filter: &str) {
+fn attentions(isa: Isa, threads: usize, (format, precision): (KvFormat, Precision), filter: &str) {
     let clock = SystemClock::new();
     let pool = Pool::new(threads);
     for (name, (heads, kv_heads, head_dim), sequences, tokens, past) in [
@@ -170,7 +170,7 @@ fn attentions(isa: Isa, threads: usize, format: KvFormat, filter: &str) {
         let chunks: Vec<_> = tables.iter().map(Vec::as_slice).enumerate().map(chunk).collect();
         let mut layer = 0;
         let seconds = typical(&clock, Duration::from_millis(200), || {
-            attention(isa, &pool, &cache, layer, &chunks, &q, 0.125, &mut out);
+            attention(isa, &pool, &cache, layer, &chunks, &q, 0.125, precision, &mut out);
             layer = (layer + 1) % layers;
         });
         let written = &random(rows * kv_heads * head_dim)[..];
@@ -281,11 +281,12 @@ fn main() {
             'g' => products(isa, threads, Precision::Sixteen, &filter),
             'm' => products(isa, threads, Precision::Mixed, &filter),
             'h' => products(isa, threads, Precision::Eight, &filter),
-            'a' => attentions(isa, threads, KvFormat::F16, &filter),
-            'q' => attentions(isa, threads, KvFormat::Q8, &filter),
+            'a' => attentions(isa, threads, (KvFormat::F16, Precision::Mixed), &filter),
+            'q' => attentions(isa, threads, (KvFormat::Q8, Precision::Mixed), &filter),
+            'e' => attentions(isa, threads, (KvFormat::Q8, Precision::Eight), &filter),
             'o' => steps(isa, threads),
             'p' => regions(threads),
-            other => println!("{other}: l, g, h, m, a, q, o and p are allowed"),
+            other => println!("{other}: l, g, h, m, a, q, e, o and p are allowed"),
         }
     }
 }

@@ -23,6 +23,7 @@ use super::eight::{Eight, rotate};
 use super::half::Half;
 use super::softmax::{EMPTY, State};
 use super::{KV_TILE, KvCache, KvFormat, check_chunks, padded};
+use crate::activations::Precision;
 use crate::isa::Isa;
 use crate::memory::{Disjoint, give_scratch, give_words, take_scratch, take_words};
 use crate::pool::Pool;
@@ -58,7 +59,8 @@ impl AttentionChunk<'_> {
 }
 
 /// `out = softmax(q k^T * scale) v` for each query row and head; q and out are `[n, heads * head_dim]`. The chunks'
-/// rows are `0..n` in order. Keys and values of all positions that rows see must have been written.
+/// rows are `0..n` in order. Keys and values of all positions that rows see must have been written. Where keys are int8,
+/// queries are rounded to 8 bits if that is the precision, else to 16.
 ///
 /// A NaN makes NaN of what sees it: in a query its row of one head, in a key the rows from its position on, in a value these
 /// rows too: of f16 one dimension, and perhaps of earlier rows of their chunk; of int8 all dimensions.
@@ -75,6 +77,7 @@ pub fn attention(
     chunks: &[AttentionChunk<'_>],
     q: &[f32],
     scale: f32,
+    precision: Precision,
     out: &mut [f32],
 ) {
     let n = check(cache, layer, chunks, q, out);
@@ -92,6 +95,7 @@ pub fn attention(
         cols,
         group: cols / shape.head_dim / shape.kv_heads,
         scale: scale * std::f32::consts::LOG2_E,
+        coarse_queries: precision == Precision::Eight,
         widest: widest(isa),
         split: false,
         heads_per_task: 1,
@@ -195,6 +199,8 @@ pub(super) struct Job<'a> {
     group: usize,
     /// Scale of the scores, in units of 2^x.
     pub(super) scale: f32,
+    /// Whether queries of int8 keys have one plane, not two.
+    pub(super) coarse_queries: bool,
     /// Query rows of the widest tile.
     widest: usize,
     /// Whether the splits of a tile are tasks of their own.

@@ -1,33 +1,32 @@
-//! Attention over a cache of int8: integer dot products of keys with queries of int8, and of values with weights of 16
-//! bits.
+//! Attention over a cache of int8: integer dot products of keys with queries, and of values with weights.
 //!
 //! Keys and values are rotated by a Hadamard matrix before they are rounded (Ashkboos et al. 2024, QuaRot): a few numbers
 //! that are far larger than the others, as keys have them, are spread over all, and the scale, which the largest sets, is
 //! smaller. Queries are rotated likewise, which leaves scores as they are, and sums of values are rotated back at the end.
 //!
-//! A query row is rounded to int8 as a whole, as a key is: a second plane for it made a score twice as dear, and moved
-//! the logits of SmolLM2-135M by a fifteenth less (mean KL divergence of the default 8.8e-4 instead of 9.4e-4). The
-//! weights of a row in a split, most of which are far smaller than the largest, are rounded to 16 bits in two planes of
-//! int8. They are taken times the values' scales, whose logarithms join the scores:
+//! A query row is rounded as a whole: to 8 bits where the inputs of products are, else to 16, in two planes of int8. The
+//! weights of 32 positions, a tile, are rounded to 8 bits beside the largest of them. They are taken times the values'
+//! scales, whose logarithms join the scores. In a split, t being tiles:
 //!
 //! ```text
-//! q[d] ~ a q'[d],   a = max |q| / 127
+//! q[d] ~ a (256 high[d] + low[d]),   a = max |q| / 32512;  of one plane a q'[d],   a = max |q| / 127
 //! s[j] = a key_scale[j] sum_d q'[d] (code[j][d] - 128) + log2 value_scale[j]
 //!
-//! m = max_j s[j];  w[j] = 32512 * 2^(s[j] - m);  round(w[j]) = 256 high[j] + low[j]
-//! l = sum_j w[j] / value_scale[j];  o[d] = sum_j round(w[j]) (code[j][d] - 128)
+//! top[t] = max_j s[j];  m = max_t top[t];  f[t] = 2^(top[t] - m);  w[j] = 254 * 2^(s[j] - top[t])
+//! l = sum_t f[t] sum_j w[j] / value_scale[j];  o[d] = sum_t f[t] sum_j round(w[j]) (code[j][d] - 128)
 //! ```
 //!
-//! so that the largest weight has all 16 bits, l and o are those of the plain softmax, times a number that is the same
-//! for both. The integer sums are exact: |code - 128| and |q'| are at most 127 and w at most 32512, so that 512
-//! dimensions and 256 positions fit 32 bits, and what wraps on the way wraps back. The 128s are taken off by one number
-//! for each row, unless the instruction set takes them off codes itself. Weights of positions that a row doesn't see are 0, and whatever a stale block holds is an integer or a
-//! finite inverse, so that nothing else need be left out.
+//! so that l and o are those of the plain softmax, times a number that is the same for both. Weights are stored less 127,
+//! to be signed, and what that takes off is added by one more row of weights that all rows of queries share. The integer
+//! sums are exact: |code - 128| and int8 are at most 127 and |q'| at most 32512, so that 512 dimensions and 32 positions fit
+//! 32 bits, and what wraps on the way wraps back. The 128s are taken off by one number for each row, unless the instruction
+//! set takes them off codes itself. Weights of positions that a row doesn't see are 0, and whatever a stale block holds is
+//! an integer or a finite inverse, so that nothing else need be left out.
 
 use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
-use super::softmax::{EMPTY, State, largest_seen, rows_at_once};
+use super::softmax::{EMPTY, State, leave_unseen_out, rows_at_once};
 use super::{KV_TILE, KvShape, Rows, clamp, padded};
 use crate::memory::{give_scratch, take_scratch};
 use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part, put_words};
@@ -36,8 +35,14 @@ use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part, put_words};
 const TINY: f32 = 1e-30;
 /// Magnitudes of values below this are zero: a weight times a scale must not vanish where the weight doesn't.
 const TINY_VALUE: f32 = 1e-18;
-/// The largest weight as an integer: 127 * 256, so that both planes fit int8.
+/// Magnitudes of what is rounded to 16 bits: 127 * 256, so that both planes fit int8.
 const WHOLE_MAX: f32 = 32_512.0;
+/// What weights are stored less, and half of the largest.
+const MIDDLE: i32 = 127;
+/// Weights of a row that adds what all rows were stored less: [`MIDDLE`] in each byte.
+const MIDDLES: [[i32; 8]; 1] = [[i32::from_le_bytes([MIDDLE as u8; 4]); 8]];
+/// Vectors of positions in a tile.
+const TILE_VECTORS: usize = KV_TILE / LANES;
 /// Words of four columns in a block.
 const WORDS: usize = BLOCK / 4;
 /// Lines of 16 positions of 16 dimensions.
@@ -89,14 +94,13 @@ impl<'a> Eights<'a> {
     /// The 32 positions from `start`, a multiple of 32, on.
     #[inline(always)]
     fn tile(self, head_dim: usize, start: usize) -> Self {
-        const TILES: usize = KV_TILE / LANES;
         let (first, (keys, values)) = (start / LANES, lines_of_tile(head_dim));
         Self {
-            keys: &self.keys[first * keys..][..TILES * keys],
-            values: &self.values[first * values..][..TILES * values],
-            key_scales: &self.key_scales[first..][..TILES],
-            value_logs: &self.value_logs[first..][..TILES],
-            value_inverses: &self.value_inverses[first..][..TILES],
+            keys: &self.keys[first * keys..][..TILE_VECTORS * keys],
+            values: &self.values[first * values..][..TILE_VECTORS * values],
+            key_scales: &self.key_scales[first..][..TILE_VECTORS],
+            value_logs: &self.value_logs[first..][..TILE_VECTORS],
+            value_inverses: &self.value_inverses[first..][..TILE_VECTORS],
         }
     }
 }
@@ -274,9 +278,9 @@ fn codes<S: Simd>(s: S, x: &[f32; LANES], factor: f32) -> [u8; LANES] {
 
 /// Cuts 16 numbers into planes, as a half, 0 or 1, of a block's words; gives the integers.
 #[inline(always)]
-fn cut<S: Simd>(s: S, x: S::F, planes: [&mut [i32; 8]; 2], half: usize) -> S::I {
+fn cut<S: Simd>(s: S, x: S::F, factor: S::F, planes: [&mut [i32; 8]; 2], half: usize) -> S::I {
     let (mut high, mut low) = ([0_i8; LANES], [0_i8; LANES]);
-    let whole = s.cut(x, s.splat(1.0), &mut high, &mut low);
+    let whole = s.cut(x, factor, &mut high, &mut low);
     for (words, codes) in planes.into_iter().zip([high, low]) {
         put_words(words, half, &codes);
     }
@@ -289,7 +293,8 @@ fn offset<S: Simd>(sum: i32) -> i32 {
     sum.wrapping_mul(S::EIGHT_BIAS - 128)
 }
 
-/// Keys and values of int8. The queries of a head are the words `[blocks][R]` and, in the first of eight, `[R]`
+/// Keys and values of int8. The queries of a head are the words `[planes][blocks][R]`, of one plane the first half of
+/// them, and, in the first of eight, `[R]`
 /// of what the integer sums begin with; and the numbers `[R]`, their scales.
 pub(super) struct Eight;
 
@@ -299,11 +304,11 @@ impl Format for Eight {
     }
 
     fn query_words(head_dim: usize, rows: usize) -> usize {
-        (head_dim.div_ceil(BLOCK) + 1) * rows
+        (2 * head_dim.div_ceil(BLOCK) + 1) * rows
     }
 
     fn weight_words(rows: usize) -> usize {
-        2 * TILES * rows
+        TILES * rows
     }
 
     #[inline(always)]
@@ -316,19 +321,29 @@ impl Format for Eight {
     ) {
         q.fill(0.0);
         words.fill([0; 8]);
-        let (codes, offsets) = words.split_at_mut(words.len() - R);
+        let (planes, offsets) = words.split_at_mut(words.len() - R);
+        let (high, low) = planes.split_at_mut(planes.len() / 2);
         let mut scratch = take_scratch(padded(job.cache.shape().head_dim));
         let rotated = scratch.as_chunks_mut().0;
+        let code_max = if job.coarse_queries { 127.0 } else { WHOLE_MAX };
         for (r, row) in unit.rows.clone().enumerate() {
-            let (step, factor) = scale_of(rotate_into(s, job.query(unit, row), false, rotated), 127.0, TINY);
-            let mut sum = 0;
+            let (step, factor) =
+                scale_of(rotate_into(s, job.query(unit, row), false, rotated), code_max, TINY);
+            let (mut sums, mut sum) = (s.zero_i(), 0);
             for (part, x) in rotated.iter().enumerate() {
-                let mut half = [0_i8; LANES];
-                sum += s.quantize(s.load(x), s.splat(factor), &mut half);
-                put_words(&mut codes[part / 2 * R + r], part % 2, &half);
+                let (at, x, factor) = (part / 2 * R + r, s.load(x), s.splat(factor));
+                if job.coarse_queries {
+                    let mut codes = [0_i8; LANES];
+                    sum += s.quantize(x, factor, &mut codes);
+                    put_words(&mut high[at], part % 2, &codes);
+                } else {
+                    let whole = cut(s, x, factor, [&mut high[at], &mut low[at]], part % 2);
+                    sums = s.add_i(sums, whole);
+                }
             }
             q[r] = step * job.scale;
-            offsets[r][0] = offset::<S>(sum);
+            // At most 512 times 32512, which f32 holds exactly whatever the order.
+            offsets[r][0] = offset::<S>(sum + s.sum(s.to_f32(sums)) as i32);
         }
         give_scratch(scratch);
     }
@@ -358,7 +373,7 @@ impl Format for Eight {
             }
             let keys = &of.keys[half * key_len..][..key_len];
             let scales = [&of.key_scales[half], &of.value_logs[half]];
-            score::<S, R>(s, q, words, keys, scales, &mut scores[half * LANES..]);
+            score::<S, R>(s, job.coarse_queries, q, words, keys, scales, &mut scores[half * LANES..]);
         }
     }
 
@@ -379,23 +394,21 @@ impl Format for Eight {
             let (first, of) = ((start - positions.start) / LANES, tile(job, unit, start).value_inverses);
             (inverses[first], inverses[first + 1]) = (of[0], of[1]);
         }
-        let (high, low) = words.split_at_mut(words.len() / 2);
-        let (high, low) = (high.as_chunks_mut::<R>().0, low.as_chunks_mut::<R>().0);
-        let (mut states, mut offsets) = ([EMPTY; R], [0; R]);
+        let mut states = [EMPTY; R];
+        let mut weights =
+            Weights { codes: words.as_chunks_mut().0, offsets: [[0; R]; TILES], factors: [[0.0; R]; TILES] };
         let split =
             Split { seen: limits.map(|limit| limit.saturating_sub(positions.start)), inverses: &inverses };
-        let vectors_seen = positions.len().next_multiple_of(KV_TILE) / LANES;
+        let tiles = positions.len().div_ceil(KV_TILE);
         for first in (0..R).step_by(rows_at_once(R)) {
             let scores = &mut scores[first * SPLIT..];
-            let (states, offsets) = (&mut states[first..], &mut offsets[first..]);
             match rows_at_once(R) {
-                4 => weigh::<S, R, 4>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
-                3 => weigh::<S, R, 3>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
-                2 => weigh::<S, R, 2>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
-                _ => weigh::<S, R, 1>(s, &split, scores, vectors_seen, first, [high, low], states, offsets),
+                4 => weigh::<S, R, 4>(s, &split, scores, tiles, first, &mut weights, &mut states),
+                3 => weigh::<S, R, 3>(s, &split, scores, tiles, first, &mut weights, &mut states),
+                2 => weigh::<S, R, 2>(s, &split, scores, tiles, first, &mut weights, &mut states),
+                _ => weigh::<S, R, 1>(s, &split, scores, tiles, first, &mut weights, &mut states),
             }
         }
-        let weights = Weights::<R> { high, low, offsets };
         let mut vector = 0;
         // As many dimensions at a time as the registers hold sums of.
         while S::TILE >= 12 && R <= 3 && vector + 4 <= vectors {
@@ -425,24 +438,41 @@ fn prefetch<S: Simd>(s: S, lines: &[Line]) {
 #[inline(always)]
 fn score<S: Simd, const R: usize>(
     s: S,
+    coarse: bool,
     q: &[f32],
     words: &[[i32; 8]],
     keys: &[Line],
     scales: [&[f32; LANES]; 2],
     scores: &mut [f32],
 ) {
-    let (codes, offsets) = words.split_at(words.len() - R);
-    let codes = codes.as_chunks::<R>().0;
+    let (planes, offsets) = words.split_at(words.len() - R);
+    let (high_words, low_words) = planes.split_at(planes.len() / 2);
+    let (high_words, low_words) = (high_words.as_chunks::<R>().0, low_words.as_chunks::<R>().0);
     let mut sums = [s.zero_i(); R];
     for r in 0..R {
         sums[r] = s.splat_i(offsets[r][0]);
     }
     let (blocks, rest) = keys.as_chunks::<WORDS>();
-    for (lines, codes) in blocks.iter().zip(codes) {
-        s.dots::<8, R>(lines, codes, 0, &mut sums);
-    }
-    if !rest.is_empty() {
-        s.dots::<8, R>(rest, &codes[blocks.len()], 0, &mut sums);
+    if coarse {
+        for (lines, words) in blocks.iter().zip(high_words) {
+            s.dots::<8, R>(lines, words, 0, &mut sums);
+        }
+        if !rest.is_empty() {
+            s.dots::<8, R>(rest, &high_words[blocks.len()], 0, &mut sums);
+        }
+    } else {
+        let mut high = [s.zero_i(); R];
+        for (block, lines) in blocks.iter().enumerate() {
+            let x = [&high_words[block], &low_words[block]];
+            s.dots_of_planes::<8, R>(lines, x, 0, [&mut high, &mut sums]);
+        }
+        if !rest.is_empty() {
+            let x = [&high_words[blocks.len()], &low_words[blocks.len()]];
+            s.dots_of_planes::<8, R>(rest, x, 0, [&mut high, &mut sums]);
+        }
+        for r in 0..R {
+            sums[r] = s.join_planes(high[r], sums[r]);
+        }
     }
     let scales = [s.load(scales[0]), s.load(scales[1])];
     for r in 0..R {
@@ -460,54 +490,79 @@ struct Split<'a, const R: usize> {
     inverses: &'a [[f32; LANES]; SPLIT / LANES],
 }
 
-/// The weights of a split's positions, times the values' scales, as integers.
+/// The weights of a split's positions, times the values' scales, rounded to 8 bits.
 struct Weights<'a, const R: usize> {
-    /// `[tiles]`: the high plane of 32 positions of each row.
-    high: &'a [[[i32; 8]; R]],
-    /// `[tiles]`: the low plane likewise.
-    low: &'a [[[i32; 8]; R]],
-    /// What each row's sums begin with.
-    offsets: [i32; R],
+    /// `[tiles]`: 32 positions of each row, less [`MIDDLE`].
+    codes: &'a mut [[[i32; 8]; R]],
+    /// What the integer sums of each row of a tile begin with.
+    offsets: [[i32; R]; TILES],
+    /// What these sums are multiplied with.
+    factors: [[f32; R]; TILES],
 }
 
-/// Turns the first `count` vectors of scores of N rows from the `first`-th on, whose scores `scores` begins with, into
+/// Turns the scores of the first `tiles` tiles of N rows from the `first`-th on, whose scores `scores` begins with, into
 /// weights; several rows at a time, as each step of one waits for the step before.
-#[expect(clippy::too_many_arguments, reason = "inputs, where they are, and three outputs")]
 #[inline(always)]
 fn weigh<S: Simd, const R: usize, const N: usize>(
     s: S,
     split: &Split<'_, R>,
     scores: &mut [f32],
-    count: usize,
+    tiles: usize,
     first: usize,
-    planes: [&mut [[[i32; 8]; R]]; 2],
-    states: &mut [State],
-    offsets: &mut [i32],
+    weights: &mut Weights<'_, R>,
+    states: &mut [State; R],
 ) {
     let seen = split.seen[first..].first_chunk::<N>().expect("R is a multiple of N");
-    let m = largest_seen::<S, N>(s, scores, count, seen);
-    let (mut shifts, mut sums, mut wholes) = ([s.splat(0.0); N], [s.splat(0.0); N], [s.zero_i(); N]);
-    for n in 0..N {
-        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
-        shifts[n] = s.splat(if m[n] == f32::NEG_INFINITY { 0.0 } else { m[n] });
-    }
-    let [high, low] = planes;
-    for (v, inverses) in split.inverses.iter().enumerate().take(count) {
-        let (high, low, inverses) = (&mut high[v / 2], &mut low[v / 2], s.load(inverses));
+    leave_unseen_out::<S, N>(s, scores, tiles * TILE_VECTORS, seen);
+    // A vector has room for the tiles of a split.
+    let mut tops = [[f32::NEG_INFINITY; LANES]; N];
+    for tile in 0..tiles {
         for n in 0..N {
-            let vector = scores[n * SPLIT + v * LANES..].first_chunk().expect("a split is whole vectors");
-            let weights = exp2(s, s.sub(s.load(vector), shifts[n]), WHOLE_MAX);
-            sums[n] = s.fma(weights, inverses, sums[n]);
-            let planes = [&mut high[first + n], &mut low[first + n]];
-            let whole = cut(s, weights, planes, v % 2);
-            wholes[n] = s.add_i(wholes[n], whole);
+            let [a, b] = vectors(&scores[n * SPLIT..], tile);
+            let top = s.largest(s.max(s.load(a), s.load(b)));
+            // Not NaN.
+            tops[n][tile] = if top > f32::NEG_INFINITY { top } else { f32::NEG_INFINITY };
+        }
+    }
+    let mut factors = [[0.0; LANES]; N];
+    for n in 0..N {
+        let tops = s.load(&tops[n]);
+        let m = s.largest(tops);
+        states[first + n].m = m;
+        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
+        let shift = if m == f32::NEG_INFINITY { 0.0 } else { m };
+        s.store(exp2(s, s.sub(tops, s.splat(shift)), 1.0), &mut factors[n]);
+    }
+    let (largest, middle) = ((2 * MIDDLE) as f32, s.splat(MIDDLE as f32));
+    let mut sums = [s.splat(0.0); N];
+    for tile in 0..tiles {
+        let inverses = [s.load(&split.inverses[2 * tile]), s.load(&split.inverses[2 * tile + 1])];
+        for n in 0..N {
+            let top = tops[n][tile];
+            let shift = s.splat(if top == f32::NEG_INFINITY { 0.0 } else { top });
+            let [a, b] = vectors(&scores[n * SPLIT..], tile);
+            let a = exp2(s, s.sub(s.load(a), shift), largest);
+            let b = exp2(s, s.sub(s.load(b), shift), largest);
+            let sum = s.fma(b, inverses[1], s.mul(a, inverses[0]));
+            sums[n] = s.fma(sum, s.splat(factors[n][tile]), sums[n]);
+            let of_halves =
+                s.quantize_block([s.sub(a, middle), s.sub(b, middle)], &mut weights.codes[tile][first + n]);
+            weights.offsets[tile][first + n] =
+                offset::<S>(of_halves[0] + of_halves[1] + MIDDLE * KV_TILE as i32);
+            weights.factors[tile][first + n] = factors[n][tile];
         }
     }
     for n in 0..N {
-        states[n] = State { m: m[n], l: s.sum(sums[n]) };
-        // At most 256 times 32512, which f32 holds exactly whatever the order.
-        offsets[n] = offset::<S>(s.sum(s.to_f32(wholes[n])) as i32);
+        states[first + n].l = s.sum(sums[n]);
     }
+}
+
+/// The scores of a tile of a row, whose scores these begin with.
+#[inline(always)]
+fn vectors(scores: &[f32], tile: usize) -> [&[f32; LANES]; TILE_VECTORS] {
+    let scores = scores[tile * KV_TILE..].first_chunk::<KV_TILE>().expect("a split is whole tiles");
+    let (a, b) = scores.split_at(LANES);
+    [a, b].map(|half| half.try_into().expect("a tile is two vectors"))
 }
 
 /// `o[r] = sum_j weights[r][j] * values[j]` over a split's positions, for V vectors of dimensions from the `first`-th
@@ -524,34 +579,40 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
     o: &mut [f32],
 ) {
     let vectors = o.len() / R / LANES;
-    let (mut high, mut low) = ([[s.zero_i(); R]; V], [[s.zero_i(); R]; V]);
-    for v in 0..V {
-        for r in 0..R {
-            low[v][r] = s.splat_i(weights.offsets[r]);
-        }
-    }
+    let mut total = [[s.splat(0.0); R]; V];
     for (index, start) in positions.step_by(KV_TILE).enumerate() {
         let values = tile(job, unit, start).values.as_chunks::<VALUE_LINES>().0;
-        let x = [&weights.high[index], &weights.low[index]];
         let ahead = (R <= PREFETCHING_ROWS_MAX && start + SPLIT < unit.end())
             .then(|| tile(job, unit, start + SPLIT).keys);
-        for half in 0..KV_TILE / LANES {
+        let (mut sums, mut middles) = ([[s.zero_i(); R]; V], [[s.zero_i(); 1]; V]);
+        for v in 0..V {
+            for r in 0..R {
+                sums[v][r] = s.splat_i(weights.offsets[index][r]);
+            }
+        }
+        for half in 0..TILE_VECTORS {
             for v in 0..V {
                 let at = half * vectors + first + v;
                 if let Some(keys) = ahead {
                     let lines = (at * VALUE_LINES).min(keys.len())..((at + 1) * VALUE_LINES).min(keys.len());
                     prefetch(s, &keys[lines]);
                 }
-                let sums = [&mut high[v], &mut low[v]];
-                s.dots_of_planes::<8, R>(&values[at], x, half * WORDS / 2, sums);
+                let (lines, first_word) = (&values[at], half * WORDS / 2);
+                s.dots::<8, R>(lines, &weights.codes[index], first_word, &mut sums[v]);
+                s.dots::<8, 1>(lines, &MIDDLES, first_word, &mut middles[v]);
+            }
+        }
+        for v in 0..V {
+            for r in 0..R {
+                let sum = s.to_f32(s.add_i(sums[v][r], middles[v][0]));
+                total[v][r] = s.fma(sum, s.splat(weights.factors[index][r]), total[v][r]);
             }
         }
     }
     let o = o.as_chunks_mut::<LANES>().0;
     for r in 0..R {
         for v in 0..V {
-            let total = s.to_f32(s.join_planes(high[v][r], low[v][r]));
-            s.store(total, &mut o[r * vectors + first + v]);
+            s.store(total[v][r], &mut o[r * vectors + first + v]);
         }
     }
 }

@@ -91,15 +91,14 @@ pub(super) const fn rows_at_once(rows: usize) -> usize {
     }
 }
 
-/// The largest of each of N rows' scores, rows `SPLIT` apart, `count` vectors each, of which the first `seen` scores
-/// count; the others become -inf.
+/// Of N rows' scores, rows `SPLIT` apart, `count` vectors each, all but the first `seen` become -inf.
 #[inline(always)]
-pub(super) fn largest_seen<S: Simd, const N: usize>(
+pub(super) fn leave_unseen_out<S: Simd, const N: usize>(
     s: S,
     scores: &mut [f32],
     count: usize,
     seen: &[usize; N],
-) -> [f32; N] {
+) {
     let unseen = s.splat(f32::NEG_INFINITY);
     for n in 0..N {
         let vectors = scores[n * SPLIT..][..count * LANES].as_chunks_mut::<LANES>().0;
@@ -107,7 +106,12 @@ pub(super) fn largest_seen<S: Simd, const N: usize>(
             s.store(s.first(seen[n].saturating_sub(v * LANES), s.load(vector), unseen), vector);
         }
     }
-    let mut largest = [unseen; N];
+}
+
+/// The largest of each of N rows' scores, as for [`leave_unseen_out`].
+#[inline(always)]
+fn largest<S: Simd, const N: usize>(s: S, scores: &[f32], count: usize) -> [f32; N] {
+    let mut largest = [s.splat(f32::NEG_INFINITY); N];
     for v in 0..count {
         for n in 0..N {
             let vector = scores[n * SPLIT + v * LANES..].first_chunk().expect("a split is whole vectors");
@@ -132,7 +136,8 @@ pub(super) fn weigh<S: Simd, const N: usize>(
     seen: &[usize; N],
     states: &mut [State],
 ) {
-    let m = largest_seen(s, scores, count, seen);
+    leave_unseen_out(s, scores, count, seen);
+    let m = largest::<S, N>(s, scores, count);
     let (mut shifts, mut sums) = ([s.splat(0.0); N], [s.splat(0.0); N]);
     for n in 0..N {
         // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.

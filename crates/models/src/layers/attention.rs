@@ -88,7 +88,7 @@ impl Attention {
             KvCache::bytes_of(KvShape { layers: 1, blocks: 1, ..cache.shape() }) / KV_BLOCK_TOKENS;
         let cost = || self.attention_cost(chunks, token_bytes);
         compute.time("attention", cost, || {
-            kernels::attention(isa, pool, cache, layer, chunks, q, scale, attended);
+            kernels::attention(isa, pool, cache, layer, chunks, q, scale, compute.precision, attended);
         });
 
         compute.time("round", small, || {
