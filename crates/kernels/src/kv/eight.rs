@@ -584,27 +584,36 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
         let values = tile(job, unit, start).values.as_chunks::<VALUE_LINES>().0;
         let ahead = (R <= PREFETCHING_ROWS_MAX && start + SPLIT < unit.end())
             .then(|| tile(job, unit, start + SPLIT).keys);
-        let (mut sums, mut middles) = ([[s.zero_i(); R]; V], [[s.zero_i(); 1]; V]);
-        for v in 0..V {
-            for r in 0..R {
-                sums[v][r] = s.splat_i(weights.offsets[index][r]);
-            }
-        }
         for half in 0..TILE_VECTORS {
-            for v in 0..V {
-                let at = half * vectors + first + v;
-                if let Some(keys) = ahead {
-                    let lines = (at * VALUE_LINES).min(keys.len())..((at + 1) * VALUE_LINES).min(keys.len());
-                    prefetch(s, &keys[lines]);
-                }
-                let (lines, first_word) = (&values[at], half * WORDS / 2);
-                s.dots::<8, R>(lines, &weights.codes[index], first_word, &mut sums[v]);
-                s.dots::<8, 1>(lines, &MIDDLES, first_word, &mut middles[v]);
+            if let Some(keys) = ahead {
+                let [start, end] = [first, first + V].map(|vector| (half * vectors + vector) * VALUE_LINES);
+                prefetch(s, &keys[start.min(keys.len())..end.min(keys.len())]);
             }
         }
         for v in 0..V {
+            let (mut sums, mut middle) = ([s.zero_i(); R], [s.zero_i()]);
             for r in 0..R {
-                let sum = s.to_f32(s.add_i(sums[v][r], middles[v][0]));
+                sums[r] = s.splat_i(weights.offsets[index][r]);
+            }
+            let halves = [&values[first + v], &values[vectors + first + v]];
+            let codes = &weights.codes[index];
+            s.dots::<8, R>(halves[0], codes, 0, &mut sums);
+            s.dots::<8, 1>(halves[0], &MIDDLES, 0, &mut middle);
+            if R <= 4 {
+                // So few would wait for their own sums.
+                let (mut others, mut other) = ([s.zero_i(); R], [s.zero_i()]);
+                s.dots::<8, R>(halves[1], codes, WORDS / 2, &mut others);
+                s.dots::<8, 1>(halves[1], &MIDDLES, WORDS / 2, &mut other);
+                middle[0] = s.add_i(middle[0], other[0]);
+                for r in 0..R {
+                    sums[r] = s.add_i(sums[r], others[r]);
+                }
+            } else {
+                s.dots::<8, R>(halves[1], codes, WORDS / 2, &mut sums);
+                s.dots::<8, 1>(halves[1], &MIDDLES, WORDS / 2, &mut middle);
+            }
+            for r in 0..R {
+                let sum = s.to_f32(s.add_i(sums[r], middle[0]));
                 total[v][r] = s.fma(sum, s.splat(weights.factors[index][r]), total[v][r]);
             }
         }
