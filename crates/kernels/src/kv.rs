@@ -3,6 +3,7 @@
 mod attention;
 mod eight;
 mod half;
+mod rotation;
 mod softmax;
 
 pub use attention::{AttentionChunk, attention};

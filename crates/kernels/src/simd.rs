@@ -200,7 +200,7 @@ pub(crate) trait Simd: Copy {
 /// `scale * 2^x` for x up to 128: relative error below 3e-7; powers below 2^-126 are flushed to zero; NaN stays NaN.
 ///
 /// ```text
-/// n = round(x);  f = x - n in [-1/2, 1/2];  2^x = 2^n * p(f),  p of degree 5 with p(0) = 1
+/// n = round(x);  f = x - n in [-1/2, 1/2];  2^x = 2^n * p(f),  p of degree 6 with p(0) = 1
 /// ```
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(s: S, x: S::F, scale: f32) -> S::F {
@@ -208,11 +208,12 @@ pub(crate) fn exp2<S: Simd>(s: S, x: S::F, scale: f32) -> S::F {
     let n = s.round(x);
     let f = s.sub(x, n);
     // Of known numbers, so that these products are made when this is compiled.
-    let mut p = s.splat(1.326_472_7e-3 * scale);
-    p = s.fma(p, f, s.splat(9.671_512e-3 * scale));
-    p = s.fma(p, f, s.splat(5.550_733_6e-2 * scale));
-    p = s.fma(p, f, s.splat(0.240_222_42 * scale));
-    p = s.fma(p, f, s.splat(0.693_147 * scale));
+    let mut p = s.splat(1.546_145e-4 * scale);
+    p = s.fma(p, f, s.splat(1.340_042_8e-3 * scale));
+    p = s.fma(p, f, s.splat(9.618_057e-3 * scale));
+    p = s.fma(p, f, s.splat(5.550_327e-2 * scale));
+    p = s.fma(p, f, s.splat(0.240_226_5 * scale));
+    p = s.fma(p, f, s.splat(std::f32::consts::LN_2 * scale));
     p = s.fma(p, f, s.splat(scale));
     s.scale_2n(p, n)
 }

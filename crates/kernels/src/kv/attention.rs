@@ -19,8 +19,9 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::eight::{Eight, rotate};
+use super::eight::Eight;
 use super::half::Half;
+use super::rotation::rotate;
 use super::softmax::{EMPTY, State};
 use super::{KV_TILE, KvCache, KvFormat, check_chunks, padded};
 use crate::activations::Precision;

@@ -26,10 +26,11 @@
 use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
+use super::rotation::rotate_into;
 use super::softmax::{EMPTY, State, leave_unseen_out, rows_at_once};
-use super::{KV_TILE, KvShape, Rows, clamp, padded};
+use super::{KV_TILE, KvShape, Rows, padded};
 use crate::memory::{give_scratch, take_scratch};
-use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, load_part, put_words};
+use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, put_words};
 
 /// Magnitudes of keys and queries below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
@@ -49,6 +50,8 @@ const WORDS: usize = BLOCK / 4;
 const VALUE_LINES: usize = LANES / 4;
 /// Tiles of a split.
 const TILES: usize = SPLIT / KV_TILE;
+// What there is of each tile of a split, one for each row, is a vector.
+const _: () = assert!(TILES <= LANES);
 
 /// Lines that the keys of 16 positions take, and those of their values.
 pub(super) fn lines_of_tile(head_dim: usize) -> (usize, usize) {
@@ -164,100 +167,6 @@ impl Kernel for WriteEights<'_> {
     }
 }
 
-/// For the bits 1, 2, 4 and 8 of a lane's index: -1 where it is set.
-const SIGNS: [[f32; LANES]; 4] = {
-    let mut signs = [[1.0; LANES]; 4];
-    let mut i = 0;
-    while i < 4 * LANES {
-        if (i % LANES) & (1 << (i / LANES)) != 0 {
-            signs[i / LANES][i % LANES] = -1.0;
-        }
-        i += 1;
-    }
-    signs
-};
-
-/// Vectors that are mixed with each other: the largest power of two that divides their number.
-fn mixed(vectors: usize) -> usize {
-    1 << vectors.trailing_zeros()
-}
-
-/// Multiplies with the Hadamard matrix: each output is a sum, with signs, of the 16 numbers of each of the vectors that
-/// are mixed. Twice is once times how many these are.
-#[inline(always)]
-pub(super) fn rotate<S: Simd>(s: S, vectors: &mut [[f32; LANES]]) {
-    // The common sizes of heads stay in registers.
-    if let Ok(vectors) = <&mut [_; 4]>::try_from(&mut *vectors) {
-        return rotate_all::<S, 4>(s, vectors);
-    }
-    if let Ok(vectors) = <&mut [_; 8]>::try_from(&mut *vectors) {
-        return rotate_all::<S, 8>(s, vectors);
-    }
-    let group = mixed(vectors.len());
-    let mut distance = 1;
-    while distance < group {
-        for i in 0..vectors.len() {
-            if i & distance == 0 {
-                let (a, b) = (s.load(&vectors[i]), s.load(&vectors[i + distance]));
-                s.store(s.add(a, b), &mut vectors[i]);
-                s.store(s.sub(a, b), &mut vectors[i + distance]);
-            }
-        }
-        distance *= 2;
-    }
-    for vector in vectors {
-        s.store(rotate_vector(s, s.load(vector)), vector);
-    }
-}
-
-/// The same of N vectors, a power of two.
-#[inline(always)]
-fn rotate_all<S: Simd, const N: usize>(s: S, vectors: &mut [[f32; LANES]; N]) {
-    let mut x = [s.splat(0.0); N];
-    for i in 0..N {
-        x[i] = s.load(&vectors[i]);
-    }
-    let mut distance = 1;
-    while distance < N {
-        for i in 0..N {
-            if i & distance == 0 {
-                (x[i], x[i + distance]) = (s.add(x[i], x[i + distance]), s.sub(x[i], x[i + distance]));
-            }
-        }
-        distance *= 2;
-    }
-    for i in 0..N {
-        s.store(rotate_vector(s, x[i]), &mut vectors[i]);
-    }
-}
-
-/// The same within a vector.
-#[inline(always)]
-fn rotate_vector<S: Simd>(s: S, mut x: S::F) -> S::F {
-    x = s.fma(x, s.load(&SIGNS[0]), s.exchange::<1>(x));
-    x = s.fma(x, s.load(&SIGNS[1]), s.exchange::<2>(x));
-    x = s.fma(x, s.load(&SIGNS[2]), s.exchange::<4>(x));
-    s.fma(x, s.load(&SIGNS[3]), s.exchange::<8>(x))
-}
-
-/// Rotates a head's key, value or query into `to`, `[padded / 16]`. What is to be stored is brought to f16's range and
-/// divided by the numbers mixed, so that rotating it again, or its product with what is rotated too, gives what one would
-/// have without. Gives the largest magnitude, or NaN if there is one.
-#[inline(always)]
-fn rotate_into<S: Simd>(s: S, from: &[f32], store: bool, to: &mut [[f32; LANES]]) -> f32 {
-    let factor = s.splat(if store { 1.0 / (LANES * mixed(to.len())) as f32 } else { 1.0 });
-    for (to, from) in to.iter_mut().zip(from.chunks(LANES)) {
-        let x = load_part(s, from);
-        s.store(s.mul(if store { clamp(s, x) } else { x }, factor), to);
-    }
-    rotate(s, to);
-    let mut largest = s.splat(0.0);
-    for vector in to {
-        largest = s.larger_magnitude(s.load(vector), largest);
-    }
-    f32::from_bits(s.largest_magnitude(largest, largest))
-}
-
 /// Scale and its inverse for codes up to `code_max`, of numbers up to `largest`; zeros if that is below `tiny`.
 #[inline(always)]
 fn scale_of(largest: f32, code_max: f32, tiny: f32) -> (f32, f32) {
@@ -294,8 +203,7 @@ fn offset<S: Simd>(sum: i32) -> i32 {
 }
 
 /// Keys and values of int8. The queries of a head are the words `[planes][blocks][R]`, of one plane the first half of
-/// them, and, in the first of eight, `[R]`
-/// of what the integer sums begin with; and the numbers `[R]`, their scales.
+/// them, and, in the first of eight, `[R]` of what the integer sums begin with; and the numbers `[R]`, their scales.
 pub(super) struct Eight;
 
 impl Format for Eight {
@@ -514,7 +422,6 @@ fn weigh<S: Simd, const R: usize, const N: usize>(
 ) {
     let seen = split.seen[first..].first_chunk::<N>().expect("R is a multiple of N");
     leave_unseen_out::<S, N>(s, scores, tiles * TILE_VECTORS, seen);
-    // A vector has room for the tiles of a split.
     let mut tops = [[f32::NEG_INFINITY; LANES]; N];
     for tile in 0..tiles {
         for n in 0..N {
