@@ -158,7 +158,9 @@ impl Sequence {
                         }
                     }
                 }
-                allowed.iter_mut().for_each(|allowed| *allowed += 2.0 * score_error.exp_m1() * value_max);
+                for allowed in &mut allowed {
+                    *allowed += 2.0 * score_error.exp_m1() * value_max;
+                }
             }
             let weighted = |d: usize| {
                 let of = |(p, w): (usize, &f64)| w * v[at(p)][d];
