@@ -119,7 +119,7 @@ pub(crate) trait Simd: Copy {
     fn exchange<const D: usize>(self, a: Self::F) -> Self::F;
     /// To the nearest integer, ties to even; exact for |x| < 2^22.
     fn round(self, x: Self::F) -> Self::F;
-    /// `p * 2^n` for integral n in -127..=128 (-127: zero) and p of which that is a number. NaN in n gives NaN if p is NaN.
+    /// `p * 2^n` for integral n in -127..=128 (-127: zero) and finite p. NaN in n gives NaN if p is NaN.
     fn scale_2n(self, p: Self::F, n: Self::F) -> Self::F;
     /// Sums the lanes in a fixed order.
     fn sum(self, x: Self::F) -> f32;

@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use super::attention::{Format, Job, PREFETCHING_ROWS_MAX, SPLIT, Unit};
 use super::rotation::rotate_into;
-use super::softmax::{EMPTY, State, leave_unseen_out, rows_at_once};
+use super::softmax::{EMPTY, State, largest_number, leave_unseen_out, rows_at_once, shift};
 use super::{KV_TILE, KvShape, Rows, padded};
 use crate::memory::{give_scratch, take_scratch};
 use crate::simd::{BLOCK, Kernel, LANES, Line, Simd, exp2, put_words};
@@ -271,7 +271,7 @@ impl Format for Eight {
         // Keys of the tile after next, and values for the time when all scores are there.
         let ahead = (R <= PREFETCHING_ROWS_MAX)
             .then(|| (tile(job, unit, (start + 2 * KV_TILE).min(unit.last_tile())), of.values));
-        for half in 0..KV_TILE / LANES {
+        for half in 0..TILE_VECTORS {
             if let Some((ahead, values)) = ahead {
                 prefetch(s, &ahead.keys[half * key_len..][..key_len]);
                 for scales in [ahead.key_scales, ahead.value_logs, ahead.value_inverses] {
@@ -426,9 +426,7 @@ fn weigh<S: Simd, const R: usize, const N: usize>(
     for tile in 0..tiles {
         for n in 0..N {
             let [a, b] = vectors(&scores[n * SPLIT..], tile);
-            let top = s.largest(s.max(s.load(a), s.load(b)));
-            // Not NaN.
-            tops[n][tile] = if top > f32::NEG_INFINITY { top } else { f32::NEG_INFINITY };
+            tops[n][tile] = largest_number(s, s.max(s.load(a), s.load(b)));
         }
     }
     let mut factors = [[0.0; LANES]; N];
@@ -436,20 +434,17 @@ fn weigh<S: Simd, const R: usize, const N: usize>(
         let tops = s.load(&tops[n]);
         let m = s.largest(tops);
         states[first + n].m = m;
-        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
-        let shift = if m == f32::NEG_INFINITY { 0.0 } else { m };
-        s.store(exp2(s, s.sub(tops, s.splat(shift)), 1.0), &mut factors[n]);
+        s.store(exp2(s, s.sub(tops, shift(s, m)), 1.0), &mut factors[n]);
     }
     let (largest, middle) = ((2 * MIDDLE) as f32, s.splat(MIDDLE as f32));
     let mut sums = [s.splat(0.0); N];
     for tile in 0..tiles {
         let inverses = [s.load(&split.inverses[2 * tile]), s.load(&split.inverses[2 * tile + 1])];
         for n in 0..N {
-            let top = tops[n][tile];
-            let shift = s.splat(if top == f32::NEG_INFINITY { 0.0 } else { top });
+            let top = shift(s, tops[n][tile]);
             let [a, b] = vectors(&scores[n * SPLIT..], tile);
-            let a = exp2(s, s.sub(s.load(a), shift), largest);
-            let b = exp2(s, s.sub(s.load(b), shift), largest);
+            let a = exp2(s, s.sub(s.load(a), top), largest);
+            let b = exp2(s, s.sub(s.load(b), top), largest);
             let sum = s.fma(b, inverses[1], s.mul(a, inverses[0]));
             sums[n] = s.fma(sum, s.splat(factors[n][tile]), sums[n]);
             let of_halves =
@@ -491,8 +486,8 @@ fn add_values<S: Simd, const R: usize, const V: usize>(
         let values = tile(job, unit, start).values.as_chunks::<VALUE_LINES>().0;
         let ahead = (R <= PREFETCHING_ROWS_MAX && start + SPLIT < unit.end())
             .then(|| tile(job, unit, start + SPLIT).keys);
-        for half in 0..TILE_VECTORS {
-            if let Some(keys) = ahead {
+        if let Some(keys) = ahead {
+            for half in 0..TILE_VECTORS {
                 let [start, end] = [first, first + V].map(|vector| (half * vectors + vector) * VALUE_LINES);
                 prefetch(s, &keys[start.min(keys.len())..end.min(keys.len())]);
             }

@@ -120,10 +120,22 @@ fn largest<S: Simd, const N: usize>(s: S, scores: &[f32], count: usize) -> [f32;
     }
     let mut m = [f32::NEG_INFINITY; N];
     for n in 0..N {
-        let largest = s.largest(largest[n]);
-        m[n] = if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY };
+        m[n] = largest_number(s, largest[n]);
     }
     m
+}
+
+/// The largest lane; -inf, not NaN, if there is no number that is larger.
+#[inline(always)]
+pub(super) fn largest_number<S: Simd>(s: S, x: S::F) -> f32 {
+    let largest = s.largest(x);
+    if largest > f32::NEG_INFINITY { largest } else { f32::NEG_INFINITY }
+}
+
+/// What scores are taken less: the largest of them, or where nothing is seen 0, so that 2^(-inf - 0) is 0 as it should be.
+#[inline(always)]
+pub(super) fn shift<S: Simd>(s: S, largest: f32) -> S::F {
+    s.splat(if largest == f32::NEG_INFINITY { 0.0 } else { largest })
 }
 
 /// Turns the first `count` vectors of scores of N rows, of which the first `seen` scores count, into weights; several
@@ -140,8 +152,7 @@ pub(super) fn weigh<S: Simd, const N: usize>(
     let m = largest::<S, N>(s, scores, count);
     let (mut shifts, mut sums) = ([s.splat(0.0); N], [s.splat(0.0); N]);
     for n in 0..N {
-        // Where nothing is seen, 2^(-inf - 0) is 0 as it should be.
-        shifts[n] = s.splat(if m[n] == f32::NEG_INFINITY { 0.0 } else { m[n] });
+        shifts[n] = shift(s, m[n]);
     }
     for v in 0..count {
         for n in 0..N {
