@@ -39,8 +39,10 @@ web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src we
 
 test: ## the checks and tests (installs what it needs)
 	@scripts/not-run reset
-	$(MAKE) --no-print-directory check rust-test test-neon asan e2e fuzz-short
-	@scripts/not-run report
+	@took=; for part in check rust-test test-neon asan e2e-client e2e-page fuzz-short; do \
+	  SECONDS=0; $(MAKE) --no-print-directory $$part; took+="$$part $$SECONDS s, "; \
+	done; \
+	scripts/not-run report; echo "It took: $${took%, }"
 
 check: web-check rust-check ## formats, lints, documentation, house rules
 
@@ -57,8 +59,10 @@ rust-check: $(VENV)/ready | web
 web-check: web/node_modules/.package-lock.json
 	cd web && npm run check && npm run test
 
+# With all that the tests are: alone it would be built a second time, with half of its libraries, as what only tests take
+# wants other features of them.
 $(BINARY): web FORCE
-	cargo build --locked --package cachalot
+	cargo test --workspace --locked --no-run --quiet
 FORCE:
 
 $(CACHALOT_TEST_MODEL): | $(BINARY)

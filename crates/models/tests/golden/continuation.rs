@@ -73,8 +73,11 @@ fn check_ways(name: &str, isa: Isa, kv_format: KvFormat, ways: &[(usize, usize)]
 fn greedy_answers_to_a_short_prompt_do_not_depend_on_threads_or_chunks() {
     let ways: Vec<_> = THREADS.iter().flat_map(|&threads| CHUNKS.map(|chunk| (threads, chunk))).collect();
     for isa in isas() {
+        // The scalar kernels are slow: every thread count and every chunk size, but not with each other.
+        let few = [(1, CHUNKS[0]), (2, CHUNKS[1]), (2, CHUNKS[2])];
+        let ways = if matches!(isa, Isa::Scalar) { &few[..] } else { &ways };
         for kv_format in KV_FORMATS {
-            check_ways("chat-short", isa, kv_format, &ways);
+            check_ways("chat-short", isa, kv_format, ways);
         }
     }
 }

@@ -77,7 +77,11 @@ impl<'a> Runner<'a> {
 /// Logits at every position, `[tokens, vocab_size]`, prefilled in chunks.
 pub(crate) fn all_logits(model: &mut dyn Model, tokens: &[TokenId], chunk: usize) -> Vec<f32> {
     let mut runner = Runner::new(model, tokens.len());
-    tokens.chunks(chunk).flat_map(|part| runner.step(part, Wanted::All).to_vec()).collect()
+    let mut logits = Vec::new();
+    for part in tokens.chunks(chunk) {
+        logits.extend_from_slice(runner.step(part, Wanted::All));
+    }
+    logits
 }
 
 /// The largest logit's index; the lowest of several.
