@@ -43,7 +43,8 @@ ABLATIONS = [
     "engine_shares", "brownout",
 ]
 COSTS = (
-    "Each kind alone for three seconds, once the server is at rest after the drill and after the kind before. Its "
+    "Each kind alone for six seconds, once the server is at rest after the drill and after the kind before; the last "
+    "three are measured, when it has had what there is for everybody. The server's "
     "processor time, but for what its model takes, by all answers, refused or served.\n\n"
 )
 ADDRESSES = [100, 1_000, 10_000, 100_000, 1_000_000]
@@ -146,7 +147,12 @@ def costs(report: dict) -> str:
     lines = ["| kind | refused | served | server, µs a refusal | sender, µs an answer |", "|---|---|---|---|---|"]
     for cost in report["costs"]:
         refusal = cost["server_micros_per_refusal"]
-        said = text(refusal) if refusal is not None else (cost["why_not"] or "-")
+        said, answer = text(refusal), cost["server_micros_per_answer"]
+        if refusal is None:
+            said = cost["why_not"] or "-"
+            # To serve takes more than to refuse.
+            if answer is not None:
+                said = f"less than {text(answer)}: {said}"
         sender = text(cost["attacker_micros_per_answer"])
         lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {said} | {sender} |")
     return "\n".join(lines)

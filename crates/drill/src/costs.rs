@@ -1,4 +1,5 @@
-//! What a refused request costs the server, and its sender: each kind alone, for a moment.
+//! What a refused request costs the server, and its sender: each kind alone, for a moment, once it has had what there
+//! is for everybody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,8 @@ pub struct Cost {
     /// The server's processor time for each answer, served or refused, in microseconds, less what it takes when idle and
     /// what the model took: to generate is no part of refusing others.
     pub server_micros_per_answer: Option<f64>,
-    /// The same for each that was refused, where few enough were served to tell.
+    /// The same for each that was refused, where few enough were served to tell. Where they weren't, a refusal takes at
+    /// most what an answer does.
     pub server_micros_per_refusal: Option<f64>,
     /// The attackers' processor time for each answer, in microseconds.
     pub attacker_micros_per_answer: Option<f64>,
@@ -108,18 +110,25 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
         }
     };
     let tallies = Arc::<Tallies>::default();
-    let (before, began) = (cpu_without_model(process), world.timer.now());
     let army = Army::begin(
         orders(world, site, std::slice::from_ref(force)),
         Arc::clone(&tallies),
         world.timer.clone(),
     );
     let army = army.map_err(DrillError::Attackers)?;
+    let look = || {
+        (cpu_without_model(process), world.timer.now(), tallies.of(force.kind).count(), army.cpu_seconds())
+    };
+    // In its first moments a kind gets places and accounts that there are: what is refused comes after them.
     tokio::time::sleep(world.plan.cost_of_each).await;
-    let (after, took) = (cpu_without_model(process), world.timer.now() - began);
-    let (count, theirs) = (tallies.of(force.kind).count(), army.cpu_seconds());
+    let (before, began, count_before, theirs_before) = look();
+    tokio::time::sleep(world.plan.cost_of_each).await;
+    let (after, ended, mut count, theirs) = look();
     tokio::task::block_in_place(|| army.end());
     let (Some(before), Some(after)) = (before, after) else { return Ok(none("the server ended")) };
+    count.refused -= count_before.refused;
+    count.served -= count_before.served;
+    let (took, theirs) = (ended - began, theirs - theirs_before);
     let answered = (count.refused + count.served) as f64;
     if answered == 0.0 {
         return Ok(none("nothing was answered"));

@@ -17,6 +17,9 @@ use tokio::task::AbortHandle;
 use crate::events::{Event, Parser};
 use crate::target::Target;
 
+/// The field that repeats the `challenge` of a body, so that it is seen before there is one: as the page sends it.
+pub(crate) const CHALLENGE: &str = "x-cachalot-challenge";
+
 /// Largest answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -143,6 +146,9 @@ impl Connection {
         let bytes = match body {
             Some(body) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
+                if let Some(solution) = body["challenge"].as_str() {
+                    request = request.header(CHALLENGE, solution);
+                }
                 Bytes::from(body.to_string())
             }
             None => Bytes::new(),

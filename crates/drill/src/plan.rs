@@ -30,7 +30,8 @@ pub struct Plan {
     /// How long reopening is waited for.
     #[serde(serialize_with = "seconds")]
     pub reopen_max: Duration,
-    /// How long each kind is run alone at the end to see what a refused request costs; zero if it isn't.
+    /// How long each kind is watched alone at the end to see what a refused request costs, after as long of it again;
+    /// zero if it isn't.
     #[serde(serialize_with = "seconds")]
     pub cost_of_each: Duration,
     /// The people.

@@ -28,18 +28,23 @@ const passkeyPath = (id: string): string => `/api/account/passkeys/${encodeURICo
 /** Letters come in the language of the page, which need not be the browser's. */
 const inThisLanguage = (): Record<string, string> => ({ "accept-language": document.documentElement.lang });
 
-const send = <T>(path: string, body: unknown): Promise<T> =>
-  call<T>("POST", path, body, { headers: inThisLanguage() });
+/** What opens the way through a crowd: the solution of a challenge, where it is seen before the body. */
+const showing = (challenge: string | undefined): Record<string, string> =>
+  challenge === undefined ? {} : { "x-cachalot-challenge": challenge };
+
+const send = <T>(path: string, body: unknown, headers: Record<string, string> = {}): Promise<T> =>
+  call<T>("POST", path, body, { headers: { ...inThisLanguage(), ...headers } });
 
 export const security = {
   // --- coming in ---
 
   login: (login: string, password: string, challenge?: string) =>
-    call<LoginAnswer>("POST", "/api/login", {
-      login,
-      password,
-      ...(challenge === undefined ? {} : { challenge }),
-    }),
+    call<LoginAnswer>(
+      "POST",
+      "/api/login",
+      { login, password, ...(challenge === undefined ? {} : { challenge }) },
+      { headers: showing(challenge) },
+    ),
 
   loginSecond: (ticket: string, code: string) => call<Session>("POST", "/api/login/second", { ticket, code }),
 
@@ -49,7 +54,7 @@ export const security = {
   loginPasskey: (ticket: string, credential: AuthenticationResponseJSON) =>
     call<Session>("POST", "/api/login/passkey", { ticket, credential }),
 
-  signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user),
+  signUp: (user: NewUser & Admission) => send<SignUpAnswer>("/api/sign-up", user, showing(user.challenge)),
 
   verify: (ticket: string, place: string | null = null) =>
     call<Session | Schemas["Waits"]>("POST", "/api/verify", {

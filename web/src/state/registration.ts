@@ -5,6 +5,9 @@ import { login, signUp } from "./session";
 
 /** One that is late, or was overtaken by another level, is followed by another challenge. */
 const PROOFS_MAX = 3;
+/** While very many come, the server has no time to answer each. */
+const TRIES_MAX = 3;
+const BETWEEN_TRIES_MS = 1000;
 
 export interface Proof {
   signal: AbortSignal;
@@ -21,7 +24,20 @@ export const register = (user: NewUser, shown: Admission, proof: Proof): ReturnT
 
 /** Signs in, and does the work that the server may ask for first where passwords are being tried. */
 export const signIn = (name: string, password: string, proof: Proof): Promise<SecondFactor | null> =>
-  withProof(({ challenge }) => login(name, password, challenge), proof);
+  withProof(({ challenge }) => again(() => login(name, password, challenge), proof.signal), proof);
+
+/** Asks again while nobody answers, for a moment. What is asked may be asked twice. */
+async function again<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof ApiError && error.unreachable) || tries === TRIES_MAX) throw error;
+      await new Promise((resolve) => setTimeout(resolve, BETWEEN_TRIES_MS));
+      signal.throwIfAborted();
+    }
+  }
+}
 
 async function withProof<T>(
   ask: (solution: Admission) => Promise<T>,

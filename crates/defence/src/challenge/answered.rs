@@ -33,6 +33,11 @@ impl Answered {
         true
     }
 
+    /// Whether one that expires at a Unix second counts as answered.
+    pub(super) fn has(&self, nonce: [u8; 16], expires: i64) -> bool {
+        expires <= self.forgotten || self.nonces.contains(&nonce)
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((expires, nonce)) = self.by_age.pop_first() {
             self.nonces.remove(&nonce);
@@ -56,8 +61,10 @@ mod tests {
             let mut taken = HashSet::new();
             for (id, earlier) in tries {
                 let expires = i64::from(id) * 3;
+                let had = answered.has([id; 16], expires);
+                prop_assert!(had || !taken.contains(&id));
                 if answered.add([id; 16], expires, expires - earlier) {
-                    prop_assert!(taken.insert(id));
+                    prop_assert!(taken.insert(id) && !had);
                 }
                 prop_assert!(answered.nonces.len() <= 7 && answered.nonces.len() == answered.by_age.len());
             }

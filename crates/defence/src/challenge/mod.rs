@@ -97,7 +97,7 @@ impl ChallengeError {
     }
 }
 
-/// An answer to a challenge of ours, which is used up by now. Whether it is right is not known yet.
+/// An answer to a challenge of ours. Whether it is right is not known yet.
 #[derive(Debug, Clone)]
 #[must_use = "it is not known yet whether the answer is right"]
 pub struct Claim {
@@ -109,6 +109,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// What its challenge is told from others by.
+    pub fn id(&self) -> [u8; 16] {
+        self.nonce
+    }
+
     /// Does the work of one try: whether the answer is right. It takes a fraction of a millisecond; see
     /// [`Difficulty::iterations`].
     pub fn is_right(&self) -> bool {
@@ -182,9 +187,36 @@ impl Challenges {
     pub fn claim(
         &mut self,
         answer: &str,
-        (prefix, action): (Prefix, &'static str),
+        asked: (Prefix, &'static str),
         now_ms: i64,
     ) -> Result<Claim, ChallengeError> {
+        let (claim, expires_at) = self.open(answer, asked, now_ms)?;
+        let is_first = self.answered.add(claim.nonce, expires_at, now_ms.div_euclid(1000));
+        if is_first { Ok(claim) } else { Err(ChallengeError::Used) }
+    }
+
+    /// The same, and its challenge is as good as before: for who is let in by it and has yet to say what for. How often
+    /// that is done for one challenge ([`Claim::id`]) is for the caller to bound.
+    ///
+    /// # Errors
+    /// [`ChallengeError`].
+    pub fn peek(
+        &self,
+        answer: &str,
+        asked: (Prefix, &'static str),
+        now_ms: i64,
+    ) -> Result<Claim, ChallengeError> {
+        let (claim, expires_at) = self.open(answer, asked, now_ms)?;
+        if self.answered.has(claim.nonce, expires_at) { Err(ChallengeError::Used) } else { Ok(claim) }
+    }
+
+    /// An answer to a challenge of ours from `prefix` for `action`, and the Unix second in which it expires.
+    fn open(
+        &self,
+        answer: &str,
+        (prefix, action): (Prefix, &'static str),
+        now_ms: i64,
+    ) -> Result<(Claim, i64), ChallengeError> {
         if answer.len() > TEXT_CHARS_MAX {
             return Err(ChallengeError::TooLong { allowed: TEXT_CHARS_MAX, given: answer.len() });
         }
@@ -194,8 +226,7 @@ impl Challenges {
         let signature: [u8; 32] = from_hex(&signature).ok_or(ChallengeError::Malformed)?;
         // In constant time. From here on everything in it is ours.
         self.sign(&parameters).verify_slice(&signature).map_err(|_| ChallengeError::Forged)?;
-        let now = now_ms.div_euclid(1000);
-        if now > parameters.expires_at {
+        if now_ms.div_euclid(1000) > parameters.expires_at {
             return Err(ChallengeError::Expired);
         }
         let is =
@@ -203,18 +234,14 @@ impl Challenges {
         if !is("action", action) || !is("scope", &self.scope(prefix)) {
             return Err(ChallengeError::Elsewhere);
         }
-        let nonce = from_hex(&parameters.nonce).ok_or(ChallengeError::Forged)?;
-        let salt = from_hex(&parameters.salt).ok_or(ChallengeError::Forged)?;
-        if !self.answered.add(nonce, parameters.expires_at, now) {
-            return Err(ChallengeError::Used);
-        }
-        Ok(Claim {
-            nonce,
-            salt,
+        let claim = Claim {
+            nonce: from_hex(&parameters.nonce).ok_or(ChallengeError::Forged)?,
+            salt: from_hex(&parameters.salt).ok_or(ChallengeError::Forged)?,
             key_prefix: parameters.key_prefix,
             iterations: parameters.cost,
             counter: payload.solution.counter,
-        })
+        };
+        Ok((claim, parameters.expires_at))
     }
 
     /// The HMAC of the parameters' JSON, as the protocol has it.

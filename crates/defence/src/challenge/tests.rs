@@ -65,6 +65,23 @@ fn an_answer_is_good_once_there_and_in_its_time() {
 }
 
 #[test]
+fn an_answer_that_is_looked_at_is_as_good_as_before() {
+    let mut run = Run::new(1);
+    let answer = solve(&run.issue()).unwrap();
+    let peek = |run: &Run, action, now_ms| {
+        run.challenges.peek(&answer, (home(), action), now_ms).map(|claim| claim.is_right())
+    };
+    let first = run.challenges.peek(&answer, (home(), "sign up"), NOW_MS).unwrap();
+    let again = run.challenges.peek(&answer, (home(), "sign up"), NOW_MS).unwrap();
+    assert_eq!(first.id(), again.id());
+    assert_eq!(peek(&run, "sign up", NOW_MS), Ok(true));
+    assert_eq!(peek(&run, "sign in", NOW_MS), Err(ChallengeError::Elsewhere));
+    assert_eq!(peek(&run, "sign up", NOW_MS + 301_000), Err(ChallengeError::Expired));
+    assert_eq!(run.claim(&answer), Ok(true));
+    assert_eq!(peek(&run, "sign up", NOW_MS), Err(ChallengeError::Used));
+}
+
+#[test]
 fn a_wrong_answer_uses_the_challenge_up() {
     let mut run = Run::new(1);
     let right = decode(&solve(&run.issue()).unwrap());

@@ -12,7 +12,7 @@ use super::tally::Outcome;
 use super::wire::{self, Reply, exchange, request, statuses};
 use crate::address;
 use crate::challenge::Challenge;
-use crate::http::{Connection, Pass};
+use crate::http::{CHALLENGE, Connection, Pass};
 use crate::kind::Kind;
 
 /// Requests of one connection in a flood.
@@ -75,7 +75,8 @@ pub(super) async fn sign_up(field: &Arc<Field>, kind: Kind, from: Ipv4Addr, mut 
         json!({"name": name, "password": format!("{:016x}{:08x}", rng.next_u64(), rng.next_u64() >> 32)});
     let (target, tally) = (&field.orders.target, field.tallies.of(kind));
     for round in 0..=CHALLENGES_MAX {
-        let bytes = request(target, "POST", "/api/sign-up", "", &body.to_string());
+        let shown = body["challenge"].as_str().map(|solution| format!("{CHALLENGE}: {solution}\r\n"));
+        let bytes = request(target, "POST", "/api/sign-up", &shown.unwrap_or_default(), &body.to_string());
         let reply = exchange(target, from, &bytes).await;
         tally.end(reply.outcome);
         if reply.outcome == Outcome::Status(201) {

@@ -87,15 +87,30 @@ async fn log_in(world: &World, user: usize, phase: Phase, at: Duration) -> Login
     Login { phase, at, waited: world.timer.now().saturating_sub(at), end }
 }
 
-/// The answer to a login; to a second one, if the first was that a challenge is to be solved.
+/// The answer to a login; to a second one, if the first was that a challenge is to be solved. As the page does, it asks
+/// again where nobody answers.
 async fn ask_to_come_in(
     world: &World,
     from: std::net::Ipv4Addr,
     mut body: serde_json::Value,
 ) -> Result<Answer, Trouble> {
+    const TRIES_MAX: u32 = 3;
+    let mut tries = 0;
     loop {
-        let mut connection = Connection::open(&world.target, from).await?;
-        let answer = connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await?;
+        tries += 1;
+        let asked = async {
+            let mut connection = Connection::open(&world.target, from).await?;
+            connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await
+        };
+        let answer = match asked.await {
+            Ok(answer) => answer,
+            Err(_) if tries < TRIES_MAX => {
+                tokio::time::sleep(COME_BACK).await;
+                continue;
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        tries = 0;
         let challenge = Challenge::find(&answer.body)
             .filter(|_| answer.status == CHALLENGED && body.get("challenge").is_none());
         let Some(challenge) = challenge else { return Ok(answer) };

@@ -3,7 +3,8 @@
 //! asking.
 //!
 //! ```text
-//! first bytes         Strangers: so many a second by errand    strangers.rs, connections/doorman.rs
+//! first bytes         Strangers: so many a second by errand,   strangers.rs, toll.rs,
+//!                     more who solve a challenge               connections/doorman.rs
 //! head of a request   Standing: class by signatures           accounts/standing.rs
 //! before its body     Turnstile: room for requests            turnstile.rs
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
@@ -18,6 +19,7 @@ mod keep;
 mod lanes;
 mod portion;
 mod strangers;
+mod toll;
 mod turns;
 mod turnstile;
 mod underway;
@@ -33,6 +35,7 @@ pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Portion, Wish};
 pub(crate) use self::strangers::{Counted, Errand, too_many};
+pub(crate) use self::toll::Toll;
 pub(crate) use self::turns::Turns;
 pub(crate) use self::turnstile::turnstile;
 pub(crate) use self::underway::{Counts, Listens};

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base::Rng;
+use defence::challenge::LIFETIME;
 use defence::{Bucket, Class, Rates};
 use store::UserId;
 
@@ -21,8 +22,8 @@ const ANSWERS: f64 = 500.0;
 /// For how long it is looked, from the last that was too many on.
 const PRESSED: Duration = Duration::from_secs(2);
 
-/// Visits are fewer while a task waits for longer than this.
-const LATE: Duration = Duration::from_millis(10);
+/// Visits are fewer while a task waits for longer than this part of what makes all requests fewer.
+const LATE_PART: u32 = 10;
 /// Of the visits of a second, how many may come at once.
 const VISITS_AT_ONCE: f64 = 0.25;
 /// What is left of them each time that one does, and what they grow by each time that none does.
@@ -47,6 +48,15 @@ const OF_USER_WINDOW: Duration = Duration::from_secs(2);
 /// Of those of strangers, so many there may be of them.
 const EXCESS_PART: f64 = 0.1;
 const OF_USER_COLUMNS: usize = 1 << 12;
+
+/// While very many come, the part of those of a second who may sign in or sign up without having solved a challenge for
+/// it: to ask for one takes a tenth of what their request does.
+const UNPAID: f64 = 0.1;
+/// Challenges in a second that they are given.
+const CHALLENGES: f64 = 1000.0;
+/// How often one answer lets somebody in: it is used up when a request of theirs is answered, and not every one is.
+const ENTRIES_MAX: u64 = 3;
+const PAID_COLUMNS: usize = 1 << 12;
 
 /// What a stranger comes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +113,17 @@ struct Inner {
     by_errand: [Bucket; Errand::COUNT],
     /// Who has shown a device that somebody signed in with.
     guests: Bucket,
+    /// Who has solved a challenge.
+    paid: Bucket,
+    /// How often one was shown.
+    entries: Rates,
     answers: Bucket,
+    challenges: Bucket,
     rate: f64,
+    /// While a task waits for longer, visits are fewer.
+    late: Duration,
+    /// Whether those who have solved none are fewer now.
+    is_toll_asked: bool,
     /// The part of visits that there may be now.
     visits: f64,
     of_users: Rates,
@@ -114,8 +133,18 @@ impl Inner {
     /// Very many begin to come: what was saved up for a moment like any other is not for this one.
     fn begin_pressed(&mut self, now: Duration) {
         self.let_visit(self.visits.min(VISITS_AT_FIRST), now);
+        self.let_unpaid(UNPAID, now);
         for errand in [Errand::SignIn, Errand::SignUp] {
             self.by_errand[errand as usize].leave((self.rate * AT_ONCE_AT_FIRST).max(1.0), now);
+        }
+    }
+
+    /// This part of those who sign in and sign up in calm.
+    fn let_unpaid(&mut self, part: f64, now: Duration) {
+        self.is_toll_asked = part < 1.0;
+        let rate = (self.rate * part).max(1.0);
+        for errand in [Errand::SignIn, Errand::SignUp] {
+            self.by_errand[errand as usize].change(rate, rate, now);
         }
     }
 
@@ -142,8 +171,13 @@ impl Strangers {
                 Bucket::new((rate * EXCESS_PART).max(1.0), rate * EXCESS_PART),
             ],
             guests: bucket(),
+            paid: bucket(),
+            entries: Rates::new(LIFETIME, PAID_COLUMNS, rng),
             answers: Bucket::new(ANSWERS, ANSWERS),
+            challenges: Bucket::new(CHALLENGES, CHALLENGES),
             rate,
+            late: settings.delay_max / LATE_PART,
+            is_toll_asked: false,
             visits: 1.0,
             of_users: Rates::new(OF_USER_WINDOW, OF_USER_COLUMNS, rng),
         };
@@ -175,13 +209,17 @@ impl Strangers {
         let mut inner = self.lock();
         // Whoever uses the cores to the full without a flood is a server that is put to good use.
         let is_busy = used > BUSY && now < inner.pressed_until;
-        let least = if delay > LATE { VISITS_MIN } else { VISITS_WHILE_BUSY };
-        let part = if delay > LATE || is_busy {
+        let is_late = delay > inner.late;
+        let least = if is_late { VISITS_MIN } else { VISITS_WHILE_BUSY };
+        let part = if is_late || is_busy {
             (inner.visits * LESS).max(least.min(inner.visits))
         } else {
             (inner.visits * MORE).min(1.0)
         };
         inner.let_visit(part, now);
+        if inner.is_toll_asked && now >= inner.pressed_until {
+            inner.let_unpaid(1.0, now);
+        }
     }
 
     /// Counts a user's new connection; whether it is one of as many as a user has.
@@ -193,6 +231,18 @@ impl Strangers {
     /// Whether one more who is turned away may be told so.
     pub(crate) fn may_answer(&self, now: Duration) -> bool {
         self.lock().answers.take(0.0, now).is_ok()
+    }
+
+    /// Whether one more who is turned away may be given a challenge to come back with.
+    pub(crate) fn may_challenge(&self, now: Duration) -> bool {
+        self.lock().challenges.take(0.0, now).is_ok()
+    }
+
+    /// Counts a stranger's request that came with an answer to the challenge of this number; whether there may be one more
+    /// now.
+    pub(super) fn take_paid(&self, challenge: [u8; 16], now: Duration) -> bool {
+        let mut inner = self.lock();
+        inner.entries.take(&challenge, ENTRIES_MAX, now).is_ok() && inner.paid.take(0.0, now).is_ok()
     }
 
     /// Counts a stranger's request, if there may be one more now; else the time after which there may.
@@ -211,6 +261,9 @@ impl Strangers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Twice as long as visits don't mind.
+    const LATE: Duration = Duration::from_millis(20);
 
     fn strangers() -> Strangers {
         let settings = Defence { strangers_per_second: 10, ..Defence::default() };
@@ -249,7 +302,7 @@ mod tests {
             let now = Duration::from_secs(seconds);
             (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count()
         };
-        (0..20).for_each(|_| strangers.waited(2 * LATE, 0.5, Duration::ZERO));
+        (0..20).for_each(|_| strangers.waited(LATE, 0.5, Duration::ZERO));
         assert_eq!((let_in(Errand::Visit, 1), let_in(Errand::SignIn, 1)), (1, 10));
         (0..50).for_each(|_| strangers.waited(Duration::ZERO, 0.5, Duration::from_secs(2)));
         assert_eq!(let_in(Errand::Visit, 3), 2);
@@ -273,7 +326,7 @@ mod tests {
         (0..50).for_each(|_| strangers.waited(Duration::ZERO, 1.0, Duration::from_secs(4)));
         assert!((100..130).contains(&in_a_second(4)));
         // Those that are fewer already, as tasks waited, don't become more by it.
-        (0..50).for_each(|_| strangers.waited(2 * LATE, 1.0, Duration::from_millis(4990)));
+        (0..50).for_each(|_| strangers.waited(LATE, 1.0, Duration::from_millis(4990)));
         strangers.waited(Duration::ZERO, 1.0, Duration::from_millis(4995));
         assert!((40..60).contains(&in_a_second(5)));
     }
@@ -290,9 +343,30 @@ mod tests {
             let at_once =
                 |now| (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count();
             assert_eq!(at_once(now), 5, "{errand:?}");
-            let more = if errand == Errand::Visit { 5 } else { 50 };
-            assert_eq!(at_once(now + Duration::from_millis(500)), more, "{errand:?}");
+            assert_eq!(at_once(now + Duration::from_millis(500)), 5, "{errand:?}");
         }
+    }
+
+    #[test]
+    fn who_has_solved_a_challenge_comes_in_while_very_many_come() {
+        let settings = Defence { strangers_per_second: 100, ..Defence::default() };
+        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
+        let now = Duration::from_secs(1);
+        (0..300).for_each(|_| {
+            strangers.is_pressed_by_one_more(now);
+        });
+        let unpaid =
+            |now| (0..200).filter(|_| strangers.take(Class::Unknown, Errand::SignIn, now).is_ok()).count();
+        assert_eq!(unpaid(now), 5);
+        assert_eq!(unpaid(now + Duration::from_secs(1)), 10, "a tenth of those of calm");
+        // Each answer some times only, and all together as many as come in calm.
+        let entries = |number: u8| (0..9).filter(|_| strangers.take_paid([number; 16], now)).count();
+        assert_eq!(entries(1), 3);
+        assert_eq!((2..=200).map(entries).sum::<usize>(), 97);
+        assert_eq!((0..2000).filter(|_| strangers.may_challenge(now)).count(), 1000);
+        let later = now + PRESSED + Duration::from_secs(1);
+        strangers.waited(Duration::ZERO, 0.5, later);
+        assert_eq!(unpaid(later + Duration::from_secs(1)), 100, "as in calm");
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use defence::Class;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use serde_json::Value;
 
 use crate::accounts::{Arrival, Peer, Standing, Who};
 use crate::app::State;
-use crate::bulwark::{Errand, too_many};
+use crate::bulwark::{Errand, Toll, too_many};
 
 /// Of a request's head. Who sends more is looked at when all of it has come.
 const HEAD_BYTES: usize = 4096;
@@ -25,14 +26,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2";
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What is seen of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Seen {
     /// Nothing yet, or no whole head.
     Nothing,
     /// A user, or whoever has the machine.
     Known,
-    /// Somebody of this class, with an errand.
-    Stranger(Class, Errand),
+    /// Somebody of this class, with an errand; and what lets them in all the same, where something does.
+    Stranger(Class, Errand, Option<(Toll, Peer)>),
 }
 
 /// Looks at what has come of a connection, and leaves it there.
@@ -45,13 +46,13 @@ pub(super) fn look(app: &State, stream: impl AsFd, address: SocketAddr) -> Seen 
 
 fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     if head.starts_with(PREFACE) {
-        return Seen::Stranger(Class::Unknown, Errand::Http2);
+        return Seen::Stranger(Class::Unknown, Errand::Http2, None);
     }
-    let Some((path, headers)) = parse(head) else {
+    let Some(Head { method, path, headers }) = parse(head) else {
         // The first segment of a network takes more than this, so that whoever sends less and no whole head does it on
         // purpose.
         let is_part = (1..PART_BYTES_MAX).contains(&head.len());
-        return if is_part { Seen::Stranger(Class::Unknown, Errand::Visit) } else { Seen::Nothing };
+        return if is_part { Seen::Stranger(Class::Unknown, Errand::Visit, None) } else { Seen::Nothing };
     };
     let arrival = Arrival { address, tls: false, is_relayed: false };
     let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
@@ -60,14 +61,24 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
         Who::Machine => Seen::Known,
         Who::User(user) if app.bulwark.strangers.is_usual(user, class, app.clock.monotonic()) => Seen::Known,
         // More than a person makes: not in the strangers' way, nor in the other users'. A program may.
-        Who::User(_) if class >= Class::Established => Seen::Stranger(Class::Guest, Errand::of(path)),
-        Who::User(_) => Seen::Stranger(Class::Guest, Errand::Excess),
-        Who::Network(_) => Seen::Stranger(class, Errand::of(path)),
+        Who::User(_) if class >= Class::Established => Seen::Stranger(Class::Guest, Errand::of(path), None),
+        Who::User(_) => Seen::Stranger(Class::Guest, Errand::Excess, None),
+        Who::Network(_) => {
+            let toll = Toll::of(method, path, &headers).map(|toll| (toll, peer));
+            Seen::Stranger(class, Errand::of(path), toll)
+        }
     }
 }
 
-/// The path of a whole head of HTTP/1, and its fields.
-fn parse(head: &[u8]) -> Option<(&str, HeaderMap)> {
+/// A whole head of HTTP/1.
+struct Head<'a> {
+    method: &'a str,
+    /// Without its query.
+    path: &'a str,
+    headers: HeaderMap,
+}
+
+fn parse(head: &[u8]) -> Option<Head<'_>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     if !request.parse(head).is_ok_and(|status| status.is_complete()) {
@@ -79,17 +90,27 @@ fn parse(head: &[u8]) -> Option<(&str, HeaderMap)> {
         headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
     let path = request.path?;
-    Some((path.split_once('?').map_or(path, |(path, _)| path), headers))
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    Some(Head { method: request.method?, path, headers })
 }
 
-/// Tells a stranger to come back, and is done with the connection. What they sent is read first, as a connection that is
-/// closed with something unread is reset, and the answer lost with it.
+/// Tells a stranger to come back, and is done with the connection.
 pub(super) fn turn_away(stream: impl AsFd) {
+    say(stream, |head| busy(wants_page(head)));
+}
+
+/// Gives a stranger a challenge to come back with, and is done with the connection.
+pub(super) fn challenge(stream: impl AsFd, body: &Value) {
+    say(stream, |_| answer("428 Precondition Required", "application/json", "", &body.to_string()));
+}
+
+/// What they sent is read before, as a connection that is closed with something unread is reset, and the answer lost with
+/// it.
+fn say(stream: impl AsFd, answer: impl FnOnce(&[u8]) -> String) {
     let mut rest = [0; HEAD_BYTES];
     let read = recv(&stream, &mut rest[..], RecvFlags::DONTWAIT).map_or(0, |(read, _)| read);
-    let wants_page = wants_page(&rest[..read]);
     // To whom it can't be written has gone.
-    let _ = send(&stream, answer(wants_page).as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = send(&stream, answer(&rest[..read]).as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 /// Whether a browser shows what is answered.
@@ -97,7 +118,7 @@ fn wants_page(head: &[u8]) -> bool {
     head.starts_with(b"GET ") && head.windows(9).any(|bytes| bytes == b"text/html")
 }
 
-fn answer(is_page: bool) -> String {
+fn busy(is_page: bool) -> String {
     const PAGE: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
                         <meta http-equiv=refresh content=5><title>Busy</title>\
                         <p>Very many people are here at once. This page tries again by itself in a few seconds.";
@@ -108,11 +129,14 @@ fn answer(is_page: bool) -> String {
         // It is made of texts.
         ("application/json", error.unwrap_or_default())
     };
+    answer("503 Service Unavailable", kind, &format!("retry-after: {}\r\n", RETRY.as_secs()), &body)
+}
+
+fn answer(status: &str, kind: &str, fields: &str, body: &str) -> String {
     format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nretry-after: {}\r\n\
-         cache-control: no-store\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{fields}cache-control: no-store\r\n\
+         connection: close\r\n\r\n{body}",
         body.len(),
-        RETRY.as_secs(),
     )
 }
 
@@ -124,8 +148,8 @@ mod tests {
     fn a_whole_head_is_read_and_nothing_else() {
         let head =
             b"POST /api/login?x=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n{}";
-        let (path, headers) = parse(head).unwrap();
-        assert_eq!(path, "/api/login");
+        let Head { method, path, headers } = parse(head).unwrap();
+        assert_eq!((method, path), ("POST", "/api/login"));
         assert_eq!(headers.get_all("cookie").iter().count(), 2);
         assert!(parse(&head[..40]).is_none(), "not all of it");
         assert!(parse(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_none());
@@ -139,13 +163,13 @@ mod tests {
         assert!(wants_page(b"GET / HTTP/1.1\r\nAccept: text/html,*/*\r\n\r\n"));
         assert!(!wants_page(b"POST / HTTP/1.1\r\nAccept: text/html,*/*\r\n\r\n"));
         for (is_page, begins) in [(true, "<!doctype html>"), (false, "{\"error\":")] {
-            let answer = answer(is_page);
+            let answer = busy(is_page);
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
             assert!(body.starts_with(begins), "{body}");
         }
         let (_, body) =
-            answer(false).split_once("\r\n\r\n").map(|(head, body)| (head.len(), body.to_owned())).unwrap();
+            busy(false).split_once("\r\n\r\n").map(|(head, body)| (head.len(), body.to_owned())).unwrap();
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["error"]["code"], "overloaded");
     }

@@ -148,15 +148,19 @@ impl Lobby {
         match doorman::look(app, &stream, address) {
             Seen::Nothing => Look::Later,
             Seen::Known => Look::Known,
-            Seen::Stranger(class, errand) => {
-                if app.bulwark.strangers.take(class, errand, now).is_ok() {
+            Seen::Stranger(class, errand, toll) => {
+                let strangers = &app.bulwark.strangers;
+                let is_paid = || toll.as_ref().is_some_and(|(toll, peer)| app.is_paid(toll, *peer));
+                if strangers.take(class, errand, now).is_ok() || is_paid() {
                     return Look::Counted(errand);
                 }
                 app.metrics.refused(class, "request_rate");
-                if app.bulwark.strangers.may_answer(now) {
-                    doorman::turn_away(&stream);
-                } else {
-                    reset(&stream);
+                match toll {
+                    Some((toll, peer)) if strangers.may_challenge(now) => {
+                        doorman::challenge(&stream, &app.ask_toll(&toll, peer));
+                    }
+                    None if strangers.may_answer(now) => doorman::turn_away(&stream),
+                    _ => reset(&stream),
                 }
                 Look::TurnedAway
             }

@@ -36,7 +36,7 @@ pub(crate) use self::keep::keep_gate;
 pub use self::systems::{Systems, SystemsError};
 
 pub(crate) use self::pass::{HeldPlace, Pass, Shown, place_gone};
-pub(crate) use self::turned::{Turned, Waits};
+pub(crate) use self::turned::{Turned, Waits, challenge_body};
 pub(crate) use self::view::{IncidentView, LevelName, MoveView, RegistrationView, SignalsView, StatusView};
 
 use self::counts::{Beside, Counts, Minute};
@@ -274,6 +274,16 @@ impl Gatehouse {
             inner.counts.challenges_failed += 1;
         }
         claimed
+    }
+
+    /// Looks at an answer to a challenge, which stays as good as it is; see [`Challenges::peek`].
+    pub(crate) fn peek(
+        &self,
+        answer: &str,
+        (prefix, action): (Prefix, Action),
+        now: Moment,
+    ) -> Result<Claim, ChallengeError> {
+        self.lock().challenges.peek(answer, (prefix, action.name()), now.unix_ms)
     }
 
     /// Counts what came of the work of an answer.

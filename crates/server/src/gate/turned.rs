@@ -101,7 +101,10 @@ impl IntoResponse for Turned {
         match self {
             Self::Error(error) => error.into_response(),
             Self::Waiting(waiting) => (StatusCode::ACCEPTED, Json(Waits { waiting })).into_response(),
-            Self::Challenge { failed, action, challenge } => challenged(failed, action, &challenge),
+            Self::Challenge { failed, action, challenge } => {
+                let body = challenge_body(failed, action, &challenge);
+                (StatusCode::PRECONDITION_REQUIRED, Json(body)).into_response()
+            }
             Self::NoPlace { reason, retry_after } => {
                 let message =
                     format!("new accounts have to wait, and there is no place to wait in: {reason}");
@@ -115,7 +118,8 @@ impl IntoResponse for Turned {
     }
 }
 
-fn challenged(failed: bool, action: Action, challenge: &Challenge) -> Response {
+/// What comes with 428, for who has to solve a challenge first; again, if what was shown is no answer to one.
+pub(crate) fn challenge_body(failed: bool, action: Action, challenge: &Challenge) -> Value {
     let (code, message) = if failed {
         ("challenge_failed", "this answer to the challenge is wrong, too old or was used; here is another")
     } else {
@@ -129,5 +133,5 @@ fn challenged(failed: bool, action: Action, challenge: &Challenge) -> Response {
     // Both have a JSON.
     let mut body = serde_json::to_value(error.body()).unwrap_or_default();
     body["challenge"] = serde_json::to_value(challenge).unwrap_or(Value::Null);
-    (StatusCode::PRECONDITION_REQUIRED, Json(body)).into_response()
+    body
 }

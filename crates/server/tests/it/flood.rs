@@ -147,6 +147,58 @@ async fn strangers_who_flood_one_errand_are_in_nobody_s_way_who_has_another() {
     assert_eq!(visit(23).await, 200);
 }
 
+/// So many of `count` tries of a password are answered with 401, which is after it was looked at.
+async fn looked_at(site: &Site, count: u32) -> usize {
+    let guess = async |number| {
+        let reply = Stranger::of_many(site, number).log_in("ahab", "wrong, but long", None).await;
+        assert!([401, 428].contains(&reply.status), "{}", reply.text());
+        reply.status == 401
+    };
+    join_all((0..count).map(guess)).await.into_iter().filter(|is_looked_at| *is_looked_at).count()
+}
+
+#[tokio::test]
+async fn who_solves_a_challenge_comes_in_where_too_many_sign_in() {
+    let site = served(|settings| {
+        settings.defence.strangers_per_second = 10;
+        // Nothing but how many come is the reason.
+        settings.defence.logins = false;
+    })
+    .await;
+    somebody(&site, "ishmael", "198.51.100.1").await;
+    site.clock.advance(Duration::from_secs(10));
+    assert_eq!(looked_at(&site, 30).await, 10);
+
+    let stranger = Stranger::at(&site, "203.0.113.1");
+    let refused = stranger.log_in("ishmael", PASSWORD, None).await;
+    refused.is_error(428, "challenge_required");
+    assert_eq!(refused.header("connection"), "close");
+    let answer = solve(&read_challenge(&refused)).unwrap();
+    let elsewhere = Stranger::at(&site, "198.18.0.1").log_in("ishmael", PASSWORD, Some(&answer)).await;
+    elsewhere.is_error(428, "challenge_failed");
+    // A request may get lost on the way, but one answer is no way in for a flood.
+    let mut tries = Vec::new();
+    for _ in 0..5 {
+        tries.push(stranger.log_in("ishmael", PASSWORD, Some(&answer)).await.status);
+    }
+    assert_eq!(tries, [200, 200, 200, 428, 428]);
+
+    // Who has no account yet may come for one in their turn.
+    let names: Vec<_> = (0..12).map(|number| format!("newcomer {number}")).collect();
+    let newcomers: Vec<_> = (0..12).map(|number| Stranger::of_many(&site, 100 + number)).collect();
+    let nothing = json!({});
+    let asked = newcomers.iter().zip(&names).map(|(newcomer, name)| newcomer.sign_up(name, &nothing));
+    let replies = join_all(asked).await;
+    let challenged: Vec<_> = (0..12).filter(|at| replies[*at].status == 428).collect();
+    assert_eq!(challenged.len(), 2, "all others have an account, or an answer about one");
+    for at in challenged {
+        let answer = solve(&read_challenge(&replies[at])).unwrap();
+        let made = newcomers[at].sign_up(&names[at], &json!({"challenge": answer})).await;
+        assert_ne!(made.status, 428, "{}", made.text());
+        assert_ne!(made.json()["error"]["code"], "overloaded", "{}", made.text());
+    }
+}
+
 #[tokio::test]
 async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     let site = served(|settings| {
@@ -181,6 +233,23 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     let guess = json!({"login": "ishmael", "password": "wrong, but long"});
     let guess = client.request("POST", "/api/login", &json, serde_json::to_vec(&guess).unwrap()).await;
     guess.is_error(401, "wrong_login");
+    // Of many who sign in, most are given a challenge by their first bytes, and who solves it is let in by these.
+    let login = json!({"login": "ishmael", "password": PASSWORD});
+    let log_in = async |answer: &str| {
+        let mut headers = json.to_vec();
+        headers.extend((!answer.is_empty()).then_some(("x-cachalot-challenge", answer)));
+        client.request("POST", "/api/login", &headers, serde_json::to_vec(&login).unwrap()).await
+    };
+    let mut replies = Vec::new();
+    for _ in 0..40 {
+        replies.push(log_in("").await);
+    }
+    let (refused, let_in): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status == 428);
+    assert!(refused.len() >= 15 && !let_in.is_empty(), "{} and {}", refused.len(), let_in.len());
+    assert_eq!((refused[0].header("connection"), refused[0].header("cache-control")), ("close", "no-store"));
+    let answer = solve(&read_challenge(refused[0])).unwrap();
+    assert_eq!(log_in(&answer).await.status, 200);
+    log_in("bm90IG9uZQ==").await.is_error(428, "challenge_failed");
     for _ in 0..5 {
         let own =
             client.request("GET", "/api/session", &[("host", NAME), ("cookie", cookie)], Vec::new()).await;

@@ -60,6 +60,8 @@ impl<'a> Stranger<'a> {
             ("content-type", "application/json"),
         ];
         headers.extend(self.cookie.as_deref().map(|cookie| ("cookie", cookie)));
+        // As the page does.
+        headers.extend(body["challenge"].as_str().map(|answer| ("x-cachalot-challenge", answer)));
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
         Client::new(self.site.address).request(method, path, &headers, body).await
     }

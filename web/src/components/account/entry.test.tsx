@@ -9,14 +9,17 @@ import { SignUpPage } from "./SignUpPage";
 import { VerifyPage } from "./VerifyPage";
 
 const asked: [string, unknown][] = [];
+let shown: (string | undefined)[] = [];
 let answers: Record<string, () => Response> = {};
 
 beforeAll(startLanguages);
 beforeEach(() => {
   asked.length = 0;
+  shown = [];
   answers = {};
   vi.stubGlobal("fetch", async (path: string, init: RequestInit) => {
     asked.push([path, JSON.parse(String(init.body))]);
+    shown.push((init.headers as Record<string, string>)["x-cachalot-challenge"]);
     const answer = answers[path];
     if (answer === undefined) throw new TypeError(`nothing is prepared for ${path}`);
     return answer();
@@ -65,6 +68,32 @@ describe("the login", () => {
     await waitFor(() =>
       expect(asked.at(-1)).toEqual(["/api/login/second", { ticket: "t", code: "k7wq-2b4d" }]),
     );
+  });
+
+  it("asks again while nobody answers, and shows what it has solved before its body", async () => {
+    const challenge = {
+      parameters: { algorithm: "a", keyPrefix: "0", nonce: "00", salt: "00" },
+      signature: "5e",
+    };
+    const replies = [
+      () => Promise.reject(new TypeError("Failed to fetch")),
+      () =>
+        Response.json({ error: { message: "m", code: "challenge_required" }, challenge }, { status: 428 }),
+      refuse(401, "wrong_login"),
+    ];
+    answers = { "/api/login": () => (replies.shift() ?? refuse(500, "internal"))() as Response };
+    class Solver extends EventTarget {
+      postMessage() {
+        this.dispatchEvent(new MessageEvent("message", { data: { counter: 7 } }));
+      }
+      terminate() {}
+    }
+    vi.stubGlobal("Worker", Solver);
+    signIn();
+    await screen.findByText("The name or the password is wrong.", undefined, { timeout: 10_000 });
+    const solution = btoa(JSON.stringify({ challenge, solution: { counter: 7 } }));
+    expect(shown).toEqual([undefined, undefined, solution]);
+    expect(asked.at(-1)).toEqual(["/api/login", { login: "ada", password: "deep", challenge: solution }]);
   });
 
   it("goes back to the password when the code comes too late", async () => {

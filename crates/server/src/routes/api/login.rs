@@ -42,6 +42,8 @@ enum LoggedIn {
     path = "/api/login",
     operation_id = "login",
     tag = "account",
+    params(("x-cachalot-challenge" = Option<String>, Header, description = "The body's `challenge` again: while very many \
+        come, who shows it here is let in before the body is read.")),
     request_body = Asked,
     responses(
         (status = 200, body = LoggedIn),

@@ -51,6 +51,8 @@ impl Asked {
     path = "/api/sign-up",
     operation_id = "sign_up",
     tag = "account",
+    params(("x-cachalot-challenge" = Option<String>, Header, description = "The body's `challenge` again: while very many \
+        come, who shows it here is let in before the body is read.")),
     request_body = Asked,
     responses(
         (status = 201, body = super::session::SessionView),
