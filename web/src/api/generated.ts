@@ -6351,7 +6351,10 @@ export interface operations {
     login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The body's `challenge` again: while very many come, who shows it here is let in before the body is read. */
+                "x-cachalot-challenge"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6855,7 +6858,10 @@ export interface operations {
     sign_up: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The body's `challenge` again: while very many come, who shows it here is let in before the body is read. */
+                "x-cachalot-challenge"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
