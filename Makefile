@@ -159,7 +159,7 @@ bench-turns: build $(CACHALOT_TEST_MODEL) ## the first token of each turn of a c
 bench-steered: build $(CACHALOT_TEST_MODEL) ## what a grammar costs each token; see benches/README.md
 	$(PYTHON) benches/steered.py target/release/cachalot $(CACHALOT_TEST_MODEL)
 
-bench-drill: build $(CACHALOT_TEST_MODEL) ## the attack drill, 25 times: 20 minutes of a machine with nothing else to do; see benches/README.md
+bench-drill: build $(CACHALOT_TEST_MODEL) ## the attack drill, 29 times: 25 minutes of a machine with nothing else to do; see benches/README.md
 	cargo build --release --locked --package cachalot-drill --example plain
 	$(PYTHON) benches/drill.py target/release/cachalot $(CACHALOT_TEST_MODEL) --plain target/release/examples/plain
 

@@ -158,6 +158,23 @@ def costs(report: dict) -> str:
     return "\n".join(lines)
 
 
+def every_seed(record: "Record", title: str, drills: Drills, count: int, strength: int | None = None) -> dict:
+    """The main mix with every seed; the summary of the first."""
+    other = [] if strength is None else ["--strength", str(strength)]
+    name = "" if strength is None else f"{strength} times, "
+    names = [f"{name}seed {seed}" for seed in range(1, count + 1)]
+    seeds = [(name, drills.run(name, "--seed", name.rpartition(" ")[2], *other)) for name in names]
+    median = {
+        figure: statistics.median(values) if all(value is not None for value in values) else None
+        for figure in seeds[0][1]["summary"]
+        for values in [[report["summary"][figure] for _, report in seeds]]
+    }
+    goals = {} if strength is None else {"goodput_ratio": 0.95}
+    mix = table("seed", [*summaries(seeds), ("median", median)], goals)
+    record.add(title, mix + "\n\n" + waits([report for _, report in seeds]))
+    return seeds[0][1]["summary"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("binary")
@@ -179,15 +196,7 @@ def main() -> None:
         record = Record(drills, "drill-mix", "`python benches/drill.py BINARY MODEL --mix`")
     else:
         record = Record(drills)
-    seeds = [(f"seed {seed}", drills.run(f"seed {seed}", "--seed", str(seed))) for seed in range(1, arguments.seeds + 1)]
-    median = {
-        figure: statistics.median(values) if all(value is not None for value in values) else None
-        for figure in seeds[0][1]["summary"]
-        for values in [[report["summary"][figure] for _, report in seeds]]
-    }
-    first = seeds[0][1]["summary"]
-    mix = table("seed", [*summaries(seeds), ("median", median)])
-    record.add("The main mix", mix + "\n\n" + waits([report for _, report in seeds]))
+    first = every_seed(record, "The main mix", drills, arguments.seeds)
     if arguments.mix:
         return
     long = drills.run("long", "--seed", "1", "--duration", str(arguments.duration), quick=False)
@@ -207,8 +216,7 @@ def main() -> None:
         table("drill", [("viral, 5 times the newcomers", crowd["summary"])], {"detect_seconds": None})
         + f"\n\nRegistration was {'' if suspended else 'never '}suspended.",
     )
-    strong = drills.run("strength 100", "--seed", "1", "--strength", "100")
-    record.add("Stronger", table("strength", [("100 times", strong["summary"])], {"goodput_ratio": 0.95}))
+    every_seed(record, "100 times", drills, arguments.seeds, 100)
     if arguments.plain:
         environment = {"CACHALOT_DRILL_PLAIN": arguments.plain}
         plain = drills.run("plain", "--seed", "1", "--target", "plain", environment=environment)

@@ -72,13 +72,11 @@ impl State {
     pub(crate) async fn try_login(&self, tried: Tried<'_>) -> Result<LoginTry, Turned> {
         let Tried { login, peer, standing, device, challenge } = tried;
         let mut proof = LoginProof::default();
-        let mut answer = self.login_answer(login, peer, proof);
-        if let LoginAnswer::Challenge(_) = answer
-            && let Some(shown) = challenge
-        {
+        // Also where none is asked for any more: in whose turn the password is hashed goes by it.
+        if let Some(shown) = challenge {
             proof.challenge = self.is_solved(shown, Action::SignIn, peer).await?;
-            answer = self.login_answer(login, peer, proof);
         }
+        let mut answer = self.login_answer(login, peer, proof);
         let mut user = None;
         if answer != LoginAnswer::Allow && device.is_some() {
             user = self.store.user_by_login(login.to_owned()).await?;
@@ -104,7 +102,8 @@ impl State {
         }
         let class = match proof {
             LoginProof { known_device: Some(_), .. } => Class::Established,
-            LoginProof { challenge: true, .. } => Class::Guest,
+            // Before all who come for an account, whatever these have shown.
+            LoginProof { challenge: true, .. } => Class::New,
             LoginProof { .. } => Class::Unknown,
         };
         Ok(LoginTry { user, standing: standing.at_least(class), proof })

@@ -176,12 +176,9 @@ async fn who_solves_a_challenge_comes_in_where_too_many_sign_in() {
     let answer = solve(&read_challenge(&refused)).unwrap();
     let elsewhere = Stranger::at(&site, "198.18.0.1").log_in("ishmael", PASSWORD, Some(&answer)).await;
     elsewhere.is_error(428, "challenge_failed");
-    // A request may get lost on the way, but one answer is no way in for a flood.
-    let mut tries = Vec::new();
-    for _ in 0..5 {
-        tries.push(stranger.log_in("ishmael", PASSWORD, Some(&answer)).await.status);
-    }
-    assert_eq!(tries, [200, 200, 200, 428, 428]);
+    assert_eq!(stranger.log_in("ishmael", PASSWORD, Some(&answer)).await.status, 200);
+    // One answer is no way in for a flood.
+    stranger.log_in("ishmael", PASSWORD, Some(&answer)).await.is_error(428, "challenge_failed");
 
     // Who has no account yet may come for one in their turn.
     let names: Vec<_> = (0..12).map(|number| format!("newcomer {number}")).collect();
