@@ -49,6 +49,8 @@ use crate::settings::Defence;
 
 /// Prompts that may wait to be read for each that is, and those of one caller.
 const CHECKS_WAITING: u32 = 1024;
+/// Connections that may wait for their first request to be begun; no others than are open anyway.
+const ENTRIES_WAITING: u32 = 1 << 14;
 
 #[derive(Debug)]
 pub(crate) struct Bulwark {
@@ -61,6 +63,8 @@ pub(crate) struct Bulwark {
     brownout: Mutex<Brownout>,
     /// Prompts that may be rendered and tokenised at once.
     pub(crate) checks: Turns,
+    /// Connections whose first request is begun at once, while very many come: as many as there are threads for them.
+    pub(crate) entries: Turns,
 }
 
 impl Bulwark {
@@ -75,6 +79,7 @@ impl Bulwark {
             underway: Underway::new(),
             brownout: Mutex::new(Brownout::new(now)),
             checks: Turns::new(cores, CHECKS_WAITING, shares, CHECKS_WAITING / 2),
+            entries: Turns::new(cores, ENTRIES_WAITING, shares, ENTRIES_WAITING / 2),
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::converse::Opened;
 use super::door::Door;
+use super::doorman::Seen;
 use super::lobby::{Lobby, Look};
 use super::transport::reset;
 use crate::app::App;
@@ -26,6 +27,10 @@ use crate::tls::Handshakes;
 /// Pauses after an accept that failed for want of something: trying again at once would only burn a core.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// While very many come, so many are looked at before the strangers among them are judged: to look takes a quarter of
+/// what it takes to turn somebody away, and a user who came after them is let in first.
+const LOOKED_AT_ONCE: usize = 64;
 
 /// Connections over the control socket at once; more wait in its queue.
 const CONTROL_CONNECTIONS_MAX: usize = 64;
@@ -111,12 +116,22 @@ pub(crate) async fn run(
             accepted = accept(&entrance.doors, turn, &lobby) => match accepted {
                 Ok(accepted) => {
                     pause.over();
-                    let is_pressed = lobby.is_pressed_by_one_more();
+                    let mut reception = Reception {
+                        lobby: &lobby,
+                        router: &router,
+                        tls: entrance.tls.as_ref(),
+                        connections: &mut connections,
+                        strangers: Vec::new(),
+                    };
+                    let is_pressed = reception.receive(accepted);
                     if is_kept_back != (is_pressed && lobby.looks()) {
                         is_kept_back = !is_kept_back;
                         entrance.doors.iter().for_each(|door| door.keep_silent_back(is_kept_back));
                     }
-                    admit(&lobby, &router, entrance.tls.as_ref(), &mut connections, accepted, is_pressed);
+                    if is_pressed {
+                        reception.receive_more(&entrance.doors);
+                    }
+                    reception.judge_strangers();
                 }
                 Err(error) => pause.after(&error, &lobby).await,
             },
@@ -137,37 +152,76 @@ fn prepare(listener: &StdListener) {
     let _ = sockopt::set_tcp_keepcnt(listener, PROBES_MAX);
 }
 
-/// Takes a connection in or resets it: before TLS, and before anything is read or written.
-fn admit(
-    lobby: &Arc<Lobby>,
-    router: &Router,
-    tls: Option<&Arc<Handshakes>>,
-    connections: &mut JoinSet<()>,
-    (stream, address): (StdStream, SocketAddr),
-    is_pressed: bool,
-) {
-    let ip = address.ip().to_canonical();
-    let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
-    // What TLS hides is seen later, and a proxy's connections are no strangers'.
-    let may_look = lobby.looks() && tls.is_none() && !is_proxy;
-    let look = match (may_look, is_pressed) {
-        (false, _) => Look::None,
-        (true, false) => Look::Unpressed,
-        (true, true) => lobby.look(&stream, address),
-    };
-    if look == Look::TurnedAway {
-        return;
+/// Takes connections in or resets them: before TLS, and before anything is read or written.
+struct Reception<'a> {
+    lobby: &'a Arc<Lobby>,
+    router: &'a Router,
+    tls: Option<&'a Arc<Handshakes>>,
+    connections: &'a mut JoinSet<()>,
+    /// Those that are not taken in yet, with what was seen of them.
+    strangers: Vec<(StdStream, SocketAddr, Seen)>,
+}
+
+impl Reception<'_> {
+    /// Takes a connection in, or puts it with the strangers; whether very many come.
+    fn receive(&mut self, (stream, address): (StdStream, SocketAddr)) -> bool {
+        let lobby = self.lobby;
+        let is_pressed = lobby.is_pressed_by_one_more();
+        // What TLS hides is seen later, and a proxy's connections are no strangers'.
+        let look = match (lobby.looks() && self.tls.is_none() && !self.is_proxy(address), is_pressed) {
+            (false, _) => Look::None,
+            (true, false) => Look::Unpressed,
+            (true, true) => match lobby.see(&stream, address) {
+                Seen::Known(standing) => Look::Known(standing),
+                seen => {
+                    self.strangers.push((stream, address, seen));
+                    return is_pressed;
+                }
+            },
+        };
+        self.admit(stream, address, look);
+        is_pressed
     }
-    let Ok(place) = lobby.admit(ip, look.shown(), is_proxy) else { return reset(&stream) };
-    // Each event of a stream goes out by itself. Who can't be watched is let go.
-    let watched = || {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        TcpStream::from_std(stream)
-    };
-    let Ok(stream) = watched() else { return };
-    let opened = Opened { lobby: Arc::clone(lobby), router: router.clone(), look };
-    connections.spawn(opened.serve(stream, address, place, tls.cloned()));
+
+    /// The same with those that wait in the kernel, as far as there is room for them.
+    fn receive_more(&mut self, doors: &[Door]) {
+        let mut received = 0;
+        for door in doors {
+            while received < LOOKED_AT_ONCE && self.lobby.has_room() {
+                let Some(accepted) = door.accept_now() else { break };
+                self.receive(accepted);
+                received += 1;
+            }
+        }
+    }
+
+    fn judge_strangers(mut self) {
+        for (stream, address, seen) in std::mem::take(&mut self.strangers) {
+            let look = self.lobby.judge(&stream, seen);
+            if look != Look::TurnedAway {
+                self.admit(stream, address, look);
+            }
+        }
+    }
+
+    fn is_proxy(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip))
+    }
+
+    fn admit(&mut self, stream: StdStream, address: SocketAddr, look: Look) {
+        let (lobby, ip) = (self.lobby, address.ip().to_canonical());
+        let Ok(place) = lobby.admit(ip, look.shown(), self.is_proxy(address)) else { return reset(&stream) };
+        // Each event of a stream goes out by itself. Who can't be watched is let go.
+        let watched = || {
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            TcpStream::from_std(stream)
+        };
+        let Ok(stream) = watched() else { return };
+        let opened = Opened { lobby: Arc::clone(lobby), router: self.router.clone(), look };
+        self.connections.spawn(opened.serve(stream, address, place, self.tls.cloned()));
+    }
 }
 
 /// Accepts when there is room, so that those beyond wait in the kernel's queue and cost nothing. The listeners take

@@ -1,7 +1,9 @@
 //! One connection from its first byte to its last.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -83,8 +85,40 @@ impl Opened {
         }
     }
 
-    /// PROXY header, TLS, HTTP, as far as there is each.
+    /// What is said on it, in the turn of whose it is where very many come at once.
     async fn converse(
+        mut self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+        tls: Option<&Handshakes>,
+        draining: &mut watch::Receiver<bool>,
+    ) {
+        if self.look == Look::Later && stream.readable().await.is_ok() {
+            self.look = self.lobby.judge(&stream, self.lobby.see(&stream, address));
+            if self.look == Look::TurnedAway {
+                return;
+            }
+        }
+        let mut turn = None;
+        if let Some(standing) = self.look.standing()
+            && stream.readable().await.is_ok()
+        {
+            // Where there is no place to wait in, there is nothing to wait for either.
+            turn = self.lobby.app.bulwark.entries.take(standing).await.ok();
+        }
+        let mut rest = pin!(self.speak_all(stream, address, place, tls, draining));
+        poll_fn(|context| {
+            let polled = rest.as_mut().poll(context);
+            // Its first request is on its way: what else it takes waits for others.
+            turn = None;
+            polled
+        })
+        .await;
+    }
+
+    /// PROXY header, TLS, HTTP, as far as there is each.
+    async fn speak_all(
         self,
         stream: TcpStream,
         address: SocketAddr,
@@ -92,14 +126,7 @@ impl Opened {
         tls: Option<&Handshakes>,
         draining: &mut watch::Receiver<bool>,
     ) {
-        let activity = Arc::clone(&place.activity);
-        let mut look = self.look;
-        if look == Look::Later && stream.readable().await.is_ok() {
-            look = self.lobby.look(&stream, address);
-            if look == Look::TurnedAway {
-                return;
-            }
-        }
+        let (activity, look) = (Arc::clone(&place.activity), self.look);
         let mut socket = Socket { stream, activity: Arc::clone(&activity) };
         let timeout = self.lobby.app.settings.write_timeout;
         let prepared = async {
@@ -130,7 +157,7 @@ impl Opened {
             Origin::Network(arrival),
             Some(place),
             Arc::clone(&self.lobby),
-            matches!(look, Look::Counted(_)),
+            matches!(look, Look::Counted(..)),
         );
         let lobby = Arc::clone(&self.lobby);
         match stream {
@@ -168,7 +195,7 @@ impl Opened {
         };
         let (streams, _ending_streams) = Streams::new(app.settings.write_timeout);
         let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = if speaks == Speaks::One {
-            let mut connection = std::pin::pin!(one(&app).serve_connection(TokioIo::new(stream), requests));
+            let mut connection = pin!(one(&app).serve_connection(TokioIo::new(stream), requests));
             tokio::select! {
                 ended = connection.as_mut() => ended.map_err(Into::into),
                 () = ending => {
@@ -179,7 +206,7 @@ impl Opened {
         } else {
             let builder = either(&app, streams);
             let builder = if speaks == Speaks::Two { builder.http2_only() } else { builder };
-            let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), requests));
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), requests));
             tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = ending => {

@@ -35,6 +35,12 @@ impl Door {
         }
     }
 
+    /// The next connection if there is one now.
+    pub(super) fn accept_now(&self) -> Option<(StdStream, SocketAddr)> {
+        // What is wrong is found again, and told, by who waits for one.
+        self.listener().accept().ok()
+    }
+
     /// Has the kernel keep back connections on which nothing has come, or no more: while very many come, who is silent
     /// costs nothing but an entry in its queue, and of everybody else it can be told at once who they are. After some
     /// seconds they are given out all the same. Where a system can't do it, they are given out as they come.

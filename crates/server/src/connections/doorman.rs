@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use defence::Class;
+use defence::{Class, Prefix};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde_json::Value;
 
@@ -31,9 +31,9 @@ pub(super) enum Seen {
     /// Nothing yet, or no whole head.
     Nothing,
     /// A user, or whoever has the machine.
-    Known,
-    /// Somebody of this class, with an errand; and what lets them in all the same, where something does.
-    Stranger(Class, Errand, Option<(Toll, Peer)>),
+    Known(Standing),
+    /// Somebody with an errand; and what lets them in all the same, where something does.
+    Stranger(Standing, Errand, Option<(Toll, Peer)>),
 }
 
 /// Looks at what has come of a connection, and leaves it there.
@@ -45,27 +45,33 @@ pub(super) fn look(app: &State, stream: impl AsFd, address: SocketAddr) -> Seen 
 }
 
 fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
+    let stranger =
+        Standing { class: Class::Unknown, who: Who::Network(Prefix::narrow(address.ip().to_canonical())) };
     if head.starts_with(PREFACE) {
-        return Seen::Stranger(Class::Unknown, Errand::Http2, None);
+        return Seen::Stranger(stranger, Errand::Http2, None);
     }
     let Some(Head { method, path, headers }) = parse(head) else {
         // The first segment of a network takes more than this, so that whoever sends less and no whole head does it on
         // purpose.
         let is_part = (1..PART_BYTES_MAX).contains(&head.len());
-        return if is_part { Seen::Stranger(Class::Unknown, Errand::Visit, None) } else { Seen::Nothing };
+        return if is_part { Seen::Stranger(stranger, Errand::Visit, None) } else { Seen::Nothing };
     };
     let arrival = Arrival { address, tls: false, is_relayed: false };
     let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
-    let Standing { class, who } = Standing::of(app, peer, &headers);
+    let standing = Standing::of(app, peer, &headers);
+    let Standing { class, who } = standing;
+    let as_guest = Standing { class: Class::Guest, who };
     match who {
-        Who::Machine => Seen::Known,
-        Who::User(user) if app.bulwark.strangers.is_usual(user, class, app.clock.monotonic()) => Seen::Known,
+        Who::Machine => Seen::Known(standing),
+        Who::User(user) if app.bulwark.strangers.is_usual(user, class, app.clock.monotonic()) => {
+            Seen::Known(standing)
+        }
         // More than a person makes: not in the strangers' way, nor in the other users'. A program may.
-        Who::User(_) if class >= Class::Established => Seen::Stranger(Class::Guest, Errand::of(path), None),
-        Who::User(_) => Seen::Stranger(Class::Guest, Errand::Excess, None),
+        Who::User(_) if class >= Class::Established => Seen::Stranger(as_guest, Errand::of(path), None),
+        Who::User(_) => Seen::Stranger(as_guest, Errand::Excess, None),
         Who::Network(_) => {
             let toll = Toll::of(method, path, &headers).map(|toll| (toll, peer));
-            Seen::Stranger(class, Errand::of(path), toll)
+            Seen::Stranger(standing, Errand::of(path), toll)
         }
     }
 }

@@ -16,6 +16,7 @@ use super::roster::{Counts, Id, Refusal, Room, Roster, Shown};
 use super::transport::reset;
 use super::watch::{Deadlines, Reason};
 use super::{PrefixCaps, descriptors};
+use crate::accounts::Standing;
 use crate::app::App;
 use crate::bulwark::Errand;
 
@@ -29,9 +30,9 @@ pub(super) enum Look {
     /// There was nothing to be seen yet.
     Later,
     /// A stranger's, whose first request is counted.
-    Counted(Errand),
+    Counted(Errand, Standing),
     /// A user's.
-    Known,
+    Known(Standing),
     /// The answer has been given.
     TurnedAway,
 }
@@ -40,9 +41,17 @@ impl Look {
     pub(super) fn shown(self) -> Shown {
         match self {
             Self::None | Self::TurnedAway => Shown::Nothing,
-            Self::Later | Self::Counted(Errand::Visit | Errand::Http2 | Errand::Excess) => Shown::Visit,
-            Self::Unpressed | Self::Counted(Errand::SignIn | Errand::SignUp) => Shown::Errand,
-            Self::Known => Shown::Account,
+            Self::Later | Self::Counted(Errand::Visit | Errand::Http2 | Errand::Excess, _) => Shown::Visit,
+            Self::Unpressed | Self::Counted(Errand::SignIn | Errand::SignUp, _) => Shown::Errand,
+            Self::Known(_) => Shown::Account,
+        }
+    }
+
+    /// Whose it is, where that was seen.
+    pub(super) fn standing(self) -> Option<Standing> {
+        match self {
+            Self::Counted(_, standing) | Self::Known(standing) => Some(standing),
+            Self::None | Self::Unpressed | Self::Later | Self::TurnedAway => None,
         }
     }
 }
@@ -90,6 +99,11 @@ impl Lobby {
             lifetime: limits.lifetime,
             resets: limits.resets,
         }
+    }
+
+    /// Whether another connection can be accepted now.
+    pub(super) fn has_room(&self) -> bool {
+        matches!(self.roster().room(self.app.clock.monotonic()), Room::Now)
     }
 
     /// Ready when another connection can be accepted.
@@ -142,17 +156,22 @@ impl Lobby {
         self.app.settings.defence.request_rates
     }
 
-    /// Looks at what has come of a connection, and turns strangers away of whom there are too many.
-    pub(super) fn look(&self, stream: impl AsFd, address: SocketAddr) -> Look {
+    /// Looks at what has come of a connection.
+    pub(super) fn see(&self, stream: impl AsFd, address: SocketAddr) -> Seen {
+        doorman::look(&self.app, stream, address)
+    }
+
+    /// Lets a connection in by what was seen of it; turns strangers away of whom there are too many.
+    pub(super) fn judge(&self, stream: impl AsFd, seen: Seen) -> Look {
         let (app, now) = (&self.app, self.app.clock.monotonic());
-        match doorman::look(app, &stream, address) {
+        match seen {
             Seen::Nothing => Look::Later,
-            Seen::Known => Look::Known,
-            Seen::Stranger(class, errand, toll) => {
-                let strangers = &app.bulwark.strangers;
+            Seen::Known(standing) => Look::Known(standing),
+            Seen::Stranger(standing, errand, toll) => {
+                let (strangers, class) = (&app.bulwark.strangers, standing.class);
                 let is_paid = || toll.as_ref().is_some_and(|(toll, peer)| app.is_paid(toll, *peer));
                 if strangers.take(class, errand, now).is_ok() || is_paid() {
-                    return Look::Counted(errand);
+                    return Look::Counted(errand, standing);
                 }
                 app.metrics.refused(class, "request_rate");
                 match toll {
