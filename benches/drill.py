@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--duration", type=int, default=60, help="seconds of the long drill's attack")
     parser.add_argument("--costs", action="store_true", help="what a refusal costs, and nothing else")
-    parser.add_argument("--mix", action="store_true", help="the main mix with every seed, and nothing else")
+    parser.add_argument("--mix", action="store_true", help="the main mix with every seed, also at 100 times the strength, and nothing else")
     parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)
@@ -198,6 +198,7 @@ def main() -> None:
         record = Record(drills)
     first = every_seed(record, "The main mix", drills, arguments.seeds)
     if arguments.mix:
+        every_seed(record, "100 times", drills, arguments.seeds, 100)
         return
     long = drills.run("long", "--seed", "1", "--duration", str(arguments.duration), quick=False)
     reopened = text(long["summary"]["reopen_seconds"])
