@@ -161,9 +161,11 @@ def costs(report: dict) -> str:
 def every_seed(record: "Record", title: str, drills: Drills, count: int, strength: int | None = None) -> dict:
     """The main mix with every seed; the summary of the first."""
     other = [] if strength is None else ["--strength", str(strength)]
-    name = "" if strength is None else f"{strength} times, "
-    names = [f"{name}seed {seed}" for seed in range(1, count + 1)]
-    seeds = [(name, drills.run(name, "--seed", name.rpartition(" ")[2], *other)) for name in names]
+    before = "" if strength is None else f"{strength} times, "
+    seeds = []
+    for seed in range(1, count + 1):
+        name = f"{before}seed {seed}"
+        seeds.append((name, drills.run(name, "--seed", str(seed), *other)))
     median = {
         figure: statistics.median(values) if all(value is not None for value in values) else None
         for figure in seeds[0][1]["summary"]
@@ -183,7 +185,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--duration", type=int, default=60, help="seconds of the long drill's attack")
     parser.add_argument("--costs", action="store_true", help="what a refusal costs, and nothing else")
-    parser.add_argument("--mix", action="store_true", help="the main mix with every seed, also at 100 times the strength, and nothing else")
+    parser.add_argument(
+        "--mix", action="store_true", help="the main mix with every seed, also at 100 times the strength, and nothing else"
+    )
     parser.add_argument("--alone", action="store_true", help="each kind of attack alone, too")
     arguments = parser.parse_args()
     drills = Drills(arguments.binary, arguments.model)

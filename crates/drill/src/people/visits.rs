@@ -87,35 +87,36 @@ async fn log_in(world: &World, user: usize, phase: Phase, at: Duration) -> Login
     Login { phase, at, waited: world.timer.now().saturating_sub(at), end }
 }
 
-/// The answer to a login; to a second one, if the first was that a challenge is to be solved. As the page does, it asks
-/// again where nobody answers.
+/// The answer to a login; to a second one, if the first was that a challenge is to be solved.
 async fn ask_to_come_in(
     world: &World,
     from: std::net::Ipv4Addr,
     mut body: serde_json::Value,
 ) -> Result<Answer, Trouble> {
-    const TRIES_MAX: u32 = 3;
-    let mut tries = 0;
     loop {
-        tries += 1;
-        let asked = async {
-            let mut connection = Connection::open(&world.target, from).await?;
-            connection.ask("POST", "/api/login", &Pass::None, Some(&body)).await
-        };
-        let answer = match asked.await {
-            Ok(answer) => answer,
-            Err(_) if tries < TRIES_MAX => {
-                tokio::time::sleep(COME_BACK).await;
-                continue;
-            }
-            Err(trouble) => return Err(trouble),
-        };
-        tries = 0;
+        let answer = log_in_again(world, from, &body).await?;
         let challenge = Challenge::find(&answer.body)
             .filter(|_| answer.status == CHALLENGED && body.get("challenge").is_none());
         let Some(challenge) = challenge else { return Ok(answer) };
         let Some(solution) = challenge.solve_as_browser().await else { return Ok(answer) };
         body["challenge"] = json!(solution);
+    }
+}
+
+/// As the page does: asks again where nobody answers, for a moment.
+async fn log_in_again(
+    world: &World,
+    from: std::net::Ipv4Addr,
+    body: &serde_json::Value,
+) -> Result<Answer, Trouble> {
+    const TRIES_MAX: u32 = 3;
+    let mut tries = 1;
+    loop {
+        match post(world, from, "/api/login", body).await {
+            Err(_) if tries < TRIES_MAX => tries += 1,
+            answered => return answered,
+        }
+        tokio::time::sleep(COME_BACK).await;
     }
 }
 
@@ -131,7 +132,7 @@ async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> Sign
         let name = format!("{}-newcomer-{number:x}", world.accounts.prefix);
         let mut body = json!({"name": name, "password": accounts::password(&mut rng)});
         loop {
-            match ask_for_account(world, from, &body).await {
+            match post(world, from, "/api/sign-up", &body).await {
                 Ok(answer) if answer.status == 201 => return Got::Account,
                 Ok(answer) if answer.body["waiting"]["place"].is_string() => return Got::Place,
                 Ok(answer) if answer.status == 202 => return Got::Letter,
@@ -160,11 +161,13 @@ async fn sign_up(world: &World, number: u64, phase: Phase, at: Duration) -> Sign
     SignUp { phase, at, waited: world.timer.now().saturating_sub(at), challenges, got }
 }
 
-async fn ask_for_account(
+/// What a stranger is answered who asks over a connection of their own.
+async fn post(
     world: &World,
     from: std::net::Ipv4Addr,
+    path: &str,
     body: &serde_json::Value,
 ) -> Result<Answer, Trouble> {
     let mut connection = Connection::open(&world.target, from).await?;
-    connection.ask("POST", "/api/sign-up", &Pass::None, Some(body)).await
+    connection.ask("POST", path, &Pass::None, Some(body)).await
 }

@@ -122,8 +122,6 @@ struct Inner {
     rate: f64,
     /// While a task waits for longer, visits are fewer.
     late: Duration,
-    /// Whether those who have solved none are fewer now.
-    is_toll_asked: bool,
     /// The part of visits that there may be now.
     visits: f64,
     of_users: Rates,
@@ -141,7 +139,6 @@ impl Inner {
 
     /// This part of those who sign in and sign up in calm.
     fn let_unpaid(&mut self, part: f64, now: Duration) {
-        self.is_toll_asked = part < 1.0;
         let rate = (self.rate * part).max(1.0);
         for errand in [Errand::SignIn, Errand::SignUp] {
             self.by_errand[errand as usize].change(rate, rate, now);
@@ -177,7 +174,6 @@ impl Strangers {
             challenges: Bucket::new(CHALLENGES, CHALLENGES),
             rate,
             late: settings.delay_max / LATE_PART,
-            is_toll_asked: false,
             visits: 1.0,
             of_users: Rates::new(OF_USER_WINDOW, OF_USER_COLUMNS, rng),
         };
@@ -217,9 +213,8 @@ impl Strangers {
             (inner.visits * MORE).min(1.0)
         };
         inner.let_visit(part, now);
-        if inner.is_toll_asked && now >= inner.pressed_until {
-            inner.let_unpaid(1.0, now);
-        }
+        let unpaid = if now < inner.pressed_until { UNPAID } else { 1.0 };
+        inner.let_unpaid(unpaid, now);
     }
 
     /// Counts a user's new connection; whether it is one of as many as a user has.
@@ -264,6 +259,16 @@ mod tests {
 
     /// Twice as long as visits don't mind.
     const LATE: Duration = Duration::from_millis(20);
+
+    /// Of a hundred a second, when very many have begun to come.
+    fn pressed(now: Duration) -> Strangers {
+        let settings = Defence { strangers_per_second: 100, ..Defence::default() };
+        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
+        (0..300).for_each(|_| {
+            strangers.is_pressed_by_one_more(now);
+        });
+        strangers
+    }
 
     fn strangers() -> Strangers {
         let settings = Defence { strangers_per_second: 10, ..Defence::default() };
@@ -333,12 +338,8 @@ mod tests {
 
     #[test]
     fn a_flood_finds_nothing_saved_up() {
-        let settings = Defence { strangers_per_second: 100, ..Defence::default() };
-        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
         let now = Duration::from_secs(1);
-        (0..300).for_each(|_| {
-            strangers.is_pressed_by_one_more(now);
-        });
+        let strangers = pressed(now);
         for errand in [Errand::SignIn, Errand::SignUp, Errand::Visit] {
             let at_once =
                 |now| (0..100).filter(|_| strangers.take(Class::Unknown, errand, now).is_ok()).count();
@@ -349,12 +350,8 @@ mod tests {
 
     #[test]
     fn who_has_solved_a_challenge_comes_in_while_very_many_come() {
-        let settings = Defence { strangers_per_second: 100, ..Defence::default() };
-        let strangers = Strangers::new(&settings, &mut Rng::from_seed(1));
         let now = Duration::from_secs(1);
-        (0..300).for_each(|_| {
-            strangers.is_pressed_by_one_more(now);
-        });
+        let strangers = pressed(now);
         let unpaid =
             |now| (0..200).filter(|_| strangers.take(Class::Unknown, Errand::SignIn, now).is_ok()).count();
         assert_eq!(unpaid(now), 5);

@@ -17,7 +17,7 @@ use base::Rng;
 use defence::{Adaptive, AdaptiveSettings, Class, Full, Pool, Shares, Shed, Slot};
 
 use super::{Counted, Errand, Toll, too_many};
-use crate::accounts::{Machine, Peer, Standing, Who};
+use crate::accounts::{Machine, Standing, Who};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics::Counted as Counting;
@@ -183,24 +183,9 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
     let now = app.clock.monotonic();
     let errand = Errand::of(request.uri().path());
     let counted = if is_counted { Ok(()) } else { app.bulwark.strangers.take(standing.class, errand, now) };
-    let counted = match counted {
-        Err(wait) => match Toll::of(request.method().as_str(), request.uri().path(), request.headers()) {
-            Some(toll) => {
-                let peer = Peer::of(request.extensions());
-                if !app.is_paid(&toll, peer) {
-                    app.metrics.refused(standing.class, NoRoom::Rate(wait).word());
-                    let body = app.ask_toll(&toll, peer);
-                    return closing(
-                        standing,
-                        (StatusCode::PRECONDITION_REQUIRED, Json(body)).into_response(),
-                    );
-                }
-                Ok(())
-            }
-            None => Err(wait),
-        },
-        counted => counted,
-    };
+    let toll = counted.err().and_then(|_| Toll::of_request(&request));
+    let is_paid = toll.as_ref().is_some_and(|toll| app.is_paid(toll));
+    let counted = if is_paid { Ok(()) } else { counted };
     match counted.map_err(NoRoom::Rate).and_then(|()| turnstile.take(kind, standing, now)) {
         Ok(slot) => {
             let counted = app.metrics.request_of(standing.class);
@@ -211,17 +196,19 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
         }
         Err(why) => {
             app.metrics.refused(standing.class, why.word());
-            closing(standing, ApiError::from(why).into_response())
+            let mut response = match (why, toll) {
+                (NoRoom::Rate(_), Some(toll)) => {
+                    (StatusCode::PRECONDITION_REQUIRED, Json(app.ask_toll(&toll))).into_response()
+                }
+                _ => ApiError::from(why).into_response(),
+            };
+            if standing.class == Class::Unknown {
+                // What else comes on it would only be refused.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
     }
-}
-
-/// What is said to who is not let in. Of a stranger's connection what else comes would only be refused.
-fn closing(standing: Standing, mut response: Response) -> Response {
-    if standing.class == Class::Unknown {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 #[cfg(test)]

@@ -165,10 +165,11 @@ struct Reception<'a> {
 impl Reception<'_> {
     /// Takes a connection in, or puts it with the strangers; whether very many come.
     fn receive(&mut self, (stream, address): (StdStream, SocketAddr)) -> bool {
-        let lobby = self.lobby;
+        let (lobby, ip) = (self.lobby, address.ip().to_canonical());
         let is_pressed = lobby.is_pressed_by_one_more();
+        let is_proxy = lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip));
         // What TLS hides is seen later, and a proxy's connections are no strangers'.
-        let look = match (lobby.looks() && self.tls.is_none() && !self.is_proxy(address), is_pressed) {
+        let look = match (lobby.looks() && self.tls.is_none() && !is_proxy, is_pressed) {
             (false, _) => Look::None,
             (true, false) => Look::Unpressed,
             (true, true) => match lobby.see(&stream, address) {
@@ -179,7 +180,7 @@ impl Reception<'_> {
                 }
             },
         };
-        self.admit(stream, address, look);
+        self.admit(stream, address, look, is_proxy);
         is_pressed
     }
 
@@ -199,19 +200,14 @@ impl Reception<'_> {
         for (stream, address, seen) in std::mem::take(&mut self.strangers) {
             let look = self.lobby.judge(&stream, seen);
             if look != Look::TurnedAway {
-                self.admit(stream, address, look);
+                self.admit(stream, address, look, false);
             }
         }
     }
 
-    fn is_proxy(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        self.lobby.app.settings.proxy.as_ref().is_some_and(|proxy| proxy.is_trusted(ip))
-    }
-
-    fn admit(&mut self, stream: StdStream, address: SocketAddr, look: Look) {
+    fn admit(&mut self, stream: StdStream, address: SocketAddr, look: Look, is_proxy: bool) {
         let (lobby, ip) = (self.lobby, address.ip().to_canonical());
-        let Ok(place) = lobby.admit(ip, look.shown(), self.is_proxy(address)) else { return reset(&stream) };
+        let Ok(place) = lobby.admit(ip, look.shown(), is_proxy) else { return reset(&stream) };
         // Each event of a stream goes out by itself. Who can't be watched is let go.
         let watched = || {
             stream.set_nodelay(true)?;

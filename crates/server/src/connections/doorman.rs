@@ -33,7 +33,7 @@ pub(super) enum Seen {
     /// A user, or whoever has the machine.
     Known(Standing),
     /// Somebody with an errand; and what lets them in all the same, where something does.
-    Stranger(Standing, Errand, Option<(Toll, Peer)>),
+    Stranger(Standing, Errand, Option<Toll>),
 }
 
 /// Looks at what has come of a connection, and leaves it there.
@@ -69,10 +69,7 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
         // More than a person makes: not in the strangers' way, nor in the other users'. A program may.
         Who::User(_) if class >= Class::Established => Seen::Stranger(as_guest, Errand::of(path), None),
         Who::User(_) => Seen::Stranger(as_guest, Errand::Excess, None),
-        Who::Network(_) => {
-            let toll = Toll::of(method, path, &headers).map(|toll| (toll, peer));
-            Seen::Stranger(standing, Errand::of(path), toll)
-        }
+        Who::Network(_) => Seen::Stranger(standing, Errand::of(path), Toll::of(method, path, &headers, peer)),
     }
 }
 

@@ -169,14 +169,14 @@ impl Lobby {
             Seen::Known(standing) => Look::Known(standing),
             Seen::Stranger(standing, errand, toll) => {
                 let (strangers, class) = (&app.bulwark.strangers, standing.class);
-                let is_paid = || toll.as_ref().is_some_and(|(toll, peer)| app.is_paid(toll, *peer));
+                let is_paid = || toll.as_ref().is_some_and(|toll| app.is_paid(toll));
                 if strangers.take(class, errand, now).is_ok() || is_paid() {
                     return Look::Counted(errand, standing);
                 }
                 app.metrics.refused(class, "request_rate");
                 match toll {
-                    Some((toll, peer)) if strangers.may_challenge(now) => {
-                        doorman::challenge(&stream, &app.ask_toll(&toll, peer));
+                    Some(toll) if strangers.may_challenge(now) => {
+                        doorman::challenge(&stream, &app.ask_toll(&toll));
                     }
                     None if strangers.may_answer(now) => doorman::turn_away(&stream),
                     _ => reset(&stream),
