@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -12,12 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use defence::{Class, Shares};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Standing;
 use super::breached::is_breached;
-use crate::bulwark::Turns;
+use crate::bulwark::{Turns, spare};
 use crate::error::ApiError;
 
 /// Shortest password, in characters (NIST SP 800-63B).
@@ -238,19 +236,13 @@ impl Hasher {
             |_| ApiError::busy("busy", "too many people are signing in at once; try again in a moment");
         let turn = self.turns.take(standing).await.map_err(full)?;
         self.computed.fetch_add(u64::from(kind == Work::Hash), Ordering::Relaxed);
-        let (sender, computed) = oneshot::channel();
         let niceness = if standing.class > Class::Unknown { NICENESS_OF_KNOWN } else { NICENESS };
-        // A thread of its own: the system gives it what others leave, and it could not take that back. To start it is a
-        // thousandth of the work.
-        let hashing = thread::Builder::new().name("password".to_owned()).spawn(move || {
-            // Where it may not be nicer, it is as nice as the others.
-            let _ = rustix::process::nice(niceness);
+        let work = move || {
             // Given back when the work is done, even if whoever asked for it has gone.
             let _turn = turn;
-            let _ = sender.send(work());
-        });
-        hashing.map_err(|error| ApiError::internal(format!("no thread for hashing a password: {error}")))?;
-        computed.await.map_err(|_| ApiError::internal("hashing a password panicked"))
+            work()
+        };
+        spare("password", niceness, work).await
     }
 }
 

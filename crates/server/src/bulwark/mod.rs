@@ -9,6 +9,7 @@
 //! before its body     Turnstile: room for requests            turnstile.rs
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
 //! before a prompt     Portion: caps, price, brownout          portion.rs, underway.rs
+//! reading a prompt    Turns; long ones stand back            turns.rs, spare.rs
 //! before a model      Berths: places by class, priority       berths.rs, engine's scheduler
 //! before a write      Lanes: of each class one at a time       lanes.rs, the store's lanes.rs
 //! all the while       how long tasks wait, models' load      keep.rs
@@ -18,6 +19,7 @@ mod berths;
 mod keep;
 mod lanes;
 mod portion;
+mod spare;
 mod strangers;
 mod toll;
 mod turns;
@@ -34,6 +36,7 @@ pub(crate) use self::berths::{Berths, Seated, fair_part};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
 pub(crate) use self::portion::{Cut, Portion, Wish};
+pub(crate) use self::spare::spare;
 pub(crate) use self::strangers::{Counted, Errand, too_many};
 pub(crate) use self::toll::Toll;
 pub(crate) use self::turns::Turns;
@@ -63,6 +66,8 @@ pub(crate) struct Bulwark {
     brownout: Mutex<Brownout>,
     /// Prompts that may be rendered and tokenised at once.
     pub(crate) checks: Turns,
+    /// The same of long ones, which stand back.
+    pub(crate) long_checks: Turns,
     /// Connections whose first request is begun at once, while very many come: as many as there are threads for them.
     pub(crate) entries: Turns,
 }
@@ -79,6 +84,7 @@ impl Bulwark {
             underway: Underway::new(),
             brownout: Mutex::new(Brownout::new(now)),
             checks: Turns::new(cores, CHECKS_WAITING, shares, CHECKS_WAITING / 2),
+            long_checks: Turns::new(cores, CHECKS_WAITING, shares, CHECKS_WAITING / 2),
             entries: Turns::new(cores, ENTRIES_WAITING, shares, ENTRIES_WAITING / 2),
         }
     }

@@ -8,7 +8,7 @@ use super::leave::Leave;
 use crate::accounts::{Client, Standing};
 use crate::answers::StartError;
 use crate::app::App;
-use crate::bulwark::{Counts, Cut, Portion, Wish};
+use crate::bulwark::{Counts, Cut, Portion, Wish, spare};
 use crate::error::ApiError;
 
 /// What is to be generated.
@@ -225,7 +225,9 @@ async fn prepare(
     tokens_max: Option<usize>,
 ) -> Result<Prepared, ApiError> {
     let asked = asked.thinking_at_most(portion.thinking_tokens());
-    let checked = check(app, &dialogue, standing, move |dialogue| asked.check(dialogue)).await?;
+    let text_bytes = asked.wish().text_bytes;
+    let checked =
+        check(app, &dialogue, (standing, text_bytes), move |dialogue| asked.check(dialogue)).await?;
     let mut prompts = VecDeque::with_capacity(answers.saturating_mul(checked.len()));
     let mut all_cut = Cut::default();
     for prompt in checked {
@@ -237,24 +239,35 @@ async fn prepare(
     Ok(Prepared { dialogue, prompts, cut: all_cut, counts })
 }
 
-/// Checks prompts. Rendering and tokenising a long conversation takes a while, so it happens on a thread of its own, and
-/// on no more of them than there are cores; those first who are trusted more.
+/// From so many bytes of text on prompts are long: to tokenise them takes milliseconds.
+const LONG_BYTES: usize = 8 << 10;
+/// How far that stands back behind answers and requests when the cores are busy. Whoever has a long prompt waits for
+/// the model a hundred times as long.
+const NICENESS_OF_LONG: i32 = 10;
+
+/// Reads prompts, or other texts of so many bytes. Rendering and tokenising takes a while, so it happens on other threads than
+/// requests, and on no more of them than there are cores; those first who are trusted more. Short prompts don't wait for
+/// long ones.
 pub(crate) async fn check<T: Send + 'static>(
     app: &App,
     dialogue: &Arc<Dialogue>,
-    standing: Standing,
+    (standing, text_bytes): (Standing, usize),
     work: impl FnOnce(&Dialogue) -> Result<T, DialogueError> + Send + 'static,
 ) -> Result<T, StartError> {
+    let is_long = text_bytes >= LONG_BYTES;
+    let turns = if is_long { &app.bulwark.long_checks } else { &app.bulwark.checks };
     let full = |full: defence::Full| {
         StartError::Broken(ApiError::busy("overloaded", format!("too many prompts wait to be read: {full}")))
     };
-    let turn = app.bulwark.checks.take(standing).await.map_err(full)?;
+    let turn = turns.take(standing).await.map_err(full)?;
     let dialogue = Arc::clone(dialogue);
     let checked = move || {
         let _turn = turn;
         work(&dialogue)
     };
-    app.blocking(checked).await.map_err(StartError::Broken)?.map_err(StartError::Refused)
+    let checked =
+        if is_long { spare("prompt", NICENESS_OF_LONG, checked).await } else { app.blocking(checked).await };
+    checked.map_err(StartError::Broken)?.map_err(StartError::Refused)
 }
 
 /// The most that it can take: each prompt is read once, whatever the number of its answers.

@@ -6,6 +6,7 @@ use wire::anthropic::{CountTokensRequest, InputTokens};
 use crate::accounts::{Client, Standing};
 use crate::app::App;
 use crate::body::JsonBytes;
+use crate::bulwark::Wish;
 use crate::error::ApiError;
 use crate::generation::{check, lend};
 
@@ -29,12 +30,13 @@ pub(crate) async fn handle(
     drop(body);
     let dialogue = lend(&app, &client, &request.model).await?;
     let asked = super::asked(request);
+    let bytes = Wish::of_chat(&asked, None).text_bytes;
     let count = move |dialogue: &dialogue::Dialogue| match dialogue.check(&asked) {
         Ok(prompt) => Ok(prompt.cost().prompt_tokens),
         // That it doesn't fit is what somebody counts for.
         Err(DialogueError::TooLong { prompt_tokens, .. }) => Ok(prompt_tokens),
         Err(error) => Err(error),
     };
-    let input_tokens = check(&app, &dialogue, standing, count).await?;
+    let input_tokens = check(&app, &dialogue, (standing, bytes), count).await?;
     Ok(Json(InputTokens { input_tokens }))
 }

@@ -27,9 +27,10 @@ pub(crate) async fn handle(
     drop(body);
     let model = model.unwrap_or_else(|| app.hub.default_model().to_owned());
     let dialogue = lend(&app, &client, &model).await?;
+    let bytes = size_of_val(&*tokens);
     let work = move |dialogue: &dialogue::Dialogue| {
         let _room = room;
         dialogue.text_of_tokens(&tokens)
     };
-    Ok(Json(TokensText { prompt: check(&app, &dialogue, standing, work).await? }))
+    Ok(Json(TokensText { prompt: check(&app, &dialogue, (standing, bytes), work).await? }))
 }

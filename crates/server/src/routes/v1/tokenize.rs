@@ -29,6 +29,7 @@ pub(crate) async fn handle(
     drop(body);
     let model = model.unwrap_or_else(|| app.hub.default_model().to_owned());
     let dialogue = lend(&app, &client, &model).await?;
+    let bytes = prompt.len();
     let work = move |dialogue: &dialogue::Dialogue| {
         let _room = room;
         let tokens = dialogue.tokens_of_markup(&prompt, add_special_tokens)?;
@@ -40,5 +41,5 @@ pub(crate) async fn handle(
             tokens,
         })
     };
-    Ok(Json(check(&app, &dialogue, standing, work).await?))
+    Ok(Json(check(&app, &dialogue, (standing, bytes), work).await?))
 }
