@@ -15,10 +15,15 @@ use crate::settings::Defence;
 
 /// New connections in a second from which on it is looked first: as many as a crowd makes that is none.
 const CALM_CONNECTIONS: f64 = 200.0;
+/// Of these, how many may come at once: more would all be taken in before the first user who comes with them.
+const CALM_AT_ONCE: f64 = 40.0;
 /// A connection of HTTP/2 counts as so many requests.
 const HTTP2_PART: f64 = 25.0;
 /// Connections in a second that are told why they are closed. To say it costs more than all the rest of it.
 const ANSWERS: f64 = 500.0;
+/// Of them and of the challenges of a second, how many may be told at once: the first user who comes with very many waits
+/// behind each.
+const ANSWERS_AT_ONCE: f64 = 0.05;
 /// For how long it is looked, from the last that was too many on.
 const PRESSED: Duration = Duration::from_secs(2);
 
@@ -158,7 +163,7 @@ impl Strangers {
         let rate = f64::from(settings.strangers_per_second.max(1));
         let bucket = || Bucket::new(rate, rate);
         let inner = Inner {
-            arrivals: Bucket::new(CALM_CONNECTIONS, CALM_CONNECTIONS),
+            arrivals: Bucket::new(CALM_AT_ONCE, CALM_CONNECTIONS),
             pressed_until: Duration::ZERO,
             by_errand: [
                 bucket(),
@@ -170,8 +175,8 @@ impl Strangers {
             guests: bucket(),
             paid: bucket(),
             entries: Rates::new(LIFETIME, PAID_COLUMNS, rng),
-            answers: Bucket::new(ANSWERS, ANSWERS),
-            challenges: Bucket::new(CHALLENGES, CHALLENGES),
+            answers: Bucket::new(ANSWERS * ANSWERS_AT_ONCE, ANSWERS),
+            challenges: Bucket::new(CHALLENGES * ANSWERS_AT_ONCE, CHALLENGES),
             rate,
             late: settings.delay_max / LATE_PART,
             visits: 1.0,
@@ -292,7 +297,11 @@ mod tests {
     fn many_connections_are_looked_at_and_a_few_are_not() {
         let strangers = strangers();
         let mut now = Duration::from_secs(1);
-        assert!((0..200).all(|_| !strangers.is_pressed_by_one_more(now)));
+        let each = Duration::from_millis(5);
+        assert!((1..=200).all(|number| !strangers.is_pressed_by_one_more(now + number * each)));
+        now += 200 * each;
+        let is_pressed = (0..40).map(|_| strangers.is_pressed_by_one_more(now));
+        assert_eq!(is_pressed.filter(|is_pressed| *is_pressed).count(), 1, "as one more is there already");
         assert!(strangers.is_pressed_by_one_more(now));
         now += Duration::from_secs(1);
         assert!(strangers.is_pressed_by_one_more(now), "for a while");
@@ -326,7 +335,7 @@ mod tests {
         (0..50).for_each(|_| strangers.waited(Duration::ZERO, 1.0, Duration::from_secs(1)));
         assert_eq!(in_a_second(1), 1000);
         let pressed = (0..300).map(|_| strangers.is_pressed_by_one_more(Duration::from_secs(3)));
-        assert_eq!(pressed.filter(|is_pressed| *is_pressed).count(), 100);
+        assert_eq!(pressed.filter(|is_pressed| *is_pressed).count(), 260);
         assert!((200..260).contains(&in_a_second(3)), "at first");
         (0..50).for_each(|_| strangers.waited(Duration::ZERO, 1.0, Duration::from_secs(4)));
         assert!((100..130).contains(&in_a_second(4)));
@@ -360,7 +369,9 @@ mod tests {
         let entries = |number: u8| (0..9).filter(|_| strangers.take_paid([number; 16], now)).count();
         assert_eq!(entries(1), 3);
         assert_eq!((2..=200).map(entries).sum::<usize>(), 97);
-        assert_eq!((0..2000).filter(|_| strangers.may_challenge(now)).count(), 1000);
+        assert_eq!((0..2000).filter(|_| strangers.may_challenge(now)).count(), 50);
+        let each = Duration::from_millis(1);
+        assert!((1..=1000).all(|number| strangers.may_challenge(now + number * each)), "a thousand a second");
         let later = now + PRESSED + Duration::from_secs(1);
         strangers.waited(Duration::ZERO, 0.5, later);
         assert_eq!(unpaid(later + Duration::from_secs(1)), 100, "as in calm");

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gate::{NAME, Stranger, change, read_challenge};
-use crate::support::{Client, PASSWORD, Reply, Setup, Site, Streaming, eventually};
+use crate::support::{Client, PASSWORD, Reply, Setup, Site, Streaming, eventually, within};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -211,17 +211,20 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     assert_eq!(made.status, 201, "{}", made.text());
     let (cookie, _) = made.header("set-cookie").split_once(';').unwrap();
     // Time stands still, so that these are all in one second.
-    let mut kept = Vec::new();
-    for _ in 0..251 {
+    let visit = async || {
         let mut stream = TcpStream::connect(site.address).await.unwrap();
         let head = format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text).await;
-        kept.push(text);
+        text
+    };
+    let mut kept = Vec::new();
+    for _ in 0..62 {
+        kept.push(visit().await);
     }
     let (served, refused): (Vec<_>, Vec<_>) = kept.iter().partition(|text| text.starts_with("HTTP/1.1 200"));
-    assert_eq!((served.len(), refused.len()), (62, 189), "a quarter of those of a second");
+    assert_eq!((served.len(), refused.len()), (52, 10), "the 40 of before, and a quarter of a fifth of 250");
     assert!(refused[0].contains("503") && refused[0].contains("\"overloaded\""), "{}", refused[0]);
 
     let page = client.request("GET", "/", &[("host", NAME), ("accept", "text/html")], Vec::new()).await;
@@ -269,6 +272,53 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     let refused =
         metric(&site, "cachalot_requests_shed_total{class=\"unknown\",reason=\"request_rate\"}").await;
     assert!(refused >= 3.0, "{refused}");
+    // So many are told why, and the others are as many too many.
+    let mut told = 0;
+    for _ in 0..30 {
+        told += usize::from(visit().await.contains("\"overloaded\""));
+    }
+    assert_eq!(told, 25 - 10 - 2);
+}
+
+#[tokio::test]
+async fn users_are_taken_out_of_the_queue_before_strangers_are() {
+    let site = served(|settings| {
+        settings.proxy = None;
+        settings.public_url = Some(format!("http://{NAME}/").parse().unwrap());
+        // All of them are let in: it is about the order.
+        settings.defence.strangers_per_second = 100_000;
+    })
+    .await;
+    let client = Client::new(site.address);
+    let account = json!({"name": "ishmael", "password": PASSWORD});
+    let json = [("host", NAME), ("content-type", "application/json")];
+    let made = client.request("POST", "/api/sign-up", &json, serde_json::to_vec(&account).unwrap()).await;
+    let (cookie, _) = made.header("set-cookie").split_once(';').unwrap();
+    let session = |cookie: &str| {
+        format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\n{cookie}connection: close\r\n\r\n")
+    };
+    // From here on the server does nothing until this task waits, on the one thread that there is.
+    let ask = |head: String| {
+        let mut stream = std::net::TcpStream::connect(site.address).unwrap();
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let strangers: Vec<_> = (0..90).map(|_| ask(session(""))).collect();
+    let user = ask(session(&format!("cookie: {cookie}\r\n")));
+    let is_answered = |stream: &std::net::TcpStream| stream.peek(&mut [0]).is_ok_and(|read| read > 0);
+    let mut before = 0;
+    let all_answered = async {
+        while !is_answered(&user) {
+            before = strangers.iter().filter(|stream| is_answered(stream)).count();
+            tokio::task::yield_now().await;
+        }
+        while !strangers.iter().all(is_answered) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("all are answered", all_answered).await;
+    assert!(before < 75, "{before} strangers were answered before the user who came after 90");
 }
 
 #[tokio::test]
