@@ -239,8 +239,8 @@ async fn prepare(
     Ok(Prepared { dialogue, prompts, cut: all_cut, counts })
 }
 
-/// From so many bytes of text on prompts are long: to tokenise them takes milliseconds.
-const LONG_BYTES: usize = 8 << 10;
+/// From so many bytes of text on prompts are long: to tokenise them takes a millisecond and more.
+const LONG_BYTES: usize = 2 << 10;
 /// How far that stands back behind answers and requests when the cores are busy. Whoever has a long prompt waits for
 /// the model a hundred times as long.
 const NICENESS_OF_LONG: i32 = 10;
