@@ -146,7 +146,10 @@ def waits(reports: list[dict]) -> str:
 
 
 def costs(report: dict) -> str:
-    lines = ["| kind | refused | served | server, µs a refusal | sender, µs an answer |", "|---|---|---|---|---|"]
+    lines = [
+        "| kind | refused | served | answers by status | server, µs a refusal | sender, µs an answer |",
+        "|---|---|---|---|---|---|",
+    ]
     for cost in report["costs"]:
         refusal = cost["server_micros_per_refusal"]
         said, answer = text(refusal), cost["server_micros_per_answer"]
@@ -156,7 +159,8 @@ def costs(report: dict) -> str:
             if answer is not None:
                 said = f"less than {text(answer)}: {said}"
         sender = text(cost["attacker_micros_per_answer"])
-        lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {said} | {sender} |")
+        statuses = ", ".join(f"{status}: {answers}" for status, answers in cost["statuses"].items())
+        lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {statuses} | {said} | {sender} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 //! What a refused request costs the server, and its sender: each kind alone, for a moment, once it has had what there
 //! is for everybody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub struct Cost {
     pub refused: u64,
     /// Served while it was measured.
     pub served: u64,
+    /// Answers by status while it was measured: a wrong password that was hashed (401) takes a thousand times what a
+    /// challenge does (428).
+    pub statuses: BTreeMap<u16, u64>,
     /// The server's processor time for each answer, served or refused, in microseconds, less what it takes when idle and
     /// what the model took: to generate is no part of refusing others.
     pub server_micros_per_answer: Option<f64>,
@@ -91,6 +95,7 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
         kind: force.kind,
         refused: 0,
         served: 0,
+        statuses: BTreeMap::new(),
         server_micros_per_answer: None,
         server_micros_per_refusal: None,
         attacker_micros_per_answer: None,
@@ -128,6 +133,10 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
     let (Some(before), Some(after)) = (before, after) else { return Ok(none("the server ended")) };
     count.refused -= count_before.refused;
     count.served -= count_before.served;
+    for (status, answers) in &mut count.statuses {
+        *answers -= count_before.statuses.get(status).copied().unwrap_or_default();
+    }
+    count.statuses.retain(|_, answers| *answers > 0);
     let (took, theirs) = (ended - began, theirs - theirs_before);
     let answered = (count.refused + count.served) as f64;
     if answered == 0.0 {
@@ -141,6 +150,7 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
         kind: force.kind,
         refused: count.refused,
         served: count.served,
+        statuses: count.statuses,
         server_micros_per_answer: per_answer,
         server_micros_per_refusal: per_answer.filter(|_| is_told),
         attacker_micros_per_answer: each(theirs),

@@ -119,11 +119,14 @@ impl Report {
             "server µs/answer",
             "server µs/refusal",
             "attacker µs/answer",
+            "by status",
             "",
         ])];
         for cost in &self.costs {
             let why = cost.why_not.clone().unwrap_or_default();
             let micros = |value: Option<f64>| or_dash(value.map(f64::round));
+            let statuses: Vec<_> =
+                cost.statuses.iter().map(|(status, answers)| format!("{status}: {answers}")).collect();
             all.push(vec![
                 cost.kind.name().to_owned(),
                 cost.served.to_string(),
@@ -131,6 +134,7 @@ impl Report {
                 micros(cost.server_micros_per_answer),
                 micros(cost.server_micros_per_refusal),
                 micros(cost.attacker_micros_per_answer),
+                statuses.join(", "),
                 why,
             ]);
         }

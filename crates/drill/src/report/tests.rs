@@ -82,6 +82,7 @@ fn report() -> Report {
         kind: Kind::HttpFlood,
         refused: 1000,
         served: 0,
+        statuses: BTreeMap::from([(401, 10), (503, 900)]),
         server_micros_per_answer: Some(21.4),
         server_micros_per_refusal: Some(21.4),
         attacker_micros_per_answer: Some(30.0),

@@ -28,6 +28,8 @@ pub(crate) struct Decoder {
     cache: KvCache,
     scratch: Scratch,
     angles: RopeRows,
+    /// Empty between steps.
+    step: Step<'static>,
 }
 
 impl Decoder {
@@ -95,6 +97,7 @@ impl Decoder {
                 ..Scratch::default()
             },
             angles: RopeRows::default(),
+            step: Step::default(),
         })
     }
 
@@ -143,7 +146,7 @@ impl Model for Decoder {
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
         logits.clear();
-        let step = Step::new(chunks, &self.info, self.cache.shape().blocks)?;
+        let step = Step::new(std::mem::take(&mut self.step), chunks, &self.info, self.cache.shape().blocks)?;
         self.scratch.stream.resize(step.tokens.len() * self.hidden, 0.0);
         self.compute.time("embedding", small, || {
             self.embedding.rows_f32(&self.compute.pool, &step.tokens, &mut self.scratch.stream);
@@ -163,6 +166,7 @@ impl Model for Decoder {
         if !step.wanted.is_empty() {
             self.head(&step.wanted, logits);
         }
+        self.step = step.done();
         Ok(())
     }
 }

@@ -3,8 +3,9 @@ use kernels::AttentionChunk;
 
 use crate::batch::{Chunk, KV_BLOCK_TOKENS, ModelError, ModelInfo, Wanted};
 
-/// One step, checked and flattened: the rows of all chunks one after another.
-#[derive(Debug)]
+/// One step, checked and flattened: the rows of all chunks one after another. Between steps it is empty, and kept for its
+/// memory.
+#[derive(Debug, Default)]
 pub(crate) struct Step<'a> {
     /// What attention sees of each chunk.
     pub(crate) attention: Vec<AttentionChunk<'a>>,
@@ -17,15 +18,15 @@ pub(crate) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// Checks a batch against the model and its cache of `allocated` blocks.
+    /// Checks a batch against the model and its cache of `allocated` blocks; in the memory of the step before.
     pub(crate) fn new(
+        memory: Step<'static>,
         chunks: &'a [Chunk<'a>],
         info: &ModelInfo,
         allocated: usize,
     ) -> Result<Self, ModelError> {
-        let (mut attention, mut tokens, mut positions) =
-            (Vec::with_capacity(chunks.len()), Vec::new(), Vec::new());
-        let mut wanted = Vec::new();
+        let mut step: Self = memory;
+        let Self { attention, tokens, positions, wanted } = &mut step;
         for chunk in chunks {
             check(chunk, info, allocated)?;
             let start = tokens.len();
@@ -39,7 +40,19 @@ impl<'a> Step<'a> {
                 Wanted::All => wanted.extend(start..tokens.len()),
             }
         }
-        Ok(Self { attention, tokens, positions, wanted })
+        Ok(step)
+    }
+
+    /// Its memory, for the next.
+    pub(crate) fn done(self) -> Step<'static> {
+        let Self { mut attention, mut tokens, mut positions, mut wanted } = self;
+        attention.clear();
+        tokens.clear();
+        positions.clear();
+        wanted.clear();
+        // Collecting in place keeps the memory and gives the empty vector another lifetime.
+        let attention = attention.into_iter().map(|_| unreachable!("it is empty")).collect();
+        Step { attention, tokens, positions, wanted }
     }
 }
 
@@ -77,7 +90,7 @@ mod tests {
             parameters: 1,
         };
         let chunks = [Chunk { tokens, position, blocks, wanted: Wanted::Last }];
-        let rows = Step::new(&chunks, &info, 4).map(|step| step.tokens.len());
+        let rows = Step::new(Step::default(), &chunks, &info, 4).map(|step| step.tokens.len());
         assert_eq!(rows, expected);
     }
 
