@@ -3,10 +3,10 @@ addresses, what a refusal costs, and a plain server beside it.
 
     python benches/drill.py target/release/cachalot MODEL.gguf [--plain target/release/examples/plain] [--seeds 5] [--alone]
     python benches/drill.py target/release/cachalot MODEL.gguf --costs
-    python benches/drill.py target/release/cachalot MODEL.gguf --mix [--duration 80]
+    python benches/drill.py target/release/cachalot MODEL.gguf --mix [--duration 66]
 
 Each drill is paired with its own calm on the same cores (docs/drill.md). All but the one that watches registration
-reopen and measures costs are `--quick` ones, of 11 s unless `--mix` is given a `--duration`: in 80 s a phase has more
+reopen and measures costs are `--quick` ones, of 11 s unless `--mix` is given a `--duration`: in 66 s a phase has more
 than a hundred chats, so that their 99th percentile is not the slowest. Nothing else may run on the machine meanwhile.
 Writes benches/record/DATE-MACHINE-drill.md, and beside it a .json with every summary; docs/drill.md says what the figures are.
 """

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use models::batch::{Chunk, Model};
+use models::batch::{Chunk, Model, emptied};
 
 use crate::scheduler::{PlanRow, Scheduler};
 
@@ -45,9 +45,7 @@ pub(crate) fn forward_rows(
     let mut batch: Vec<Chunk<'_>> = std::mem::take(chunks);
     batch.extend(rows.iter().map(|row| scheduler.chunk(row)));
     let outcome = catch_unwind(AssertUnwindSafe(|| model.forward(&batch, logits)));
-    batch.clear();
-    // Collecting in place keeps the memory and gives the empty vector its old lifetime back.
-    *chunks = batch.into_iter().map(|_| unreachable!("the batch is empty")).collect();
+    *chunks = emptied(batch);
     match outcome {
         Ok(Ok(())) => (),
         Ok(Err(error)) => return Err(ForwardFailure::Refused(error.to_string())),

@@ -33,6 +33,13 @@ pub struct Chunk<'a> {
     pub wanted: Wanted,
 }
 
+/// The memory of a vector without its contents, for others of the same size, such as those that borrow for another time.
+pub fn emptied<T, U>(mut vector: Vec<T>) -> Vec<U> {
+    vector.clear();
+    // Collecting in place keeps the memory.
+    vector.into_iter().map(|_| unreachable!("it is empty")).collect()
+}
+
 /// Facts about a loaded model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelInfo {

@@ -1,7 +1,7 @@
 use base::TokenId;
 use kernels::AttentionChunk;
 
-use crate::batch::{Chunk, KV_BLOCK_TOKENS, ModelError, ModelInfo, Wanted};
+use crate::batch::{Chunk, KV_BLOCK_TOKENS, ModelError, ModelInfo, Wanted, emptied};
 
 /// One step, checked and flattened: the rows of all chunks one after another. Between steps it is empty, and kept for its
 /// memory.
@@ -45,14 +45,11 @@ impl<'a> Step<'a> {
 
     /// Its memory, for the next.
     pub(crate) fn done(self) -> Step<'static> {
-        let Self { mut attention, mut tokens, mut positions, mut wanted } = self;
-        attention.clear();
+        let Self { attention, mut tokens, mut positions, mut wanted } = self;
         tokens.clear();
         positions.clear();
         wanted.clear();
-        // Collecting in place keeps the memory and gives the empty vector another lifetime.
-        let attention = attention.into_iter().map(|_| unreachable!("it is empty")).collect();
-        Step { attention, tokens, positions, wanted }
+        Step { attention: emptied(attention), tokens, positions, wanted }
     }
 }
 

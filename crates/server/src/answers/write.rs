@@ -242,7 +242,7 @@ async fn start(
     seat(app, dialogue, standing).map_err(StartError::Refused)?;
     let request = ChatRequest { reasoning_tokens_max: portion.thinking_tokens(), ..request };
     let prompt =
-        check(app, dialogue, (standing, wish.text_bytes), move |dialogue| dialogue.check(&request)).await?;
+        check(app, dialogue, standing, wish.text_bytes, move |dialogue| dialogue.check(&request)).await?;
     let (prompt, cut) = portion.fit(prompt).map_err(StartError::Broken)?;
     live.cut(cut);
     let prompt = tokens_max.into_iter().fold(prompt, Prompt::at_most);

@@ -183,6 +183,8 @@ fn within(prompts: VecDeque<Prompt>, paid: Option<usize>) -> VecDeque<Prompt> {
 struct Part {
     dialogue: Arc<Dialogue>,
     portion: Portion,
+    /// Of the prompts.
+    text_bytes: usize,
     /// That it is under way.
     counts: Counts,
 }
@@ -200,7 +202,7 @@ impl Part {
             Ok((portion, counts))
         });
         let (portion, counts) = part.inspect_err(|_| app.metrics.refused(standing.class, "portion"))?;
-        Ok(Self { dialogue, portion, counts })
+        Ok(Self { dialogue, portion, text_bytes: wish.text_bytes, counts })
     }
 }
 
@@ -219,15 +221,13 @@ struct Prepared {
 async fn prepare(
     app: &App,
     standing: Standing,
-    Part { dialogue, portion, counts }: Part,
+    Part { dialogue, portion, text_bytes, counts }: Part,
     asked: Asked,
     answers: usize,
     tokens_max: Option<usize>,
 ) -> Result<Prepared, ApiError> {
     let asked = asked.thinking_at_most(portion.thinking_tokens());
-    let text_bytes = asked.wish().text_bytes;
-    let checked =
-        check(app, &dialogue, (standing, text_bytes), move |dialogue| asked.check(dialogue)).await?;
+    let checked = check(app, &dialogue, standing, text_bytes, move |dialogue| asked.check(dialogue)).await?;
     let mut prompts = VecDeque::with_capacity(answers.saturating_mul(checked.len()));
     let mut all_cut = Cut::default();
     for prompt in checked {
@@ -251,7 +251,8 @@ const NICENESS_OF_LONG: i32 = 10;
 pub(crate) async fn check<T: Send + 'static>(
     app: &App,
     dialogue: &Arc<Dialogue>,
-    (standing, text_bytes): (Standing, usize),
+    standing: Standing,
+    text_bytes: usize,
     work: impl FnOnce(&Dialogue) -> Result<T, DialogueError> + Send + 'static,
 ) -> Result<T, StartError> {
     let is_long = text_bytes >= LONG_BYTES;

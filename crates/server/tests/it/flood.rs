@@ -197,25 +197,37 @@ async fn who_solves_a_challenge_comes_in_where_too_many_sign_in() {
     }
 }
 
-#[tokio::test]
-async fn users_come_in_by_their_first_bytes_while_very_many_come() {
+const JSON: [(&str, &str); 2] = [("host", NAME), ("content-type", "application/json")];
+
+/// Behind no proxy, so that first bytes say who comes; with the cookie of somebody who has an account.
+async fn served_plainly(strangers_per_second: u32) -> (Site, String) {
     let site = served(|settings| {
         settings.proxy = None;
         settings.public_url = Some(format!("http://{NAME}/").parse().unwrap());
-        settings.defence.strangers_per_second = 250;
+        settings.defence.strangers_per_second = strangers_per_second;
     })
     .await;
-    let client = Client::new(site.address);
-    let account = json!({"name": "ishmael", "password": PASSWORD});
-    let json = [("host", NAME), ("content-type", "application/json")];
-    let made = client.request("POST", "/api/sign-up", &json, serde_json::to_vec(&account).unwrap()).await;
+    let account = serde_json::to_vec(&json!({"name": "ishmael", "password": PASSWORD})).unwrap();
+    let made = Client::new(site.address).request("POST", "/api/sign-up", &JSON, account).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let (cookie, _) = made.header("set-cookie").split_once(';').unwrap();
+    let cookie = cookie.to_owned();
+    (site, cookie)
+}
+
+/// A visit, with more fields.
+fn visit_head(fields: &str) -> String {
+    format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\n{fields}connection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn users_come_in_by_their_first_bytes_while_very_many_come() {
+    let (site, cookie) = served_plainly(250).await;
+    let client = Client::new(site.address);
     // Time stands still, so that these are all in one second.
     let visit = async || {
         let mut stream = TcpStream::connect(site.address).await.unwrap();
-        let head = format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\nconnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(visit_head("").as_bytes()).await.unwrap();
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text).await;
         text
@@ -232,12 +244,12 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     assert_eq!((page.status, page.header("retry-after"), page.header("connection")), (503, "5", "close"));
     assert!(page.text().contains("tries again by itself"), "{}", page.text());
     let guess = json!({"login": "ishmael", "password": "wrong, but long"});
-    let guess = client.request("POST", "/api/login", &json, serde_json::to_vec(&guess).unwrap()).await;
+    let guess = client.request("POST", "/api/login", &JSON, serde_json::to_vec(&guess).unwrap()).await;
     guess.is_error(401, "wrong_login");
     // Of many who sign in, most are given a challenge by their first bytes, and who solves it is let in by these.
     let login = json!({"login": "ishmael", "password": PASSWORD});
     let log_in = async |answer: &str| {
-        let mut headers = json.to_vec();
+        let mut headers = JSON.to_vec();
         headers.extend((!answer.is_empty()).then_some(("x-cachalot-challenge", answer)));
         client.request("POST", "/api/login", &headers, serde_json::to_vec(&login).unwrap()).await
     };
@@ -253,7 +265,7 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     log_in("bm90IG9uZQ==").await.is_error(428, "challenge_failed");
     for _ in 0..5 {
         let own =
-            client.request("GET", "/api/session", &[("host", NAME), ("cookie", cookie)], Vec::new()).await;
+            client.request("GET", "/api/session", &[("host", NAME), ("cookie", &cookie)], Vec::new()).await;
         assert_eq!(own.status, 200, "{}", own.text());
     }
     // A forged one is a stranger's.
@@ -264,8 +276,7 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
     // One that says nothing yet is not judged until it does.
     let mut silent = TcpStream::connect(site.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let head =
-        format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+    let head = visit_head(&format!("cookie: {cookie}\r\n"));
     silent.write_all(head.as_bytes()).await.unwrap();
     let mut text = String::new();
     silent.read_to_string(&mut text).await.unwrap();
@@ -283,21 +294,8 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
 
 #[tokio::test]
 async fn users_are_taken_out_of_the_queue_before_strangers_are() {
-    let site = served(|settings| {
-        settings.proxy = None;
-        settings.public_url = Some(format!("http://{NAME}/").parse().unwrap());
-        // All of them are let in: it is about the order.
-        settings.defence.strangers_per_second = 100_000;
-    })
-    .await;
-    let client = Client::new(site.address);
-    let account = json!({"name": "ishmael", "password": PASSWORD});
-    let json = [("host", NAME), ("content-type", "application/json")];
-    let made = client.request("POST", "/api/sign-up", &json, serde_json::to_vec(&account).unwrap()).await;
-    let (cookie, _) = made.header("set-cookie").split_once(';').unwrap();
-    let session = |cookie: &str| {
-        format!("GET /api/session HTTP/1.1\r\nhost: {NAME}\r\n{cookie}connection: close\r\n\r\n")
-    };
+    // All of them are let in: it is about the order.
+    let (site, cookie) = served_plainly(100_000).await;
     // From here on the server does nothing until this task waits, on the one thread that there is.
     let ask = |head: String| {
         let mut stream = std::net::TcpStream::connect(site.address).unwrap();
@@ -305,8 +303,8 @@ async fn users_are_taken_out_of_the_queue_before_strangers_are() {
         stream.set_nonblocking(true).unwrap();
         stream
     };
-    let strangers: Vec<_> = (0..90).map(|_| ask(session(""))).collect();
-    let user = ask(session(&format!("cookie: {cookie}\r\n")));
+    let strangers: Vec<_> = (0..90).map(|_| ask(visit_head(""))).collect();
+    let user = ask(visit_head(&format!("cookie: {cookie}\r\n")));
     let is_answered = |stream: &std::net::TcpStream| stream.peek(&mut [0]).is_ok_and(|read| read > 0);
     let mut before = 0;
     let all_answered = async {

@@ -37,6 +37,6 @@ pub(crate) async fn handle(
         Err(DialogueError::TooLong { prompt_tokens, .. }) => Ok(prompt_tokens),
         Err(error) => Err(error),
     };
-    let input_tokens = check(&app, &dialogue, (standing, bytes), count).await?;
+    let input_tokens = check(&app, &dialogue, standing, bytes, count).await?;
     Ok(Json(InputTokens { input_tokens }))
 }

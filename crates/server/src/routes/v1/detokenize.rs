@@ -32,5 +32,5 @@ pub(crate) async fn handle(
         let _room = room;
         dialogue.text_of_tokens(&tokens)
     };
-    Ok(Json(TokensText { prompt: check(&app, &dialogue, (standing, bytes), work).await? }))
+    Ok(Json(TokensText { prompt: check(&app, &dialogue, standing, bytes, work).await? }))
 }

@@ -41,5 +41,5 @@ pub(crate) async fn handle(
             tokens,
         })
     };
-    Ok(Json(check(&app, &dialogue, (standing, bytes), work).await?))
+    Ok(Json(check(&app, &dialogue, standing, bytes, work).await?))
 }
