@@ -35,19 +35,23 @@
 //!
 //! Rows stand in tiles of as many as a kernel's registers hold: within a tile of width W, the numbers that one step
 //! of the kernel needs are neighbours. Shapes, for each tile: codes of each plane `[block][W][32]`, scales, negative
-//! sums of both planes, scaled sums and whether a mixed row's block is fine `[block][W]`, the sums of half blocks
-//! `[block][2][W]`, floats `[col][W]`.
+//! sums of both planes and scaled sums `[block][W]`, the sums of half blocks `[block][2][W]`, which rows are fine `[block]`,
+//! floats `[col][W]`.
 
 use std::ops::{BitOr, Range};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::isa::Isa;
-use crate::memory::{Disjoint, give_scratch, take_scratch};
+use crate::memory::{Disjoint, Strided, give_scratch, take_scratch};
 use crate::ops::rows::{NormRow, PlainRow, RowMaker, SiluRow, sum_of_squares};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, Kernel, LANES, Simd};
 
 /// Magnitudes below this are zero: their reciprocal would overflow.
 const TINY: f32 = 1e-30;
+
+/// Numbers below which rounding them isn't worth a second thread.
+const SHARED_VALUES_MIN: usize = 8 << 10;
 
 /// How many times the root mean square of its row the largest number of a mixed block may be without a second plane.
 /// With 5 the mean divergence of SmolLM2-135M is a fifth of that of 8 bits, and a product takes a seventh longer.
@@ -130,6 +134,8 @@ pub(crate) struct Tile {
     pub(crate) width: usize,
     /// The widths of the tiles before, added up.
     start: usize,
+    /// How many tiles there are before.
+    index: usize,
 }
 
 /// Rows of inputs, ready for products with packed matrices. Keep it and reuse it: its buffers only grow.
@@ -146,7 +152,7 @@ pub struct Activations {
     scales: Vec<f32>,
     negative_sums: Vec<[i32; 2]>,
     scaled_sums: Vec<f32>,
-    fine: Vec<bool>,
+    fine: Vec<AtomicU16>,
     negative_half_sums: Vec<[i32; 2]>,
     scaled_half_sums: Vec<f32>,
     floats: Vec<f32>,
@@ -165,8 +171,8 @@ pub(crate) struct CodeTile<'a, const C: usize> {
     pub(crate) negative_sums: &'a [[[i32; 2]; C]],
     /// `[groups]`: scale times the sum of the joined codes.
     pub(crate) scaled_sums: &'a [[f32; C]],
-    /// `[blocks]`: whether a mixed row has a low plane there; empty if rows aren't mixed.
-    pub(crate) fine: &'a [[bool; C]],
+    /// `[blocks]`: which mixed rows have a low plane there, row c as bit c; empty if rows aren't mixed.
+    pub(crate) fine: &'a [AtomicU16],
 }
 
 impl Activations {
@@ -261,13 +267,23 @@ impl Activations {
             scales: Disjoint::new(&mut self.scales),
             negative_sums: Disjoint::new(&mut self.negative_sums),
             scaled_sums: Disjoint::new(&mut self.scaled_sums),
-            fine: Disjoint::new(&mut self.fine),
+            fine: &self.fine,
             negative_half_sums: Disjoint::new(&mut self.negative_half_sums),
             scaled_half_sums: Disjoint::new(&mut self.scaled_half_sums),
             floats: Disjoint::new(&mut self.floats),
         };
         let tiles = &self.tiles;
-        pool.run(tiles.len(), &|task| isa.run(FillTile { parts: &parts, tile: tiles[task], maker }));
+        // Where there are fewer tiles than threads, and much to do, their rows are shared out.
+        let widest = tiles.first().map_or(1, |tile| tile.rows);
+        let shares = if rows * cols < SHARED_VALUES_MIN { 1 } else { pool.threads().div_ceil(tiles.len()) };
+        let rows_each = widest.div_ceil(shares);
+        let shares = widest.div_ceil(rows_each);
+        pool.run(tiles.len() * shares, &|task| {
+            let tile = tiles[task / shares];
+            let first = tile.rows.min(task % shares * rows_each);
+            let rows = first..tile.rows.min(first + rows_each);
+            isa.run(FillRows { parts: &parts, tile, rows, maker });
+        });
     }
 
     /// Lays out the tiles and makes the buffers large enough.
@@ -276,7 +292,7 @@ impl Activations {
         let (mut first, mut start) = (0, 0);
         while first < rows {
             let width = tile_width(rows - first, widest(isa));
-            let tile = Tile { first, rows: width.min(rows - first), width, start };
+            let tile = Tile { first, rows: width.min(rows - first), width, start, index: self.tiles.len() };
             self.tiles.push(tile);
             first += tile.rows;
             start += width;
@@ -286,7 +302,9 @@ impl Activations {
         let of = |wanted: bool, len: usize| if wanted { len } else { 0 };
         self.high_words.resize(of(needs.codes, blocks), [0; 8]);
         self.low_words.resize(of(needs.codes && self.precision != Precision::Eight, blocks), [0; 8]);
-        self.fine.resize(of(needs.codes && self.precision == Precision::Mixed, blocks), false);
+        self.fine.clear();
+        let mixed = needs.codes && self.precision == Precision::Mixed;
+        self.fine.resize_with(of(mixed, self.tiles.len() * cols.div_ceil(BLOCK)), AtomicU16::default);
         self.scales.resize(of(needs.codes, blocks), 0.0);
         self.negative_sums.resize(of(needs.codes, blocks), [0; 2]);
         self.scaled_sums.resize(of(needs.codes, blocks), 0.0);
@@ -326,7 +344,7 @@ impl Activations {
         CodeTile {
             high_words: self.high_words[blocks.clone()].as_chunks().0,
             low_words: self.low_words.get(blocks.clone()).unwrap_or_default().as_chunks().0,
-            fine: self.fine.get(blocks.clone()).unwrap_or_default().as_chunks().0,
+            fine: self.fine.get(tile.blocks(self.cols)).unwrap_or_default(),
             scales: self.scales[blocks].as_chunks().0,
             negative_sums: sums.as_chunks().0,
             scaled_sums: scaled.as_chunks().0,
@@ -344,6 +362,12 @@ impl Tile {
     /// Where a tile's part of a buffer with `per_row` values for each row stands.
     fn range(self, per_row: usize) -> Range<usize> {
         self.start * per_row..(self.start + self.width) * per_row
+    }
+
+    /// Where a tile's part of a buffer with a value for each block of `cols` columns stands.
+    fn blocks(self, cols: usize) -> Range<usize> {
+        let blocks = cols.div_ceil(BLOCK);
+        self.index * blocks..(self.index + 1) * blocks
     }
 }
 
@@ -377,7 +401,7 @@ fn tile_width(left: usize, widest: usize) -> usize {
     }
 }
 
-/// The buffers of [`Activations`] while tasks fill them, each its own tile's part.
+/// The buffers of [`Activations`] while tasks fill them, each its own rows of a tile.
 struct Parts<'a> {
     cols: usize,
     needs: Needs,
@@ -387,34 +411,35 @@ struct Parts<'a> {
     scales: Disjoint<'a, f32>,
     negative_sums: Disjoint<'a, [i32; 2]>,
     scaled_sums: Disjoint<'a, f32>,
-    fine: Disjoint<'a, bool>,
+    fine: &'a [AtomicU16],
     negative_half_sums: Disjoint<'a, [i32; 2]>,
     scaled_half_sums: Disjoint<'a, f32>,
     floats: Disjoint<'a, f32>,
 }
 
-struct FillTile<'a, R> {
+/// Some rows of a tile, counted from its first.
+struct FillRows<'a, R> {
     parts: &'a Parts<'a>,
     tile: Tile,
+    rows: Range<usize>,
     maker: &'a R,
 }
 
-impl<R: RowMaker> Kernel for FillTile<'_, R> {
+impl<R: RowMaker> Kernel for FillRows<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (parts, tile) = (self.parts, self.tile);
         let mut scratch = take_scratch(parts.cols);
-        for c in 0..tile.rows {
+        for c in self.rows {
             let row = self.maker.make(s, tile.first + c, &mut scratch);
             if parts.needs.floats {
                 #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-                // SAFETY: tiles have disjoint ranges, and each tile is filled by one task.
-                let floats = unsafe { parts.floats.part(tile.start * parts.cols, tile.width * parts.cols) };
-                for (of_column, &x) in floats.chunks_exact_mut(tile.width).zip(row) {
-                    of_column[c] = x;
-                }
+                // SAFETY: each row is filled by one task.
+                let mut floats =
+                    unsafe { parts.floats.strided(tile.start * parts.cols + c, tile.width, parts.cols) };
+                floats.fill(0, row.iter().copied());
             }
             if parts.needs.codes {
                 quantize_row(s, parts, tile, c, row);
@@ -444,45 +469,45 @@ fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f
     }
 }
 
-/// Where the parts of one row stand: block b of it is at `b * width + c`.
+/// Where the parts of one row stand.
 struct RowPlaces<'a> {
     precision: Precision,
-    width: usize,
-    c: usize,
-    high_words: &'a mut [[i32; 8]],
-    low_words: &'a mut [[i32; 8]],
-    scales: &'a mut [f32],
-    sums: &'a mut [[i32; 2]],
-    scaled: &'a mut [f32],
-    fine: &'a mut [bool],
-    half_sums: &'a mut [[i32; 2]],
-    half_scaled: &'a mut [f32],
+    high_words: Strided<'a, [i32; 8]>,
+    low_words: Strided<'a, [i32; 8]>,
+    scales: Strided<'a, f32>,
+    sums: Strided<'a, [i32; 2]>,
+    scaled: Strided<'a, f32>,
+    /// Of the tile's blocks, and this row's bit in them.
+    fine: &'a [AtomicU16],
+    bit: u16,
+    /// Of the first and of the second half of each block.
+    half_sums: [Strided<'a, [i32; 2]>; 2],
+    half_scaled: [Strided<'a, f32>; 2],
 }
 
 impl<'a> RowPlaces<'a> {
     #[inline(always)]
     fn new(parts: &'a Parts<'_>, tile: Tile, c: usize) -> Self {
-        let blocks = tile.range(parts.cols.div_ceil(BLOCK));
-        let (start, len) = (blocks.start, blocks.len());
-        let of = |wanted: bool, factor: usize| if wanted { (factor * start, factor * len) } else { (0, 0) };
-        let low = of(parts.precision != Precision::Eight, 1);
-        let fine = of(parts.precision == Precision::Mixed, 1);
-        let halves = of(parts.needs.half_sums, 2);
+        let blocks = parts.cols.div_ceil(BLOCK);
+        let (first, width) = (tile.start * blocks + c, tile.width);
+        let of = |wanted: bool| if wanted { blocks } else { 0 };
+        let low = of(parts.precision != Precision::Eight);
+        let halves = of(parts.needs.half_sums);
+        let half = |half: usize| 2 * tile.start * blocks + half * width + c;
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-        // SAFETY: tiles have disjoint ranges, each tile is filled by one task, and that takes row after row.
+        // SAFETY: each row is filled by one task, and that takes row after row.
         unsafe {
             Self {
                 precision: parts.precision,
-                width: tile.width,
-                c,
-                high_words: parts.high_words.part(start, len),
-                low_words: parts.low_words.part(low.0, low.1),
-                scales: parts.scales.part(start, len),
-                sums: parts.negative_sums.part(start, len),
-                scaled: parts.scaled_sums.part(start, len),
-                fine: parts.fine.part(fine.0, fine.1),
-                half_sums: parts.negative_half_sums.part(halves.0, halves.1),
-                half_scaled: parts.scaled_half_sums.part(halves.0, halves.1),
+                high_words: parts.high_words.strided(first, width, blocks),
+                low_words: parts.low_words.strided(first, width, low),
+                scales: parts.scales.strided(first, width, blocks),
+                sums: parts.negative_sums.strided(first, width, blocks),
+                scaled: parts.scaled_sums.strided(first, width, blocks),
+                fine: parts.fine.get(tile.blocks(parts.cols)).unwrap_or_default(),
+                bit: 1 << c,
+                half_sums: [0, 1].map(|at| parts.negative_half_sums.strided(half(at), 2 * width, halves)),
+                half_scaled: [0, 1].map(|at| parts.scaled_half_sums.strided(half(at), 2 * width, halves)),
             }
         }
     }
@@ -491,7 +516,6 @@ impl<'a> RowPlaces<'a> {
     /// is done for all of them at a time. Blocks with a magnitude above `coarse_up_to` get a second plane.
     #[inline(always)]
     fn quantize_blocks<S: Simd>(&mut self, s: S, first: usize, blocks: &[[f32; BLOCK]], coarse_up_to: f32) {
-        let (width, c) = (self.width, self.c);
         let mut largest = [0.0_f32; LANES];
         for (largest, [x0, x1]) in largest.iter_mut().zip(blocks.iter().map(halves)) {
             *largest = f32::from_bits(s.largest_magnitude(s.load(x0), s.load(x1)));
@@ -514,20 +538,18 @@ impl<'a> RowPlaces<'a> {
         // Of the high and of the low plane, of both halves of each block.
         let mut high_sums = [[0; LANES]; 2];
         let mut low_sums = [[0; LANES]; 2];
-        let rows = first * width..(first + blocks.len()) * width;
-        let words = self.high_words[rows.clone()].chunks_exact_mut(width);
-        for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
+        for (lane, [x0, x1]) in blocks.iter().map(halves).enumerate().take(LANES) {
             let factor = s.splat(factors[lane]);
             let x = [s.mul(s.load(x0), factor), s.mul(s.load(x1), factor)];
-            [high_sums[0][lane], high_sums[1][lane]] = s.quantize_block(x, &mut words[c]);
+            [high_sums[0][lane], high_sums[1][lane]] = s.quantize_block(x, self.high_words.at(first + lane));
         }
         let mut units = [1; LANES];
         let mut sum_scales = steps;
         if self.precision != Precision::Eight {
-            let words = self.low_words[rows.clone()].chunks_exact_mut(width);
-            for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
+            for (lane, [x0, x1]) in blocks.iter().map(halves).enumerate().take(LANES) {
+                let words = self.low_words.at(first + lane);
                 if !is_fine[lane] {
-                    words[c] = [0; 8];
+                    *words = [0; 8];
                     continue;
                 }
                 let factor = s.splat(factors[lane]);
@@ -535,8 +557,7 @@ impl<'a> RowPlaces<'a> {
                     let steps = s.mul(s.load(x), factor);
                     s.mul(s.sub(steps, s.round(steps)), s.splat(256.0))
                 };
-                [low_sums[0][lane], low_sums[1][lane]] =
-                    s.quantize_block([rest(x0), rest(x1)], &mut words[c]);
+                [low_sums[0][lane], low_sums[1][lane]] = s.quantize_block([rest(x0), rest(x1)], words);
                 (units[lane], sum_scales[lane]) = (256, steps[lane] / 256.0);
             }
         }
@@ -550,29 +571,18 @@ impl<'a> RowPlaces<'a> {
             }
         }
         let scales = if self.precision == Precision::Sixteen { sum_scales } else { steps };
-        let places = self.scales[rows.clone()].chunks_exact_mut(width);
-        for (place, scale) in places.zip(scales) {
-            place[c] = scale;
+        let lanes = 0..blocks.len().min(LANES);
+        let sum = |lane: usize| [&high_sums, &low_sums].map(|sums| -(sums[0][lane] + sums[1][lane]));
+        self.scales.fill(first, scales[lanes.clone()].iter().copied());
+        self.scaled.fill(first, scaled[lanes.clone()].iter().copied());
+        self.sums.fill(first, lanes.clone().map(sum));
+        for (fine, _) in self.fine.iter().skip(first).zip(is_fine).filter(|(_, is_fine)| *is_fine) {
+            fine.fetch_or(self.bit, Ordering::Relaxed);
         }
-        let places = self.scaled[rows.clone()].chunks_exact_mut(width);
-        for (place, scaled) in places.zip(scaled) {
-            place[c] = scaled;
-        }
-        for (lane, place) in self.sums[rows.clone()].chunks_exact_mut(width).enumerate().take(LANES) {
-            let sum = |sums: &[[i32; LANES]; 2]| -(sums[0][lane] + sums[1][lane]);
-            place[c] = [sum(&high_sums), sum(&low_sums)];
-        }
-        if self.precision == Precision::Mixed {
-            for (place, is_fine) in self.fine[rows].chunks_exact_mut(width).zip(is_fine) {
-                place[c] = is_fine;
-            }
-        }
-        if !self.half_sums.is_empty() {
-            for (lane, half) in (0..blocks.len()).flat_map(|lane| [(lane, 0), (lane, 1)]) {
-                let at = (2 * (first + lane) + half) * width + c;
-                self.half_sums[at] = [-high_sums[half][lane], -low_sums[half][lane]];
-                self.half_scaled[at] = half_scaled[half][lane];
-            }
+        for half in 0..2 {
+            let sums = |lane: usize| [-high_sums[half][lane], -low_sums[half][lane]];
+            self.half_sums[half].fill(first, lanes.clone().map(sums));
+            self.half_scaled[half].fill(first, half_scaled[half][lanes.clone()].iter().copied());
         }
     }
 }

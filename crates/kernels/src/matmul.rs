@@ -6,17 +6,19 @@
 //!     for each block b of 32 columns, group g of the block:
 //!         dots[c][r] = -zero_point * sum(x codes of g)  +  sum over g of code[r] * x code[c]        (exact, int32;
 //!                      for the high plane of x, then, if there are two, 256 times that and the same for the low plane)
-//!         acc[c][r] += low dots[c][r] * (scale[r][g] / 256 * x scale[c][b])      (mixed rows, where the block is fine)
+//!         low[c][r] += low dots[c][r] * (scale[r][g] / 256 * x scale[c][b])      (mixed rows, where the block is fine)
 //!         acc[c][r] += dots[c][r] * (scale[r][g] * x scale[c][b])                                   (f32)
 //!         acc[c][r] += min[r][g] * (x scale[c][b] * sum(x codes of g))
-//!     out[c][r] = acc[c][r] * multiplier[r]
+//!     out[c][r] = (acc[c][r] + low[c][r]) * multiplier[r]
 //! ```
 //!
 //! Every lane sees the same operations in the same order whatever the tile's width, so that a row's bits don't
 //! depend on its neighbours, on the chunks or on the threads. A tile's width is chosen so that its accumulators stay
-//! in registers; each line of weights is decoded once for all rows of the tile.
+//! in registers; each line of weights is decoded once for all rows of the tile. Which rows are fine changes from block to
+//! block, so that their low sums stand in memory, where an index may choose.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use crate::activations::{Activations, CodeTile, Precision, Tile};
 use crate::isa::Isa;
@@ -245,8 +247,8 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
             let lines = &lines[..blocks * block_lines::<WIDTH>()];
             let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
             let mut acc = [s.splat(0.0); C];
-            let bias = if WIDTH >= 8 { S::EIGHT_BIAS } else { 0 };
-            let zero_point = i32::from(self.weights.layout.zero_point) - bias;
+            let mut low = LowSums([[0.0; LANES]; C]);
+            let zero_point = i32::from(self.weights.layout.zero_point);
             for block in 0..blocks {
                 let lines = &lines[block * block_lines::<WIDTH>()..][..block_lines::<WIDTH>()];
                 let scales = &scales[block * block_scales..][..block_scales];
@@ -255,8 +257,13 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
                 }
                 s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
                 block_step::<S, WIDTH, GROUP, MIN, PLANES, C>(
-                    s, lines, scales, &x, block, zero_point, &mut acc,
+                    s, lines, scales, &x, block, zero_point, &mut acc, &mut low,
                 );
+            }
+            if PLANES == 1 && !x.fine.is_empty() {
+                for c in 0..C {
+                    acc[c] = s.add(acc[c], s.load(&low.0[c]));
+                }
             }
             let multipliers = s.load(&self.weights.multipliers[panel]);
             for c in 0..C {
@@ -267,8 +274,13 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
     }
 }
 
+/// The sums of the low planes of a tile's mixed rows with a panel.
+#[repr(align(64))]
+struct LowSums<const C: usize>([[f32; LANES]; C]);
+
 /// Adds one block of 32 columns to the accumulators.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the loop's state, which is to stay in registers")]
 fn block_step<
     S: Simd,
     const WIDTH: usize,
@@ -284,58 +296,43 @@ fn block_step<
     block: usize,
     zero_point: i32,
     acc: &mut [S::F; C],
+    low: &mut LowSums<C>,
 ) {
     for g in 0..BLOCK / GROUP {
         let group = block * (BLOCK / GROUP) + g;
         let group_lines = block_lines::<WIDTH>() * GROUP / BLOCK;
         let lines = &lines[g * group_lines..][..group_lines];
-        let first_word = g * GROUP / 4;
-        if PLANES == 1 && !x.fine.is_empty() {
-            // Before the registers fill with the sums of the high plane.
-            let scale = &scales[if MIN { 2 * g } else { g }];
-            let part = Part { lines, first_word, group, block, zero_point, scale };
-            macro_rules! add_low {
-                ($count:literal from $($first:literal)+) => {{
-                    $(part.add_low::<S, WIDTH, C, $first, $count>(s, x, acc);)+
-                }};
-            }
-            match C {
-                4 => add_low!(1 from 0 1 2 3),
-                6 => add_low!(1 from 0 1 2 3 4 5),
-                8 => add_low!(1 from 0 1 2 3 4 5 6 7),
-                12 => add_low!(1 from 0 1 2 3 4 5 6 7 8 9 10 11),
-                _ => part.add_low::<S, WIDTH, C, 0, C>(s, x, acc),
-            }
-        }
-        let mut dots = [s.zero_i(); C];
-        let mut low = [s.zero_i(); C];
-        if zero_point != 0 {
-            for c in 0..C {
-                dots[c] = s.offset(zero_point, x.negative_sums[group][c][0]);
-                low[c] = s.offset(zero_point, x.negative_sums[group][c][1]);
-            }
-        }
-        // Integers, so that the order is free.
-        let high_words = &x.high_words[block];
+        let mut space = [Line([0; 64]); BLOCK / 4];
+        let bytes = s.decode::<WIDTH>(lines, &mut space);
+        let bias = if WIDTH >= 8 || bytes.is_some() { S::EIGHT_BIAS } else { 0 };
+        let part = Part {
+            lines,
+            bytes,
+            first_word: g * GROUP / 4,
+            block,
+            high_words: &x.high_words[block],
+            x_scales: &x.scales[block],
+            negative_sums: &x.negative_sums[group],
+            zero_point: zero_point - bias,
+            scale: s.load_f16(&scales[if MIN { 2 * g } else { g }]),
+        };
         if PLANES == 1 {
-            s.dots::<WIDTH, C>(lines, high_words, first_word, &mut dots);
-        } else if C <= S::TILE_OF_PLANES {
-            let words = [high_words, &x.low_words[block]];
-            s.dots_of_planes::<WIDTH, C>(lines, words, first_word, [&mut dots, &mut low]);
-            for c in 0..C {
-                dots[c] = s.join_planes(dots[c], low[c]);
+            let fine = x.fine.get(block).map_or(0, |fine| fine.load(Ordering::Relaxed));
+            if fine != 0 {
+                part.add_low::<WIDTH, MIN>(s, x, fine, low);
             }
-        } else {
-            s.dots::<WIDTH, C>(lines, high_words, first_word, &mut dots);
-            for c in 0..C {
-                dots[c] = s.join_planes(dots[c], low[c]);
-            }
-            s.dots::<WIDTH, C>(lines, &x.low_words[block], first_word, &mut dots);
         }
-        let scale = s.load_f16(&scales[if MIN { 2 * g } else { g }]);
-        for c in 0..C {
-            let both = s.mul(scale, s.splat(x.scales[block][c]));
-            acc[c] = s.fma(s.to_f32(dots[c]), both, acc[c]);
+        macro_rules! add_rows {
+            ($count:literal from $($first:literal)+) => {{
+                $(part.add::<WIDTH, MIN, PLANES, $first, $count>(s, x, acc);)+
+            }};
+        }
+        // With the codes of all words in registers there is room for the sums of a few rows at a time.
+        match (bytes.is_some(), C) {
+            (true, 6) => add_rows!(3 from 0 3),
+            (true, 8) => add_rows!(4 from 0 4),
+            (true, 12) => add_rows!(4 from 0 4 8),
+            _ => part.add::<WIDTH, MIN, PLANES, 0, C>(s, x, acc),
         }
         if MIN {
             let min = s.load_f16(&scales[2 * g + 1]);
@@ -346,43 +343,114 @@ fn block_step<
     }
 }
 
-/// A group of columns of a panel, for the low plane of mixed rows.
-struct Part<'a> {
+/// A group of columns of a panel.
+struct Part<'a, S: Simd, const C: usize> {
     lines: &'a [Line],
+    /// The same codes as lines of 8 bits, where that is worth it.
+    bytes: Option<&'a [Line]>,
     first_word: usize,
-    group: usize,
     block: usize,
+    /// Of the block, and the sums of the group, as in [`CodeTile`].
+    high_words: &'a [[i32; 8]; C],
+    x_scales: &'a [f32; C],
+    negative_sums: &'a [[i32; 2]; C],
+    /// Of the codes as they are multiplied; 0 where there are mins.
     zero_point: i32,
-    scale: &'a [u16; LANES],
+    scale: S::F,
 }
 
-impl Part<'_> {
-    /// Adds the low plane of rows `FIRST..FIRST + N` if one of them has one in this block. Few rows at a time, as most
-    /// have none; where one has none its plane is of zeros.
+impl<S: Simd, const C: usize> Part<'_, S, C> {
+    /// Adds rows `FIRST..FIRST + N`: their high planes, or both planes of each.
     #[inline(always)]
-    fn add_low<S: Simd, const WIDTH: usize, const C: usize, const FIRST: usize, const N: usize>(
+    fn add<const WIDTH: usize, const MIN: bool, const PLANES: usize, const FIRST: usize, const N: usize>(
         &self,
         s: S,
         x: &CodeTile<'_, C>,
         acc: &mut [S::F; C],
     ) {
-        if x.fine[self.block][FIRST..FIRST + N] == [false; N] {
-            return;
-        }
         let mut dots = [s.zero_i(); N];
-        if self.zero_point != 0 {
+        let mut low_dots = [s.zero_i(); N];
+        if !MIN {
             for n in 0..N {
-                dots[n] = s.offset(self.zero_point, x.negative_sums[self.group][FIRST + n][1]);
+                let [high, low] = self.negative_sums[FIRST + n];
+                dots[n] = s.offset(self.zero_point, high);
+                low_dots[n] = s.offset(self.zero_point, low);
             }
         }
-        let words = x.low_words[self.block][FIRST..].first_chunk::<N>().expect("FIRST + N is at most C");
-        s.dots::<WIDTH, N>(self.lines, words, self.first_word, &mut dots);
-        let scale = s.mul(s.load_f16(self.scale), s.splat(1.0 / 256.0));
+        // Integers, so that the order is free.
+        let high_words = rows_of::<C, FIRST, N>(self.high_words);
+        if PLANES == 1 {
+            self.dots::<WIDTH, N>(s, high_words, &mut dots);
+        } else {
+            let low_words = rows_of::<C, FIRST, N>(&x.low_words[self.block]);
+            if N <= S::TILE_OF_PLANES {
+                match self.bytes {
+                    Some(bytes) => s.dots_of_planes::<8, N>(
+                        bytes,
+                        [high_words, low_words],
+                        self.first_word,
+                        [&mut dots, &mut low_dots],
+                    ),
+                    None => s.dots_of_planes::<WIDTH, N>(
+                        self.lines,
+                        [high_words, low_words],
+                        self.first_word,
+                        [&mut dots, &mut low_dots],
+                    ),
+                }
+                for n in 0..N {
+                    dots[n] = s.join_planes(dots[n], low_dots[n]);
+                }
+            } else {
+                self.dots::<WIDTH, N>(s, high_words, &mut dots);
+                for n in 0..N {
+                    dots[n] = s.join_planes(dots[n], low_dots[n]);
+                }
+                self.dots::<WIDTH, N>(s, low_words, &mut dots);
+            }
+        }
         for n in 0..N {
-            let both = s.mul(scale, s.splat(x.scales[self.block][FIRST + n]));
+            let both = s.mul(self.scale, s.splat(self.x_scales[FIRST + n]));
             acc[FIRST + n] = s.fma(s.to_f32(dots[n]), both, acc[FIRST + n]);
         }
     }
+
+    /// Adds the low planes of the mixed rows whose bit in `fine` is set.
+    #[inline(always)]
+    fn add_low<const WIDTH: usize, const MIN: bool>(
+        &self,
+        s: S,
+        x: &CodeTile<'_, C>,
+        mut fine: u16,
+        low: &mut LowSums<C>,
+    ) {
+        let scale = s.mul(self.scale, s.splat(1.0 / 256.0));
+        while fine != 0 {
+            let c = fine.trailing_zeros() as usize;
+            fine &= fine - 1;
+            let mut dots = [s.zero_i()];
+            if !MIN {
+                dots[0] = s.offset(self.zero_point, self.negative_sums[c][1]);
+            }
+            self.dots::<WIDTH, 1>(s, std::array::from_ref(&x.low_words[self.block][c]), &mut dots);
+            let both = s.mul(scale, s.splat(self.x_scales[c]));
+            s.store(s.fma(s.to_f32(dots[0]), both, s.load(&low.0[c])), &mut low.0[c]);
+        }
+    }
+
+    #[inline(always)]
+    fn dots<const WIDTH: usize, const N: usize>(&self, s: S, words: &[[i32; 8]; N], dots: &mut [S::I; N]) {
+        match self.bytes {
+            Some(bytes) => s.dots::<8, N>(bytes, words, self.first_word, dots),
+            None => s.dots::<WIDTH, N>(self.lines, words, self.first_word, dots),
+        }
+    }
+}
+
+/// Rows `FIRST..FIRST + N` of a tile's.
+#[inline(always)]
+fn rows_of<const C: usize, const FIRST: usize, const N: usize>(words: &[[i32; 8]; C]) -> &[[i32; 8]; N] {
+    words[FIRST..].first_chunk().expect("FIRST + N is at most C")
 }
 
 /// How a float matrix stores its numbers.

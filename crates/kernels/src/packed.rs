@@ -170,6 +170,11 @@ impl CodeLayout {
     fn check(self) {
         let groups = self.width.groups();
         assert!(groups.contains(&self.group), "groups of {groups:?} columns are allowed, not {}", self.group);
+        assert!(
+            !self.has_min || self.zero_point == 0,
+            "a zero point, here {}, is no use beside mins",
+            self.zero_point
+        );
     }
 
     /// Lines of a block of 32 columns.
@@ -187,7 +192,7 @@ impl PackedMatrix {
     /// Packs a matrix; rows are read in parallel. The packed form is the same for every instruction set.
     ///
     /// # Panics
-    /// When the source's group isn't one that its width has, or it gives a row of another length than it says.
+    /// When the source's group isn't one that its width has, it has a zero point beside mins, or it gives a row of another length than it says.
     pub fn pack(source: &dyn RowSource, isa: Isa, pool: &Pool) -> Self {
         let _ = isa;
         Self::pack_into(source, pool, None)

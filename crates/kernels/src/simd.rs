@@ -191,6 +191,17 @@ pub(crate) trait Simd: Copy {
         }
     }
 
+    /// Codes of `WIDTH` bits as lines of 8 bits, of the value or in `space`, where products of one row with these are
+    /// faster than with the codes.
+    #[inline(always)]
+    fn decode<'a, const WIDTH: usize>(
+        self,
+        _lines: &'a [Line],
+        _space: &'a mut [Line; BLOCK / 4],
+    ) -> Option<&'a [Line]> {
+        None
+    }
+
     /// Asks for the line `bytes` after the given one; any address may be asked for. It comes into the second-level cache,
     /// where the processor can do so: of the loads that a core has under way to its first level there are too few (24 of an
     /// EPYC of family 25, which is 14 GB/s) to keep memory busy.

@@ -54,6 +54,8 @@ fn code_matrix(scale: impl Strategy<Value = f32> + Clone + 'static) -> impl Stra
             let width = WIDTHS[width];
             let allowed = width.groups();
             let group = allowed[if first_group { 0 } else { allowed.len() - 1 }];
+            // A zero point is no use beside mins.
+            let zero_point = if has_min { 0 } else { zero_point };
             let layout = CodeLayout { width, group, zero_point, has_min };
             let groups = cols.div_ceil(layout.group);
             let code = prop::sample::select(width.codes());
@@ -146,7 +148,14 @@ fn every_layout() -> Vec<Box<dyn RowSource>> {
     let mut sources: Vec<Box<dyn RowSource>> = Vec::new();
     for width in WIDTHS {
         for (&group, has_min) in width.groups().iter().flat_map(|group| [(group, false), (group, true)]) {
-            sources.push(Box::new(CodeMatrix::random(37, 96, width, group, 3, has_min)));
+            sources.push(Box::new(CodeMatrix::random(
+                37,
+                96,
+                width,
+                group,
+                if has_min { 0 } else { 3 },
+                has_min,
+            )));
         }
     }
     for layout in [SourceLayout::F32, SourceLayout::F16, SourceLayout::Bf16] {

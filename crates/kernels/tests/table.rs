@@ -38,7 +38,7 @@ fn code_layouts() -> Vec<(CodeWidth, usize, u8, bool)> {
     let mut layouts = Vec::new();
     for width in WIDTHS {
         for &group in width.groups() {
-            for (zero_point, has_min) in [(0, true), (8, false), (4, true), (0, false)] {
+            for (zero_point, has_min) in [(0, true), (8, false), (4, false), (0, false)] {
                 layouts.push((width, group, zero_point, has_min));
             }
         }

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Line, NONLINEAR, Simd, word_place, words};
+use super::{BLOCK, Kernel, LANES, Line, NONLINEAR, Simd, word_place, words};
 use crate::isa::Avx512;
 use crate::packed::NONLINEAR_FOUR;
 
@@ -330,6 +330,23 @@ impl Simd for Avx512 {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn decode<'a, const WIDTH: usize>(
+        self,
+        lines: &'a [Line],
+        space: &'a mut [Line; BLOCK / 4],
+    ) -> Option<&'a [Line]> {
+        if WIDTH == 8 {
+            return Some(lines);
+        }
+        let space = &mut space[..words::<WIDTH>(lines.len())];
+        for (word, line) in space.iter_mut().enumerate() {
+            // SAFETY: see the impl.
+            unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), codes::<WIDTH>(self, lines, word)) };
+        }
+        Some(space)
     }
 
     #[inline(always)]
