@@ -213,17 +213,22 @@ fn steps(isa: Isa, threads: usize) {
         let silu_q = typical(&clock, time, || {
             activations.prepare_silu_mul(isa, &pool, &gate, &up, 1536, needs);
         });
+        let (wide_gate, wide_up) = (random(n * 4864), random(n * 4864));
+        let wide_silu_q = typical(&clock, time, || {
+            activations.prepare_silu_mul(isa, &pool, &wide_gate, &wide_up, 4864, needs);
+        });
         let mut rope = |style| {
             typical(&clock, time, || ops::rope(isa, &pool, style, &mut out, 64, table, &positions)) * 1e6
         };
         println!(
-            "n {n:3}: rms_norm {:.2}  add {:.2}  silu_mul {:.2}  norm+quantise {:.2}  silu+quantise {:.2}  \
-             rope interleaved {:.2}  half {:.2} us",
+            "n {n:3}: rms_norm {:.2}  add {:.2}  silu_mul {:.2}  norm+quantise {:.2}  silu+quantise {:.2}  of 4864 \
+             {:.2}  rope interleaved {:.2}  half {:.2} us",
             rms * 1e6,
             add * 1e6,
             silu * 1e6,
             norm_q * 1e6,
             silu_q * 1e6,
+            wide_silu_q * 1e6,
             rope(ops::RopeStyle::Interleaved),
             rope(ops::RopeStyle::HalfSplit),
         );

@@ -39,10 +39,9 @@
 //! floats `[col][W]`.
 
 use std::ops::{BitOr, Range};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::isa::Isa;
-use crate::memory::{Disjoint, Strided, give_scratch, take_scratch};
+use crate::memory::{Disjoint, give_scratch, take_scratch};
 use crate::ops::rows::{NormRow, PlainRow, RowMaker, SiluRow, sum_of_squares};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, Kernel, LANES, Simd};
@@ -52,6 +51,8 @@ const TINY: f32 = 1e-30;
 
 /// Numbers below which rounding them isn't worth a second thread.
 const SHARED_VALUES_MIN: usize = 8 << 10;
+/// Columns that are rounded side by side.
+const PIECE: usize = LANES * BLOCK;
 
 /// How many times the root mean square of its row the largest number of a mixed block may be without a second plane.
 /// With 5 the mean divergence of SmolLM2-135M is a fifth of that of 8 bits, and a product takes a seventh longer.
@@ -152,7 +153,7 @@ pub struct Activations {
     scales: Vec<f32>,
     negative_sums: Vec<[i32; 2]>,
     scaled_sums: Vec<f32>,
-    fine: Vec<AtomicU16>,
+    fine: Vec<u16>,
     negative_half_sums: Vec<[i32; 2]>,
     scaled_half_sums: Vec<f32>,
     floats: Vec<f32>,
@@ -172,7 +173,7 @@ pub(crate) struct CodeTile<'a, const C: usize> {
     /// `[groups]`: scale times the sum of the joined codes.
     pub(crate) scaled_sums: &'a [[f32; C]],
     /// `[blocks]`: which mixed rows have a low plane there, row c as bit c; empty if rows aren't mixed.
-    pub(crate) fine: &'a [AtomicU16],
+    pub(crate) fine: &'a [u16],
 }
 
 impl Activations {
@@ -267,23 +268,38 @@ impl Activations {
             scales: Disjoint::new(&mut self.scales),
             negative_sums: Disjoint::new(&mut self.negative_sums),
             scaled_sums: Disjoint::new(&mut self.scaled_sums),
-            fine: &self.fine,
+            fine: Disjoint::new(&mut self.fine),
             negative_half_sums: Disjoint::new(&mut self.negative_half_sums),
             scaled_half_sums: Disjoint::new(&mut self.scaled_half_sums),
             floats: Disjoint::new(&mut self.floats),
         };
         let tiles = &self.tiles;
-        // Where there are fewer tiles than threads, and much to do, their rows are shared out.
-        let widest = tiles.first().map_or(1, |tile| tile.rows);
-        let shares = if rows * cols < SHARED_VALUES_MIN { 1 } else { pool.threads().div_ceil(tiles.len()) };
-        let rows_each = widest.div_ceil(shares);
-        let shares = widest.div_ceil(rows_each);
-        pool.run(tiles.len() * shares, &|task| {
-            let tile = tiles[task / shares];
-            let first = tile.rows.min(task % shares * rows_each);
-            let rows = first..tile.rows.min(first + rows_each);
-            isa.run(FillRows { parts: &parts, tile, rows, maker });
+        if tiles.len() >= pool.threads() || rows * cols < SHARED_VALUES_MIN {
+            pool.run(tiles.len(), &|task| isa.run(FillTile { parts: &parts, tile: tiles[task], maker }));
+            return;
+        }
+        // Fewer tiles than threads: rows are made by all of these, and then columns rounded by all of them. Columns, since
+        // what belongs to neighbouring rows lies in the same cache lines.
+        let mut made = take_scratch(rows * (cols + 1));
+        let (values, coarse_up_to) = made.split_at_mut(rows * cols);
+        let (shared_values, shared_limits) = (Disjoint::new(values), Disjoint::new(coarse_up_to));
+        pool.run(rows, &|row| {
+            #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+            // SAFETY: each row is made by one task.
+            let (out, limit) =
+                unsafe { (shared_values.part(row * cols, cols), &mut shared_limits.part(row, 1)[0]) };
+            isa.run(MakeRow { maker, row, precision: parts.precision, out, limit });
         });
+        let pieces = cols.div_ceil(PIECE);
+        let of_task = pieces.div_ceil(pool.threads().div_ceil(tiles.len()));
+        let tasks = pieces.div_ceil(of_task);
+        pool.run(tiles.len() * tasks, &|task| {
+            let first = task % tasks * of_task * PIECE;
+            let columns = first..cols.min(first + of_task * PIECE);
+            let tile = tiles[task / tasks];
+            isa.run(KeepColumns { parts: &parts, tile, columns, values, coarse_up_to });
+        });
+        give_scratch(made);
     }
 
     /// Lays out the tiles and makes the buffers large enough.
@@ -304,7 +320,7 @@ impl Activations {
         self.low_words.resize(of(needs.codes && self.precision != Precision::Eight, blocks), [0; 8]);
         self.fine.clear();
         let mixed = needs.codes && self.precision == Precision::Mixed;
-        self.fine.resize_with(of(mixed, self.tiles.len() * cols.div_ceil(BLOCK)), AtomicU16::default);
+        self.fine.resize(of(mixed, self.tiles.len() * cols.div_ceil(BLOCK)), 0);
         self.scales.resize(of(needs.codes, blocks), 0.0);
         self.negative_sums.resize(of(needs.codes, blocks), [0; 2]);
         self.scaled_sums.resize(of(needs.codes, blocks), 0.0);
@@ -401,7 +417,7 @@ fn tile_width(left: usize, widest: usize) -> usize {
     }
 }
 
-/// The buffers of [`Activations`] while tasks fill them, each its own rows of a tile.
+/// The buffers of [`Activations`] while tasks fill them, each its own part of a tile.
 struct Parts<'a> {
     cols: usize,
     needs: Needs,
@@ -411,111 +427,176 @@ struct Parts<'a> {
     scales: Disjoint<'a, f32>,
     negative_sums: Disjoint<'a, [i32; 2]>,
     scaled_sums: Disjoint<'a, f32>,
-    fine: &'a [AtomicU16],
+    fine: Disjoint<'a, u16>,
     negative_half_sums: Disjoint<'a, [i32; 2]>,
     scaled_half_sums: Disjoint<'a, f32>,
     floats: Disjoint<'a, f32>,
 }
 
-/// Some rows of a tile, counted from its first.
-struct FillRows<'a, R> {
+struct FillTile<'a, R> {
     parts: &'a Parts<'a>,
     tile: Tile,
-    rows: Range<usize>,
     maker: &'a R,
 }
 
-impl<R: RowMaker> Kernel for FillRows<'_, R> {
+impl<R: RowMaker> Kernel for FillTile<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (parts, tile) = (self.parts, self.tile);
         let mut scratch = take_scratch(parts.cols);
-        for c in self.rows {
+        for c in 0..tile.rows {
             let row = self.maker.make(s, tile.first + c, &mut scratch);
-            if parts.needs.floats {
-                #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-                // SAFETY: each row is filled by one task.
-                let mut floats =
-                    unsafe { parts.floats.strided(tile.start * parts.cols + c, tile.width, parts.cols) };
-                floats.fill(0, row.iter().copied());
-            }
-            if parts.needs.codes {
-                quantize_row(s, parts, tile, c, row);
-            }
+            let limit = coarse_up_to(s, parts.precision, row);
+            keep(s, parts, tile, c, 0, row, limit);
         }
         give_scratch(scratch);
     }
 }
 
-/// Quantises row c of a tile.
-#[inline(always)]
-fn quantize_row<S: Simd>(s: S, parts: &Parts<'_>, tile: Tile, c: usize, row: &[f32]) {
-    let mut to = RowPlaces::new(parts, tile, c);
-    let coarse_up_to = match parts.precision {
-        Precision::Eight => f32::INFINITY,
-        Precision::Mixed => FINE_FROM * root_mean_square(s, row),
-        Precision::Sixteen => f32::NEG_INFINITY,
-    };
-    let (blocks, rest) = row.as_chunks::<BLOCK>();
-    for (index, blocks) in blocks.chunks(LANES).enumerate() {
-        to.quantize_blocks(s, index * LANES, blocks, coarse_up_to);
-    }
-    if !rest.is_empty() {
-        let mut last = [0.0; BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
-        to.quantize_blocks(s, blocks.len(), &[last], coarse_up_to);
+/// Makes one row, and says up to which magnitude its blocks are coarse.
+struct MakeRow<'a, R> {
+    maker: &'a R,
+    row: usize,
+    precision: Precision,
+    out: &'a mut [f32],
+    limit: &'a mut f32,
+}
+
+impl<R: RowMaker> Kernel for MakeRow<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut scratch = take_scratch(self.out.len());
+        self.out.copy_from_slice(self.maker.make(s, self.row, &mut scratch));
+        give_scratch(scratch);
+        *self.limit = coarse_up_to(s, self.precision, self.out);
     }
 }
 
-/// Where the parts of one row stand.
+/// Some columns of a tile whose rows are made.
+struct KeepColumns<'a> {
+    parts: &'a Parts<'a>,
+    tile: Tile,
+    columns: Range<usize>,
+    /// `[n, cols]`, and for each row what [`coarse_up_to`] gave.
+    values: &'a [f32],
+    coarse_up_to: &'a [f32],
+}
+
+impl Kernel for KeepColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (parts, tile, columns) = (self.parts, self.tile, self.columns);
+        for c in 0..tile.rows {
+            let row = &self.values[(tile.first + c) * parts.cols..][..parts.cols];
+            let limit = self.coarse_up_to[tile.first + c];
+            keep(s, parts, tile, c, columns.start, &row[columns.clone()], limit);
+        }
+    }
+}
+
+/// Up to which magnitude blocks of a row have no second plane.
+#[inline(always)]
+fn coarse_up_to<S: Simd>(s: S, precision: Precision, row: &[f32]) -> f32 {
+    match precision {
+        Precision::Eight => f32::INFINITY,
+        Precision::Mixed => FINE_FROM * root_mean_square(s, row),
+        Precision::Sixteen => f32::NEG_INFINITY,
+    }
+}
+
+/// Keeps columns of row c of a tile, those from `first`, the beginning of a piece, on.
+#[inline(always)]
+fn keep<S: Simd>(
+    s: S,
+    parts: &Parts<'_>,
+    tile: Tile,
+    c: usize,
+    first: usize,
+    columns: &[f32],
+    coarse_up_to: f32,
+) {
+    if parts.needs.floats {
+        let start = tile.start * parts.cols + first * tile.width;
+        #[expect(unsafe_code, reason = "tasks write disjoint parts")]
+        // SAFETY: tiles have disjoint ranges, as have columns of a tile, and each is kept by one task.
+        let floats = unsafe { parts.floats.part(start, tile.width * columns.len()) };
+        for (of_column, &x) in floats.chunks_exact_mut(tile.width).zip(columns) {
+            of_column[c] = x;
+        }
+    }
+    if parts.needs.codes {
+        let mut to = RowPlaces::new(parts, tile, c, first / BLOCK..(first + columns.len()).div_ceil(BLOCK));
+        let (blocks, rest) = columns.as_chunks::<BLOCK>();
+        for (index, blocks) in blocks.chunks(LANES).enumerate() {
+            to.quantize_blocks(s, index * LANES, blocks, coarse_up_to);
+        }
+        if !rest.is_empty() {
+            let mut last = [0.0; BLOCK];
+            last[..rest.len()].copy_from_slice(rest);
+            to.quantize_blocks(s, blocks.len(), &[last], coarse_up_to);
+        }
+    }
+}
+
+/// Where the parts of some blocks of one row stand: the b-th of these is at `b * width + c`.
 struct RowPlaces<'a> {
     precision: Precision,
-    high_words: Strided<'a, [i32; 8]>,
-    low_words: Strided<'a, [i32; 8]>,
-    scales: Strided<'a, f32>,
-    sums: Strided<'a, [i32; 2]>,
-    scaled: Strided<'a, f32>,
-    /// Of the tile's blocks, and this row's bit in them.
-    fine: &'a [AtomicU16],
-    bit: u16,
-    /// Of the first and of the second half of each block.
-    half_sums: [Strided<'a, [i32; 2]>; 2],
-    half_scaled: [Strided<'a, f32>; 2],
+    width: usize,
+    c: usize,
+    high_words: &'a mut [[i32; 8]],
+    low_words: &'a mut [[i32; 8]],
+    scales: &'a mut [f32],
+    sums: &'a mut [[i32; 2]],
+    scaled: &'a mut [f32],
+    /// Of each block, for all rows.
+    fine: &'a mut [u16],
+    half_sums: &'a mut [[i32; 2]],
+    half_scaled: &'a mut [f32],
 }
 
 impl<'a> RowPlaces<'a> {
     #[inline(always)]
-    fn new(parts: &'a Parts<'_>, tile: Tile, c: usize) -> Self {
-        let blocks = parts.cols.div_ceil(BLOCK);
-        let (first, width) = (tile.start * blocks + c, tile.width);
-        let of = |wanted: bool| if wanted { blocks } else { 0 };
-        let low = of(parts.precision != Precision::Eight);
-        let halves = of(parts.needs.half_sums);
-        let half = |half: usize| 2 * tile.start * blocks + half * width + c;
+    fn new(parts: &'a Parts<'_>, tile: Tile, c: usize, blocks: Range<usize>) -> Self {
+        let of_row = parts.cols.div_ceil(BLOCK);
+        let start = tile.start * of_row + blocks.start * tile.width;
+        let len = blocks.len() * tile.width;
+        let of = |wanted: bool, factor: usize| if wanted { (factor * start, factor * len) } else { (0, 0) };
+        let low = of(parts.precision != Precision::Eight, 1);
+        let fine = match parts.precision {
+            Precision::Mixed => (tile.index * of_row + blocks.start, blocks.len()),
+            Precision::Eight | Precision::Sixteen => (0, 0),
+        };
+        let halves = of(parts.needs.half_sums, 2);
         #[expect(unsafe_code, reason = "tasks write disjoint parts")]
-        // SAFETY: each row is filled by one task, and that takes row after row.
+        // SAFETY: tiles have disjoint ranges, as have blocks of a tile; each is kept by one task, which takes row after row.
         unsafe {
             Self {
                 precision: parts.precision,
-                high_words: parts.high_words.strided(first, width, blocks),
-                low_words: parts.low_words.strided(first, width, low),
-                scales: parts.scales.strided(first, width, blocks),
-                sums: parts.negative_sums.strided(first, width, blocks),
-                scaled: parts.scaled_sums.strided(first, width, blocks),
-                fine: parts.fine.get(tile.blocks(parts.cols)).unwrap_or_default(),
-                bit: 1 << c,
-                half_sums: [0, 1].map(|at| parts.negative_half_sums.strided(half(at), 2 * width, halves)),
-                half_scaled: [0, 1].map(|at| parts.scaled_half_sums.strided(half(at), 2 * width, halves)),
+                width: tile.width,
+                c,
+                high_words: parts.high_words.part(start, len),
+                low_words: parts.low_words.part(low.0, low.1),
+                scales: parts.scales.part(start, len),
+                sums: parts.negative_sums.part(start, len),
+                scaled: parts.scaled_sums.part(start, len),
+                fine: parts.fine.part(fine.0, fine.1),
+                half_sums: parts.negative_half_sums.part(halves.0, halves.1),
+                half_scaled: parts.scaled_half_sums.part(halves.0, halves.1),
             }
         }
     }
 
-    /// Quantises up to 16 blocks, of which the row's `first` is the first; what is done once for each number of a block
+    /// Quantises up to 16 blocks, the first of which is the `first` of these; what is done once for each number of a block
     /// is done for all of them at a time. Blocks with a magnitude above `coarse_up_to` get a second plane.
     #[inline(always)]
     fn quantize_blocks<S: Simd>(&mut self, s: S, first: usize, blocks: &[[f32; BLOCK]], coarse_up_to: f32) {
+        let (width, c) = (self.width, self.c);
         let mut largest = [0.0_f32; LANES];
         for (largest, [x0, x1]) in largest.iter_mut().zip(blocks.iter().map(halves)) {
             *largest = f32::from_bits(s.largest_magnitude(s.load(x0), s.load(x1)));
@@ -538,18 +619,20 @@ impl<'a> RowPlaces<'a> {
         // Of the high and of the low plane, of both halves of each block.
         let mut high_sums = [[0; LANES]; 2];
         let mut low_sums = [[0; LANES]; 2];
-        for (lane, [x0, x1]) in blocks.iter().map(halves).enumerate().take(LANES) {
+        let rows = first * width..(first + blocks.len()) * width;
+        let words = self.high_words[rows.clone()].chunks_exact_mut(width);
+        for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
             let factor = s.splat(factors[lane]);
             let x = [s.mul(s.load(x0), factor), s.mul(s.load(x1), factor)];
-            [high_sums[0][lane], high_sums[1][lane]] = s.quantize_block(x, self.high_words.at(first + lane));
+            [high_sums[0][lane], high_sums[1][lane]] = s.quantize_block(x, &mut words[c]);
         }
         let mut units = [1; LANES];
         let mut sum_scales = steps;
         if self.precision != Precision::Eight {
-            for (lane, [x0, x1]) in blocks.iter().map(halves).enumerate().take(LANES) {
-                let words = self.low_words.at(first + lane);
+            let words = self.low_words[rows.clone()].chunks_exact_mut(width);
+            for (lane, ([x0, x1], words)) in blocks.iter().map(halves).zip(words).enumerate().take(LANES) {
                 if !is_fine[lane] {
-                    *words = [0; 8];
+                    words[c] = [0; 8];
                     continue;
                 }
                 let factor = s.splat(factors[lane]);
@@ -557,7 +640,8 @@ impl<'a> RowPlaces<'a> {
                     let steps = s.mul(s.load(x), factor);
                     s.mul(s.sub(steps, s.round(steps)), s.splat(256.0))
                 };
-                [low_sums[0][lane], low_sums[1][lane]] = s.quantize_block([rest(x0), rest(x1)], words);
+                [low_sums[0][lane], low_sums[1][lane]] =
+                    s.quantize_block([rest(x0), rest(x1)], &mut words[c]);
                 (units[lane], sum_scales[lane]) = (256, steps[lane] / 256.0);
             }
         }
@@ -571,18 +655,29 @@ impl<'a> RowPlaces<'a> {
             }
         }
         let scales = if self.precision == Precision::Sixteen { sum_scales } else { steps };
-        let lanes = 0..blocks.len().min(LANES);
-        let sum = |lane: usize| [&high_sums, &low_sums].map(|sums| -(sums[0][lane] + sums[1][lane]));
-        self.scales.fill(first, scales[lanes.clone()].iter().copied());
-        self.scaled.fill(first, scaled[lanes.clone()].iter().copied());
-        self.sums.fill(first, lanes.clone().map(sum));
-        for (fine, _) in self.fine.iter().skip(first).zip(is_fine).filter(|(_, is_fine)| *is_fine) {
-            fine.fetch_or(self.bit, Ordering::Relaxed);
+        let places = self.scales[rows.clone()].chunks_exact_mut(width);
+        for (place, scale) in places.zip(scales) {
+            place[c] = scale;
         }
-        for half in 0..2 {
-            let sums = |lane: usize| [-high_sums[half][lane], -low_sums[half][lane]];
-            self.half_sums[half].fill(first, lanes.clone().map(sums));
-            self.half_scaled[half].fill(first, half_scaled[half][lanes.clone()].iter().copied());
+        let places = self.scaled[rows.clone()].chunks_exact_mut(width);
+        for (place, scaled) in places.zip(scaled) {
+            place[c] = scaled;
+        }
+        for (lane, place) in self.sums[rows.clone()].chunks_exact_mut(width).enumerate().take(LANES) {
+            let sum = |sums: &[[i32; LANES]; 2]| -(sums[0][lane] + sums[1][lane]);
+            place[c] = [sum(&high_sums), sum(&low_sums)];
+        }
+        if self.precision == Precision::Mixed {
+            for (fine, is_fine) in self.fine[first..].iter_mut().zip(is_fine).take(blocks.len()) {
+                *fine |= u16::from(is_fine) << c;
+            }
+        }
+        if !self.half_sums.is_empty() {
+            for (lane, half) in (0..blocks.len()).flat_map(|lane| [(lane, 0), (lane, 1)]) {
+                let at = (2 * (first + lane) + half) * width + c;
+                self.half_sums[at] = [-high_sums[half][lane], -low_sums[half][lane]];
+                self.half_scaled[at] = half_scaled[half][lane];
+            }
         }
     }
 }

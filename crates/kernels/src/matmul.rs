@@ -18,7 +18,6 @@
 //! block, so that their low sums stand in memory, where an index may choose.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use crate::activations::{Activations, CodeTile, Precision, Tile};
 use crate::isa::Isa;
@@ -317,7 +316,7 @@ fn block_step<
             scale: s.load_f16(&scales[if MIN { 2 * g } else { g }]),
         };
         if PLANES == 1 {
-            let fine = x.fine.get(block).map_or(0, |fine| fine.load(Ordering::Relaxed));
+            let fine = x.fine.get(block).copied().unwrap_or(0);
             if fine != 0 {
                 part.add_low::<WIDTH, MIN>(s, x, fine, low);
             }

@@ -207,54 +207,6 @@ impl<'a, T> Disjoint<'a, T> {
         // SAFETY: in bounds (above), exclusive (the caller's promise), alive for 'a.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
-
-    /// `len` values, the first at `first` and each `stride` after the one before; bounds are checked.
-    ///
-    /// # Safety
-    /// While the result lives, nothing else may touch these values, in this or another thread.
-    #[expect(unsafe_code, reason = "the caller keeps the parts disjoint")]
-    #[inline]
-    pub(crate) unsafe fn strided(&self, first: usize, stride: usize, len: usize) -> Strided<'_, T> {
-        assert!(stride > 0, "values must lie apart");
-        assert!(
-            len == 0 || first < self.len && (self.len - 1 - first) / stride >= len - 1,
-            "{len} values from {first} on, {stride} apart, of a slice of {}",
-            self.len
-        );
-        Strided { start: self.start.wrapping_add(first), stride, len, slice: PhantomData }
-    }
-}
-
-/// Exclusive access to some values of a slice that lie equally far apart.
-pub(crate) struct Strided<'a, T> {
-    start: *mut T,
-    stride: usize,
-    len: usize,
-    slice: PhantomData<&'a mut [T]>,
-}
-
-impl<T> Strided<'_, T> {
-    /// The value of this index.
-    ///
-    /// # Panics
-    /// When there are fewer.
-    #[inline]
-    pub(crate) fn at(&mut self, index: usize) -> &mut T {
-        assert!(index < self.len, "value {index} of {}", self.len);
-        #[expect(unsafe_code, reason = "what slices give no safe way to")]
-        // SAFETY: in bounds, exclusive and alive, as `Disjoint::strided` checked and was promised.
-        unsafe {
-            &mut *self.start.add(index * self.stride)
-        }
-    }
-
-    /// Writes values from index `first` on, as far as there are such.
-    #[inline]
-    pub(crate) fn fill(&mut self, first: usize, values: impl IntoIterator<Item = T>) {
-        for (index, value) in (first..self.len).zip(values) {
-            *self.at(index) = value;
-        }
-    }
 }
 
 thread_local! {

@@ -1,6 +1,8 @@
 //! Measures a model's forward pass without the rest of the program: `cargo run --release -p cachalot-models --example
-//! forward -- MODEL [threads] [prompt] [new] [rounds] [8-bit|mixed|16-bit] [isa] [f16|q8]`. Prints tokens/s and where the time goes.
+//! forward -- MODEL [threads] [prompt] [new] [rounds] [8-bit|mixed|16-bit] [isa] [f16|q8] [sequences]`. Prints tokens/s and where
+//! the time goes: of a prompt, of one sequence that goes on from it, and of several at once.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +11,11 @@ use kernels::{Isa, KvFormat, Precision};
 use models::LoadOptions;
 use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Wanted};
 use models::profile::{Cost, Profiler};
+
+/// Tokens of a prompt in a step.
+const STEP: usize = 256;
+/// By how many tokens the beginnings of sequences lie apart.
+const APART: usize = 13;
 
 fn print(what: &str, tokens: usize, mut times: Vec<f64>, costs: &[(&str, Cost)]) {
     times.sort_by(f64::total_cmp);
@@ -35,6 +42,7 @@ fn main() {
     let (threads, prompt, new, rounds) = (number(1, 2), number(2, 512), number(3, 128), number(4, 3));
     let precision = arguments.get(5).and_then(|name| Precision::by_name(name)).unwrap_or_default();
     let isa = arguments.get(6).and_then(|name| Isa::by_name(name));
+    let sequences = number(8, 1);
     let kv_format = arguments.get(7).and_then(|name| KvFormat::by_name(name)).unwrap_or_default();
     let clock = Arc::new(SystemClock::new());
     let profiler = Arc::new(Profiler::new(Arc::clone(&clock) as Arc<dyn Clock>));
@@ -43,25 +51,38 @@ fn main() {
         LoadOptions { threads, isa, precision, kv_format, profiler: profiled, ..LoadOptions::default() };
     let mut loaded = models::load(Path::new(path), &options).expect("a model");
     let model = loaded.model.as_mut();
-    let blocks: Vec<BlockId> = (0..(prompt + new).div_ceil(KV_BLOCK_TOKENS) as BlockId).collect();
-    model.allocate_kv(blocks.len()).expect("room for the cache");
+    let of_sequence = (prompt + new).div_ceil(KV_BLOCK_TOKENS);
+    let all_blocks: Vec<BlockId> = (0..(of_sequence * sequences) as BlockId).collect();
+    model.allocate_kv(all_blocks.len()).expect("room for the cache");
+    // Each sequence begins elsewhere in these.
     let mut rng = Rng::from_seed(1);
-    let tokens: Vec<TokenId> = (0..prompt).map(|_| rng.below(loaded.info.vocab_size) as TokenId).collect();
+    let vocab_size = loaded.info.vocab_size;
+    let tokens: Vec<TokenId> =
+        (0..prompt + new + APART * sequences).map(|_| rng.below(vocab_size) as TokenId).collect();
     let mut logits = Vec::new();
-    let mut step = |tokens: &[TokenId], position| {
+    let mut step = |positions: Range<usize>, count: usize| {
         let start = clock.monotonic();
-        let chunk = Chunk { tokens, position, blocks: &blocks, wanted: Wanted::Last };
-        model.forward(&[chunk], &mut logits).expect("a step");
+        let of = |(index, blocks)| Chunk {
+            tokens: &tokens[APART * index..][positions.clone()],
+            position: positions.start,
+            blocks,
+            wanted: Wanted::Last,
+        };
+        let chunks: Vec<_> = all_blocks.chunks(of_sequence).take(count).enumerate().map(of).collect();
+        model.forward(&chunks, &mut logits).expect("a step");
         (clock.monotonic() - start).as_secs_f64()
     };
-    let prefill = |step: &mut dyn FnMut(&[TokenId], usize) -> f64| {
-        tokens.chunks(256).enumerate().map(|(i, tokens)| step(tokens, 256 * i)).sum::<f64>()
+    let mut prefill = |count| -> f64 {
+        let starts = (0..prompt).step_by(STEP);
+        starts.map(|start| step(start..prompt.min(start + STEP), count)).sum()
     };
-    prefill(&mut step);
+    prefill(sequences);
     profiler.take();
-    let times = (0..rounds).map(|_| prefill(&mut step)).collect();
+    let times = (0..rounds).map(|_| prefill(1)).collect();
     print("prefill", prompt, times, &profiler.take());
-    let times =
-        (0..rounds).map(|_| (0..new).map(|i| step(&[tokens[i % prompt]], prompt + i)).sum()).collect();
-    print("decode", new, times, &profiler.take());
+    for (what, count) in [("decode", 1), ("at once", sequences)].into_iter().take(sequences) {
+        let mut decode = || -> f64 { (prompt..prompt + new).map(|at| step(at..at + 1, count)).sum() };
+        let times = (0..rounds).map(|_| decode()).collect();
+        print(what, new * count, times, &profiler.take());
+    }
 }
