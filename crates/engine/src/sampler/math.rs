@@ -1,8 +1,10 @@
-//! Loops over a row of logits, in the form that compilers turn into vector code on every CPU.
+//! Loops over a row of logits, in the form that compilers turn into vector code, for each kind of vectors once. None of them
+//! allows multiplications and additions to be joined, so that the bits are the same with all.
 
 use std::f32::consts::LOG2_E;
 
 use base::TokenId;
+use multiversion::multiversion;
 
 use super::SampleError;
 
@@ -19,6 +21,7 @@ const EXP_LOWEST: f32 = -87.0;
 ///
 /// # Errors
 /// When a logit is NaN or +inf, or none is above -inf.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn max_checked(logits: &[f32]) -> Result<f32, SampleError> {
     let mut bad = [0_u32; LANES];
     let mut largest = [f32::NEG_INFINITY; LANES];
@@ -41,6 +44,7 @@ pub(super) fn max_checked(logits: &[f32]) -> Result<f32, SampleError> {
 }
 
 /// The largest of a few values, none NaN; -inf for none.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn max(values: &[f32]) -> f32 {
     let mut largest = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
@@ -54,6 +58,7 @@ pub(super) fn max(values: &[f32]) -> f32 {
 
 /// Index of the first value equal to `wanted`; 0 if there is none.
 #[expect(clippy::float_cmp, reason = "the maximum is one of the values, bit for bit")]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn first_index_of(values: &[f32], wanted: f32) -> TokenId {
     for (number, piece) in values.chunks(PIECE).enumerate() {
         // Counted without an early exit, so that it becomes vector code.
@@ -67,6 +72,7 @@ pub(super) fn first_index_of(values: &[f32], wanted: f32) -> TokenId {
 
 /// Fills `weights` (`[logits.len()]`) with `e^((logit - max) / temperature)` and returns their sum. `max` is the
 /// largest logit, so every weight is in `0..=1` and the sum is at least 1.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn scaled_exp(logits: &[f32], max: f32, temperature: f32, weights: &mut Vec<f32>) -> f64 {
     let scale = inverse(temperature);
     weights.resize(logits.len(), 0.0);
@@ -81,6 +87,7 @@ pub(super) fn scaled_exp(logits: &[f32], max: f32, temperature: f32, weights: &m
 }
 
 /// Sum of a few values that are not negative.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 pub(super) fn sum(values: &[f32]) -> f64 {
     let mut sums = [0.0_f32; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();

@@ -109,6 +109,7 @@ impl Decoder {
         for &row in wanted {
             update.extend_from_slice(&stream[row * *hidden..][..*hidden]);
         }
+        // What the step before left is written over.
         logits.resize(wanted.len() * self.info.vocab_size, 0.0);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         compute.time("norm", small, || self.output_norm.prepare(compute, update, activations, head.needs()));
@@ -145,8 +146,9 @@ impl Model for Decoder {
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
-        logits.clear();
-        let step = Step::new(std::mem::take(&mut self.step), chunks, &self.info, self.cache.shape().blocks)?;
+        let blocks = self.cache.shape().blocks;
+        let step = Step::new(std::mem::take(&mut self.step), chunks, &self.info, blocks)
+            .inspect_err(|_| logits.clear())?;
         self.scratch.stream.resize(step.tokens.len() * self.hidden, 0.0);
         self.compute.time("embedding", small, || {
             self.embedding.rows_f32(&self.compute.pool, &step.tokens, &mut self.scratch.stream);
@@ -163,7 +165,9 @@ impl Model for Decoder {
         for (layer, block) in self.blocks.iter().enumerate() {
             block.forward(layer, &mut run);
         }
-        if !step.wanted.is_empty() {
+        if step.wanted.is_empty() {
+            logits.clear();
+        } else {
             self.head(&step.wanted, logits);
         }
         self.step = step.done();
