@@ -87,6 +87,16 @@ impl BlockPool {
         }
     }
 
+    /// How many of `tokens` could be lent.
+    pub fn lendable(&self, scope: CacheScope, tokens: &[TokenId]) -> usize {
+        let mut above = None;
+        let find = |block: &[TokenId]| {
+            above = Some(self.cache.find(scope, above, block)?);
+            above
+        };
+        tokens.chunks_exact(KV_BLOCK_TOKENS).map_while(find).count() * KV_BLOCK_TOKENS
+    }
+
     /// Gives the cache the blocks that `tokens`, the part of a sequence that is computed, fill, and borrows them. Where the
     /// cache has the same from another sequence, that one is borrowed and the table's own is free.
     pub fn share(&mut self, table: &mut BlockTable, scope: CacheScope, tokens: &[TokenId]) {

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use models::batch::{Chunk, Model, emptied};
+use models::batch::{Chunk, Model, Ran, emptied};
 
 use crate::scheduler::{PlanRow, Scheduler};
 
@@ -33,27 +33,30 @@ impl ForwardFailure {
     }
 }
 
-/// Runs some rows of a plan; `logits` gets `[rows of logits that they want, vocab_size]`.
+/// Runs some rows of a plan, unless `stop` says otherwise meanwhile; `logits` gets `[rows of logits that they want,
+/// vocab_size]`.
 pub(crate) fn forward_rows(
     model: &mut dyn Model,
     scheduler: &Scheduler,
     rows: &[PlanRow],
     chunks: &mut Vec<Chunk<'static>>,
     logits: &mut Vec<f32>,
-) -> Result<(), ForwardFailure> {
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Ran, ForwardFailure> {
     // The vector's memory outlives the step, its contents don't: it is empty here and there.
     let mut batch: Vec<Chunk<'_>> = std::mem::take(chunks);
     batch.extend(rows.iter().map(|row| scheduler.chunk(row)));
-    let outcome = catch_unwind(AssertUnwindSafe(|| model.forward(&batch, logits)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| model.forward_unless(&batch, logits, stop)));
     *chunks = emptied(batch);
     match outcome {
-        Ok(Ok(())) => (),
+        Ok(Ok(Ran::Whole)) => (),
+        Ok(Ok(Ran::GivenUp)) => return Ok(Ran::GivenUp),
         Ok(Err(error)) => return Err(ForwardFailure::Refused(error.to_string())),
         Err(panic) => return Err(ForwardFailure::Broken(panic_text(&*panic))),
     }
     let wanted = rows.iter().map(PlanRow::logits_rows).sum::<usize>() * model.info().vocab_size;
     if logits.len() == wanted {
-        Ok(())
+        Ok(Ran::Whole)
     } else {
         Err(ForwardFailure::Broken(format!("{wanted} logits were wanted, the model gave {}", logits.len())))
     }

@@ -81,9 +81,19 @@ impl PrefixCache {
         above: Option<NodeId>,
         tokens: &[TokenId],
     ) -> Option<NodeId> {
-        let id = *self.children(scope, above)?.get(tokens)?;
+        let id = self.find(scope, above, tokens)?;
         self.use_node(id);
         Some(id)
+    }
+
+    /// The same, not used.
+    pub(crate) fn find(
+        &self,
+        scope: CacheScope,
+        above: Option<NodeId>,
+        tokens: &[TokenId],
+    ) -> Option<NodeId> {
+        self.children(scope, above)?.get(tokens).copied()
     }
 
     /// Adds the node that `tokens` lead to below `above`, which is used; it is used too. There must be none yet.

@@ -1,15 +1,15 @@
 //! The step loop: commands in, steps, events out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use base::{Clock, Rng, TokenId};
-use models::batch::{Chunk, Model};
+use models::batch::{Chunk, Model, Ran};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine::{Arrival, Command, EngineConfig, Shared};
-use crate::events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEvent};
+use crate::events::{EngineUsage, FinishReason, GeneratedToken, Priority, SequenceEvent, Submission};
 use crate::forward::forward_rows;
 use crate::masks::{Guarded, Masks, Next, STOPPED};
 use crate::sampler::{Sampler, SamplerState};
@@ -30,6 +30,10 @@ pub(crate) struct StepLoop {
     seeds: Rng,
     clock: Arc<dyn Clock>,
     commands: mpsc::Receiver<Command>,
+    /// What came while a step ran that could be given up.
+    arrived: VecDeque<Command>,
+    /// Whether the last step was given up.
+    gave_up: bool,
     shared: Arc<Shared>,
     stats: EngineStats,
     /// Set by shutdown: when to cut what still runs.
@@ -107,6 +111,8 @@ impl StepLoop {
             shared,
             stats,
             deadline: None,
+            arrived: VecDeque::new(),
+            gave_up: false,
             buffers: Buffers::default(),
         }
     }
@@ -123,7 +129,11 @@ impl StepLoop {
         self.plan();
         if !self.buffers.plan.rows().is_empty() {
             self.begin_masks();
-            self.forward();
+            let ran = self.forward();
+            self.gave_up = ran == Ran::GivenUp;
+            if self.gave_up {
+                return;
+            }
             self.masks.wait();
             self.pick();
             self.commit();
@@ -137,6 +147,9 @@ impl StepLoop {
                 return false;
             }
             let Ok(command) = self.commands.recv() else { return false };
+            self.obey(command);
+        }
+        while let Some(command) = self.arrived.pop_front() {
             self.obey(command);
         }
         loop {
@@ -238,32 +251,51 @@ impl StepLoop {
     }
 
     /// Runs the plan: afterwards `failures` has an entry per row, and `logits` the rows that want them and did
-    /// not fail.
-    fn forward(&mut self) {
-        let Buffers { plan, chunks, logits, failures, .. } = &mut self.buffers;
+    /// not fail. It is given up where somebody comes meanwhile whom those in it leave the way to, and who then waits for
+    /// the layer in progress only; but not if the step before was, so that who is in it gets on.
+    fn forward(&mut self) -> Ran {
+        let Self { model, scheduler, commands, arrived, clock, buffers, gave_up, .. } = self;
+        let Buffers { plan, chunks, logits, failures, .. } = buffers;
+        let (plan, scheduler) = (&*plan, &*scheduler);
+        let may_give_up = !*gave_up && plan.rows().iter().all(|row| row.logits_rows() == 0);
+        let mut stop = || {
+            let before = arrived.len();
+            arrived.extend(commands.try_iter());
+            arrived.iter().skip(before).any(|command| match command {
+                Command::Submit(arrival) => {
+                    let Submission { priority, scope, prompt, .. } = &arrival.submission;
+                    scheduler.leaves_way(plan, *priority, *scope, prompt, clock.monotonic())
+                }
+                Command::Cancel(_) | Command::Shutdown { .. } => false,
+            })
+        };
+        let mut never = || false;
+        let stop: &mut dyn FnMut() -> bool = if may_give_up { &mut stop } else { &mut never };
         let rows = plan.rows();
         failures.clear();
         failures.resize(rows.len(), None);
-        let vocab_size = self.model.info().vocab_size;
-        let failure = match forward_rows(&mut *self.model, &self.scheduler, rows, chunks, logits) {
-            Ok(()) => return,
+        let vocab_size = model.info().vocab_size;
+        let failure = match forward_rows(&mut **model, scheduler, rows, chunks, logits, stop) {
+            Ok(ran) => return ran,
             Err(failure) => failure,
         };
         tracing::error!(rows = rows.len(), failure = failure.for_log(), "a step failed");
         if rows.len() == 1 || failure.is_panic() {
             logits.clear();
             failures.fill(Some(failure.for_caller()));
-            return;
+            return Ran::Whole;
         }
         // A refused batch has not run: each row alone shows whose fault it was, and the others go on.
         let mut gathered = Vec::with_capacity(rows.len() * vocab_size);
         for (row, failed) in rows.iter().zip(failures) {
-            match forward_rows(&mut *self.model, &self.scheduler, std::slice::from_ref(row), chunks, logits) {
-                Ok(()) => gathered.extend_from_slice(logits),
+            let row = std::slice::from_ref(row);
+            match forward_rows(&mut **model, scheduler, row, chunks, logits, &mut || false) {
+                Ok(_) => gathered.extend_from_slice(logits),
                 Err(failure) => *failed = Some(failure.for_caller()),
             }
         }
         *logits = gathered;
+        Ran::Whole
     }
 
     /// Chooses the next token of each row that has logits, and weighs prompts where that was asked for.

@@ -312,18 +312,19 @@ fn block_step<
             high_words: &x.high_words[block],
             x_scales: &x.scales[block],
             negative_sums: &x.negative_sums[group],
+            has_zero_point: !MIN || bias != 0,
             zero_point: zero_point - bias,
             scale: s.load_f16(&scales[if MIN { 2 * g } else { g }]),
         };
         if PLANES == 1 {
             let fine = x.fine.get(block).copied().unwrap_or(0);
             if fine != 0 {
-                part.add_low::<WIDTH, MIN>(s, x, fine, low);
+                part.add_low::<WIDTH>(s, x, fine, low);
             }
         }
         macro_rules! add_rows {
             ($count:literal from $($first:literal)+) => {{
-                $(part.add::<WIDTH, MIN, PLANES, $first, $count>(s, x, acc);)+
+                $(part.add::<WIDTH, PLANES, $first, $count>(s, x, acc);)+
             }};
         }
         // With the codes of all words in registers there is room for the sums of a few rows at a time.
@@ -331,7 +332,7 @@ fn block_step<
             (true, 6) => add_rows!(3 from 0 3),
             (true, 8) => add_rows!(4 from 0 4),
             (true, 12) => add_rows!(4 from 0 4 8),
-            _ => part.add::<WIDTH, MIN, PLANES, 0, C>(s, x, acc),
+            _ => part.add::<WIDTH, PLANES, 0, C>(s, x, acc),
         }
         if MIN {
             let min = s.load_f16(&scales[2 * g + 1]);
@@ -353,7 +354,8 @@ struct Part<'a, S: Simd, const C: usize> {
     high_words: &'a [[i32; 8]; C],
     x_scales: &'a [f32; C],
     negative_sums: &'a [[i32; 2]; C],
-    /// Of the codes as they are multiplied; 0 where there are mins.
+    /// Of the codes as they are multiplied. Whether there is one is known when this is compiled.
+    has_zero_point: bool,
     zero_point: i32,
     scale: S::F,
 }
@@ -361,7 +363,7 @@ struct Part<'a, S: Simd, const C: usize> {
 impl<S: Simd, const C: usize> Part<'_, S, C> {
     /// Adds rows `FIRST..FIRST + N`: their high planes, or both planes of each.
     #[inline(always)]
-    fn add<const WIDTH: usize, const MIN: bool, const PLANES: usize, const FIRST: usize, const N: usize>(
+    fn add<const WIDTH: usize, const PLANES: usize, const FIRST: usize, const N: usize>(
         &self,
         s: S,
         x: &CodeTile<'_, C>,
@@ -369,7 +371,7 @@ impl<S: Simd, const C: usize> Part<'_, S, C> {
     ) {
         let mut dots = [s.zero_i(); N];
         let mut low_dots = [s.zero_i(); N];
-        if !MIN {
+        if self.has_zero_point {
             for n in 0..N {
                 let [high, low] = self.negative_sums[FIRST + n];
                 dots[n] = s.offset(self.zero_point, high);
@@ -416,19 +418,13 @@ impl<S: Simd, const C: usize> Part<'_, S, C> {
 
     /// Adds the low planes of the mixed rows whose bit in `fine` is set.
     #[inline(always)]
-    fn add_low<const WIDTH: usize, const MIN: bool>(
-        &self,
-        s: S,
-        x: &CodeTile<'_, C>,
-        mut fine: u16,
-        low: &mut LowSums<C>,
-    ) {
+    fn add_low<const WIDTH: usize>(&self, s: S, x: &CodeTile<'_, C>, mut fine: u16, low: &mut LowSums<C>) {
         let scale = s.mul(self.scale, s.splat(1.0 / 256.0));
         while fine != 0 {
             let c = fine.trailing_zeros() as usize;
             fine &= fine - 1;
             let mut dots = [s.zero_i()];
-            if !MIN {
+            if self.has_zero_point {
                 dots[0] = s.offset(self.zero_point, self.negative_sums[c][1]);
             }
             self.dots::<WIDTH, 1>(s, std::array::from_ref(&x.low_words[self.block][c]), &mut dots);

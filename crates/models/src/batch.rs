@@ -120,6 +120,15 @@ pub enum ModelError {
     },
 }
 
+/// How far a step ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// To its end.
+    Whole,
+    /// It was given up: there are no logits.
+    GivenUp,
+}
+
 /// A model that can run steps. One per loaded file; the engine owns it.
 pub trait Model: Send {
     /// Facts about the model.
@@ -147,4 +156,18 @@ pub trait Model: Send {
     /// # Errors
     /// When the batch breaks the contract of [`Chunk`]. Nothing of a refused batch is run.
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError>;
+
+    /// [`Self::forward`], that is given up when `stop`, which is asked now and then, says so. What it has put into the KV
+    /// cache by then counts for nothing: the same positions are run again. A model that can't stop runs to the end.
+    ///
+    /// # Errors
+    /// As there.
+    fn forward_unless(
+        &mut self,
+        chunks: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        _stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Ran, ModelError> {
+        self.forward(chunks, logits).map(|()| Ran::Whole)
+    }
 }

@@ -28,6 +28,8 @@
 //! - **Giving way.** If the next in turn doesn't fit, a running sequence of a user who had four times as much, or of a
 //!   lower class when it has run for [`RUN_MIN`], goes back to the queue for it, one in a step. What it has read mostly
 //!   stays in the prefix cache. And while a prompt is read, the answers of such wait, [`PASSED_OVER_MAX`] steps at most.
+//!   A step that only reads parts of the prompts of such may be given up for a short one that comes meanwhile
+//!   ([`Scheduler::leaves_way`]).
 //! - **Displacement.** Where the queue is full, who comes takes the place of the one of the lowest class below that
 //!   came last, among those that have not begun. What has begun goes on.
 //! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
@@ -158,6 +160,11 @@ pub struct Scheduler {
 
 /// A prompt's turn: how long it was passed over, its class, how much its user had, and its place among the running.
 type PrefillTurn = (std::cmp::Reverse<u32>, usize, u32, usize);
+
+/// Whether a sequence waits for another, each given by its class and how much its user had.
+fn waits_for(own: (usize, u32), other: (usize, u32)) -> bool {
+    own.0 > other.0 || (own.0 == other.0 && own.1 >= other.1 + GIVES_WAY_LEVELS)
+}
 
 impl Scheduler {
     /// A scheduler with nothing to do.
@@ -508,18 +515,39 @@ impl Scheduler {
         left.min(short.max(SHARED_STEP_TOKENS_MIN))
     }
 
+    /// A sequence's class, and how much its user had.
+    fn order(&self, sequence: &Sequence, now: Duration) -> (usize, u32) {
+        (sequence.rank().class, self.served.level(sequence.scope, now))
+    }
+
+    /// Whether all of a plan may wait for a prompt that has come meanwhile: one of which little is to be read, of somebody
+    /// who goes before them.
+    pub fn leaves_way(
+        &self,
+        plan: &Plan,
+        priority: Priority,
+        scope: CacheScope,
+        prompt: &[TokenId],
+        now: Duration,
+    ) -> bool {
+        let to_read = prompt.len() - self.pool.lendable(scope, prompt);
+        let next = (priority as usize, self.served.level_with(scope, to_read, now));
+        let waits = |row: &PlanRow| {
+            self.sequences.get(&row.id).is_none_or(|sequence| waits_for(self.order(sequence, now), next))
+        };
+        to_read <= UNCUT_TOKENS_MAX && plan.rows().iter().all(waits)
+    }
+
     /// One row for each sequence that has a single token to run. Those wait for a prompt that goes before them, if they
     /// have not waited long.
     fn plan_decode(&mut self, now: Duration, plan: &mut Plan) {
-        let order = |sequence: &Sequence| (sequence.rank().class, self.served.level(sequence.scope, now));
+        let order = |sequence: &Sequence| self.order(sequence, now);
         let reading = self.running.iter().map(|id| &self.sequences[id]).filter(|it| it.pending() > 1);
         let first = reading.map(order).min().filter(|_| self.served.is_shared());
         for &id in &self.running {
             let Some(sequence) = self.sequences.get_mut(&id).filter(|it| it.pending() == 1) else { continue };
             let own = (sequence.rank().class, self.served.level(sequence.scope, now));
-            let waits = first.is_some_and(|(class, level)| {
-                own.0 > class || (own.0 == class && own.1 >= level + GIVES_WAY_LEVELS)
-            });
+            let waits = first.is_some_and(|first| waits_for(own, first));
             if waits && sequence.steps_passed_over < PASSED_OVER_MAX {
                 sequence.steps_passed_over += 1;
                 continue;

@@ -10,7 +10,7 @@ use engine::{
 };
 use models::batch::{Chunk, Model, ModelError, ModelInfo};
 
-use crate::fake::{Controls, FakeModel, NOT_A_NUMBER, PANICS, REFUSED, SHORT, greedy_answer};
+use crate::fake::{Controls, FakeModel, NOT_A_NUMBER, PANICS, REFUSED, SHORT, SeenChunk, greedy_answer};
 
 const CONFIG: EngineConfig =
     EngineConfig { kv_blocks: 256, step_tokens_max: 64, running_max: 8, waiting_max: 16, kv_claimed: false };
@@ -539,6 +539,74 @@ fn shutdown_cuts_at_the_deadline() {
     engine.wait_stopped();
     check_idle(&engine);
     assert_eq!(engine.stats().finished.shutting_down, 4);
+}
+
+/// Waits until a step that could be given up has asked whether it is to be, some times more.
+fn wait_until_asked(controls: &Controls) {
+    let before = controls.asked.load(Ordering::SeqCst);
+    while controls.asked.load(Ordering::SeqCst) < before + 100 {
+        thread::yield_now();
+    }
+}
+
+fn of_user(user: u8, submission: Submission) -> Submission {
+    Submission { scope: CacheScope([user; 16]), ..submission }
+}
+
+#[test]
+fn a_part_of_a_long_prompt_is_given_up_for_who_comes_with_a_short_one_and_had_less() {
+    let (engine, controls) = start(CONFIG);
+    controls.holds.store(true, Ordering::SeqCst);
+    let long = prompt(1, 900);
+    let mut first = submit(&engine, of_user(1, submission(long.clone(), 3)));
+    wait_until_asked(&controls);
+    assert_eq!(controls.seen.lock().unwrap().len(), 1);
+    // Not for the same user, nor for another's that is as long, nor for one of a lower class.
+    let mut not_for = vec![
+        submit(&engine, of_user(1, submission(prompt(2, 20), 2))),
+        submit(&engine, of_user(2, submission(prompt(3, 500), 2))),
+    ];
+    let low = Submission { priority: Priority::Low, ..of_user(3, submission(prompt(4, 20), 2)) };
+    not_for.push(submit(&engine, low));
+    wait_until_asked(&controls);
+    assert_eq!(controls.seen.lock().unwrap().len(), 1, "its step goes on");
+    let short = prompt(5, 20);
+    let mut next = submit(&engine, of_user(4, submission(short.clone(), 2)));
+    let (tokens, ..) = collect(&mut next);
+    assert_eq!(tokens, greedy_answer(&short, 2));
+    let seen = controls.seen.lock().unwrap().clone();
+    assert_eq!(seen[0], [SeenChunk { tokens: long[..64].to_vec(), position: 0 }]);
+    assert!(seen[1].iter().any(|chunk| chunk.tokens == short), "{:?}", seen[1]);
+    controls.holds.store(false, Ordering::SeqCst);
+    assert_eq!(collect(&mut first).0, greedy_answer(&long, 3));
+    not_for.iter_mut().for_each(|sequence| drop(collect(sequence)));
+    check_idle(&engine);
+}
+
+#[test]
+fn who_is_given_up_gets_on_however_many_come() {
+    let (engine, controls) = start(CONFIG);
+    controls.holds.store(true, Ordering::SeqCst);
+    let long = prompt(1, 900);
+    let mut first = submit(&engine, of_user(1, submission(long.clone(), 1)));
+    wait_until_asked(&controls);
+    let ends = Arc::new(AtomicBool::new(false));
+    let coming = thread::spawn({
+        let (engine, ends) = (engine.clone(), Arc::clone(&ends));
+        move || {
+            for number in 2.. {
+                if ends.load(Ordering::SeqCst) {
+                    break;
+                }
+                let user = of_user(number, submission(prompt(number.into(), 9), 1));
+                let _ = collect(&mut submit(&engine, user));
+            }
+        }
+    });
+    let (tokens, reason, _) = collect(&mut first);
+    ends.store(true, Ordering::SeqCst);
+    coming.join().unwrap();
+    assert_eq!((tokens, reason), (greedy_answer(&long, 1), FinishReason::Length));
 }
 
 /// A model that panics where the engine doesn't expect it.

@@ -1,12 +1,12 @@
 //! A model whose next token is a function of all tokens before it, read back from a KV cache of its own, so that
 //! a wrong block table, a lost block or a skipped position shows as a wrong token.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use base::{ManualClock, TokenId};
-use models::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Wanted};
+use models::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Ran, Wanted};
 
 pub(crate) const VOCAB_SIZE: usize = 61;
 
@@ -125,6 +125,10 @@ pub(crate) struct Controls {
     pub(crate) clock: Arc<ManualClock>,
     /// Blocks whose memory was claimed.
     pub(crate) claimed: Arc<AtomicUsize>,
+    /// While set, steps that could be given up don't end by themselves, but where the one before was given up.
+    pub(crate) holds: Arc<AtomicBool>,
+    /// How often such a step has asked whether it is to be given up.
+    pub(crate) asked: Arc<AtomicUsize>,
 }
 
 pub(crate) struct FakeModel {
@@ -134,6 +138,8 @@ pub(crate) struct FakeModel {
     blocks: usize,
     controls: Controls,
     step_time: Duration,
+    /// Whether the last step was given up.
+    gave_up: bool,
     /// Hears when the model is dropped.
     pub(crate) dropped: Option<mpsc::Sender<()>>,
 }
@@ -157,8 +163,11 @@ impl FakeModel {
                 seen: Arc::new(Mutex::new(Vec::new())),
                 clock: Arc::new(ManualClock::new()),
                 claimed: Arc::default(),
+                holds: Arc::default(),
+                asked: Arc::default(),
             },
             step_time: Duration::from_millis(10),
+            gave_up: false,
             dropped: None,
         }
     }
@@ -239,6 +248,31 @@ impl Model for FakeModel {
         let batch = chunks.iter().map(seen).collect();
         self.controls.seen.lock().expect("no holder panics").push(batch);
         self.run(chunks, logits)
+    }
+
+    fn forward_unless(
+        &mut self,
+        chunks: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Ran, ModelError> {
+        self.forward(chunks, logits)?;
+        let ends = chunks.iter().any(|chunk| chunk.wanted != Wanted::None);
+        let goes_on = std::mem::take(&mut self.gave_up);
+        while self.controls.holds.load(Ordering::SeqCst) && !ends {
+            if stop() {
+                assert!(!goes_on, "two steps in a row must not be given up");
+                self.gave_up = true;
+                logits.clear();
+                return Ok(Ran::GivenUp);
+            }
+            if goes_on {
+                break;
+            }
+            self.controls.asked.fetch_add(1, Ordering::SeqCst);
+            std::thread::yield_now();
+        }
+        Ok(Ran::Whole)
     }
 }
 

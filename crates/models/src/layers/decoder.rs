@@ -1,6 +1,6 @@
 use kernels::{Activations, KvCache, KvShape, PackedMatrix};
 
-use crate::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Work};
+use crate::batch::{Chunk, KV_BLOCK_TOKENS, Model, ModelError, ModelInfo, Ran, Work};
 use crate::layers::attention::AttentionParts;
 use crate::layers::block::Block;
 use crate::layers::config::DecoderConfig;
@@ -146,6 +146,15 @@ impl Model for Decoder {
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.forward_unless(chunks, logits, &mut || false).map(|_| ())
+    }
+
+    fn forward_unless(
+        &mut self,
+        chunks: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Ran, ModelError> {
         let blocks = self.cache.shape().blocks;
         let step = Step::new(std::mem::take(&mut self.step), chunks, &self.info, blocks)
             .inspect_err(|_| logits.clear())?;
@@ -163,6 +172,11 @@ impl Model for Decoder {
             scratch: &mut self.scratch,
         };
         for (layer, block) in self.blocks.iter().enumerate() {
+            if stop() {
+                logits.clear();
+                self.step = step.done();
+                return Ok(Ran::GivenUp);
+            }
             block.forward(layer, &mut run);
         }
         if step.wanted.is_empty() {
@@ -171,6 +185,6 @@ impl Model for Decoder {
             self.head(&step.wanted, logits);
         }
         self.step = step.done();
-        Ok(())
+        Ok(Ran::Whole)
     }
 }

@@ -2,6 +2,7 @@
 
 use base::TokenId;
 use kernels::Isa;
+use models::batch::{BlockId, Chunk, KV_BLOCK_TOKENS, Ran, Wanted};
 use serde::Deserialize;
 
 use crate::reference::{golden, golden_floats, golden_json};
@@ -40,6 +41,36 @@ fn relative_error(given: &[f32], expected: &[f32], vocab_size: usize) -> f64 {
         largest_of(differences) / largest
     });
     largest_of(errors)
+}
+
+#[test]
+fn a_step_that_was_given_up_leaves_no_trace() {
+    let tokens = tokens();
+    let (first, second) = tokens.split_at(tokens.len() / 2);
+    let blocks: Vec<BlockId> = (0..tokens.len().div_ceil(KV_BLOCK_TOKENS) as BlockId).collect();
+    let chunk = |tokens, position| Chunk { tokens, position, blocks: &blocks, wanted: Wanted::Last };
+    for tiny in models() {
+        let mut loaded = load(&golden(&format!("tiny/{}.gguf", tiny.name)), Isa::best(), 2);
+        let model = loaded.model.as_mut();
+        model.allocate_kv(blocks.len()).expect("room for the cache");
+        let mut expected = Vec::new();
+        model.forward(&[chunk(&tokens, 0)], &mut expected).expect("a step");
+        model.allocate_kv(blocks.len()).expect("room for the cache");
+        let mut logits = Vec::new();
+        model.forward(&[chunk(first, 0)], &mut logits).expect("a step");
+        for layers in 0..loaded.info.layers {
+            let mut asked = 0;
+            let mut stop = || {
+                asked += 1;
+                asked > layers
+            };
+            let ran = model.forward_unless(&[chunk(second, first.len())], &mut logits, &mut stop);
+            assert_eq!((ran, logits.len()), (Ok(Ran::GivenUp), 0), "{} after {layers}", tiny.name);
+        }
+        model.forward(&[chunk(second, first.len())], &mut logits).expect("a step");
+        let bits = |logits: &[f32]| logits.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&logits), bits(&expected), "{}", tiny.name);
+    }
 }
 
 /// As `f64::max`, but NaN wins.
