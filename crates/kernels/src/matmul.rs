@@ -21,7 +21,7 @@ use std::ops::Range;
 
 use crate::activations::{Activations, CodeTile, Precision, Tile};
 use crate::isa::Isa;
-use crate::memory::Disjoint;
+use crate::memory::{Disjoint, give_words, take_words};
 use crate::packed::{CodeWidth, Codes, PackedMatrix, Weights};
 use crate::pool::Pool;
 use crate::simd::{BLOCK, Kernel, LANES, Line, NONLINEAR, Simd, block_lines};
@@ -241,13 +241,20 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
         let x = self.job.x.codes::<C>(self.tile, GROUP);
         let blocks = x.high_words.len();
         let block_scales = BLOCK / GROUP * if MIN { 2 } else { 1 };
+        let zero_point = i32::from(self.weights.layout.zero_point) - bias::<S, WIDTH>();
+        let sums = if has_zero_point::<S, WIDTH, MIN>() { x.negative_sums.as_flattened() } else { &[] };
+        let mut space = take_words(sums.len().div_ceil(4));
+        let offsets = space.as_flattened_mut().as_chunks_mut::<2>().0;
+        for (offsets, sums) in offsets.iter_mut().zip(sums) {
+            *offsets = [zero_point * sums[0], zero_point * sums[1]];
+        }
+        let offsets: &[[[i32; 2]; C]] = offsets.as_chunks().0;
         for panel in self.panels {
             let lines = &self.weights.lines[panel * blocks * block_lines::<WIDTH>()..];
             let lines = &lines[..blocks * block_lines::<WIDTH>()];
             let scales = &self.weights.scales[panel * blocks * block_scales..][..blocks * block_scales];
             let mut acc = [s.splat(0.0); C];
             let mut low = LowSums([[0.0; LANES]; C]);
-            let zero_point = i32::from(self.weights.layout.zero_point);
             for block in 0..blocks {
                 let lines = &lines[block * block_lines::<WIDTH>()..][..block_lines::<WIDTH>()];
                 let scales = &scales[block * block_scales..][..block_scales];
@@ -256,7 +263,7 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
                 }
                 s.prefetch(&scales[0], PREFETCH_SCALE_BYTES);
                 block_step::<S, WIDTH, GROUP, MIN, PLANES, C>(
-                    s, lines, scales, &x, block, zero_point, &mut acc, &mut low,
+                    s, lines, scales, &x, block, offsets, &mut acc, &mut low,
                 );
             }
             if PLANES == 1 && !x.fine.is_empty() {
@@ -270,7 +277,18 @@ impl<const WIDTH: usize, const GROUP: usize, const MIN: bool, const PLANES: usiz
             }
             self.job.write(s, self.tile, panel, &acc);
         }
+        give_words(space);
     }
+}
+
+/// What codes are taken less when they are multiplied.
+const fn bias<S: Simd, const WIDTH: usize>() -> i32 {
+    if WIDTH >= 8 { S::EIGHT_BIAS } else { 0 }
+}
+
+/// Whether codes as they are multiplied have a zero point. Beside mins the weights have none.
+const fn has_zero_point<S: Simd, const WIDTH: usize, const MIN: bool>() -> bool {
+    !MIN || bias::<S, WIDTH>() != 0
 }
 
 /// The sums of the low planes of a tile's mixed rows with a panel.
@@ -293,7 +311,7 @@ fn block_step<
     scales: &[[u16; LANES]],
     x: &CodeTile<'_, C>,
     block: usize,
-    zero_point: i32,
+    offsets: &[[[i32; 2]; C]],
     acc: &mut [S::F; C],
     low: &mut LowSums<C>,
 ) {
@@ -303,7 +321,6 @@ fn block_step<
         let lines = &lines[g * group_lines..][..group_lines];
         let mut space = [Line([0; 64]); BLOCK / 4];
         let bytes = s.decode::<WIDTH>(lines, &mut space);
-        let bias = if WIDTH >= 8 || bytes.is_some() { S::EIGHT_BIAS } else { 0 };
         let part = Part {
             lines,
             bytes,
@@ -311,9 +328,7 @@ fn block_step<
             block,
             high_words: &x.high_words[block],
             x_scales: &x.scales[block],
-            negative_sums: &x.negative_sums[group],
-            has_zero_point: !MIN || bias != 0,
-            zero_point: zero_point - bias,
+            offsets: if has_zero_point::<S, WIDTH, MIN>() { Some(&offsets[group]) } else { None },
             scale: s.load_f16(&scales[if MIN { 2 * g } else { g }]),
         };
         if PLANES == 1 {
@@ -350,13 +365,12 @@ struct Part<'a, S: Simd, const C: usize> {
     bytes: Option<&'a [Line]>,
     first_word: usize,
     block: usize,
-    /// Of the block, and the sums of the group, as in [`CodeTile`].
+    /// Of the block, as in [`CodeTile`].
     high_words: &'a [[i32; 8]; C],
     x_scales: &'a [f32; C],
-    negative_sums: &'a [[i32; 2]; C],
-    /// Of the codes as they are multiplied. Whether there is one is known when this is compiled.
-    has_zero_point: bool,
-    zero_point: i32,
+    /// Of the group: minus the zero point times the sums of the codes of both planes. Whether there is one is known when
+    /// this is compiled.
+    offsets: Option<&'a [[i32; 2]; C]>,
     scale: S::F,
 }
 
@@ -371,11 +385,11 @@ impl<S: Simd, const C: usize> Part<'_, S, C> {
     ) {
         let mut dots = [s.zero_i(); N];
         let mut low_dots = [s.zero_i(); N];
-        if self.has_zero_point {
+        if let Some(offsets) = self.offsets {
             for n in 0..N {
-                let [high, low] = self.negative_sums[FIRST + n];
-                dots[n] = s.offset(self.zero_point, high);
-                low_dots[n] = s.offset(self.zero_point, low);
+                let [high, low] = offsets[FIRST + n];
+                dots[n] = s.splat_i(high);
+                low_dots[n] = s.splat_i(low);
             }
         }
         // Integers, so that the order is free.
@@ -423,10 +437,7 @@ impl<S: Simd, const C: usize> Part<'_, S, C> {
         while fine != 0 {
             let c = fine.trailing_zeros() as usize;
             fine &= fine - 1;
-            let mut dots = [s.zero_i()];
-            if self.has_zero_point {
-                dots[0] = s.offset(self.zero_point, self.negative_sums[c][1]);
-            }
+            let mut dots = [self.offsets.map_or(s.zero_i(), |offsets| s.splat_i(offsets[c][1]))];
             self.dots::<WIDTH, 1>(s, std::array::from_ref(&x.low_words[self.block][c]), &mut dots);
             let both = s.mul(scale, s.splat(self.x_scales[c]));
             s.store(s.fma(s.to_f32(dots[0]), both, s.load(&low.0[c])), &mut low.0[c]);

@@ -131,8 +131,6 @@ pub(crate) trait Simd: Copy {
     /// Wrapping.
     fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
     fn to_f32(self, x: Self::I) -> Self::F;
-    /// `zero_point * negative_sum` in all lanes, exactly; both fit 16 bits.
-    fn offset(self, zero_point: i32, negative_sum: i32) -> Self::I;
     /// `256 * high + low`, wrapping.
     fn join_planes(self, high: Self::I, low: Self::I) -> Self::I;
     /// The largest bit pattern of |x|: orders NaN above infinity above all numbers.
@@ -192,7 +190,7 @@ pub(crate) trait Simd: Copy {
     }
 
     /// Codes of `WIDTH` bits as lines of 8 bits, of the value or in `space`, where products of one row with these are
-    /// faster than with the codes.
+    /// faster than with the codes. Not where these have a bias.
     #[inline(always)]
     fn decode<'a, const WIDTH: usize>(
         self,

@@ -491,11 +491,6 @@ impl<P: Dots> Simd for Vectors<P> {
         unsafe { [_mm256_cvtepi32_ps(x[0]), _mm256_cvtepi32_ps(x[1])] }
     }
     #[inline(always)]
-    fn offset(self, zero_point: i32, negative_sum: i32) -> I {
-        // SAFETY: see the impl.
-        unsafe { [_mm256_set1_epi32(zero_point * negative_sum); 2] }
-    }
-    #[inline(always)]
     fn join_planes(self, high: I, low: I) -> I {
         let join = |high, low| {
             // SAFETY: see the impl.

@@ -219,12 +219,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtepi32_ps(x) }
     }
     #[inline(always)]
-    fn offset(self, zero_point: i32, negative_sum: i32) -> __m512i {
-        // The zero point fills the low 16 bits of each lane; the high ones are 0, and so is their product.
-        // SAFETY: see the impl.
-        unsafe { _mm512_madd_epi16(_mm512_set1_epi32(zero_point), _mm512_set1_epi32(negative_sum)) }
-    }
-    #[inline(always)]
     fn join_planes(self, high: __m512i, low: __m512i) -> __m512i {
         // SAFETY: see the impl.
         unsafe { _mm512_add_epi32(_mm512_slli_epi32::<8>(high), low) }

@@ -341,11 +341,6 @@ impl Simd for Neon {
         x.map(|x| unsafe { vcvtq_f32_s32(x) })
     }
     #[inline(always)]
-    fn offset(self, zero_point: i32, negative_sum: i32) -> I {
-        // SAFETY: see the impl.
-        unsafe { [vdupq_n_s32(zero_point * negative_sum); 4] }
-    }
-    #[inline(always)]
     fn join_planes(self, high: I, low: I) -> I {
         // SAFETY: see the impl.
         let join = |quarter: usize| unsafe { vaddq_s32(vshlq_n_s32::<8>(high[quarter]), low[quarter]) };

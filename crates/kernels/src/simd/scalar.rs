@@ -154,10 +154,6 @@ impl Simd for Scalar {
         x.map(|x| x as f32)
     }
     #[inline(always)]
-    fn offset(self, zero_point: i32, negative_sum: i32) -> I {
-        [zero_point * negative_sum; LANES]
-    }
-    #[inline(always)]
     fn join_planes(self, high: I, low: I) -> I {
         std::array::from_fn(|lane| high[lane].wrapping_mul(256).wrapping_add(low[lane]))
     }
