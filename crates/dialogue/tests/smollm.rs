@@ -154,9 +154,9 @@ fn calls_that_are_required_are_valid() {
 
 /// The tokens of a request and its answer, the answer's text, how it ended and what it took.
 fn take_answer(dialogue: &Dialogue, request: &ChatRequest) -> (Vec<TokenId>, String, Finish, Usage) {
-    let prompt = dialogue.check(request).unwrap();
+    let prompt = dialogue.check(request).expect("a good request");
     let mut read = prompt.tokens().to_vec();
-    let mut answer = dialogue.start(prompt).unwrap();
+    let mut answer = dialogue.start(prompt).expect("a place");
     let (mut content, mut finished) = (String::new(), None);
     while let Some(event) = answer.blocking_next() {
         match event {
