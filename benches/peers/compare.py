@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--generate", type=int, default=128)
     parser.add_argument("--openvino", help="interpreter that has openvino-genai")
     parser.add_argument("--mistralrs", help="interpreter that has mistralrs")
+    parser.add_argument("--no-llama-cpp", action="store_true", help="without llama.cpp, which ik_llama.cpp is faster than")
     parser.add_argument("--bench", action="append", default=[], metavar="NAME=COMMAND", help="like ik_llama.cpp's")
     parser.add_argument("--no-together", action="store_true", help="without eight sequences at once")
     parser.add_argument("--name", default="", help="end of the record's name")
@@ -89,7 +90,7 @@ def contenders(options: argparse.Namespace, prompt_tokens: int, sequences: int =
                 read_json,
             )  # fmt: skip
         )
-    for flash in ("off", "on"):
+    for flash in () if options.no_llama_cpp else ("off", "on"):
         found.append(
             Contender(
                 f"llama.cpp, flash attention {flash}",
