@@ -142,18 +142,15 @@ impl StepLoop {
 
     /// Takes in the commands that are there; waits for one if there is nothing to do. False at the end.
     fn receive(&mut self) -> bool {
-        if self.scheduler.is_empty() {
+        if self.scheduler.is_empty() && self.arrived.is_empty() {
             if self.deadline.is_some() {
                 return false;
             }
             let Ok(command) = self.commands.recv() else { return false };
             self.obey(command);
         }
-        while let Some(command) = self.arrived.pop_front() {
-            self.obey(command);
-        }
         loop {
-            match self.commands.try_recv() {
+            match self.next_command() {
                 Ok(command) => self.obey(command),
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
@@ -163,6 +160,11 @@ impl StepLoop {
             self.finish_all(&FinishReason::ShuttingDown);
         }
         true
+    }
+
+    /// The next command that is there.
+    fn next_command(&mut self) -> Result<Command, mpsc::TryRecvError> {
+        self.arrived.pop_front().map_or_else(|| self.commands.try_recv(), Ok)
     }
 
     fn obey(&mut self, command: Command) {
@@ -259,6 +261,9 @@ impl StepLoop {
         let (plan, scheduler) = (&*plan, &*scheduler);
         let may_give_up = !*gave_up && plan.rows().iter().all(|row| row.logits_rows() == 0);
         let mut stop = || {
+            if !may_give_up {
+                return false;
+            }
             let before = arrived.len();
             arrived.extend(commands.try_iter());
             arrived.iter().skip(before).any(|command| match command {
@@ -269,13 +274,11 @@ impl StepLoop {
                 Command::Cancel(_) | Command::Shutdown { .. } => false,
             })
         };
-        let mut never = || false;
-        let stop: &mut dyn FnMut() -> bool = if may_give_up { &mut stop } else { &mut never };
         let rows = plan.rows();
         failures.clear();
         failures.resize(rows.len(), None);
         let vocab_size = model.info().vocab_size;
-        let failure = match forward_rows(&mut **model, scheduler, rows, chunks, logits, stop) {
+        let failure = match forward_rows(&mut **model, scheduler, rows, chunks, logits, &mut stop) {
             Ok(ran) => return ran,
             Err(failure) => failure,
         };
@@ -407,7 +410,7 @@ impl Drop for StepLoop {
         } else {
             FinishReason::ShuttingDown
         };
-        while let Ok(command) = self.commands.try_recv() {
+        while let Ok(command) = self.next_command() {
             if let Command::Submit(arrival) = command {
                 let prompt_tokens = arrival.submission.prompt.len();
                 let usage = EngineUsage { prompt_tokens, ..EngineUsage::default() };

@@ -473,23 +473,19 @@ impl Scheduler {
     /// Sends the running sequence back that gives way to this one: of the lowest class, of whose user had most, the
     /// youngest. False if none does.
     fn give_way(&mut self, next: SequenceId, now: Duration) -> bool {
-        let level = |sequence: &Sequence| self.served.level(sequence.scope, now);
         let Some(next) = self.sequences.get(&next) else { return false };
         let class = next.rank().class;
         // With its prompt it will have had as much as others of its size had before.
-        let level_max = self.served.level_with(next.scope, next.pending(), now) + GIVES_WAY_LEVELS;
+        let next = (class, self.served.level_with(next.scope, next.pending(), now));
         let gives_way = |sequence: &Sequence| {
-            let own = sequence.rank().class;
-            let had_more = own == class && level(sequence) >= level_max;
+            let own = sequence.order(&self.served, now);
             let has_run = now.saturating_sub(sequence.admitted) >= RUN_MIN;
-            had_more || (own > class && has_run)
+            waits_for(own, next) && (own.0 == class || has_run)
         };
         let running = self.running.iter().map(|id| (*id, &self.sequences[id]));
         let those = running.filter(|(_, sequence)| gives_way(sequence));
-        let last = those.max_by_key(|(_, sequence)| {
-            let Rank { class, arrival } = sequence.rank();
-            (class, level(sequence), arrival)
-        });
+        let last =
+            those.max_by_key(|(_, sequence)| (sequence.order(&self.served, now), sequence.rank().arrival));
         let Some((id, _)) = last else { return false };
         self.send_back(id, 0);
         true
@@ -515,11 +511,6 @@ impl Scheduler {
         left.min(short.max(SHARED_STEP_TOKENS_MIN))
     }
 
-    /// A sequence's class, and how much its user had.
-    fn order(&self, sequence: &Sequence, now: Duration) -> (usize, u32) {
-        (sequence.rank().class, self.served.level(sequence.scope, now))
-    }
-
     /// Whether all of a plan may wait for a prompt that has come meanwhile: one of which little is to be read, of somebody
     /// who goes before them.
     pub fn leaves_way(
@@ -533,7 +524,9 @@ impl Scheduler {
         let to_read = prompt.len() - self.pool.lendable(scope, prompt);
         let next = (priority as usize, self.served.level_with(scope, to_read, now));
         let waits = |row: &PlanRow| {
-            self.sequences.get(&row.id).is_none_or(|sequence| waits_for(self.order(sequence, now), next))
+            self.sequences
+                .get(&row.id)
+                .is_none_or(|sequence| waits_for(sequence.order(&self.served, now), next))
         };
         to_read <= UNCUT_TOKENS_MAX && plan.rows().iter().all(waits)
     }
@@ -541,12 +534,12 @@ impl Scheduler {
     /// One row for each sequence that has a single token to run. Those wait for a prompt that goes before them, if they
     /// have not waited long.
     fn plan_decode(&mut self, now: Duration, plan: &mut Plan) {
-        let order = |sequence: &Sequence| self.order(sequence, now);
+        let order = |sequence: &Sequence| sequence.order(&self.served, now);
         let reading = self.running.iter().map(|id| &self.sequences[id]).filter(|it| it.pending() > 1);
         let first = reading.map(order).min().filter(|_| self.served.is_shared());
         for &id in &self.running {
             let Some(sequence) = self.sequences.get_mut(&id).filter(|it| it.pending() == 1) else { continue };
-            let own = (sequence.rank().class, self.served.level(sequence.scope, now));
+            let own = sequence.order(&self.served, now);
             let waits = first.is_some_and(|first| waits_for(own, first));
             if waits && sequence.steps_passed_over < PASSED_OVER_MAX {
                 sequence.steps_passed_over += 1;

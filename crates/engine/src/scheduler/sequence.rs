@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use base::TokenId;
 
-use super::{PlanRow, Rank, Request};
+use super::{PlanRow, Rank, Request, Served};
 use crate::blocks::BlockTable;
 use crate::events::{EngineUsage, FinishReason, Priority};
 use crate::prefix::CacheScope;
@@ -70,6 +70,11 @@ impl Sequence {
 
     pub(super) fn rank(&self) -> Rank {
         Rank { class: (self.priority as usize).saturating_sub(self.preemptions), arrival: self.arrival }
+    }
+
+    /// Its class, and how much its user had.
+    pub(super) fn order(&self, served: &Served, now: Duration) -> (usize, u32) {
+        (self.rank().class, served.level(self.scope, now))
     }
 
     /// Tokens that are not in the KV cache; at least 1.

@@ -586,6 +586,21 @@ fn a_part_of_a_long_prompt_is_given_up_for_who_comes_with_a_short_one_and_had_le
 }
 
 #[test]
+fn who_came_while_the_only_step_failed_is_answered() {
+    let (engine, controls) = start(CONFIG);
+    controls.holds.store(true, Ordering::SeqCst);
+    let mut first = submit(&engine, of_user(1, submission(prompt(1, 900), 3)));
+    wait_until_asked(&controls);
+    let short = prompt(2, 20);
+    let mut next = submit(&engine, of_user(1, submission(short.clone(), 2)));
+    wait_until_asked(&controls);
+    controls.breaks.store(true, Ordering::SeqCst);
+    controls.holds.store(false, Ordering::SeqCst);
+    assert!(matches!(collect(&mut first).1, FinishReason::Failed(_)));
+    assert_eq!(collect(&mut next).0, greedy_answer(&short, 2));
+}
+
+#[test]
 fn who_is_given_up_gets_on_however_many_come() {
     let (engine, controls) = start(CONFIG);
     controls.holds.store(true, Ordering::SeqCst);

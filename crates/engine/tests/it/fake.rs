@@ -127,6 +127,8 @@ pub(crate) struct Controls {
     pub(crate) claimed: Arc<AtomicUsize>,
     /// While set, steps that could be given up don't end by themselves, but where the one before was given up.
     pub(crate) holds: Arc<AtomicBool>,
+    /// While set, such steps panic at their end.
+    pub(crate) breaks: Arc<AtomicBool>,
     /// How often such a step has asked whether it is to be given up.
     pub(crate) asked: Arc<AtomicUsize>,
 }
@@ -164,6 +166,7 @@ impl FakeModel {
                 clock: Arc::new(ManualClock::new()),
                 claimed: Arc::default(),
                 holds: Arc::default(),
+                breaks: Arc::default(),
                 asked: Arc::default(),
             },
             step_time: Duration::from_millis(10),
@@ -272,6 +275,7 @@ impl Model for FakeModel {
             self.controls.asked.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
         }
+        assert!(ends || !self.controls.breaks.load(Ordering::SeqCst), "the fake model was told to panic");
         Ok(Ran::Whole)
     }
 }
