@@ -32,7 +32,7 @@ pub(crate) struct StepLoop {
     commands: mpsc::Receiver<Command>,
     /// What came while a step ran that could be given up.
     arrived: VecDeque<Command>,
-    /// Whether the last step was given up.
+    /// Whether the last step that read a part of a prompt was given up.
     gave_up: bool,
     shared: Arc<Shared>,
     stats: EngineStats,
@@ -130,10 +130,11 @@ impl StepLoop {
         if !self.buffers.plan.rows().is_empty() {
             self.begin_masks();
             let ran = self.forward();
-            self.gave_up = ran == Ran::GivenUp;
-            if self.gave_up {
+            if ran == Ran::GivenUp {
+                self.gave_up = true;
                 return;
             }
+            self.gave_up &= !self.buffers.plan.has_parts();
             self.masks.wait();
             self.pick();
             self.commit();
@@ -254,12 +255,15 @@ impl StepLoop {
 
     /// Runs the plan: afterwards `failures` has an entry per row, and `logits` the rows that want them and did
     /// not fail. It is given up where somebody comes meanwhile whom those in it leave the way to, and who then waits for
-    /// the layer in progress only; but not if the step before was, so that who is in it gets on.
+    /// the layer in progress only; but not if the one before with a part of a prompt was, so that who is in it gets on.
     fn forward(&mut self) -> Ran {
-        let Self { model, scheduler, commands, arrived, clock, buffers, gave_up, .. } = self;
+        let Self { model, scheduler, commands, arrived, clock, buffers, streams, gave_up, .. } = self;
         let Buffers { plan, chunks, logits, failures, .. } = buffers;
         let (plan, scheduler) = (&*plan, &*scheduler);
-        let may_give_up = !*gave_up && plan.rows().iter().all(|row| row.logits_rows() == 0);
+        // What may come next in a steered sequence is being worked out for this step.
+        let steered =
+            |row: &PlanRow| row.wants_logits && streams.get(&row.id).is_some_and(|stream| stream.steered);
+        let may_give_up = !*gave_up && plan.has_parts() && !plan.rows().iter().any(steered);
         let mut stop = || {
             if !may_give_up {
                 return false;

@@ -28,8 +28,9 @@
 //! - **Giving way.** If the next in turn doesn't fit, a running sequence of a user who had four times as much, or of a
 //!   lower class when it has run for [`RUN_MIN`], goes back to the queue for it, one in a step. What it has read mostly
 //!   stays in the prefix cache. And while a prompt is read, the answers of such wait, [`PASSED_OVER_MAX`] steps at most.
-//!   A step that only reads parts of the prompts of such may be given up for a short one that comes meanwhile
-//!   ([`Scheduler::leaves_way`]).
+//!   Parts of the prompts of such wait too, while answers are written or shorter prompts end,
+//!   [`PART_WAITS_MAX`] steps at most; and a step with such a part may be given up for a short prompt that comes
+//!   meanwhile ([`Scheduler::leaves_way`]).
 //! - **Displacement.** Where the queue is full, who comes takes the place of the one of the lowest class below that
 //!   came last, among those that have not begun. What has begun goes on.
 //! - **Preemption.** When a generating sequence needs a block and none is free, the running sequence of the
@@ -66,6 +67,9 @@ const KEPT_ONE_IN: usize = 4;
 
 /// Times that a waiting class, or a prompt being read, may be passed over before its turn comes.
 pub const PASSED_OVER_MAX: u32 = 8;
+
+/// Steps in a row that parts of prompts leave to answers, and to prompts that end, of users who had less.
+const PART_WAITS_MAX: u32 = 3;
 
 /// How long a step's prompts may take while several users are about.
 pub const SHARED_STEP: Duration = Duration::from_millis(15);
@@ -150,6 +154,8 @@ pub struct Scheduler {
     preemptions: u64,
     /// Steps since one began with a prompt that was passed over.
     steps_in_order: u32,
+    /// Steps in a row in which parts of prompts waited for others.
+    part_waits: u32,
     /// When the step in progress was planned.
     planned: Duration,
     /// Seconds that a token of a prompt takes, about; 0 before the first is known.
@@ -196,6 +202,7 @@ impl Scheduler {
             arrivals: 0,
             preemptions: 0,
             steps_in_order: 0,
+            part_waits: 0,
             planned: Duration::ZERO,
             prefill_pace: 0.0,
             prefill_order: Vec::new(),
@@ -512,7 +519,8 @@ impl Scheduler {
     }
 
     /// Whether all of a plan may wait for a prompt that has come meanwhile: one of which little is to be read, of somebody
-    /// who goes before them.
+    /// who goes before those of whose prompts it reads a part. Answers that are in it, if not of a higher class, have
+    /// their token a step later.
     pub fn leaves_way(
         &self,
         plan: &Plan,
@@ -524,11 +532,11 @@ impl Scheduler {
         let to_read = prompt.len() - self.pool.lendable(scope, prompt);
         let next = (priority as usize, self.served.level_with(scope, to_read, now));
         let waits = |row: &PlanRow| {
-            self.sequences
-                .get(&row.id)
-                .is_none_or(|sequence| waits_for(sequence.order(&self.served, now), next))
+            let Some(sequence) = self.sequences.get(&row.id) else { return true };
+            let own = sequence.order(&self.served, now);
+            waits_for(own, next) || (row.is_answer() && own.0 >= next.0)
         };
-        to_read <= UNCUT_TOKENS_MAX && plan.rows().iter().all(waits)
+        to_read <= UNCUT_TOKENS_MAX && plan.has_parts() && plan.rows().iter().all(waits)
     }
 
     /// One row for each sequence that has a single token to run. Those wait for a prompt that goes before them, if they
@@ -575,6 +583,10 @@ impl Scheduler {
         // Tokens of prompts that end with this step, and how many are enough for one: their first tokens don't wait for a
         // part of another prompt, whose own comes no sooner for it.
         let (mut ended, short) = (0, budget.div_ceil(2));
+        let order_of = |sequence: &Sequence| sequence.order(&self.served, now);
+        let rows = plan.rows().iter().filter_map(|row| self.sequences.get(&row.id));
+        let mut first = rows.map(order_of).min();
+        let (may_wait, mut has_waited) = (self.part_waits < PART_WAITS_MAX, false);
         for &(_, _, level, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
@@ -583,17 +595,22 @@ impl Scheduler {
             let budget_here = if scores { room.min(scored_budget) } else { room };
             let taken = sequence.pending_alike().min(budget_here);
             let is_part = taken < sequence.pending();
-            if taken == 0 || (is_part && ended >= short) {
+            let own = sequence.order(&self.served, now);
+            let waits = is_part && may_wait && first.is_some_and(|first| waits_for(own, first));
+            has_waited |= waits;
+            if taken == 0 || waits || (is_part && ended >= short) {
                 sequence.steps_passed_over = sequence.steps_passed_over.saturating_add(1);
                 continue;
             }
             sequence.steps_passed_over = 0;
             plan.push(sequence.row(id, taken));
+            first = first.into_iter().chain([own]).min();
             ended += if is_part { 0 } else { taken };
             uncut = uncut.saturating_sub(taken);
             budget = budget.saturating_sub(taken);
             scored_budget -= if scores { taken } else { 0 };
         }
+        self.part_waits = if has_waited { self.part_waits + 1 } else { 0 };
         self.prefill_order = order;
     }
 }

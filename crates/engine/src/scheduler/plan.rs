@@ -32,6 +32,11 @@ impl PlanRow {
     pub fn logits_rows(&self) -> usize {
         if self.scores { self.end - self.start } else { usize::from(self.wants_logits) }
     }
+
+    /// Whether it is one token, after which the next is picked.
+    pub(super) fn is_answer(&self) -> bool {
+        self.wants_logits && self.end - self.start == 1
+    }
 }
 
 /// A sequence that left the queue for the first time.
@@ -63,6 +68,11 @@ impl Plan {
     /// Tokens in all rows.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// Whether it reads a part of a prompt.
+    pub fn has_parts(&self) -> bool {
+        self.rows.iter().any(|row| row.logits_rows() == 0)
     }
 
     pub(super) fn clear(&mut self) {

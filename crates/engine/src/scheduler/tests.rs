@@ -483,7 +483,54 @@ fn steps_are_short_while_several_users_are_about() {
         "2:0..100!",
         "who had little is not cut, and nobody's prompt makes it longer"
     );
-    assert_eq!(step(&mut bench), "2:100..101! 0:415..430");
+    assert_eq!(step(&mut bench), "2:100..101!");
+    assert_eq!(step(&mut bench), "2:101..102!");
+    assert_eq!(step(&mut bench), "2:102..103! 0:415..430");
+}
+
+#[test]
+fn parts_of_prompts_of_who_had_much_leave_three_steps_of_four_to_the_others() {
+    let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 64, ..CONFIG });
+    bench.submit(900, 50, Priority::High);
+    assert_eq!(bench.step(), "0:0..64");
+    bench.submit(9, 8, Priority::High);
+    let steps: Vec<_> = (0..8).map(|_| bench.step()).collect();
+    assert_eq!(steps[0], "1:0..9!", "its first token doesn't wait for them");
+    let has_part: Vec<_> = steps.iter().map(|step| step.contains(" 0:")).collect();
+    assert_eq!(has_part, [false, false, false, true, false, false, false, true]);
+    // Alone again, and beside one who had as much, they fill the step.
+    assert_eq!(bench.step(), "0:190..254");
+    let mut much = Bench::new(SchedulerConfig { step_tokens_max: 64, ..CONFIG });
+    let [one, other] = [CacheScope([1; 16]), CacheScope([2; 16])];
+    much.submit_in(one, 300, 50, Priority::High);
+    (0..5).for_each(|_| drop(much.step()));
+    much.submit_in(other, 400, 50, Priority::High);
+    assert_eq!(much.step(), "0:300..301! 1:0..63");
+}
+
+#[test]
+fn a_step_with_a_part_of_a_prompt_leaves_the_way_to_short_ones() {
+    let mut bench = Bench::new(SchedulerConfig { step_tokens_max: 64, ..CONFIG });
+    let user = |number: u8| CacheScope([number; 16]);
+    let leaves = |bench: &Bench, priority, scope, tokens| {
+        bench.scheduler.leaves_way(&bench.plan, priority, scope, &vec![1; tokens], bench.now())
+    };
+    bench.submit_in(user(1), 900, 50, Priority::Normal);
+    bench.plan();
+    assert!(leaves(&bench, Priority::Normal, user(2), 20));
+    assert!(!leaves(&bench, Priority::Normal, user(2), 300), "it is as long");
+    assert!(!leaves(&bench, Priority::Normal, user(1), 20), "the same user's");
+    assert!(!leaves(&bench, Priority::Low, user(2), 20), "of a lower class");
+    bench.commit(|_| token(7));
+    let answered = bench.submit_in(user(3), 9, 50, Priority::High);
+    bench.step();
+    while !bench.plan().contains(" 0:") {
+        assert!(!leaves(&bench, Priority::High, user(2), 20), "it is short as it is");
+        bench.commit(|_| token(7));
+    }
+    assert!(bench.plan.rows().iter().any(|row| row.id == answered && row.is_answer()));
+    assert!(leaves(&bench, Priority::High, user(2), 20), "the answer's token comes a step later");
+    assert!(!leaves(&bench, Priority::Normal, user(2), 20), "not for one of a lower class");
 }
 
 #[test]

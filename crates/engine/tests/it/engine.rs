@@ -572,16 +572,46 @@ fn a_part_of_a_long_prompt_is_given_up_for_who_comes_with_a_short_one_and_had_le
     assert_eq!(controls.seen.lock().unwrap().len(), 1, "its step goes on");
     let short = prompt(5, 20);
     let mut next = submit(&engine, of_user(4, submission(short.clone(), 2)));
+    while controls.seen.lock().unwrap().len() < 2 {
+        thread::yield_now();
+    }
+    controls.holds.store(false, Ordering::SeqCst);
     let (tokens, ..) = collect(&mut next);
     assert_eq!(tokens, greedy_answer(&short, 2));
     let seen = controls.seen.lock().unwrap().clone();
     assert_eq!(seen[0], [SeenChunk { tokens: long[..64].to_vec(), position: 0 }]);
     assert!(seen[1].iter().any(|chunk| chunk.tokens == short), "{:?}", seen[1]);
-    controls.holds.store(false, Ordering::SeqCst);
     assert_eq!(collect(&mut first).0, greedy_answer(&long, 3));
     for sequence in &mut not_for {
         collect(sequence);
     }
+    check_idle(&engine);
+}
+
+#[test]
+fn an_answer_in_a_step_that_is_given_up_has_its_token_a_step_later() {
+    let (engine, controls) = start(CONFIG);
+    let (answered, long, short) = (prompt(1, 20), prompt(2, 900), prompt(3, 20));
+    controls.gate.close();
+    controls.holds.store(true, Ordering::SeqCst);
+    let mut first = submit(&engine, of_user(1, submission(answered.clone(), 40)));
+    let mut second = submit(&engine, of_user(2, submission(long.clone(), 3)));
+    controls.gate.open();
+    wait_until_asked(&controls);
+    let steps = controls.seen.lock().unwrap().len();
+    let mut next = submit(&engine, of_user(3, submission(short.clone(), 2)));
+    while controls.seen.lock().unwrap().len() == steps {
+        thread::yield_now();
+    }
+    controls.holds.store(false, Ordering::SeqCst);
+    assert_eq!(collect(&mut next).0, greedy_answer(&short, 2));
+    assert_eq!(collect(&mut first).0, greedy_answer(&answered, 40));
+    assert_eq!(collect(&mut second).0, greedy_answer(&long, 3));
+    let seen = controls.seen.lock().unwrap().clone();
+    let (given_up, after) = (&seen[steps - 1], &seen[steps]);
+    assert_eq!((given_up.len(), given_up[0].tokens.len()), (2, 1), "an answer and a part: {given_up:?}");
+    assert_eq!(after[0], given_up[0]);
+    assert_eq!(after[1], SeenChunk { tokens: short, position: 0 });
     check_idle(&engine);
 }
 

@@ -125,7 +125,7 @@ pub(crate) struct Controls {
     pub(crate) clock: Arc<ManualClock>,
     /// Blocks whose memory was claimed.
     pub(crate) claimed: Arc<AtomicUsize>,
-    /// While set, steps that could be given up don't end by themselves, but where the one before was given up.
+    /// While set, steps with a part of a prompt don't end by themselves, but where the one before was given up.
     pub(crate) holds: Arc<AtomicBool>,
     /// While set, such steps panic at their end.
     pub(crate) breaks: Arc<AtomicBool>,
@@ -140,7 +140,7 @@ pub(crate) struct FakeModel {
     blocks: usize,
     controls: Controls,
     step_time: Duration,
-    /// Whether the last step was given up.
+    /// Whether the last step with a part of a prompt was given up.
     gave_up: bool,
     /// Hears when the model is dropped.
     pub(crate) dropped: Option<mpsc::Sender<()>>,
@@ -260,11 +260,13 @@ impl Model for FakeModel {
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Ran, ModelError> {
         self.forward(chunks, logits)?;
-        let ends = chunks.iter().any(|chunk| chunk.wanted != Wanted::None);
+        if chunks.iter().all(|chunk| chunk.wanted != Wanted::None) {
+            return Ok(Ran::Whole);
+        }
         let goes_on = std::mem::take(&mut self.gave_up);
-        while self.controls.holds.load(Ordering::SeqCst) && !ends {
+        while self.controls.holds.load(Ordering::SeqCst) {
             if stop() {
-                assert!(!goes_on, "two steps in a row must not be given up");
+                assert!(!goes_on, "of steps with parts, two in a row must not be given up");
                 self.gave_up = true;
                 logits.clear();
                 return Ok(Ran::GivenUp);
@@ -275,7 +277,7 @@ impl Model for FakeModel {
             self.controls.asked.fetch_add(1, Ordering::SeqCst);
             std::thread::yield_now();
         }
-        assert!(ends || !self.controls.breaks.load(Ordering::SeqCst), "the fake model was told to panic");
+        assert!(!self.controls.breaks.load(Ordering::SeqCst), "the fake model was told to panic");
         Ok(Ran::Whole)
     }
 }

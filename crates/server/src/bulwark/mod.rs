@@ -6,7 +6,7 @@
 //! first bytes         Strangers: so many a second by errand,   strangers.rs, toll.rs,
 //!                     more who solve a challenge               connections/doorman.rs
 //! head of a request   Standing: class by signatures           accounts/standing.rs
-//! before its body     Turnstile: room for requests            turnstile.rs
+//! before its body     Turnstile: room for requests            turnstile.rs, patience.rs
 //! before a password   try_login, then Turns at hashing        accounts/logins.rs, turns.rs
 //! before a prompt     Portion: caps, price, brownout          portion.rs, underway.rs
 //! reading a prompt    Turns; long ones stand back            turns.rs, spare.rs
@@ -18,6 +18,7 @@
 mod berths;
 mod keep;
 mod lanes;
+mod patience;
 mod portion;
 mod spare;
 mod strangers;
@@ -35,12 +36,13 @@ use defence::{Brownout, Caps, Class, Dimness, Reduced, Shares};
 pub(crate) use self::berths::{Berths, Seated, fair_part};
 pub(crate) use self::keep::keep_bulwark;
 pub(crate) use self::lanes::{at_least, lanes};
+pub(crate) use self::patience::Patience;
 pub(crate) use self::portion::{Cut, Portion, Wish};
 pub(crate) use self::spare::spare;
 pub(crate) use self::strangers::{Counted, Errand, too_many};
 pub(crate) use self::toll::Toll;
 pub(crate) use self::turns::Turns;
-pub(crate) use self::turnstile::turnstile;
+pub(crate) use self::turnstile::{turnstile, waits_for_model};
 pub(crate) use self::underway::{Counts, Listens};
 
 use self::strangers::Strangers;
@@ -61,6 +63,7 @@ pub(crate) struct Bulwark {
     cores: usize,
     turnstile: Turnstile,
     pub(crate) strangers: Strangers,
+    pub(crate) patience: Patience,
     pub(crate) berths: Berths,
     underway: Underway,
     brownout: Mutex<Brownout>,
@@ -79,6 +82,7 @@ impl Bulwark {
             settings: settings.clone(),
             cores,
             strangers: Strangers::new(settings, &mut rng),
+            patience: Patience::new(settings.request_slots, &mut rng),
             turnstile: Turnstile::new(settings, now, rng),
             berths: Berths::new(settings.engine_shares),
             underway: Underway::new(),

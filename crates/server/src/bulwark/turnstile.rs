@@ -16,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use base::Rng;
 use defence::{Adaptive, AdaptiveSettings, Class, Full, Pool, Shares, Shed, Slot};
 
+use super::patience::TooOften;
 use super::{Counted, Errand, Toll, too_many};
 use crate::accounts::{Machine, Standing, Who};
 use crate::app::App;
@@ -51,18 +52,21 @@ enum Kind {
 
 impl Kind {
     fn of(method: &Method, path: &str) -> Self {
-        const ANSWERS: [&str; 4] = ["/completions", "/responses", "/messages", "/account/import"];
         match path {
             "/healthz" | "/readyz" => Self::Free,
-            _ if method == Method::POST
-                && !path.starts_with("/api/conversations")
-                && ANSWERS.iter().any(|end| path.ends_with(end)) =>
-            {
-                Self::Long
-            }
+            _ if waits_for_model(method.as_str(), path) => Self::Long,
+            _ if method == Method::POST && path.ends_with("/account/import") => Self::Long,
             _ => Self::Short,
         }
     }
+}
+
+/// Whether a request is answered by a model, as long as that takes.
+pub(crate) fn waits_for_model(method: &str, path: &str) -> bool {
+    const ANSWERS: [&str; 3] = ["/completions", "/responses", "/messages"];
+    method == Method::POST.as_str()
+        && !path.starts_with("/api/conversations")
+        && ANSWERS.iter().any(|end| path.ends_with(end))
 }
 
 /// Why there is no room.
@@ -72,6 +76,8 @@ enum NoRoom {
     Full(Full),
     /// Strangers ask too often, all together.
     Rate(Duration),
+    /// They were refused too often already.
+    TooOften(TooOften),
 }
 
 impl NoRoom {
@@ -80,6 +86,7 @@ impl NoRoom {
         match self {
             Self::Shed(_) => "overload",
             Self::Rate(_) => "request_rate",
+            Self::TooOften(_) => "patience",
             Self::Full(Full::Class { .. }) => "request_slots",
             Self::Full(Full::Key { .. }) => "caller_slots",
         }
@@ -94,6 +101,7 @@ impl From<NoRoom> for ApiError {
                 Self::busy("overloaded", format!("the server is busy: {shed}")).after(seconds)
             }
             NoRoom::Rate(wait) => too_many(wait),
+            NoRoom::TooOften(refusals) => refusals.into(),
             NoRoom::Full(full @ Full::Class { .. }) => {
                 Self::busy("overloaded", format!("the server is busy: {full}")).after(RETRY_S)
             }
@@ -186,12 +194,19 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
     let toll = counted.err().and_then(|_| Toll::of_request(&request));
     let is_paid = toll.as_ref().is_some_and(|toll| app.is_paid(toll));
     let counted = if is_paid { Ok(()) } else { counted };
-    match counted.map_err(NoRoom::Rate).and_then(|()| turnstile.take(kind, standing, now)) {
+    let patience = &app.bulwark.patience;
+    let asks_model = waits_for_model(request.method().as_str(), request.uri().path());
+    let heard = if asks_model { patience.check(standing.who, now) } else { Ok(()) };
+    let counted = counted.map_err(NoRoom::Rate).and_then(|()| heard.map_err(NoRoom::TooOften));
+    match counted.and_then(|()| turnstile.take(kind, standing, now)) {
         Ok(slot) => {
             let counted = app.metrics.request_of(standing.class);
             let held = Held { app: App::clone(&app), kind, slot: Some(slot), _counted: counted };
             let response = next.run(request).await;
             drop(held);
+            if asks_model {
+                patience.answered(standing.who, response.status(), app.clock.monotonic());
+            }
             response
         }
         Err(why) => {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::accounts::{Arrival, Peer, Standing, Who};
 use crate::app::State;
-use crate::bulwark::{Errand, Toll, too_many};
+use crate::bulwark::{Errand, Toll, too_many, waits_for_model};
 
 /// Of a request's head. Who sends more is looked at when all of it has come.
 const HEAD_BYTES: usize = 4096;
@@ -59,13 +59,15 @@ fn judge(app: &State, head: &[u8], address: SocketAddr) -> Seen {
     let arrival = Arrival { address, tls: false, is_relayed: false };
     let peer = Peer::new(arrival, app.settings.proxy.as_ref(), &headers);
     let standing = Standing::of(app, peer, &headers);
-    let Standing { class, who } = standing;
+    let (Standing { class, who }, now) = (standing, app.clock.monotonic());
     let as_guest = Standing { class: Class::Guest, who };
     match who {
         Who::Machine => Seen::Known(standing),
-        Who::User(user) if app.bulwark.strangers.is_usual(user, class, app.clock.monotonic()) => {
-            Seen::Known(standing)
+        // What would only be refused once more comes in as what is beyond measure does.
+        Who::User(_) if waits_for_model(method, path) && app.bulwark.patience.is_lost_on(who, now) => {
+            Seen::Stranger(as_guest, Errand::Excess, None)
         }
+        Who::User(user) if app.bulwark.strangers.is_usual(user, class, now) => Seen::Known(standing),
         // More than a person makes: not in the strangers' way, nor in the other users'. A program may.
         Who::User(_) if class >= Class::Established => Seen::Stranger(as_guest, Errand::of(path), None),
         Who::User(_) => Seen::Stranger(as_guest, Errand::Excess, None),
