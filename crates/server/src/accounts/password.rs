@@ -237,12 +237,7 @@ impl Hasher {
         let turn = self.turns.take(standing).await.map_err(full)?;
         self.computed.fetch_add(u64::from(kind == Work::Hash), Ordering::Relaxed);
         let niceness = if standing.class > Class::Unknown { NICENESS_OF_KNOWN } else { NICENESS };
-        let work = move || {
-            // Given back when the work is done, even if whoever asked for it has gone.
-            let _turn = turn;
-            work()
-        };
-        spare("password", niceness, work).await
+        spare("password", niceness, turn, work).await
     }
 }
 

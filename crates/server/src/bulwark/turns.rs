@@ -85,6 +85,17 @@ impl Turns {
         };
         Ok((Turn { turns: self.clone(), place: Some(place), has_begun: false }, waiting))
     }
+
+    /// Gives a turn that is over to the next who still waits. They are woken when the lock is free again: the thread that
+    /// runs then may take the core at once, and would wait for the lock as long as this one waits for the core.
+    fn pass_on(&self) {
+        loop {
+            let next = self.lock().next();
+            if next.is_none_or(|sender| sender.send(()).is_ok()) {
+                return;
+            }
+        }
+    }
 }
 
 /// Somebody who waits and may go away: a turn that was given to them then goes on to the next.
@@ -101,25 +112,25 @@ impl Drop for Asked<'_> {
         }
         self.waiting.close();
         let was_given = self.waiting.try_recv().is_ok();
-        let mut inner = self.turns.lock();
         // No more wait than there are places.
-        inner.waiting.iter_mut().for_each(|queue| queue.retain(|sender| !sender.is_closed()));
+        self.turns.lock().waiting.iter_mut().for_each(|queue| queue.retain(|sender| !sender.is_closed()));
         if was_given {
-            inner.pass_on();
+            self.turns.pass_on();
         }
     }
 }
 
 impl Inner {
-    /// Gives a turn that is over to the next who still waits.
-    fn pass_on(&mut self) {
+    /// The next who still waits, whose turn it then is; where there is none, there is a turn more for whoever comes.
+    fn next(&mut self) -> Option<oneshot::Sender<()>> {
         while let Some(class) = self.next_class() {
-            let Some(sender) = self.waiting[class].pop_if(|sender| !sender.is_closed()) else { continue };
-            if sender.send(()).is_ok() {
-                return;
+            let next = self.waiting[class].pop_if(|sender| !sender.is_closed());
+            if next.is_some() {
+                return next;
             }
         }
         self.free += 1;
+        None
     }
 
     /// The highest class that waits, or now and then the lowest.
@@ -139,12 +150,11 @@ impl Inner {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut inner = self.turns.lock();
         if let Some(place) = self.place.take() {
-            inner.places.give_back(place);
+            self.turns.lock().places.give_back(place);
         }
         if self.has_begun {
-            inner.pass_on();
+            self.turns.pass_on();
         }
     }
 }

@@ -262,12 +262,15 @@ pub(crate) async fn check<T: Send + 'static>(
     };
     let turn = turns.take(standing).await.map_err(full)?;
     let dialogue = Arc::clone(dialogue);
-    let checked = move || {
-        let _turn = turn;
-        work(&dialogue)
+    let checked = if is_long {
+        spare("prompt", NICENESS_OF_LONG, turn, move || work(&dialogue)).await
+    } else {
+        let checked = move || {
+            let _turn = turn;
+            work(&dialogue)
+        };
+        app.blocking(checked).await
     };
-    let checked =
-        if is_long { spare("prompt", NICENESS_OF_LONG, checked).await } else { app.blocking(checked).await };
     checked.map_err(StartError::Broken)?.map_err(StartError::Refused)
 }
 
