@@ -195,7 +195,8 @@ pub trait PasskeyStore: Send + Sync + Debug {
 
 /// Conversations, without their messages. Another user's is not found, exactly like one that is not there.
 pub trait ConversationStore: Send + Sync + Debug {
-    /// Adds one, unless the owner has `conversations_max` already.
+    /// Adds one, unless the owner has `conversations_max` already. There is nothing in it, and until there is, it doesn't
+    /// outlast a loss of power.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if there is no such user, [`StoreError::Full`].
@@ -259,12 +260,19 @@ pub trait MessageStore: Send + Sync + Debug {
         leaf: MessageId,
     ) -> StoreFuture<'_, Vec<Message>>;
 
-    /// Adds a question and its answer, which starts as generating.
+    /// Adds a question and its answer, which starts as generating. Both are there from then on, and outlast a loss of
+    /// power once [`on_disk`](Self::on_disk) is ready: the answer can begin before.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the conversation or the parent, [`StoreError::Conflict`] if the parent is not an
     /// answer or is still being written, [`StoreError::Full`].
     fn add_turn(&self, owner: UserId, turn: NewTurn) -> StoreFuture<'_, Turn>;
+
+    /// Ready when all that was written before is on the disk: to be waited for before a question is acknowledged.
+    ///
+    /// # Errors
+    /// [`StoreError::File`], [`StoreError::DiskFull`]: what was written is there, but a loss of power may undo it.
+    fn on_disk(&self) -> StoreFuture<'_, ()>;
 
     /// Adds an answer beside another, which starts as generating.
     ///

@@ -19,7 +19,7 @@ impl ConversationStore for SqliteStore {
     ) -> StoreFuture<'_, Conversation> {
         Box::pin(async move {
             let key = self.key(owner).await?.ok_or(super::users::NOT_FOUND)?;
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             // The key may have been ready since before the owner was deleted.
             super::users::find(&mut transaction, owner).await?;
             check_capacity(&mut transaction, owner, conversations_max).await?;

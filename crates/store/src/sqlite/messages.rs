@@ -1,9 +1,9 @@
 use sqlx::SqliteConnection;
 
-use super::SqliteStore;
 use super::conversations::find as find_conversation;
 use super::meter::settle;
 use super::rows::{message, message_columns, signed};
+use super::{SqliteStore, wait_for};
 use crate::seal::{OVERHEAD, Place, UserKey};
 use crate::{
     Conversation, ConversationId, Limits, Message, MessageId, MessageStore, NewAnswer, NewTurn, Outcome,
@@ -79,7 +79,7 @@ impl MessageStore for SqliteStore {
     fn add_turn(&self, owner: UserId, turn: NewTurn) -> StoreFuture<'_, Turn> {
         Box::pin(async move {
             let key = self.key(owner).await?.ok_or(NO_CONVERSATION)?;
-            let mut transaction = self.write().await?;
+            let mut transaction = self.write_lightly().await?;
             let found = find_conversation(&mut transaction, &key, owner, turn.conversation_id).await?;
             let conversation = found.id;
             let parent = match turn.parent {
@@ -112,6 +112,10 @@ impl MessageStore for SqliteStore {
             transaction.commit().await?;
             Ok(Turn { user, assistant })
         })
+    }
+
+    fn on_disk(&self) -> StoreFuture<'_, ()> {
+        Box::pin(wait_for(self.log.as_deref()))
     }
 
     fn add_answer(&self, owner: UserId, answer: NewAnswer) -> StoreFuture<'_, Message> {

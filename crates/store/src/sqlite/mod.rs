@@ -195,7 +195,8 @@ impl SqliteStore {
     }
 
     /// As [`write`](Self::write), for what nobody is told of by itself (that an answer was asked for, what is held for it,
-    /// when somebody was last seen): its commit doesn't wait for the disk. The next that does waits for all before it
+    /// when somebody was last seen), what holds nothing yet (a new conversation), and what is waited for later
+    /// ([`on_disk`](MessageStore::on_disk)): its commit doesn't wait for the disk. The next that does waits for all before it
     /// too. If the machine loses power in between, these are lost, and no others; if only the program dies, nothing is.
     async fn write_lightly(&self) -> Result<Write, StoreError> {
         let entered = self.lanes.enter().await?;
@@ -237,10 +238,15 @@ impl Write {
         let Self { transaction, entered, log } = self;
         transaction.commit().await?;
         drop(entered);
-        match log {
-            Some(log) => log.wait().await,
-            None => Ok(()),
-        }
+        wait_for(log.as_deref()).await
+    }
+}
+
+/// Waits until what was committed before is on the disk. A database in memory has no log.
+async fn wait_for(log: Option<&Log>) -> Result<(), StoreError> {
+    match log {
+        Some(log) => log.wait().await,
+        None => Ok(()),
     }
 }
 

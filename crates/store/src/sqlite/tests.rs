@@ -2,8 +2,8 @@ use base::SystemClock;
 
 use super::*;
 use crate::{
-    ConversationStore as _, MessageStore as _, NewConversation, NewUser, PageRequest, QuotaStore as _,
-    UserRole, UserStore as _,
+    ConversationChange, ConversationStore as _, Limits, MessageStore as _, NewConversation, NewTurn, NewUser,
+    PageRequest, ParentChoice, QuotaStore as _, UserRole, UserStore as _,
 };
 
 async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
@@ -48,8 +48,23 @@ async fn what_is_acknowledged_waits_for_the_disk_whatever_came_before() {
     let before = log.waits();
     store.take_answer(user, None).await.unwrap();
     assert_eq!(log.waits(), before, "a count");
-    store.add_conversation(user, NewConversation { model: "m".to_owned() }, 9).await.unwrap();
-    assert_eq!(log.waits(), before + 1, "a conversation");
+    let new = NewConversation { model: "m".to_owned() };
+    let conversation_id = store.add_conversation(user, new, 9).await.unwrap().id;
+    let turn = NewTurn {
+        conversation_id,
+        parent: ParentChoice::Root,
+        content: "how deep?".to_owned(),
+        model: "m".to_owned(),
+        title_if_none: "how deep?".to_owned(),
+        limits: Limits { messages_max: 9, bytes_max: 99 },
+    };
+    store.add_turn(user, turn).await.unwrap();
+    assert_eq!(log.waits(), before, "a conversation, and a question whose answer can begin");
+    store.on_disk().await.unwrap();
+    assert_eq!(log.waits(), before + 1, "it can be acknowledged");
+    let change = ConversationChange { title: Some("Whales".to_owned()), ..ConversationChange::default() };
+    store.change_conversation(user, conversation_id, change).await.unwrap();
+    assert_eq!(log.waits(), before + 2, "a change");
     // What is done by itself doesn't go through the log's waits.
     let transaction = begin(&store.writer).await.unwrap();
     transaction.commit().await.unwrap();

@@ -76,10 +76,13 @@ pub(crate) async fn handle(
             let tokens_max = admitted.tokens_max;
             let plan =
                 Plan { model, system: conversation.system, thinking: asked.thinking, tokens_max, standing };
-            let _starting = worker.answers.starting().await;
+            let starting = worker.answers.starting().await;
             let added = worker.store.add_turn(caller.user, turn).await;
             let turn = admitted.begun(&worker, added).await?;
+            // The model begins while the disk is waited for: what is acknowledged is on it.
             spawn(&worker, admitted.place, caller.user, turn.assistant.clone(), plan);
+            drop(starting);
+            worker.store.on_disk().await?;
             Ok(turn)
         })
         .await?;
