@@ -263,7 +263,7 @@ impl StepLoop {
         // What may come next in a steered sequence is being worked out for this step.
         let steered =
             |row: &PlanRow| row.wants_logits && streams.get(&row.id).is_some_and(|stream| stream.steered);
-        let may_give_up = !*gave_up && plan.has_parts() && !plan.rows().iter().any(steered);
+        let may_give_up = !*gave_up && !plan.rows().iter().any(steered);
         let mut stop = || {
             if !may_give_up {
                 return false;

@@ -69,7 +69,7 @@ const KEPT_ONE_IN: usize = 4;
 pub const PASSED_OVER_MAX: u32 = 8;
 
 /// Steps in a row that parts of prompts leave to answers, and to prompts that end, of users who had less.
-const PART_WAITS_MAX: u32 = 3;
+pub const PART_WAITS_MAX: u32 = 3;
 
 /// How long a step's prompts may take while several users are about.
 pub const SHARED_STEP: Duration = Duration::from_millis(15);

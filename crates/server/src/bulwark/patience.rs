@@ -1,7 +1,7 @@
-//! Who asks models again and again though they are refused: what they ask is then refused before anything is done for it,
-//! so that to ask once more costs the server a hundredth of what an answer to it would.
+//! Who asks models again and again though they are refused: what they ask is then refused before anything is read, looked
+//! up or written for it, so that to ask once more costs the server no more than what any stranger asks.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -65,7 +65,7 @@ impl Patience {
         self.check(who, now).is_err()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Rates> {
+    fn lock(&self) -> MutexGuard<'_, Rates> {
         // What is behind it is good wherever a panic leaves it.
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use defence::Class;
 use defence::challenge::solve;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -201,10 +202,15 @@ const JSON: [(&str, &str); 2] = [("host", NAME), ("content-type", "application/j
 
 /// Behind no proxy, so that first bytes say who comes; with the cookie of somebody who has an account.
 async fn served_plainly(strangers_per_second: u32) -> (Site, String) {
+    served_plainly_with(strangers_per_second, |_| {}).await
+}
+
+async fn served_plainly_with(strangers_per_second: u32, more: impl FnOnce(&mut Settings)) -> (Site, String) {
     let site = served(|settings| {
         settings.proxy = None;
         settings.public_url = Some(format!("http://{NAME}/").parse().unwrap());
         settings.defence.strangers_per_second = strangers_per_second;
+        more(settings);
     })
     .await;
     let account = serde_json::to_vec(&json!({"name": "ishmael", "password": PASSWORD})).unwrap();
@@ -290,6 +296,67 @@ async fn users_come_in_by_their_first_bytes_while_very_many_come() {
         told += usize::from(visit().await.contains("\"overloaded\""));
     }
     assert_eq!(told, 25 - 11 - 2);
+}
+
+/// So many answers at once for users of this class.
+fn at_once(settings: &mut Settings, class: Class, in_flight: u32) {
+    let CapsByClass(caps) = &mut settings.defence.caps;
+    caps[class.index()].in_flight = Some(in_flight);
+}
+
+#[tokio::test]
+async fn who_is_refused_by_a_model_again_and_again_is_refused_before_anything_is_done() {
+    let site = served(|settings| at_once(settings, Class::Established, 1)).await;
+    let ishmael = somebody(&site, "ishmael", "198.51.100.1").await;
+    let ahab = somebody(&site, "ahab", "198.51.100.2").await;
+    much_later(&site);
+    site.models.gate.allow(1);
+    let first = ishmael.open(&question("endless")).await;
+    assert_eq!(first.status, 200);
+    for _ in 0..9 {
+        ishmael.post(CHAT, &question("plain")).await.is_error(429, "too_many_requests_at_once");
+    }
+    let refused = ishmael.post(CHAT, &question("plain")).await;
+    refused.is_error(429, "too_many_requests");
+    assert_eq!(refused.header("retry-after"), "5");
+    assert!(refused.text().contains("9 of your requests were refused"), "{}", refused.text());
+    assert!(
+        metric(&site, "cachalot_requests_shed_total{class=\"established\",reason=\"patience\"}").await >= 1.0
+    );
+    // Nobody else is, nor what else they ask.
+    assert_eq!(ishmael.get("/api/models").await.status, 200);
+    let waits = ahab.open(&question("endless")).await;
+    assert_eq!(waits.status, 200);
+    site.clock.advance(Duration::from_secs(5));
+    ishmael.post(CHAT, &question("plain")).await.is_error(429, "too_many_requests_at_once");
+    drop((first, waits));
+    site.models.gate.open();
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_comes_last_by_their_first_bytes_while_very_many_come() {
+    let (site, cookie) = served_plainly_with(10, |settings| at_once(settings, Class::New, 0)).await;
+    let client = Client::new(site.address);
+    let mut headers = JSON.to_vec();
+    headers.push(("cookie", &cookie));
+    let ask = async || {
+        let question = serde_json::to_vec(&question("plain")).unwrap();
+        client.request("POST", CHAT, &headers, question).await
+    };
+    for _ in 0..9 {
+        ask().await.is_error(429, "too_many_requests_at_once");
+    }
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(site.address).await.unwrap();
+        stream.write_all(visit_head("").as_bytes()).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    ask().await.is_error(429, "too_many_requests");
+    let turned_away = ask().await;
+    turned_away.is_error(503, "overloaded");
+    assert_eq!(turned_away.header("connection"), "close");
+    let own = client.request("GET", "/api/session", &[("host", NAME), ("cookie", &cookie)], Vec::new()).await;
+    assert_eq!(own.status, 200, "{}", own.text());
 }
 
 #[tokio::test]
