@@ -583,11 +583,10 @@ impl Scheduler {
         // Tokens of prompts that end with this step, and how many are enough for one: their first tokens don't wait for a
         // part of another prompt, whose own comes no sooner for it.
         let (mut ended, short) = (0, budget.div_ceil(2));
-        let order_of = |sequence: &Sequence| sequence.order(&self.served, now);
-        let rows = plan.rows().iter().filter_map(|row| self.sequences.get(&row.id));
-        let mut first = rows.map(order_of).min();
+        let rows = plan.rows().iter().map(|row| &self.sequences[&row.id]);
+        let mut first = rows.map(|sequence| sequence.order(&self.served, now)).min();
         let (may_wait, mut has_waited) = (self.part_waits < PART_WAITS_MAX, false);
-        for &(_, _, level, at) in &order {
+        for &(_, class, level, at) in &order {
             let id = self.running[at];
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let scores = sequence.scores();
@@ -595,7 +594,7 @@ impl Scheduler {
             let budget_here = if scores { room.min(scored_budget) } else { room };
             let taken = sequence.pending_alike().min(budget_here);
             let is_part = taken < sequence.pending();
-            let own = sequence.order(&self.served, now);
+            let own = (class, level);
             let waits = is_part && may_wait && first.is_some_and(|first| waits_for(own, first));
             has_waited |= waits;
             if taken == 0 || waits || (is_part && ended >= short) {
@@ -604,7 +603,7 @@ impl Scheduler {
             }
             sequence.steps_passed_over = 0;
             plan.push(sequence.row(id, taken));
-            first = first.into_iter().chain([own]).min();
+            first = Some(first.map_or(own, |first| first.min(own)));
             ended += if is_part { 0 } else { taken };
             uncut = uncut.saturating_sub(taken);
             budget = budget.saturating_sub(taken);

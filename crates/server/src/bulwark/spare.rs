@@ -12,8 +12,8 @@ use crate::error::ApiError;
 /// that back on one that is used again. To start it takes some tens of microseconds. `turn` is over when the work is done,
 /// even if whoever asked for it has gone.
 ///
-/// Such a thread must hold nothing that others wait for, as it may wait for a core as long as they are busy: that is why
-/// it is not the one that gives the turn back.
+/// Such a thread loses the core to whom it wakes, and may wait for it as long as the cores are busy: that is why it is not
+/// the one that gives the turn to the next.
 pub(crate) async fn spare<T: Send + 'static>(
     name: &'static str,
     niceness: i32,
