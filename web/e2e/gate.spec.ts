@@ -29,7 +29,11 @@ function signUpsOf(page: Page): Record<string, unknown>[] {
   return sent;
 }
 
-test.afterEach(({ server }) => pin(server, null));
+// From the level that was held the gate opens again in a minute or so, and the next file's newcomers don't wait for that.
+test.afterEach(async ({ server }) => {
+  await pin(server, "open");
+  await pin(server, null);
+});
 
 test("an open door asks for nothing and tells of nothing", async ({ page }) => {
   const sent = signUpsOf(page);

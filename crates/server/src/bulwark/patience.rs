@@ -1,5 +1,6 @@
-//! Who asks models again and again though they are refused: what they ask is then refused before anything is read, looked
-//! up or written for it, so that to ask once more costs the server no more than what any stranger asks.
+//! Who asks models again and again though they are refused more often than answered: what they ask is then refused before
+//! anything is read, looked up or written for it, so that to ask once more costs the server no more than what any stranger
+//! asks. A program that is answered may be refused as often, as one is that asks for as much at once as it is given.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use defence::Rates;
 use crate::accounts::Who;
 use crate::error::ApiError;
 
-/// Refusals of one caller in a window: more than come of a program that waits as long as it was told, with some
-/// conversations at once.
+/// Refusals of one caller in a window, beyond as many as there were answers: more than come of a program that waits as long
+/// as it was told, with some conversations at once.
 const REFUSALS_MAX: u64 = 8;
 const WINDOW: Duration = Duration::from_secs(2);
 const COLUMNS: usize = 1 << 12;
@@ -21,21 +22,28 @@ const RETRY_S: u64 = 5;
 
 #[derive(Debug)]
 pub(crate) struct Patience {
-    refused: Mutex<Rates>,
+    inner: Mutex<Inner>,
     is_on: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    refused: Rates,
+    answered: Rates,
 }
 
 /// Somebody was refused too often of late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooOften {
     refusals: u64,
+    allowed: u64,
 }
 
 impl From<TooOften> for ApiError {
-    fn from(TooOften { refusals }: TooOften) -> Self {
+    fn from(TooOften { refusals, allowed }: TooOften) -> Self {
         let message = format!(
-            "{refusals} of your requests were refused in the last {} s, {REFUSALS_MAX} may be; wait as long as \
-             Retry-After says",
+            "{refusals} of your requests were refused in the last {} s, {allowed} may be; wait as long as Retry-After \
+             says",
             WINDOW.as_secs()
         );
         Self::too_many("too_many_requests", message, RETRY_S)
@@ -44,20 +52,31 @@ impl From<TooOften> for ApiError {
 
 impl Patience {
     pub(super) fn new(is_on: bool, rng: &mut Rng) -> Self {
-        Self { refused: Mutex::new(Rates::new(WINDOW, COLUMNS, rng)), is_on }
+        let mut rates = || Rates::new(WINDOW, COLUMNS, rng);
+        Self { inner: Mutex::new(Inner { refused: rates(), answered: rates() }), is_on }
     }
 
     /// Takes what somebody who asked a model was answered.
     pub(super) fn answered(&self, who: Who, status: StatusCode, now: Duration) {
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            self.lock().add(&who, 1, now);
-        }
+        let mut inner = self.lock();
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                inner.refused.add(&who, 1, now)
+            }
+            _ if status.is_success() => inner.answered.add(&who, 1, now),
+            _ => 0,
+        };
     }
 
     /// What is refused for this is not counted again: who asks all the time gets as far as others, now and then.
     pub(super) fn check(&self, who: Who, now: Duration) -> Result<(), TooOften> {
-        let refusals = if self.is_on { self.lock().estimate(&who, now) } else { 0 };
-        if refusals <= REFUSALS_MAX { Ok(()) } else { Err(TooOften { refusals }) }
+        if !self.is_on {
+            return Ok(());
+        }
+        let inner = self.lock();
+        let refusals = inner.refused.estimate(&who, now);
+        let allowed = REFUSALS_MAX + inner.answered.estimate(&who, now);
+        if refusals <= allowed { Ok(()) } else { Err(TooOften { refusals, allowed }) }
     }
 
     /// Whether somebody would be refused for it now.
@@ -65,9 +84,9 @@ impl Patience {
         self.check(who, now).is_err()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rates> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         // What is behind it is good wherever a panic leaves it.
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,16 +111,31 @@ mod tests {
         }
         assert!(!patience.is_lost_on(one, now));
         patience.answered(one, StatusCode::SERVICE_UNAVAILABLE, now);
-        assert_eq!(patience.check(one, now), Err(TooOften { refusals: 9 }));
+        assert_eq!(patience.check(one, now), Err(TooOften { refusals: 9, allowed: 8 }));
         assert!(!patience.is_lost_on(other, now));
         // Asking on changes nothing.
         (0..50).for_each(|_| assert!(patience.is_lost_on(one, now + WINDOW / 2)));
         assert!(!patience.is_lost_on(one, now + 2 * WINDOW));
-        let error = ApiError::from(TooOften { refusals: 9 });
+        let error = ApiError::from(TooOften { refusals: 9, allowed: 8 });
         assert_eq!(
             error.message(),
             "9 of your requests were refused in the last 2 s, 8 may be; wait as long as Retry-After says"
         );
+    }
+
+    #[test]
+    fn who_is_answered_may_be_refused_as_often() {
+        let patience = Patience::new(true, &mut Rng::from_seed(1));
+        let who = Who::User(UserId::from([1; 16]));
+        let now = Duration::from_secs(9);
+        for _ in 0..20 {
+            patience.answered(who, StatusCode::TOO_MANY_REQUESTS, now);
+            patience.answered(who, StatusCode::OK, now);
+        }
+        (0..8).for_each(|_| patience.answered(who, StatusCode::TOO_MANY_REQUESTS, now));
+        assert_eq!(patience.check(who, now), Ok(()));
+        patience.answered(who, StatusCode::TOO_MANY_REQUESTS, now);
+        assert_eq!(patience.check(who, now), Err(TooOften { refusals: 29, allowed: 28 }));
     }
 
     #[test]

@@ -45,17 +45,24 @@ struct Inner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Short,
-    Long,
+    /// A model answers it.
+    Answer,
+    /// It brings a file.
+    Import,
     /// What asks whether the server lives must not be told that it is busy.
     Free,
 }
 
 impl Kind {
+    fn is_long(self) -> bool {
+        matches!(self, Self::Answer | Self::Import)
+    }
+
     fn of(method: &Method, path: &str) -> Self {
         match path {
             "/healthz" | "/readyz" => Self::Free,
-            _ if waits_for_model(method.as_str(), path) => Self::Long,
-            _ if method == Method::POST && path.ends_with("/account/import") => Self::Long,
+            _ if waits_for_model(method.as_str(), path) => Self::Answer,
+            _ if method == Method::POST && path.ends_with("/account/import") => Self::Import,
             _ => Self::Short,
         }
     }
@@ -125,7 +132,7 @@ impl Drop for Held {
         let Some(slot) = self.slot.take() else { return };
         let now = self.app.clock.monotonic();
         let mut inner = self.app.bulwark.turnstile.lock();
-        if self.kind == Kind::Long {
+        if self.kind.is_long() {
             inner.long.give_back(slot);
         } else {
             inner.short.give_back(slot);
@@ -167,7 +174,7 @@ impl Turnstile {
     fn take(&self, kind: Kind, standing: Standing, now: Duration) -> Result<Slot<Who>, NoRoom> {
         let Standing { class, who } = standing;
         let mut inner = self.lock();
-        if kind == Kind::Long {
+        if kind.is_long() {
             return inner.long.take(class, who).map_err(NoRoom::Full);
         }
         // Of those who are trusted as much or more: what others do is held against nobody.
@@ -195,8 +202,7 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
     let is_paid = toll.as_ref().is_some_and(|toll| app.is_paid(toll));
     let counted = if is_paid { Ok(()) } else { counted };
     let patience = &app.bulwark.patience;
-    let asks_model = waits_for_model(request.method().as_str(), request.uri().path());
-    let heard = if asks_model { patience.check(standing.who, now) } else { Ok(()) };
+    let heard = if kind == Kind::Answer { patience.check(standing.who, now) } else { Ok(()) };
     let counted = counted.map_err(NoRoom::Rate).and_then(|()| heard.map_err(NoRoom::TooOften));
     match counted.and_then(|()| turnstile.take(kind, standing, now)) {
         Ok(slot) => {
@@ -204,7 +210,7 @@ pub(crate) async fn turnstile(State(app): State<App>, request: Request, next: Ne
             let held = Held { app: App::clone(&app), kind, slot: Some(slot), _counted: counted };
             let response = next.run(request).await;
             drop(held);
-            if asks_model {
+            if kind == Kind::Answer {
                 patience.answered(standing.who, response.status(), app.clock.monotonic());
             }
             response
@@ -247,11 +253,11 @@ mod tests {
         let check = |method: Method, path: &str, expected: Kind| {
             assert_eq!(Kind::of(&method, path), expected, "{path}");
         };
-        check(Method::POST, "/v1/chat/completions", Kind::Long);
-        check(Method::POST, "/beta/completions", Kind::Long);
-        check(Method::POST, "/v1/responses", Kind::Long);
-        check(Method::POST, "/anthropic/v1/messages", Kind::Long);
-        check(Method::POST, "/api/account/import", Kind::Long);
+        check(Method::POST, "/v1/chat/completions", Kind::Answer);
+        check(Method::POST, "/beta/completions", Kind::Answer);
+        check(Method::POST, "/v1/responses", Kind::Answer);
+        check(Method::POST, "/anthropic/v1/messages", Kind::Answer);
+        check(Method::POST, "/api/account/import", Kind::Import);
         // Its answer is written by a task of its own.
         check(Method::POST, "/api/conversations/1/messages", Kind::Short);
         check(Method::GET, "/v1/responses", Kind::Short);
@@ -276,7 +282,7 @@ mod tests {
         let text = ApiError::from(NoRoom::Shed(shed)).message().to_owned();
         assert!(text.contains("26 requests are under way; allowed for this class: 26"), "{text}");
         // Those of the other kind are no matter.
-        let _ = turnstile.take(Kind::Long, of(Class::Unknown, 1), Duration::ZERO).unwrap();
+        let _ = turnstile.take(Kind::Answer, of(Class::Unknown, 1), Duration::ZERO).unwrap();
     }
 
     #[test]
@@ -284,10 +290,10 @@ mod tests {
         let turnstile = turnstile();
         let mut held = Vec::new();
         let refused = (0..100).find_map(|_| {
-            let taken = turnstile.take(Kind::Long, of(Class::Established, 1), Duration::ZERO);
+            let taken = turnstile.take(Kind::Answer, of(Class::Established, 1), Duration::ZERO);
             taken.map(|slot| held.push(slot)).err()
         });
         assert_eq!(refused, Some(NoRoom::Full(Full::Key { allowed: 50, held: 50 })));
-        let _ = turnstile.take(Kind::Long, of(Class::Established, 2), Duration::ZERO).unwrap();
+        let _ = turnstile.take(Kind::Answer, of(Class::Established, 2), Duration::ZERO).unwrap();
     }
 }
