@@ -209,7 +209,8 @@ def main() -> None:
             name, command = f"{name}-{arguments.duration}-s", f"{command} --duration {arguments.duration}"
         record = Record(drills, name, f"`{command}`")
     else:
-        record = Record(drills)
+        command = "make bench-drill" if arguments.plain else "python benches/drill.py BINARY MODEL"
+        record = Record(drills, "drill", f"`{command}`")
     first = every_seed(record, "The main mix", drills, arguments.seeds)
     if arguments.mix:
         every_seed(record, "100 times", drills, arguments.seeds, 100)
@@ -267,7 +268,7 @@ def summaries(reports: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
 class Record:
     """The record as far as it has come, so that a run that is broken off has not been for nothing."""
 
-    def __init__(self, drills: Drills, name: str = "drill", command: str = "`make bench-drill`") -> None:
+    def __init__(self, drills: Drills, name: str, command: str) -> None:
         self.drills, self.name, self.command = drills, name, command
         self.parts: list[str] = []
 
