@@ -109,13 +109,17 @@ class Storm:
                 await self.read(reader, stage, chance)
             self.dropped[stage] += 1
         finally:
-            if chance.random() < 0.5:
+            # The other side may have closed it.
+            if not writer.is_closing() and chance.random() < 0.5:
                 reset(writer)
             writer.close()
 
     async def read(self, reader: asyncio.StreamReader, stage: str, chance: random.Random) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.statuses[int(head.split()[1])] += 1
+        # As clients do, also where the request is dropped.
+        if wait := re.search(rb"retry-after: (\d+)", head):
+            await asyncio.sleep(int(wait[1]))
         length = re.search(rb"content-length: (\d+)", head)
         if stage == "streamed" and not length:
             end = b""

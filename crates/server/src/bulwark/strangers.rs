@@ -10,6 +10,7 @@ use defence::challenge::LIFETIME;
 use defence::{Bucket, Class, Rates};
 use store::UserId;
 
+use crate::accounts::Who;
 use crate::error::ApiError;
 use crate::settings::Defence;
 
@@ -24,6 +25,8 @@ const ANSWERS: f64 = 500.0;
 /// Of them and of the challenges of a second, how many may be told at once: the first user who comes with very many waits
 /// behind each.
 const ANSWERS_AT_ONCE: f64 = 0.05;
+/// The same of users, whose programs wait when they are told to, and of whom there are not so many.
+const ANSWERS_TO_USERS_AT_ONCE: f64 = 0.2;
 /// For how long it is looked, from the last that was too many on.
 const PRESSED: Duration = Duration::from_secs(2);
 
@@ -123,6 +126,7 @@ struct Inner {
     /// How often one was shown.
     entries: Rates,
     answers: Bucket,
+    answers_to_users: Bucket,
     challenges: Bucket,
     rate: f64,
     /// While a task waits for longer, visits are fewer.
@@ -176,6 +180,7 @@ impl Strangers {
             paid: bucket(),
             entries: Rates::new(LIFETIME, PAID_COLUMNS, rng),
             answers: Bucket::new(ANSWERS * ANSWERS_AT_ONCE, ANSWERS),
+            answers_to_users: Bucket::new(ANSWERS * ANSWERS_TO_USERS_AT_ONCE, ANSWERS),
             challenges: Bucket::new(CHALLENGES * ANSWERS_AT_ONCE, CHALLENGES),
             rate,
             late: settings.delay_max / LATE_PART,
@@ -229,8 +234,11 @@ impl Strangers {
     }
 
     /// Whether one more who is turned away may be told so.
-    pub(crate) fn may_answer(&self, now: Duration) -> bool {
-        self.lock().answers.take(0.0, now).is_ok()
+    pub(crate) fn may_answer(&self, who: Who, now: Duration) -> bool {
+        let mut inner = self.lock();
+        let answers =
+            if matches!(who, Who::User(_)) { &mut inner.answers_to_users } else { &mut inner.answers };
+        answers.take(0.0, now).is_ok()
     }
 
     /// Whether one more who is turned away may be given a challenge to come back with.
@@ -390,6 +398,14 @@ mod tests {
         let beyond = |class| (0..100).filter(|_| strangers.take(class, Errand::Excess, now).is_ok()).count();
         assert_eq!(beyond(Class::Guest), 1, "they come with each other");
         assert!(strangers.take(Class::Guest, Errand::Visit, now).is_ok());
+    }
+
+    #[test]
+    fn users_who_are_turned_away_are_told_so_also_where_strangers_no_longer_are() {
+        let (strangers, now) = (strangers(), Duration::from_secs(9));
+        let told = |who| (0..500).filter(|_| strangers.may_answer(who, now)).count();
+        assert_eq!(told(Who::Network(defence::Prefix::narrow([192, 0, 2, 1].into()))), 25);
+        assert_eq!(told(Who::User(UserId::from([1; 16]))), 100);
     }
 
     #[test]

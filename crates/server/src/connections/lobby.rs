@@ -178,7 +178,7 @@ impl Lobby {
                     Some(toll) if strangers.may_challenge(now) => {
                         doorman::challenge(&stream, &app.ask_toll(&toll));
                     }
-                    None if strangers.may_answer(now) => doorman::turn_away(&stream),
+                    None if strangers.may_answer(standing.who, now) => doorman::turn_away(&stream),
                     _ => reset(&stream),
                 }
                 Look::TurnedAway
