@@ -30,13 +30,6 @@ fn url(site: &Site, path: &str) -> String {
     format!("http://{}{path}", site.address)
 }
 
-/// Waits until a connection was closed by the server for this.
-async fn closed_for(site: &Site, reason: &str) {
-    let line = format!("cachalot_http_connections_closed_total{{reason=\"{reason}\"}} 1");
-    eventually(&line, async || site.client.get("/metrics").await.text().lines().any(|found| found == line))
-        .await;
-}
-
 fn streaming(site: &Site, model: &str) -> Request<Full<Bytes>> {
     let asked = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": true});
     Request::post(url(site, "/v1/chat/completions"))
@@ -127,7 +120,7 @@ async fn streams_at_once_have_a_cap() {
 
 #[tokio::test]
 async fn pings_keep_no_connection_that_is_not_used() {
-    let site = site(|settings| settings.connections.idle_timeout = SHORT).await;
+    let site = Site::strict(|settings| settings.connections.idle_timeout = SHORT).await;
     let mut raw = Raw::new(site.address).await;
     assert!(raw.write(&Raw::get_healthz(1)).await);
     raw.until(DATA).await.unwrap();
@@ -156,11 +149,11 @@ async fn pings_keep_no_connection_that_is_not_used() {
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_closed() {
-    let site = site(|settings| settings.head_timeout = SHORT).await;
+    let site = Site::strict(|settings| settings.head_timeout = SHORT).await;
     let mut raw = Raw::new(site.address).await;
     assert!(raw.write(&frame(1, 0x00, 1, &[0x82])).await);
     raw.closed().await;
-    closed_for(&site, "head_timeout").await;
+    site.has_closed_for("head_timeout").await;
 }
 
 #[tokio::test]
@@ -192,7 +185,7 @@ async fn streams_given_up_one_after_the_other_end_the_connection() {
         assert!(given_up < 50, "the server never minds");
     }
     assert!((10..=12).contains(&given_up), "{given_up}");
-    closed_for(&site, "resets").await;
+    site.has_closed_for("resets").await;
 }
 
 #[tokio::test]
@@ -258,7 +251,7 @@ async fn a_flood_of_frames_that_do_nothing_ends_the_connection() {
 
 #[tokio::test]
 async fn a_stream_of_which_nothing_is_taken_is_reset_and_the_others_go_on() {
-    let site = site(|settings| settings.write_timeout = SHORT).await;
+    let site = Site::strict(|settings| settings.write_timeout = SHORT).await;
     let stream = TcpStream::connect(site.address).await.unwrap();
     let (sender, connection) =
         client::Builder::new().initial_window_size(1000).handshake::<_, Bytes>(stream).await.unwrap();

@@ -188,11 +188,29 @@ impl Site {
         Setup::default().serve().await
     }
 
+    /// One of so little patience that who takes a pause may be cut off. It has no administrator, whose signing in could
+    /// be what is cut off.
+    pub(crate) async fn strict(change: impl FnOnce(&mut Settings)) -> Self {
+        Setup { administrator: false, ..Setup::with(change) }.serve().await
+    }
+
     /// Sequences that a loaded model holds.
     pub(crate) fn running(&self, model: &str) -> usize {
         let loaded = self.hub.loaded();
         let stats = loaded.iter().find(|dialogue| dialogue.name() == model).map(|dialogue| dialogue.stats());
         stats.map_or(0, |stats| stats.running + stats.waiting)
+    }
+
+    /// Waits until this is a line of the metrics. They come over the control socket: what limits connections does not
+    /// limit who looks, and who looks is not counted as closed.
+    pub(crate) async fn metric(&self, line: &str) {
+        let is_there = async || self.control.get("/metrics").await.text().lines().any(|found| found == line);
+        eventually(line, is_there).await;
+    }
+
+    /// Waits until one connection was closed by the server for this reason.
+    pub(crate) async fn has_closed_for(&self, reason: &str) {
+        self.metric(&format!("cachalot_http_connections_closed_total{{reason=\"{reason}\"}} 1")).await;
     }
 
     /// Begins the shutdown; the future is ready when the server has ended.
