@@ -71,7 +71,7 @@ $(CACHALOT_TEST_MODEL): | $(BINARY)
 	ln -sf "$$(CACHALOT_HOME=$(CACHE)/home $(BINARY) show smollm2-135m --path)" $@
 
 rust-test: $(BINARY) $(CACHALOT_TEST_MODEL) $(VENV)/ready ## Rust tests: unit, property, conformance, golden
-	cargo nextest run --workspace --locked
+	cargo nextest run --workspace --locked --no-fail-fast
 	cargo test --workspace --locked --doc --quiet
 
 test-neon: ## the kernel tests on 64-bit Arm, emulated

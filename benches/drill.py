@@ -147,8 +147,8 @@ def waits(reports: list[dict]) -> str:
 
 def costs(report: dict) -> str:
     lines = [
-        "| kind | refused | served | answers by status | server, µs a refusal | sender, µs an answer |",
-        "|---|---|---|---|---|---|",
+        "| kind | refused | served | answers by status | server, µs a refusal | without hashes | sender, µs an answer |",
+        "|---|---|---|---|---|---|---|",
     ]
     for cost in report["costs"]:
         refusal = cost["server_micros_per_refusal"]
@@ -158,9 +158,11 @@ def costs(report: dict) -> str:
             # To serve takes more than to refuse.
             if answer is not None:
                 said = f"less than {text(answer)}: {said}"
-        sender = text(cost["attacker_micros_per_answer"])
+        sender, spare = text(cost["attacker_micros_per_answer"]), cost["spare_micros_per_answer"]
+        # Hashes and long prompts are for those who were let in.
+        rest = "-" if answer is None or spare is None else text(max(0, answer - spare))
         statuses = ", ".join(f"{status}: {answers}" for status, answers in cost["statuses"].items())
-        lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {statuses} | {said} | {sender} |")
+        lines.append(f"| {cost['kind']} | {cost['refused']} | {cost['served']} | {statuses} | {said} | {rest} | {sender} |")
     return "\n".join(lines)
 
 

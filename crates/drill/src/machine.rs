@@ -1,6 +1,7 @@
 //! What the drill asks of the machine: cores for the server and others for those who ask, descriptors, and figures of
 //! the server's process.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -119,15 +120,16 @@ pub fn usage_of(process: u32) -> Option<Usage> {
     parse_stat(&stat, ticks, rustix::param::page_size() as u64).map(|usage| Usage { descriptors, ..usage })
 }
 
-/// Seconds that those threads of a process have run whose names begin with one of these, among those that are there.
-pub(crate) fn cpu_of_threads(process: u32, names: &[&str]) -> f64 {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return 0.0 };
+/// Those threads of a process that are there: by number, what each is called and the seconds that it has run.
+pub(crate) fn threads_of(process: u32) -> BTreeMap<u32, (String, f64)> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return BTreeMap::new() };
     let of_thread = |folder: &Path| {
+        let number = folder.file_name()?.to_str()?.parse().ok()?;
         let name = std::fs::read_to_string(folder.join("comm")).ok()?;
-        let times = std::fs::read_to_string(folder.join("schedstat")).ok()?;
-        names.iter().any(|begins| name.starts_with(begins)).then(|| parse_schedstat(&times))?
+        let seconds = parse_schedstat(&std::fs::read_to_string(folder.join("schedstat")).ok()?)?;
+        Some((number, (name.trim_end().to_owned(), seconds)))
     };
-    threads.filter_map(Result::ok).filter_map(|thread| of_thread(&thread.path())).sum()
+    threads.filter_map(Result::ok).filter_map(|thread| of_thread(&thread.path())).collect()
 }
 
 /// What the files of a folder hold; nothing if it can't be read.
@@ -198,10 +200,14 @@ mod tests {
             }
             let _ = end.recv();
         });
-        while cpu_of_threads(std::process::id(), &["whale"]) < 0.02 {
+        let called = |name: &str| {
+            let threads = threads_of(std::process::id()).into_values();
+            threads.filter(|(called, _)| called == name).map(|(_, seconds)| seconds).sum::<f64>()
+        };
+        while called("whale-1") < 0.02 {
             std::thread::yield_now();
         }
-        assert!(cpu_of_threads(std::process::id(), &["squid"]) == 0.0);
+        assert!(called("squid") == 0.0);
         drop(sender);
         busy.unwrap().join().unwrap();
     }

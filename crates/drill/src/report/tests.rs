@@ -85,6 +85,7 @@ fn report() -> Report {
         statuses: BTreeMap::from([(401, 10), (503, 900)]),
         server_micros_per_answer: Some(21.4),
         server_micros_per_refusal: Some(21.4),
+        spare_micros_per_answer: Some(8.6),
         attacker_micros_per_answer: Some(30.0),
         why_not: None,
     };

@@ -5,7 +5,8 @@ use half::{bf16, f16};
 use super::{LANES, Line, NONLINEAR, Simd, word_place, words};
 use crate::packed::NONLINEAR_FOUR;
 
-/// Needs no proof.
+/// Needs no proof, and no features: its longer methods are functions of their own, which would be most of the code of all
+/// kernels if each kernel had them within.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scalar;
 
@@ -50,15 +51,15 @@ impl Simd for Scalar {
     fn store(self, x: F, out: &mut [f32; LANES]) {
         *out = x;
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_f16(self, x: &[u16; LANES]) -> F {
         x.map(|bits| f16::from_bits(bits).to_f32())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn load_bf16(self, x: &[u16; LANES]) -> F {
         x.map(|bits| bf16::from_bits(bits).to_f32())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn store_f16(self, x: F, out: &mut [u16; LANES]) {
         *out = x.map(|x| f16::from_f32(x).to_bits());
     }
@@ -118,7 +119,7 @@ impl Simd for Scalar {
         const MAGIC: f32 = 12_582_912.0;
         x.map(|x| (x + MAGIC) - MAGIC)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn scale_2n(self, p: F, n: F) -> F {
         map(p, n, |p, n| {
             // 2^128 is reached in two factors.
@@ -183,7 +184,7 @@ impl Simd for Scalar {
         sum
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn dots<const WIDTH: usize, const C: usize>(
         self,
         lines: &[Line],
