@@ -160,9 +160,7 @@ async fn measure(world: &World, site: &Site, force: &Force) -> Result<Cost, Dril
         world.timer.clone(),
     );
     let army = army.map_err(DrillError::Attackers)?;
-    let look = || {
-        (Look::at(process), world.timer.now(), tallies.of(force.kind).count(), army.cpu_seconds())
-    };
+    let look = || (Look::at(process), world.timer.now(), tallies.of(force.kind).count(), army.cpu_seconds());
     // In its first moments a kind gets places and accounts that there are: what is refused comes after them.
     tokio::time::sleep(world.plan.cost_of_each).await;
     let (before, began, count_before, theirs_before) = look();
