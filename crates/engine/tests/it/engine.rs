@@ -640,19 +640,28 @@ fn who_is_given_up_gets_on_however_many_come() {
     let ends = Arc::new(AtomicBool::new(false));
     let coming = thread::spawn({
         let (engine, ends) = (engine.clone(), Arc::clone(&ends));
+        let asked = Arc::clone(&controls.asked);
         move || {
             for number in 2.. {
-                if ends.load(Ordering::SeqCst) {
-                    break;
+                // Who came before the step, and so is in it, has nobody come for whom it is given up.
+                let before = asked.load(Ordering::SeqCst);
+                while asked.load(Ordering::SeqCst) < before + 10 {
+                    if ends.load(Ordering::SeqCst) {
+                        return number - 2;
+                    }
+                    thread::yield_now();
                 }
-                let user = of_user(number, submission(prompt(number.into(), 9), 1));
-                let _ = collect(&mut submit(&engine, user));
+                let short = prompt(number.into(), 9);
+                let mut other = submit(&engine, of_user(number, submission(short.clone(), 1)));
+                assert_eq!(collect(&mut other).0, greedy_answer(&short, 1));
             }
+            0
         }
     });
     let (tokens, reason, _) = collect(&mut first);
     ends.store(true, Ordering::SeqCst);
-    coming.join().unwrap();
+    let came = coming.join().unwrap();
+    assert!(came > 10, "one came in each step that was held, {came} in all");
     assert_eq!((tokens, reason), (greedy_answer(&long, 1), FinishReason::Length));
 }
 
