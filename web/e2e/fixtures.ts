@@ -65,7 +65,8 @@ export const MEDIUM_QUESTION = "What is photosynthesis? Explain in detail.";
 export const LONG_QUESTION = "Write an essay about the history of bread.";
 
 const TAIL_LENGTH = 8;
-const PATIENCE_MS = 20_000;
+/** A small model may go on for as long as it may: what most answers take on a slow machine. */
+const PATIENCE_MS = 8_000;
 
 export const composer = (page: Page): Locator => page.getByRole("textbox", { name: "Message", exact: true });
 export const answers = (page: Page): Locator => page.locator("article.message-assistant");
