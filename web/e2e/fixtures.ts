@@ -95,11 +95,11 @@ export async function ask(page: Page, question: string): Promise<void> {
 }
 
 /** Waits until the last answer has come to an end: by itself or, when the small model goes on and on, by the button. */
-export async function ended(page: Page, patience_ms = PATIENCE_MS): Promise<Locator> {
+export async function ended(page: Page): Promise<Locator> {
   const answer = answers(page).last();
   const byItself = answer.and(page.locator('[data-status="complete"], [data-status="length"]'));
   await byItself
-    .waitFor({ timeout: patience_ms })
+    .waitFor({ timeout: PATIENCE_MS })
     .catch(() => page.getByRole("button", { name: "Stop answering" }).click({ timeout: 5000 }))
     .catch(() => {});
   await expect(answer).toHaveAttribute("data-status", /^(?:complete|length|stopped)$/);
